@@ -1,0 +1,27 @@
+"""zoo: speech and music representations behind one `embed(waveform)`.
+
+>>> import zoo
+>>> model = zoo.load("hubert-base")
+>>> vector = model.embed("speech.wav")        # (768,)
+
+Importing this package is cheap: torch is imported when the first model is built.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from zoo.registry import ModelCard, create, info, list_models, load, register
+
+if TYPE_CHECKING:
+    from zoo.encoder import Encoder, Frames
+
+__version__ = "0.1.0"
+__all__ = ["Encoder", "Frames", "ModelCard", "create", "info", "list_models", "load", "register"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Encoder", "Frames"):
+        return getattr(import_module("zoo.encoder"), name)
+    raise AttributeError(f"module 'zoo' has no attribute {name!r}")

@@ -1,0 +1,251 @@
+"""The contract: every encoder turns waveforms into frames (`encode`) or one vector a clip (`embed`).
+
+    waves --as_clips--> clips --pieces--> padded batches --forward--> Frames --pool--> (B, D)
+
+Four promises hold for every encoder and are tested over the whole registry: a clip's result does not depend on its
+batch; the same input gives the same bytes; input of any length runs in bounded memory; preprocessing travels with the
+model.
+
+Legend: L layers, B batch, S samples, T frames, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from zoo import audio
+from zoo.audio import Clip
+from zoo.batching import Piece, batches, pieces_of
+from zoo.errors import AudioError, ConfigError
+from zoo.nn.masking import lengths_to_mask
+from zoo.nn.pooling import Summary, check_pooling
+
+Layer = int | Sequence[int] | str
+"""A layer number, several of them, or "all". 0 = input of the transformer stack, k = after block k, -1 = the last."""
+
+
+@dataclass
+class Frames:
+    """Frame-level output of an encoder.
+
+    x (B, T, D), or (L, B, T, D) when several layers were asked for; float32, zero past each clip's end.
+    lengths (B,) real frames of each clip; frame_rate in Hz.
+    """
+
+    x: Tensor
+    lengths: Tensor
+    frame_rate: float
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, T), True = real."""
+        return lengths_to_mask(self.lengths, self.x.shape[-2])
+
+    def pool(self, pooling: str = "mean") -> Tensor:
+        """(B, D) or (L, B, D): "mean", "max", "first", or "stats" = mean and standard deviation, twice as wide."""
+        return Summary.of(self.x, self.lengths).pool(pooling)
+
+    def unpad(self) -> list[Tensor]:
+        """The real frames of each clip: (T_b, D) or (L, T_b, D)."""
+        return [self.x[..., b, :n, :] for b, n in enumerate(self.lengths.tolist())]
+
+
+class Encoder(nn.Module):
+    """Base of all encoders. A subclass sets the attributes below in __init__ and writes `forward`.
+
+    family: registered family name; Config: frozen dataclass of plain values, all that is needed to build the model.
+    sample_rate Hz; hop samples from frame to frame; min_samples covered by one frame; dim width; num_layers blocks.
+    """
+
+    family: ClassVar[str]
+    Config: ClassVar[type]
+    window_seconds: ClassVar[float] = 40.0
+    """Longer clips are encoded in overlapping windows of this length ..."""
+    context_seconds: ClassVar[float] = 4.0
+    """... of which this much at each inner edge only serves as context and is discarded."""
+
+    config: Any
+    name: str = ""
+    sample_rate: int
+    hop: int
+    min_samples: int
+    dim: int
+    num_layers: int
+
+    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
+        """The differentiable path. waves (B, S) float32 at `sample_rate`, zero padded; lengths (B,) samples.
+
+        moments: `self.moments` of the clips that `waves` are windows of; None when they are whole clips.
+        """
+        raise NotImplementedError
+
+    def moments(self, clip: Clip) -> Tensor | None:
+        """What the model normalises by over a whole clip, in one vector; None if it looks at no such thing."""
+        return None
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.sample_rate / self.hop
+
+    @property
+    def device(self) -> torch.device:
+        return next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+    def count_frames(self, samples: int) -> int:
+        """Frames of a clip of that many samples; 0 when it is too short."""
+        return max(0, (samples - self.min_samples) // self.hop + 1)
+
+    def resolve_layers(self, layer: Layer) -> list[int]:
+        """Layer numbers in 0 ... num_layers. Raises ConfigError for any other."""
+        if layer == "all":
+            return list(range(self.num_layers + 1))
+        chosen = [layer] if isinstance(layer, int) else list(layer)
+        if not chosen or not all(isinstance(k, int) and -self.num_layers - 1 <= k <= self.num_layers for k in chosen):
+            raise ConfigError(
+                f"layer {layer!r}: {self.name or self.family} has layers 0 to {self.num_layers} (0 = input of the "
+                f'stack, -1 = last); give a number, a list of numbers, or "all"'
+            )
+        return [int(k) % (self.num_layers + 1) for k in chosen]
+
+    def encode(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1) -> Frames:
+        """Frames of any number of clips of any lengths.
+
+        waves: 1-D tensor or array, (B, S) batch, list of different lengths, path, or list of paths.
+        sample_rate: Hz; needed for arrays, must be left out for files alone.
+        layer: number, list of numbers or "all"; see `Layer`.
+
+        Returns Frames with x (B, T, D), B = 1 for a single input, or (L, B, T, D) for several layers.
+        Raises AudioError, naming the item, for input that cannot be encoded; ConfigError for an unknown layer.
+        """
+        clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
+        lengths = torch.tensor(self._count_all(clips))
+        layers = self.resolve_layers(layer)
+        out = torch.zeros(len(layers), len(clips), int(lengths.max()), self.dim)  # (L, B, T, D)
+        for batch, frames in self._forward_batches(clips, layers):
+            for piece, x in zip(batch, frames.unpad(), strict=True):
+                out[:, piece.clip, piece.keep] = x[:, piece.real]
+        return Frames(out[0] if isinstance(layer, int) else out, lengths, self.frame_rate)
+
+    def embed(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1, pooling: str = "mean") -> Tensor:
+        """One vector a clip, pooled over its real frames; memory does not grow with the length of a clip.
+
+        Arguments as for `encode`; pooling "mean", "max", "first" or "stats" (mean and standard deviation, 2 D wide).
+
+        Returns (B, D), (D,) for a single input, with a leading L for several layers; float32 on the CPU.
+        """
+        check_pooling(pooling)
+        clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
+        self._count_all(clips)
+        parts: dict[tuple[int, int], Summary] = {}
+        for batch, frames in self._forward_batches(clips, self.resolve_layers(layer)):
+            for piece, x in zip(batch, frames.unpad(), strict=True):
+                parts[piece.clip, piece.keep.start] = Summary.of(x[:, piece.real])  # of (L, T, D)
+        pooled = torch.stack([_join(parts, c).pool(pooling) for c in range(len(clips))], dim=1).cpu()  # (L, B, D)
+        pooled = pooled[0] if isinstance(layer, int) else pooled
+        return pooled[..., 0, :] if single else pooled
+
+    def stream(self, clip: Clip, *, layer: Layer = -1) -> Iterator[Tensor]:
+        """Consecutive frames (T_i, D) or (L, T_i, D) of one clip at `self.sample_rate`, window by window."""
+        self._count_all([clip])
+        layers = self.resolve_layers(layer)
+        for piece in self._pieces([clip]):
+            for _, frames in self._forward_batches([clip], layers, [piece]):
+                x = frames.x[:, 0, piece.real].cpu()  # (L, T_i, D)
+                yield x[0] if isinstance(layer, int) else x
+
+    def _count_all(self, clips: Sequence[Clip]) -> list[int]:
+        """Frames of each clip. Raises AudioError for the first that is too short for one."""
+        counts = [self.count_frames(len(clip)) for clip in clips]
+        if 0 in counts:
+            place = counts.index(0)
+            raise AudioError(
+                getattr(clips[place], "path", f"waveform {place}"),
+                f"{len(clips[place])} samples at {self.sample_rate} Hz are too short for one frame; "
+                f"{self.name or self.family} needs {self.min_samples}",
+            )
+        return counts
+
+    def _pieces(self, clips: Sequence[Clip]) -> list[Piece]:
+        window, context = (int(s * self.frame_rate) for s in (self.window_seconds, self.context_seconds))
+        counts = [self.count_frames(len(clip)) for clip in clips]
+        return [piece for c, count in enumerate(counts) for piece in pieces_of(c, count, window, context)]
+
+    def _forward_batches(
+        self, clips: Sequence[Clip], layers: list[int], pieces: list[Piece] | None = None
+    ) -> Iterator[tuple[list[Piece], Frames]]:
+        """Run pieces through `forward` in padded batches of similar length; frames.x (L, B, T, D) float32."""
+        pieces = self._pieces(clips) if pieces is None else pieces
+        with frozen(self):
+            moments = {c: self.moments(clips[c]) for c in {p.clip for p in pieces if not p.whole}}
+        for batch in batches(pieces, self.frame_rate):
+            waves, lengths = audio.pad([self._samples(clips[p.clip], p) for p in batch])
+            known = [m for p in batch if (m := moments.get(p.clip)) is not None]
+            with frozen(self):
+                frames = self(
+                    waves.to(self.device),
+                    lengths.to(self.device),
+                    layer=layers,
+                    moments=torch.stack(known).to(self.device) if known else None,
+                )
+            yield batch, Frames(frames.x.float(), frames.lengths, frames.frame_rate)
+
+    def _samples(self, clip: Clip, piece: Piece) -> Tensor:
+        """The samples that a piece's frames cover; a whole clip keeps its tail of less than a hop."""
+        if piece.whole:
+            return clip[0 : len(clip)]
+        return clip[piece.start * self.hop : (piece.stop - 1) * self.hop + self.min_samples]
+
+    def preprocessing(self) -> dict[str, Any]:
+        """What happens to a waveform before the first layer, for the record in checkpoints and results."""
+        return {
+            "sample_rate": self.sample_rate,
+            "channels": "mean",
+            "hop": self.hop,
+            "window_seconds": self.window_seconds,
+            "context_seconds": self.context_seconds,
+        }
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of a SHA-256 over family, configuration and every weight as it is now."""
+        digest = hashlib.sha256(repr((self.family, sorted(asdict(self.config).items()))).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
+
+    def save(self, directory: str | Path) -> None:
+        """Write a self-describing checkpoint that `zoo.load(directory)` reads back."""
+        from zoo import checkpoint
+
+        checkpoint.save(self, Path(directory))
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """No gradients and evaluation mode inside; the training flags of all modules as before afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _join(parts: dict[tuple[int, int], Summary], clip: int) -> Summary:
+    """Add the summaries of one clip's pieces in the order of time."""
+    ordered = [parts[key] for key in sorted(key for key in parts if key[0] == clip)]
+    total = ordered[0]
+    for part in ordered[1:]:
+        total = total + part
+    return total

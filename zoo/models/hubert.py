@@ -1,0 +1,178 @@
+"""HuBERT: masked prediction of hidden units (Hsu et al. 2021, arXiv 2106.07447).
+
+    waveform -> front end -> projection -> (+ convolutional position) -> transformer -> frames
+
+Legend: L layers, B batch, S samples, T frames, D width, C front-end channels, K classes of a codebook, V symbols.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.audio import Clip
+from zoo.encoder import Encoder, Frames, Layer
+from zoo.errors import ConfigError
+from zoo.nn.conv import ConvPosition, FeatureProjection, LogMelFrontend, WaveformFrontend
+from zoo.nn.linear import Linear
+from zoo.nn.masking import lengths_to_mask, zero_padding
+from zoo.nn.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class HubertConfig:
+    """Everything that builds a HuBERT. Defaults are Base.
+
+    frontend: "waveform" (seven convolutions, 20 ms) or "logmel" (frame_ms 20 or 40, far cheaper).
+    conv_norm: "group" (Base) or "layer" (Large, X-Large); normalize: waveform to zero mean, unit variance per clip.
+    units: classes of each codebook to predict in pre-training; vocabulary: CTC symbols, blank first. Both optional.
+    """
+
+    sample_rate: int = 16_000
+    frontend: str = "waveform"
+    frame_ms: int = 20
+    mels: int = 80
+    conv_dim: int = 512
+    conv_norm: str = "group"
+    conv_bias: bool = False
+    normalize: bool = False
+    layers: int = 12
+    dim: int = 768
+    heads: int = 12
+    ffn_dim: int = 3072
+    norm_first: bool = False
+    position_kernel: int = 128
+    position_groups: int = 16
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    activation_dropout: float = 0.0
+    layerdrop: float = 0.05
+    units: tuple[int, ...] = ()
+    unit_dim: int = 256
+    temperature: float = 0.1
+    vocabulary: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", tuple(self.units))
+        object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
+        if self.frontend not in ("waveform", "logmel"):
+            raise ConfigError(f'frontend {self.frontend!r}: choose "waveform" or "logmel"')
+        if self.conv_norm not in ("group", "layer"):
+            raise ConfigError(f'conv_norm {self.conv_norm!r}: choose "group" or "layer"')
+        if self.frame_ms not in ((20,) if self.frontend == "waveform" else (20, 40)):
+            raise ConfigError(f"frame_ms {self.frame_ms}: the waveform front end gives 20, the log-mel one 20 or 40")
+        for name, count in (("heads", self.heads), ("position_groups", self.position_groups)):
+            if self.dim % count:
+                raise ConfigError(f"dim {self.dim} is not a multiple of {name} {count}")
+
+
+class UnitHead(nn.Module):
+    """Logits of hidden units: cos(A o_t, e_k) / temperature for each codebook (section II-B, equation 3)."""
+
+    def __init__(self, dim: int, unit_dim: int, units: tuple[int, ...], temperature: float) -> None:
+        super().__init__()
+        self.units = units
+        self.temperature = temperature
+        self.projection = Linear(dim, unit_dim * len(units))
+        self.codes = nn.Parameter(torch.rand(sum(units), unit_dim))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """x (..., D) -> one (..., K) per codebook."""
+        queries = self.projection(x).unflatten(-1, (len(self.units), -1))  # (..., codebooks, unit_dim)
+        queries = F.normalize(queries.float(), dim=-1)
+        codes = F.normalize(self.codes.float(), dim=-1).split(list(self.units))
+        return [queries[..., i, :] @ code.T / self.temperature for i, code in enumerate(codes)]
+
+
+class HuBERT(Encoder):
+    """Layer 0 = input of the transformer (with positions), k = after block k; in a pre-norm model (Large, X-Large) the
+    last layer includes the output norm, as in fairseq and transformers.
+    """
+
+    family = "hubert"
+    Config = HubertConfig
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate = config.sample_rate
+        self.dim = config.dim
+        self.num_layers = config.layers
+        self.frontend = _frontend(config)
+        self.hop, self.min_samples = self.frontend.hop, self.frontend.window
+        self.projection = FeatureProjection(config.conv_dim, config.dim)
+        self.mask_embedding = nn.Parameter(torch.rand(config.dim))
+        self.position = ConvPosition(config.dim, config.position_kernel, config.position_groups)
+        self.transformer = Transformer(
+            config.layers,
+            config.dim,
+            config.heads,
+            config.ffn_dim,
+            norm_first=config.norm_first,
+            dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
+            activation_dropout=config.activation_dropout,
+            layerdrop=config.layerdrop,
+        )
+        self.head = UnitHead(config.dim, config.unit_dim, config.units, config.temperature) if config.units else None
+        self.ctc = Linear(config.dim, len(config.vocabulary)) if config.vocabulary else None
+        self.apply(_init_weights)
+
+    def moments(self, clip: Clip) -> Tensor | None:
+        return self.frontend.moments(clip)
+
+    def forward(
+        self,
+        waves: Tensor,
+        lengths: Tensor,
+        *,
+        layer: Layer = -1,
+        moments: Tensor | None = None,
+        masked: Tensor | None = None,
+    ) -> Frames:
+        """As Encoder.forward. masked (B, T): frames that mask_embedding replaces before the transformer sees them."""
+        x = self.projection(self.frontend(waves, lengths, moments))  # (B, T, D)
+        counts = (lengths - self.min_samples) // self.hop + 1  # (B,)
+        mask = lengths_to_mask(counts, x.shape[1]) if int(counts.min()) < x.shape[1] else None  # (B, T)
+        if masked is not None:
+            x = torch.where(masked[..., None], self.mask_embedding.to(x.dtype), x)
+        x = zero_padding(x, mask)
+        x = x + self.position(x)
+        states = [zero_padding(state, mask) for state in self.transformer(x, mask, self.resolve_layers(layer))]
+        return Frames(states[0] if isinstance(layer, int) else torch.stack(states), counts, self.frame_rate)
+
+    def logits(self, waves: Any, sample_rate: int | None = None) -> Frames:
+        """CTC logits: x (B, T, V) in the order of config.vocabulary, blank first.
+
+        Raises ConfigError when the model has no CTC head, and what `encode` raises.
+        """
+        if self.ctc is None:
+            raise ConfigError(f"{self.name or 'this HuBERT'} has no CTC head: its vocabulary is empty")
+        frames = self.encode(waves, sample_rate)
+        with torch.no_grad():
+            x = self.ctc(frames.x.to(self.device, self.ctc.weight.dtype)).float().cpu()
+        return Frames(zero_padding(x, frames.mask), frames.lengths, frames.frame_rate)
+
+    def preprocessing(self) -> dict[str, Any]:
+        chosen = {k: v for k, v in asdict(self.config).items() if k in ("frontend", "frame_ms", "mels", "normalize")}
+        return super().preprocessing() | chosen
+
+
+def _frontend(config: HubertConfig) -> WaveformFrontend | LogMelFrontend:
+    if config.frontend == "logmel":
+        return LogMelFrontend(config.conv_dim, config.sample_rate, config.frame_ms, config.mels)
+    norm = cast(Literal["group", "layer"], config.conv_norm)
+    return WaveformFrontend(config.conv_dim, norm, bias=config.conv_bias, normalize=config.normalize)
+
+
+def _init_weights(module: nn.Module) -> None:
+    """Initial values of fairseq's HuBERT: linear N(0, 0.02), front-end convolutions Kaiming normal."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv1d):
+        nn.init.kaiming_normal_(module.weight)

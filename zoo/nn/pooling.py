@@ -1,0 +1,71 @@
+"""From frames to one vector a clip, over real frames only, in a form that long clips can be summed up in.
+
+Legend: L layers, B batch, T frames, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo.errors import ConfigError
+from zoo.nn.masking import lengths_to_mask
+
+POOLINGS = ("mean", "max", "first", "stats")
+
+
+def check_pooling(pooling: str) -> str:
+    if pooling not in POOLINGS:
+        raise ConfigError(f"pooling {pooling!r} is unknown; choose one of {', '.join(POOLINGS)}")
+    return pooling
+
+
+@dataclass
+class Summary:
+    """What any pooling needs to know of a stretch of frames. `a + b` is the summary of a followed by b.
+
+    count (...,) frames; total, squares (..., D) float64 sums of x and x^2; peak, first (..., D).
+    """
+
+    count: Tensor
+    total: Tensor
+    squares: Tensor
+    peak: Tensor
+    first: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, lengths: Tensor | None = None) -> Summary:
+        """Summarise x (..., T, D). With lengths, x is (..., B, T, D) and the first lengths[b] >= 1 frames are real."""
+        peak_of = wide = x
+        count = x.new_full(x.shape[:-2], x.shape[-2], dtype=torch.float64)
+        if lengths is not None:
+            mask = lengths_to_mask(lengths, x.shape[-2])[..., None]  # (B, T, 1)
+            wide = torch.where(mask, x, x.new_zeros(()))
+            peak_of = torch.where(mask, x, x.new_tensor(-torch.inf))
+            count = lengths.double().expand(x.shape[:-2])
+        wide = wide.double()
+        return cls(count, wide.sum(-2), wide.square().sum(-2), peak_of.amax(-2), x[..., 0, :])
+
+    def __add__(self, later: Summary) -> Summary:
+        return Summary(
+            count=self.count + later.count,
+            total=self.total + later.total,
+            squares=self.squares + later.squares,
+            peak=torch.maximum(self.peak, later.peak),
+            first=self.first,
+        )
+
+    def pool(self, pooling: str) -> Tensor:
+        """float32 (..., D); (..., 2 D) for "stats" = mean and population standard deviation."""
+        check_pooling(pooling)
+        if pooling == "max":
+            return self.peak.float()
+        if pooling == "first":
+            return self.first.float()
+        mean = self.total / self.count[..., None]  # (..., D)
+        if pooling == "mean":
+            return mean.float()
+        variance = self.squares / self.count[..., None] - mean.square()
+        return torch.cat([mean, variance.clamp(min=0).sqrt()], dim=-1).float()

@@ -1,0 +1,129 @@
+"""The transformer that HuBERT, Whisper's encoder, AST and BERT wear in four dresses.
+
+Legend: B batch, T frames, D width, H heads, F feed-forward width, L layers.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.nn.linear import Linear
+
+
+class SelfAttention(nn.Module):
+    """softmax(Q K^T / sqrt(D/H)) V over real keys; Q, K and V come from one fused product."""
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.qkv = Linear(dim, 3 * dim)
+        self.out = Linear(dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x (B, T, D), mask (B, T) True = real -> (B, T, D)."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, T, 3, H, D/H)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D/H)
+        keys = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=self.dropout if self.training else 0.0)
+        return self.out(y.transpose(1, 2).flatten(2))  # (B, T, D)
+
+
+class FeedForward(nn.Module):
+    """down(gelu(up(x)))."""
+
+    def __init__(self, dim: int, ffn_dim: int, activation_dropout: float = 0.0) -> None:
+        super().__init__()
+        self.up = Linear(dim, ffn_dim)
+        self.down = Linear(ffn_dim, dim)
+        self.dropout = nn.Dropout(activation_dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.dropout(F.gelu(self.up(x))))
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each with a residual; LayerNorm before each (norm_first) or after each residual."""
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        ffn_dim: int,
+        *,
+        norm_first: bool,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        activation_dropout: float = 0.0,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.norm_first = norm_first
+        self.attention_norm = nn.LayerNorm(dim, eps)
+        self.attention = SelfAttention(dim, heads, attention_dropout)
+        self.ffn_norm = nn.LayerNorm(dim, eps)
+        self.ffn = FeedForward(dim, ffn_dim, activation_dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x (B, T, D), mask (B, T) True = real -> (B, T, D)."""
+        if self.norm_first:
+            x = x + self.dropout(self.attention(self.attention_norm(x), mask))
+            return x + self.dropout(self.ffn(self.ffn_norm(x)))
+        x = self.attention_norm(x + self.dropout(self.attention(x, mask)))
+        return self.ffn_norm(x + self.dropout(self.ffn(x)))
+
+
+class Transformer(nn.Module):
+    """A stack of blocks and one LayerNorm: on the input of post-norm blocks, on the output of pre-norm ones.
+
+    Layers are numbered as everywhere in zoo: 0 = input of the first block (after the input norm, if any), k = output of
+    block k. In a pre-norm stack the last layer includes the output norm, as in fairseq and transformers.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        dim: int,
+        heads: int,
+        ffn_dim: int,
+        *,
+        norm_first: bool,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        activation_dropout: float = 0.0,
+        layerdrop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.norm_first = norm_first
+        self.layerdrop = layerdrop
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(
+            Block(
+                dim,
+                heads,
+                ffn_dim,
+                norm_first=norm_first,
+                dropout=dropout,
+                attention_dropout=attention_dropout,
+                activation_dropout=activation_dropout,
+            )
+            for _ in range(layers)
+        )
+
+    def forward(self, x: Tensor, mask: Tensor | None, layers: list[int]) -> list[Tensor]:
+        """x (B, T, D) -> one (B, T, D) per entry of `layers` (0 ... L in any order); blocks past the last do not run."""
+        wanted, last = set(layers), max(layers)
+        x = self.dropout(x if self.norm_first else self.norm(x))
+        states = {0: x}
+        for k, block in enumerate(self.blocks[:last], start=1):
+            if not (self.training and torch.rand(()).item() < self.layerdrop):
+                x = block(x, mask)
+            if k in wanted:
+                states[k] = x
+        if self.norm_first and last == len(self.blocks):
+            states[last] = self.norm(x)
+        return [states[k] for k in layers]

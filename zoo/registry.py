@@ -1,0 +1,124 @@
+"""One flat table from names to models, and the two ways to get one: `load` (with weights) and `create` (fresh)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.cards import CARDS, FAMILIES, ModelCard
+from zoo.errors import CheckpointError, ConfigError, UnknownModelError
+
+if TYPE_CHECKING:
+    from zoo.encoder import Encoder
+
+_cards: dict[str, ModelCard] = {card.name: card for card in CARDS}
+_families: dict[str, str | type[Encoder]] = dict(FAMILIES)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Registered names that match a shell pattern such as "hubert*", in the order of registration."""
+    return [name for name in _cards if fnmatchcase(name, pattern)]
+
+
+def info(name: str) -> ModelCard:
+    """The card of a registered model. Raises UnknownModelError, listing near names."""
+    if name not in _cards:
+        near = get_close_matches(name, _cards, n=3, cutoff=0.4) or [n for n in _cards if name in n][:3]
+        hint = f"did you mean {', '.join(near)}?" if near else "`zoo list` shows all names"
+        raise UnknownModelError(f"no model is called {name!r}; {hint}")
+    return _cards[name]
+
+
+def register(card: ModelCard, encoder: str | type[Encoder] | None = None) -> None:
+    """Add a model to the table.
+
+    encoder: class, or "module:Class" to import on first use; needed when card.family is new.
+    Raises ConfigError when the name is taken or the family unknown or bound to another class.
+    """
+    if card.name in _cards:
+        raise ConfigError(f"a model called {card.name!r} is registered already")
+    if encoder is not None and _families.setdefault(card.family, encoder) != encoder:
+        raise ConfigError(f"family {card.family!r} is already bound to {_families[card.family]}")
+    if card.family not in _families:
+        raise ConfigError(f"family {card.family!r} is unknown; pass its class: register(card, encoder=MyEncoder)")
+    _cards[card.name] = card
+
+
+def encoder_class(family: str) -> type[Encoder]:
+    """The Encoder subclass of a family. Raises UnknownModelError."""
+    if family not in _families:
+        raise UnknownModelError(f"no encoder family is called {family!r}; known: {', '.join(_families)}")
+    target = _families[family]
+    if isinstance(target, str):
+        module, _, name = target.partition(":")
+        target = _families[family] = getattr(import_module(module), name)
+    return target
+
+
+def build(family: str, config: Mapping[str, Any], name: str = "") -> Encoder:
+    """An untrained encoder from plain configuration values. Raises ConfigError, naming unknown fields and near ones."""
+    cls = encoder_class(family)
+    known = [f.name for f in fields(cls.Config)]
+    unknown = [key for key in config if key not in known]
+    if unknown:
+        near = get_close_matches(unknown[0], known, n=3) or known
+        raise ConfigError(f"{family} has no option {', '.join(map(repr, unknown))}; near: {', '.join(near)}")
+    model = cls(cls.Config(**config))
+    model.name = name
+    return model.eval()
+
+
+def create(name: str, **overrides: Any) -> Encoder:
+    """The architecture of a registered model with fresh weights, in eval mode.
+
+    overrides: fields of the family's configuration, e.g. zoo.create("hubert-base", layers=6).
+    Initial weights come from torch's global generator: call torch.manual_seed first for the same model twice.
+    """
+    card = info(name)
+    return build(card.family, {**card.config, **overrides}, name)
+
+
+def load(source: str | Path, device: str = "auto", dtype: str = "float32") -> Encoder:
+    """A model with its weights, in eval mode.
+
+    source: a registered name ("hubert-base": published weights, cached by huggingface_hub), "hf:owner/name", a
+            directory (ours, or Hugging Face layout) or a file (fairseq .pt).
+    device: "auto" (the GPU where there is one), "cpu", "cuda", "cuda:1", ...
+    dtype:  "float32", "bfloat16", "float16", "int8" (CPU, linear layers only), or "auto": bfloat16 where the device
+            multiplies it natively, else float32. Results are float32 in any case.
+
+    Raises UnknownModelError, ConfigError, or CheckpointError (missing, damaged, unsupported, neither network nor cache).
+    """
+    from zoo.precision import resolve_device, resolve_dtype, to_dtype
+
+    target = resolve_device(device)
+    precision, _ = resolve_dtype(dtype, target)
+    model = to_dtype(_load_weights(source), precision)
+    return model.to(target).eval()
+
+
+def _load_weights(source: str | Path) -> Encoder:
+    from zoo import checkpoint, importers
+
+    path = Path(source)
+    if isinstance(source, str) and (source in _cards or not (source.startswith("hf:") or path.exists())):
+        if path.suffix or len(path.parts) > 1:
+            raise CheckpointError(f"{source}: no such file or directory")
+        card = info(source)
+        if card.parameters == 0:
+            return create(source)
+        if card.source is None:
+            raise CheckpointError(
+                f"{source} has no published weights; zoo.create({source!r}) gives the untrained architecture"
+            )
+        model = importers.load_foreign(card.source)
+        model.name = source
+        return model
+    if checkpoint.is_checkpoint(path):
+        return checkpoint.load(path)
+    return importers.load_foreign(source)
