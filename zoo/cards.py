@@ -11,7 +11,8 @@ from typing import Any
 class ModelCard:
     """What there is to know of a model before it is loaded.
 
-    name: what `zoo.load` and `zoo.create` take; family: key of FAMILIES; config: differences from the family's defaults.
+    name: what `zoo.load` and `zoo.create` take; family: key of FAMILIES.
+    config: where it differs from the family's defaults.
     source: "hf:owner/name" where weights are published, None where `zoo.create` or a recipe must make them.
     parameters: millions. scores: published results, "task: figure (where it is printed)".
     """

@@ -12,10 +12,11 @@ Legend: L layers, B batch, S samples, T frames, D width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -74,6 +75,7 @@ class Encoder(nn.Module):
 
     config: Any
     name: str = ""
+    provenance: Mapping[str, Any] = MappingProxyType({})  # where the weights come from; kept by save and load
     sample_rate: int
     hop: int
     min_samples: int
@@ -106,15 +108,16 @@ class Encoder(nn.Module):
 
     def resolve_layers(self, layer: Layer) -> list[int]:
         """Layer numbers in 0 ... num_layers. Raises ConfigError for any other."""
-        if layer == "all":
-            return list(range(self.num_layers + 1))
-        chosen = [layer] if isinstance(layer, int) else list(layer)
-        if not chosen or not all(isinstance(k, int) and -self.num_layers - 1 <= k <= self.num_layers for k in chosen):
+        if isinstance(layer, str):
+            chosen = list(range(self.num_layers + 1)) if layer == "all" else []
+        else:
+            chosen = [layer] if isinstance(layer, int) else list(layer)
+        if not chosen or not all(-self.num_layers - 1 <= k <= self.num_layers for k in chosen):
             raise ConfigError(
                 f"layer {layer!r}: {self.name or self.family} has layers 0 to {self.num_layers} (0 = input of the "
                 f'stack, -1 = last); give a number, a list of numbers, or "all"'
             )
-        return [int(k) % (self.num_layers + 1) for k in chosen]
+        return [k % (self.num_layers + 1) for k in chosen]
 
     def encode(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1) -> Frames:
         """Frames of any number of clips of any lengths.

@@ -92,7 +92,7 @@ def load(source: str | Path, device: str = "auto", dtype: str = "float32") -> En
     dtype:  "float32", "bfloat16", "float16", "int8" (CPU, linear layers only), or "auto": bfloat16 where the device
             multiplies it natively, else float32. Results are float32 in any case.
 
-    Raises UnknownModelError, ConfigError, or CheckpointError (missing, damaged, unsupported, neither network nor cache).
+    Raises UnknownModelError, ConfigError, or CheckpointError (missing, damaged, unsupported, no network and no cache).
     """
     from zoo.precision import resolve_device, resolve_dtype, to_dtype
 

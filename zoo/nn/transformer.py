@@ -1,34 +1,16 @@
 """The transformer that HuBERT, Whisper's encoder, AST and BERT wear in four dresses.
 
-Legend: B batch, T frames, D width, H heads, F feed-forward width, L layers.
+Legend: B batch, T frames, D width, L layers.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.nn.activation import gelu
+from zoo.nn.attention import SelfAttention
 from zoo.nn.linear import Linear
-
-
-class SelfAttention(nn.Module):
-    """softmax(Q K^T / sqrt(D/H)) V over real keys; Q, K and V come from one fused product."""
-
-    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.heads = heads
-        self.dropout = dropout
-        self.qkv = Linear(dim, 3 * dim)
-        self.out = Linear(dim, dim)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, D), mask (B, T) True = real -> (B, T, D)."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, T, 3, H, D/H)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D/H)
-        keys = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=self.dropout if self.training else 0.0)
-        return self.out(y.transpose(1, 2).flatten(2))  # (B, T, D)
 
 
 class FeedForward(nn.Module):
@@ -41,7 +23,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(activation_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(self.dropout(F.gelu(self.up(x))))
+        return self.down(self.dropout(gelu(self.up(x))))
 
 
 class Block(nn.Module):
@@ -115,7 +97,7 @@ class Transformer(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None, layers: list[int]) -> list[Tensor]:
-        """x (B, T, D) -> one (B, T, D) per entry of `layers` (0 ... L in any order); blocks past the last do not run."""
+        """x (B, T, D) -> one (B, T, D) per entry of `layers` (0 ... L); blocks past the last do not run."""
         wanted, last = set(layers), max(layers)
         x = self.dropout(x if self.norm_first else self.norm(x))
         states = {0: x}
