@@ -1,0 +1,122 @@
+"""Files in: a path becomes a checked mono clip at the wanted rate, or its description.
+
+Legend: S samples.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor
+
+from zoo.audio.resampling import BLOCK, resample, resample_blocks, whole_rate
+from zoo.audio.samples import check
+from zoo.audio.sources import Source, open_source
+from zoo.audio.spool import SpooledWave
+from zoo.errors import AudioError
+
+SPOOL_SECONDS = 1800.0  # half an hour: 115 MB at 16 kHz
+LATE = 0.1  # seconds by which `end` may lie past the end: annotations are rounded, encoders pad
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What the header of a recording tells. samples: per channel; duration: seconds."""
+
+    sample_rate: int
+    channels: int
+    samples: int
+    duration: float
+
+
+def probe(path: str | os.PathLike[str]) -> AudioInfo:
+    """Rate, channels and length of a recording, without decoding it.
+
+    Exact for wav, flac, ogg and for mp3 with a length header. For other containers the length comes from the stated
+    duration, or, where there is none (a recorded stream), from the time stamps of all packets. For mp3 without a length
+    header it is an estimate, unless PyAV is installed.
+    Raises AudioError and MissingDependencyError as `load` does, save for damage that only decoding brings to light.
+    """
+    with closing(open_source(os.fspath(path))) as source:
+        samples = source.count()
+        return AudioInfo(source.rate, source.channels, samples, samples / source.rate)
+
+
+def load(
+    path: str | os.PathLike[str],
+    sample_rate: int,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    spool_seconds: float = SPOOL_SECONDS,
+) -> Tensor | SpooledWave:
+    """A recording, or a span of it, as mono float32 at `sample_rate`.
+
+    start, end: seconds; the span is cut at the file's own rate, then resampled as if it were a file of its own.
+    spool_seconds: what is longer comes as a SpooledWave, so that memory stays bounded.
+    Returns (S,) tensor or SpooledWave; both have len() and slices.
+    Raises AudioError, naming the path, for a file that is missing, a folder, unreadable, not audio, empty, truncated
+    (as far as `integrity` can tell), holds NaN, infinity or integers in float format, or does not cover the span;
+    MissingDependencyError for a container where PyAV is not installed.
+    """
+    item = os.fspath(path)
+    with closing(open_source(item)) as source:
+        first, last = _span(item, source, start, end)
+        decoded = _checked(item, source.blocks(first, last), first, last, source.rate)
+        seconds = math.inf if last is None else (last - first) / source.rate
+        if last is not None and last - first <= BLOCK and seconds <= spool_seconds:
+            return resample(torch.cat(list(decoded)), source.rate, sample_rate)  # most files: one read, one product
+        blocks = resample_blocks(decoded, source.rate, sample_rate)
+        to_disk = last is not None and seconds > spool_seconds
+        return collect(blocks, whole_rate(sample_rate), 0.0 if to_disk else spool_seconds)
+
+
+def collect(blocks: Iterable[Tensor], sample_rate: int, spool_seconds: float = SPOOL_SECONDS) -> Tensor | SpooledWave:
+    """Blocks of one waveform as a tensor, or as a SpooledWave once they exceed `spool_seconds`."""
+    blocks, kept, total = iter(blocks), [], 0
+    for block in blocks:
+        kept.append(block)
+        total += len(block)
+        if total > spool_seconds * sample_rate:
+            return SpooledWave(chain(kept, blocks), sample_rate)
+    return kept[0] if len(kept) == 1 else torch.cat(kept)
+
+
+def _span(item: str, source: Source, start: float | None, end: float | None) -> tuple[int, int | None]:
+    """Seconds to samples [first, last); last is None where the file has to tell where it ends."""
+    if start is None and end is None:
+        return 0, source.samples
+    begin = 0.0 if start is None else start
+    if not 0 <= begin < math.inf or not (end is None or begin < end < math.inf):
+        raise AudioError(item, f"no span from {start} to {end} s; 0 <= start < end is needed")
+    first = round(begin * source.rate)
+    last = source.samples if end is None else round(end * source.rate)
+    if source.samples is None or last is None:
+        return first, last
+    if first >= source.samples or last > source.samples + LATE * source.rate:
+        raise _outside(item, start, end, source.samples / source.rate)
+    return first, min(last, source.samples)
+
+
+def _checked(item: str, blocks: Iterator[Tensor], first: int, last: int | None, rate: int) -> Iterator[Tensor]:
+    """The blocks as they are; AudioError for bad samples, for none at all, and for fewer than the span asked for."""
+    here = first
+    for block in blocks:
+        here += len(block)
+        yield check(item, block)
+    if here == first:
+        raise _outside(item, first / rate, None, None) if first else AudioError(item, "holds no samples")
+    if last is not None and here < last - LATE * rate:
+        raise _outside(item, first / rate, last / rate, here / rate)
+
+
+def _outside(item: str, start: float | None, end: float | None, duration: float | None) -> AudioError:
+    length = "" if duration is None else f", which lasts {duration:.3f} s"
+    until = "its end" if end is None else f"{end:g} s"
+    return AudioError(item, f"the span from {start or 0:g} s to {until} lies outside the recording{length}")
