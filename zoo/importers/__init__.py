@@ -1,1 +1,102 @@
+"""Foreign weights -> zoo's models. What a source is, its content decides, never its name.
 
+To add a format: write a reader `Source -> Foreign` in a module here, and one line in IMPORTERS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from zoo.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Importer:
+    """title for messages; matches: whether it can read such content; target: "module:function" of its reader.
+
+    Content is config.json for a directory, the unpickled file otherwise.
+    """
+
+    title: str
+    matches: Callable[[Mapping[str, Any]], bool]
+    target: str
+
+
+IMPORTERS: tuple[Importer, ...] = (
+    Importer("Hugging Face HuBERT directory", lambda c: c.get("model_type") == "hubert", "zoo.importers.hf:read"),
+    Importer(
+        "fairseq HuBERT .pt", lambda c: "model" in c and bool({"cfg", "args"} & c.keys()), "zoo.importers.fairseq:read"
+    ),
+)
+
+
+def load_foreign(source: str | Path) -> Encoder:
+    """The model of "hf:owner/name[@revision]", of a directory or of a file, on the CPU, in float32 and eval mode.
+
+    Raises CheckpointError: cannot be fetched, damaged, of no known layout, or asking for what zoo does not implement;
+    missing, unexpected and misshapen tensors are listed.
+    """
+    from zoo import checkpoint
+    from zoo.importers import hub
+
+    origin: dict[str, Any] = {"source": str(source)}
+    path, name = Path(source), Path(source).stem
+    if hub.is_hub(source):
+        path, name = hub.fetch(str(source)), hub.parse(str(source))[0].partition("/")[2]
+        origin["revision"] = path.name  # the cache names each snapshot by its commit
+    if checkpoint.is_checkpoint(path):
+        return checkpoint.load(path)
+    opened = _open(str(source), path)
+    importer = next((i for i in IMPORTERS if i.matches(opened.content)), None)
+    if importer is None:
+        raise CheckpointError(
+            f"{source}: {_describe(opened.content)} is no model that zoo can read; it reads its own directories and: "
+            + ", ".join(i.title for i in IMPORTERS)
+        )
+    module, _, function = importer.target.partition(":")
+    foreign = getattr(import_module(module), function)(opened)
+    return checkpoint.build(
+        foreign.family,
+        foreign.config,
+        foreign.tensors,
+        name=name,
+        provenance=origin | {"layout": foreign.layout} | foreign.notes,
+        source=str(source),
+    )
+
+
+def convert(source: str | Path, destination: str | Path) -> Encoder:
+    """Write what `load_foreign` reads from `source` as one of zoo's own checkpoint directories; returns the model.
+
+    Raises CheckpointError as `load_foreign`, and when `destination` holds anything but a checkpoint.
+    """
+    model = load_foreign(source)
+    model.save(destination)
+    return model
+
+
+def _open(name: str, path: Path) -> Any:
+    from zoo.importers import torchfile
+    from zoo.importers.source import Source, read_json
+
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise CheckpointError(f"{name}: holds neither config.yaml (zoo) nor config.json (Hugging Face)")
+        return Source(name, path, read_json(path / "config.json"))
+    content = torchfile.read(path)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{name}: holds a {type(content).__name__}, not a checkpoint")
+    return Source(name, path, content)
+
+
+def _describe(content: Mapping[str, Any]) -> str:
+    if "model_type" in content:
+        return f"model_type {content['model_type']!r}"
+    return f"content with {', '.join(map(str, list(content)[:6])) or 'nothing'}"

@@ -1,0 +1,85 @@
+"""Directories that are replaced whole: at any moment, and after any crash, there is the old one or the new one."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from zoo.errors import CheckpointError
+
+_AT_FDCWD = -100  # linux/fcntl.h
+_RENAME_EXCHANGE = 2  # linux/fs.h
+
+
+@contextmanager
+def replacing_directory(target: Path, may_replace: Callable[[Path], None]) -> Iterator[Path]:
+    """Fill the yielded empty directory; when the block ends without an error it becomes `target`, flushed to disk.
+
+    may_replace: called with an existing `target`; raises when its content must not be lost.
+
+    On Linux the two directories change places in one step. Elsewhere the old one is moved aside first, to a hidden
+    sibling ending in .old, where it can be found should the power fail in that instant.
+    Raises CheckpointError when `target` is a file, and whatever `may_replace` raises.
+    """
+    target = target.expanduser().resolve()
+    _check(target, may_replace)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid4().hex[:12]}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in [*temporary.rglob("*"), temporary]:
+            _flush(path)
+        _check(target, may_replace)  # filling may have taken long
+        _move(temporary, target)
+        _flush(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # what was not moved, or the old directory after an exchange
+
+
+def _check(target: Path, may_replace: Callable[[Path], None]) -> None:
+    if target.is_dir():
+        may_replace(target)
+    elif target.exists():
+        raise CheckpointError(f"{target}: is a file; a checkpoint is a directory")
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)  # nothing there, or an empty directory
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not _exchange(source, target):
+            _replace_in_two_steps(source, target)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Let two directories change names atomically; False where the system or the file system cannot."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # glibc >= 2.28 and musl >= 1.2.6
+    return rename is not None and rename(_AT_FDCWD, bytes(a), _AT_FDCWD, bytes(b), _RENAME_EXCHANGE) == 0
+
+
+def _replace_in_two_steps(source: Path, target: Path) -> None:
+    aside = source.with_suffix(".old")
+    target.rename(aside)
+    try:
+        source.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

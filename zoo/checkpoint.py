@@ -1,0 +1,281 @@
+"""Self-describing checkpoint directories: written whole or not at all, read strictly or not at all.
+
+config.yaml         format version, name, family, config, preprocessing, provenance, hash of the weights
+model.safetensors   the weights, under the names of the model's own state_dict
+README.md           model card with Hugging Face metadata
+tokenizer.json, quantizer.safetensors, state/       where a model or a training run has them
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from zoo.atomic import replacing_directory
+from zoo.encoder import Encoder
+from zoo.errors import CheckpointError, ZooError
+from zoo.modelcard import model_card
+from zoo.nn.linear import Int8Linear
+
+FORMAT = 1
+CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
+PARTS = (CONFIG, WEIGHTS, CARD, "tokenizer.json", "quantizer.safetensors", "state")
+_REQUIRED = {"format", "name", "family", "config", "preprocessing", "fingerprint", "weights_sha256", "zoo_version"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint directory as read: nothing is built yet.
+
+    config: values for the family's Config; preprocessing and provenance: records for people and checks.
+    tensors: mapped from the file, so that reading costs no memory until they are used.
+    """
+
+    path: Path
+    name: str
+    family: str
+    config: dict[str, Any]
+    preprocessing: dict[str, Any]
+    provenance: dict[str, Any]
+    fingerprint: str
+    tensors: dict[str, Tensor]
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether `path` is a directory that `save` wrote, whatever its condition since."""
+    try:
+        header = yaml.safe_load((Path(path) / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    return isinstance(header, dict) and {"format", "family", "config"} <= header.keys()
+
+
+def save(model: Encoder, directory: str | Path, *, provenance: Mapping[str, Any] | None = None) -> None:
+    """Write `model` to `directory`, replacing a checkpoint that is there already.
+
+    provenance: plain values worth knowing later (source, licence, recipe, commit, data fingerprint, ...); without it,
+    what the model was loaded with is kept.
+
+    At every moment `directory` holds either the old checkpoint or the new one, whole, and that survives a power cut.
+    Raises CheckpointError when `directory` holds anything that is not part of a checkpoint.
+    """
+    from zoo import __version__
+
+    if any(isinstance(module, Int8Linear) for module in model.modules()):
+        raise CheckpointError(
+            "an int8 model cannot be saved: its weights are rounded; save the float32 one, load as int8"
+        )
+    with replacing_directory(Path(directory), may_replace=_check_replaceable) as folder:
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        (folder / WEIGHTS).chmod(
+            (folder / WEIGHTS).parent.stat().st_mode & 0o666
+        )  # safetensors writes for its owner only
+        header = {
+            "format": FORMAT,
+            "name": model.name,
+            "family": model.family,
+            "config": _plain(asdict(model.config)),
+            "preprocessing": _plain(model.preprocessing()),
+            "provenance": _plain(dict(model.provenance if provenance is None else provenance)),
+            "fingerprint": model.fingerprint(),
+            "weights_sha256": _sha256(folder / WEIGHTS),
+            "zoo_version": __version__,
+        }
+        text = yaml.safe_dump(header, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+        (folder / CONFIG).write_text(text, encoding="utf-8")
+        (folder / CARD).write_text(model_card(model, header), encoding="utf-8")
+
+
+def read(directory: str | Path) -> Checkpoint:
+    """Read and verify a checkpoint directory.
+
+    Raises CheckpointError: a file is missing or damaged, the format is unknown, the weights are not the ones hashed.
+    """
+    path = Path(directory)
+    header = _read_header(path)
+    weights = path / WEIGHTS
+    if not weights.is_file():
+        raise CheckpointError(f"{weights}: no such file; the checkpoint is incomplete")
+    tensors = read_safetensors(weights)
+    found = _sha256(weights)
+    if found != header["weights_sha256"]:
+        raise CheckpointError(
+            f"{weights}: its SHA-256 is {found[:16]}..., but {path / CONFIG} was written for "
+            f"{str(header['weights_sha256'])[:16]}...; the file was changed or damaged: restore it"
+        )
+    return Checkpoint(
+        path=path,
+        name=str(header["name"]),
+        family=str(header["family"]),
+        config=header["config"],
+        preprocessing=header["preprocessing"],
+        provenance=header.get("provenance") or {},
+        fingerprint=str(header["fingerprint"]),
+        tensors=tensors,
+    )
+
+
+def load(directory: str | Path) -> Encoder:
+    """The model of a checkpoint directory, on the CPU, in float32 and evaluation mode.
+
+    Raises CheckpointError as `read`, and when config, weights and this version of the model do not fit each other.
+    """
+    found = read(directory)
+    model = build(
+        found.family,
+        found.config,
+        found.tensors,
+        name=found.name,
+        provenance=found.provenance,
+        source=str(found.path),
+    )
+    now = _plain(model.preprocessing())
+    changed = [
+        f"{key} {old!r}, now {now.get(key)!r}" for key, old in found.preprocessing.items() if now.get(key) != old
+    ]
+    if changed:
+        warnings.warn(
+            f"{found.path}: preprocessing is not what it was when the model was saved ({'; '.join(changed)}): zoo has "
+            f"changed since, or the record was edited, which has no effect (edit `config` instead)",
+            stacklevel=2,
+        )
+    return model
+
+
+def build(
+    family: str,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    *,
+    name: str,
+    provenance: Mapping[str, Any],
+    source: str,
+) -> Encoder:
+    """A model of `family` that holds `tensors` and nothing else; no time goes into a random initialisation.
+
+    Raises CheckpointError, naming `source`, when config or tensors do not fit the family.
+    """
+    from zoo import registry
+
+    try:
+        with _without_weights():
+            model = registry.build(family, config, name)
+    except (ZooError, TypeError, ValueError, ArithmeticError) as error:
+        raise CheckpointError(f"{source}: the config describes no model: {error}") from error
+    assign(model, tensors, source=source)
+    model.provenance = dict(provenance)
+    return model
+
+
+def assign(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
+    """Fill `model` with `tensors`, in the model's dtypes. Every name and every shape must fit.
+
+    Parameters without storage (meta device) take the given tensors over; others are copied into.
+
+    Raises CheckpointError listing every missing, unexpected and misshapen tensor.
+    """
+    own = model.state_dict()
+    problems = [f"missing     {name} {tuple(own[name].shape)}" for name in own if name not in tensors]
+    problems += [f"unexpected  {name} {tuple(tensors[name].shape)}" for name in tensors if name not in own]
+    problems += [
+        f"misshapen   {name}: {tuple(tensors[name].shape)} in the file, {tuple(tensor.shape)} in the model"
+        for name, tensor in own.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    if problems:
+        raise CheckpointError(f"{source}: {len(problems)} tensors do not fit the model:\n  " + "\n  ".join(problems))
+    converted = {name: tensors[name].to(tensor.dtype) for name, tensor in own.items()}
+    model.load_state_dict(converted, assign=any(tensor.is_meta for tensor in own.values()))
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of one file, mapped from it. Raises CheckpointError when it is damaged."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged, or not a safetensors file ({error})") from error
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    file = path / CONFIG
+    try:
+        header = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{file}: no such file, so {path} is not a zoo checkpoint") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{file}: cannot be read ({error})") from error
+    if not isinstance(header, dict) or "format" not in header:
+        raise CheckpointError(f"{file}: not the config of a zoo checkpoint (it has no `format`)")
+    if header["format"] != FORMAT:
+        raise CheckpointError(
+            f"{file}: checkpoint format {header['format']!r}, but this version of zoo reads format {FORMAT}; "
+            f"upgrade audiozoo, or convert with the version that wrote it ({header.get('zoo_version', 'unknown')})"
+        )
+    missing, unknown = _REQUIRED - header.keys(), header.keys() - _REQUIRED - {"provenance"}
+    if missing or unknown:
+        raise CheckpointError(f"{file}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}")
+    for key in ("config", "preprocessing"):
+        if not isinstance(header[key], dict):
+            raise CheckpointError(f"{file}: `{key}` must be a mapping, not {header[key]!r}")
+    return header
+
+
+def _check_replaceable(directory: Path) -> None:
+    """Raises CheckpointError unless everything in `directory` is part of a checkpoint."""
+    strangers = sorted(entry.name for entry in directory.iterdir() if entry.name not in PARTS)
+    if strangers or (not is_checkpoint(directory) and any(directory.iterdir())):
+        raise CheckpointError(
+            f"{directory}: exists and is not a zoo checkpoint alone"
+            + (f" (it holds {', '.join(strangers[:5])})" if strangers else "")
+            + "; nothing was written: choose another directory, or remove it yourself"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Mappings, lists and scalars only, as YAML will give them back."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _without_weights() -> Iterator[None]:
+    """Parameters registered inside, by this thread, are on the meta device: no memory, and nothing to initialise.
+
+    Unlike torch.device("meta") this leaves buffers, such as mel filters, as they are computed.
+    """
+    thread = threading.get_ident()
+
+    def to_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
+        if parameter is None or threading.get_ident() != thread:
+            return None
+        return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
+
+    handle = register_module_parameter_registration_hook(to_meta)  # type: ignore[arg-type]  # annotated as if None only
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,196 @@
+"""Hugging Face directories of HubertModel, HubertForCTC and HubertForSequenceClassification.
+
+Whatever the configuration asks for is either done exactly as `transformers` does it, or refused by name.
+
+The waveform is normalised if preprocessor_config.json says so, because that is what `transformers` does with its own
+processor: numbers agree. facebook/hubert-base-ls960 says so although fairseq trained it on plain waveforms; there the
+GroupNorm of the front end undoes it up to its epsilon, so that the two differ in quiet recordings only (fairseq's own
+file is read with fairseq's setting). Without that file, or processor_config.json, models with LayerNorm in the front
+end are normalised and those with GroupNorm are not, as they were trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from zoo.checkpoint import read_safetensors
+from zoo.errors import CheckpointError
+from zoo.importers.source import Foreign, Source, read_json
+from zoo.importers.tensors import fuse_attention, rename, take_weight_norm
+from zoo.nn.conv import WaveformFrontend
+
+# Our field: (theirs, their default, for configurations that leave it out).
+_FIELDS: dict[str, tuple[str, Any]] = {
+    "conv_norm": ("feat_extract_norm", "group"),
+    "conv_bias": ("conv_bias", False),
+    "layers": ("num_hidden_layers", 12),
+    "dim": ("hidden_size", 768),
+    "heads": ("num_attention_heads", 12),
+    "ffn_dim": ("intermediate_size", 3072),
+    "norm_first": ("do_stable_layer_norm", False),
+    "position_kernel": ("num_conv_pos_embeddings", 128),
+    "position_groups": ("num_conv_pos_embedding_groups", 16),
+    "dropout": ("hidden_dropout", 0.1),
+    "attention_dropout": ("attention_dropout", 0.1),
+    "activation_dropout": ("activation_dropout", 0.1),
+    "layerdrop": ("layerdrop", 0.1),
+}
+# What must hold, because it is the only thing implemented. All are the defaults of transformers too.
+_IMPLEMENTED: dict[str, Any] = {
+    "hidden_act": "gelu",
+    "feat_extract_activation": "gelu",
+    "feat_proj_layer_norm": True,
+    "layer_norm_eps": 1e-5,
+    "conv_pos_batch_norm": False,
+    "adapter_attn_dim": None,
+    "conv_kernel": list(WaveformFrontend.kernels),
+    "conv_stride": list(WaveformFrontend.strides),
+}
+_BLOCK = r"encoder\.layers\.(\d+)\."
+_RULES = (
+    (r"masked_spec_embed", "mask_embedding"),
+    (r"feature_extractor\.conv_layers\.(\d+)\.conv\.(weight|bias)", r"frontend.convs.\1.\2"),
+    (r"feature_extractor\.conv_layers\.(\d+)\.layer_norm\.(weight|bias)", r"frontend.norms.\1.\2"),
+    (r"feature_projection\.layer_norm\.(weight|bias)", r"projection.norm.\1"),
+    (r"feature_projection\.projection\.(weight|bias)", r"projection.linear.\1"),
+    (r"encoder\.pos_conv_embed\.conv\.(weight|weight_g|weight_v|bias)", r"position.\1"),
+    (r"encoder\.pos_conv_embed\.conv\.parametrizations\.weight\.original0", "position.weight_g"),
+    (r"encoder\.pos_conv_embed\.conv\.parametrizations\.weight\.original1", "position.weight_v"),
+    (r"encoder\.layer_norm\.(weight|bias)", r"transformer.norm.\1"),
+    (_BLOCK + r"attention\.([qkv])_proj\.(weight|bias)", r"transformer.blocks.\1.attention.\2.\3"),
+    (_BLOCK + r"attention\.out_proj\.(weight|bias)", r"transformer.blocks.\1.attention.out.\2"),
+    (_BLOCK + r"layer_norm\.(weight|bias)", r"transformer.blocks.\1.attention_norm.\2"),
+    (_BLOCK + r"feed_forward\.intermediate_dense\.(weight|bias)", r"transformer.blocks.\1.ffn.up.\2"),
+    (_BLOCK + r"feed_forward\.output_dense\.(weight|bias)", r"transformer.blocks.\1.ffn.down.\2"),
+    (_BLOCK + r"final_layer_norm\.(weight|bias)", r"transformer.blocks.\1.ffn_norm.\2"),
+    (r"lm_head\.(weight|bias)", r"ctc.\1"),
+)
+# Heads on top of the last layer that zoo has no use for: classifiers, and the projection kept by ContentVec and others.
+_FOREIGN_HEADS = ("projector.", "classifier.", "layer_weights", "final_proj.")
+
+
+def read(source: Source) -> Foreign:
+    """The HuBERT of a Hugging Face directory.
+
+    Notes: `licence`, where README.md states one; `left_out`, tensors of foreign heads; `filled_in`, mask_embedding where
+    the checkpoint has none (transformers drops it from models that never mask): uniform in [0, 1), as before training.
+    Raises CheckpointError for what is missing, damaged, unexpected or not implemented.
+    """
+    config = _config(source)
+    tensors = {name.removeprefix("hubert."): tensor for name, tensor in _weights(source.path).items()}
+    left_out = [name for name in tensors if name.startswith(_FOREIGN_HEADS)]
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in left_out}
+    tensors = rename(tensors, _RULES, source=source.name)
+    take_weight_norm(tensors)
+    fuse_attention(tensors)
+    notes: dict[str, Any] = {"left_out": left_out} if left_out else {}
+    if licence := _licence(source.path / "README.md"):
+        notes["licence"] = licence
+    if "mask_embedding" not in tensors:
+        tensors["mask_embedding"] = torch.rand(config["dim"], generator=torch.Generator().manual_seed(0))
+        notes["filled_in"] = "mask_embedding, uniform in [0, 1)"
+    if "ctc.weight" in tensors:
+        order, config["vocabulary"] = _vocabulary(source, len(tensors["ctc.weight"]))
+        tensors |= {name: tensors[name][order] for name in ("ctc.weight", "ctc.bias") if name in tensors}
+    return Foreign("hubert", config, tensors, "Hugging Face", notes)
+
+
+def _config(source: Source) -> dict[str, Any]:
+    theirs = source.content
+    for field, expected in _IMPLEMENTED.items():
+        if theirs.get(field, expected) != expected:
+            raise CheckpointError(
+                f"{source.path / 'config.json'}: {field} is {theirs[field]!r}; zoo implements {expected!r} only"
+            )
+    config = {ours: theirs.get(field, default) for ours, (field, default) in _FIELDS.items()}
+    config |= {ours: float(value) for ours, value in config.items() if "drop" in ours}
+    widths = theirs.get("conv_dim", [512])
+    if len(set(widths)) != 1:
+        raise CheckpointError(
+            f"{source.path / 'config.json'}: conv_dim is {widths}; zoo's HuBERT has one width throughout"
+        )
+    config["conv_dim"] = widths[0]
+    processor = _processor(source.path)
+    if processor is None:
+        config["normalize"] = config["conv_norm"] == "layer"
+    else:
+        config["normalize"] = bool(processor.get("do_normalize", True))
+        config["sample_rate"] = int(processor.get("sampling_rate", 16_000))
+    return config
+
+
+def _processor(directory: Path) -> Mapping[str, Any] | None:
+    """Settings of the feature extractor: a file of their own, or (transformers >= 5) part of the processor's."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (directory / name).is_file():
+            settings = read_json(directory / name)
+            found = settings.get("feature_extractor", settings if name.startswith("pre") else None)
+            if isinstance(found, Mapping):
+                return found
+    return None
+
+
+def _licence(card: Path) -> str:
+    """`license` of a model card's YAML front matter, or nothing."""
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    try:
+        metadata = yaml.safe_load(text.split("---", 2)[1]) if text.startswith("---") else {}
+    except (yaml.YAMLError, IndexError):
+        metadata = {}
+    return str(metadata.get("license", "")) if isinstance(metadata, dict) else ""
+
+
+def _weights(directory: Path) -> dict[str, Tensor]:
+    """All tensors of model.safetensors or, failing that, pytorch_model.bin, each whole or in shards."""
+    for stem, load in (("model.safetensors", read_safetensors), ("pytorch_model.bin", _read_pickled)):
+        index = directory / f"{stem}.index.json"
+        if (directory / stem).is_file():
+            return load(directory / stem)
+        if index.is_file():
+            tensors: dict[str, Tensor] = {}
+            for shard in sorted(set(read_json(index).get("weight_map", {}).values())):
+                if Path(shard).name != shard or not (directory / shard).is_file():
+                    raise CheckpointError(f"{index}: names the file {shard!r}, which is not in the directory")
+                tensors |= load(directory / shard)
+            return tensors
+    raise CheckpointError(f"{directory}: holds neither model.safetensors nor pytorch_model.bin")
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged or hostile pickle leads to
+        raise CheckpointError(f"{path}: damaged, or not weights alone ({type(error).__name__}: {error})") from error
+    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
+        raise CheckpointError(f"{path}: must hold a mapping from names to tensors")
+    return content
+
+
+def _vocabulary(source: Source, size: int) -> tuple[list[int], tuple[str, ...]]:
+    """Rows of the CTC head in zoo's order, blank (their padding token) first, and the symbol of each."""
+    files = [path for name in ("vocab.json", "added_tokens.json") if (path := source.path / name).is_file()]
+    symbols: dict[int, str] = {}
+    for file in files:
+        for symbol, row in read_json(file).items():
+            if not isinstance(row, int):
+                raise CheckpointError(
+                    f"{file}: {symbol!r} has the id {row!r}; one flat table from symbols to ids is due"
+                )
+            symbols[row] = symbol
+    nameless = [row for row in range(size) if row not in symbols]
+    if nameless:
+        where = ", ".join(file.name for file in files) or "vocab.json, which is missing"
+        raise CheckpointError(f"{source.path}: outputs {nameless} of the CTC head have no symbol in {where}")
+    blank = source.content.get("pad_token_id", 0)
+    if not isinstance(blank, int) or not 0 <= blank < size:
+        raise CheckpointError(
+            f"{source.path / 'config.json'}: pad_token_id {blank!r} is none of the {size} CTC outputs"
+        )
+    order = [blank, *(row for row in range(size) if row != blank)]
+    return order, tuple(symbols[row] for row in order)

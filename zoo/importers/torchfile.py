@@ -1,0 +1,226 @@
+"""Files of `torch.save`, read as plain data: tensors and containers are built, anything else becomes an inert `Record`.
+
+A pickle is a program that may call any function it can name. Here it can name very few: dictionaries, sets, and the
+functions that shape a tensor out of bytes. Whatever else it asks for (argparse.Namespace, OmegaConf nodes, classes of
+packages that are not installed, os.system) turns into a `Record` that keeps the name, the arguments and the state, and
+does nothing. Reading a foreign checkpoint therefore runs no code of it, and needs no package of its author.
+
+Both layouts are understood: the zip archive (torch >= 1.6) and the stream of pickles before it. Tensors of a zip
+archive are mapped from the file, so that an optimiser state three times the size of the weights costs nothing.
+"""
+
+from __future__ import annotations
+
+import mmap
+import pickle
+import struct
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from zoo.errors import CheckpointError
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
+_ZIP_HEADER = 30  # bytes of a local file header before its name and extra field
+_STORAGES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+
+
+class Record:
+    """Stand-in for an object that is not built: what the file said about it, as data.
+
+    kind: dotted name the file used ("argparse.Namespace"); args: what its constructor would have been called with;
+    state: what would have become its attributes; items: what would have been put into it as a list or mapping.
+    """
+
+    kind: ClassVar[str] = ""
+    args: tuple[Any, ...]
+    state: Any
+    items: list[Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Record:
+        record = super().__new__(cls)
+        record.args, record.state, record.items = args, kwargs or None, []
+        return record
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Everything is kept by __new__; nothing is done with it."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.items.append((key, value))
+
+    def append(self, value: Any) -> None:
+        self.items.append(value)
+
+    def extend(self, values: Sequence[Any]) -> None:
+        self.items.extend(values)
+
+    def __repr__(self) -> str:
+        return f"Record({self.kind})"
+
+
+class _Mapping(dict[Any, Any]):
+    """OrderedDict and its kin; attributes hung onto one (a state_dict's _metadata) are dropped."""
+
+    def __init__(self, items: Any = ()) -> None:
+        super().__init__(items)
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Reader(pickle.Unpickler):
+    """The unpickler. `storage(key, dtype, numel)` gives the flat tensor that holds the bytes of one storage.
+
+    What it lends to a pickle are its own bound methods and fresh classes, so that a hostile file which sets attributes
+    on them changes nothing that outlives this reader.
+    """
+
+    def __init__(self, file: IO[bytes], storage: Callable[[str, torch.dtype, int], Tensor]) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._storage = storage
+        self._kinds: dict[str, type[Record]] = {}
+        self._known: dict[tuple[str, str], Any] = {
+            ("collections", "OrderedDict"): _Mapping,
+            ("collections", "Counter"): _Mapping,
+            ("collections", "defaultdict"): self._defaultdict,
+            ("builtins", "set"): set,
+            ("__builtin__", "set"): set,
+            ("torch", "Size"): tuple,
+            ("torch._utils", "_rebuild_tensor"): self._tensor,
+            ("torch._utils", "_rebuild_tensor_v2"): self._tensor,
+            ("torch._utils", "_rebuild_parameter"): self._parameter,
+            **{("torch", name): dtype for name, dtype in _STORAGES.items()},
+        }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What the pickle gets when it asks for `module.name`; never the thing itself unless it is listed above."""
+        known = self._known.get((module, name))
+        if known is not None:
+            return known
+        kind = f"{module}.{name}"
+        if kind not in self._kinds:
+            self._kinds[kind] = type(name, (Record,), {"kind": kind})
+        return self._kinds[kind]
+
+    def persistent_load(self, pid: Any) -> Any:
+        """Storages are kept outside the pickle: ("storage", type, key, device, elements[, view])."""
+        if not isinstance(pid, tuple) or not pid:
+            raise pickle.UnpicklingError(f"unknown persistent id {pid!r}")
+        if pid[0] == "module":  # legacy archives carry the source code of each class: not wanted
+            return pid[1]
+        kind, dtype, key, _, numel, *view = pid
+        if kind != "storage" or not isinstance(dtype, torch.dtype):
+            raise pickle.UnpicklingError(f"storage of an unknown type: {dtype!r}")
+        flat = self._storage(str(key), dtype, int(numel))
+        if view and view[0] is not None:
+            _, start, size = view[0]
+            flat = flat.narrow(0, int(start), int(size))
+        return flat
+
+    def _defaultdict(self, factory: Any = None, items: Any = ()) -> _Mapping:
+        return _Mapping(items)
+
+    def _tensor(self, flat: Any, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+        if not isinstance(flat, Tensor):
+            raise pickle.UnpicklingError("a tensor without a storage")
+        return flat.as_strided(tuple(size), tuple(stride), flat.storage_offset() + int(offset))  # refuses out of bounds
+
+    def _parameter(self, data: Any, *_: Any) -> Any:
+        return data
+
+
+def read(path: str | Path) -> Any:
+    """Content of a `torch.save` file. Tensors are on the CPU, in the file's dtypes.
+
+    Raises CheckpointError: no such file, not such a file, damaged, or of a layout that is not understood.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+            file.seek(0)
+            if start == b"PK":
+                return _read_zip(file)
+            if start[:1] == b"\x80":
+                return _read_legacy(file)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except Exception as error:  # a damaged pickle fails in any way it likes
+        raise CheckpointError(
+            f"{path}: damaged, or not a checkpoint ({type(error).__name__}: {error}); download it again"
+        ) from error
+    raise CheckpointError(f"{path}: neither a zip archive nor a pickle, so not a file of torch.save")
+
+
+def _read_zip(file: IO[bytes]) -> Any:
+    archive = zipfile.ZipFile(file)
+    names = {name.partition("/")[2]: name for name in archive.namelist()}
+    if "data.pkl" not in names or any(name.startswith("code/") for name in names):
+        raise CheckpointError("a zip archive, but not one of torch.save (a TorchScript module has no readable weights)")
+    if "byteorder" in names and archive.read(names["byteorder"]).decode() != sys.byteorder:
+        raise CheckpointError(f"written on a machine of another byte order than this one ({sys.byteorder}-endian)")
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    storages: dict[str, Tensor] = {}
+
+    def storage(key: str, dtype: torch.dtype, numel: int) -> Tensor:
+        if key not in storages:
+            info = archive.getinfo(names[f"data/{key}"])
+            if info.compress_type != zipfile.ZIP_STORED or numel * dtype.itemsize > info.file_size:
+                raise CheckpointError(f"storage {key} is compressed or shorter than its tensors")
+            name_size, extra_size = struct.unpack_from("<HH", mapped, info.header_offset + _ZIP_HEADER - 4)
+            offset = info.header_offset + _ZIP_HEADER + name_size + extra_size
+            storages[key] = _view(mapped, dtype, numel, offset)
+        return storages[key]
+
+    with archive.open(names["data.pkl"]) as pickled:
+        return _Reader(pickled, storage).load()
+
+
+def _read_legacy(file: IO[bytes]) -> Any:
+    storages: dict[str, Tensor] = {}
+
+    def storage(key: str, dtype: torch.dtype, numel: int) -> Tensor:
+        if key not in storages:
+            storages[key] = torch.zeros(numel, dtype=dtype)
+        return storages[key]
+
+    magic, _, system = (_Reader(file, storage).load() for _ in range(3))
+    if magic != _LEGACY_MAGIC:
+        raise CheckpointError("a plain pickle, not a file of torch.save")
+    if system.get("little_endian", True) != (sys.byteorder == "little"):
+        raise CheckpointError(f"written on a machine of another byte order than this one ({sys.byteorder}-endian)")
+    content = _Reader(file, storage).load()
+    # The bytes of the storages follow, each after its number of elements, in the order of this list.
+    for key in _Reader(file, storage).load():
+        (numel,) = struct.unpack("<q", file.read(8))
+        flat = storages[key]
+        data = bytearray(file.read(numel * flat.element_size()))
+        flat.copy_(_view(data, flat.dtype, flat.numel(), 0))
+    return content
+
+
+def _view(buffer: mmap.mmap | bytearray, dtype: torch.dtype, numel: int, offset: int) -> Tensor:
+    if numel == 0:
+        return torch.empty(0, dtype=dtype)
+    return torch.frombuffer(buffer, dtype=dtype, count=numel, offset=offset)
