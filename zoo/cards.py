@@ -60,7 +60,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         "hubert-base",
         "hubert",
-        "HuBERT Base, two iterations on LibriSpeech: 12 layers, 768 wide, 20 ms frames",
+        "HuBERT Base, 20 ms frames, trained on LibriSpeech",
         source="hf:facebook/hubert-base-ls960",
         licence="Apache-2.0",
         training_data="LibriSpeech, 960 h of English read speech",
@@ -71,7 +71,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         "hubert-large",
         "hubert",
-        "HuBERT Large, third iteration on Libri-Light: 24 layers, 1024 wide, 20 ms frames",
+        "HuBERT Large, 20 ms frames, trained on Libri-Light",
         config=_LARGE,
         source="hf:facebook/hubert-large-ll60k",
         licence="Apache-2.0",
@@ -83,7 +83,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         "hubert-xlarge",
         "hubert",
-        "HuBERT X-Large, third iteration on Libri-Light: 48 layers, 1280 wide, 20 ms frames",
+        "HuBERT X-Large, 20 ms frames, trained on Libri-Light",
         config=_LARGE | {"layers": 48, "dim": 1280, "ffn_dim": 5120},
         source="hf:facebook/hubert-xlarge-ll60k",
         licence="Apache-2.0",
@@ -95,7 +95,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         "hubert-fast",
         "hubert",
-        "HuBERT Base on log-mel, 40 ms frames: untrained architecture for cheap pre-training",
+        "HuBERT Base on log-mel, 40 ms frames, for cheap pre-training",
         config=_FAST,
         parameters=91.7,
         paper="https://arxiv.org/abs/2309.13860",
@@ -103,7 +103,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         "hubert-fast-20ms",
         "hubert",
-        "HuBERT Base on log-mel, 20 ms frames: untrained architecture for cheap pre-training",
+        "HuBERT Base on log-mel, 20 ms frames, for cheap pre-training",
         config=_FAST | {"frame_ms": 20},
         parameters=91.7,
         paper="https://arxiv.org/abs/2309.13860",
@@ -111,12 +111,12 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         "mfcc",
         "spectral",
-        "13 Kaldi MFCC with first and second differences, 10 ms frames: baseline without weights",
+        "13 Kaldi MFCC with two orders of differences, 10 ms frames",
         config={"kind": "mfcc", "bands": 13},
     ),
     ModelCard(
         "logmel",
         "spectral",
-        "80 log-mel bands, 10 ms frames: baseline without weights",
+        "80 log-mel bands, 10 ms frames",
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.encoder import Encoder, Frames, Layer
 from zoo.errors import ConfigError
@@ -46,12 +46,11 @@ class Spectral(Encoder):
     def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
         """As Encoder.forward."""
         layers = self.resolve_layers(layer)
-        counts = [self.count_frames(n) for n in lengths.tolist()]
-        x = waves.new_zeros(len(waves), max(counts), self.dim)  # (B, T, D)
-        for row, wave, samples, count in zip(x, waves, lengths.tolist(), counts, strict=True):
-            row[:count] = self._frames(wave[:samples])
+        clips = [self._frames(wave[:n]) for wave, n in zip(waves, lengths.tolist(), strict=True)]
+        x = nn.utils.rnn.pad_sequence(clips, batch_first=True)  # (B, T, D)
         x = x if isinstance(layer, int) else x.expand(len(layers), *x.shape)
-        return Frames(x, torch.tensor(counts, device=waves.device), self.frame_rate)
+        counts = torch.tensor([len(clip) for clip in clips], device=waves.device)
+        return Frames(x, counts, self.frame_rate)
 
     def _frames(self, wave: Tensor) -> Tensor:
         """(S,) -> (T, D)."""

@@ -1,0 +1,29 @@
+"""Every registered model in a size that a test can afford: its own structure, with few and narrow layers."""
+
+from __future__ import annotations
+
+import torch
+
+import zoo
+from zoo.encoder import Encoder
+
+SMALL: dict[str, dict[str, int]] = {
+    "hubert": {"layers": 3, "dim": 48, "heads": 4, "ffn_dim": 96, "conv_dim": 32, "position_groups": 4},
+    "spectral": {},
+}
+
+
+def small(name: str, seed: int = 0) -> Encoder:
+    """The architecture of a registered model, shrunk, with weights that depend on the seed alone."""
+    torch.manual_seed(seed)
+    return zoo.create(name, **SMALL[zoo.info(name).family])
+
+
+def noise(seconds: float, seed: int = 0, sample_rate: int = 16_000) -> torch.Tensor:
+    """Something like audio: coloured noise under a slow envelope, (S,) in [-1, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    count = round(seconds * sample_rate)
+    white = torch.randn(count + 8, generator=generator)
+    coloured = white.unfold(0, 9, 1).mean(-1)
+    envelope = torch.linspace(0, 6.28 * seconds, count).sin().abs() * 0.5 + 0.05
+    return (coloured * envelope).clamp(-1, 1)

@@ -1,0 +1,198 @@
+"""The promises that every registered encoder keeps (see zoo/encoder.py). A new model is tested here by being registered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import noise, small
+from torch import Tensor
+
+import zoo
+from zoo.encoder import Encoder
+from zoo.errors import AudioError, ConfigError
+
+NAMES = zoo.list_models()
+TOLERANCE = 1e-5
+_models: dict[str, Encoder] = {}
+
+
+@pytest.fixture(params=NAMES)
+def model(request: pytest.FixtureRequest) -> Encoder:
+    return _cached(request.param)
+
+
+@pytest.fixture
+def short_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Long-clip windows of 2 s with 0.5 s of context, so that a few seconds are a long clip."""
+    monkeypatch.setattr(Encoder, "window_seconds", 2.0)
+    monkeypatch.setattr(Encoder, "context_seconds", 0.5)
+    yield
+
+
+def _cached(name: str) -> Encoder:
+    if name not in _models:
+        _models[name] = small(name)
+    return _models[name]
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    """Largest difference, relative to the typical size of a value where that is above 1 (log-mel, MFCC)."""
+    return ((a - b).abs().max() / max(1.0, b.square().mean().sqrt().item())).item()
+
+
+# 1. Batch-exact
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=12, deadline=None)
+@given(extra=st.lists(st.integers(0, 30_000), min_size=2, max_size=5), seed=st.integers(0, 99))
+def test_batch_is_the_same_as_one_by_one(name: str, extra: list[int], seed: int) -> None:
+    model = _cached(name)
+    clips = [noise(3, seed + i)[: model.min_samples + n] for i, n in enumerate(extra)]
+    together = model.embed(clips, model.sample_rate, layer="all", pooling="stats")
+    alone = torch.stack([model.embed(c, model.sample_rate, layer="all", pooling="stats") for c in clips], dim=1)
+    assert _difference(together, alone) <= TOLERANCE
+
+
+def test_forward_ignores_what_stands_in_the_padding(model: Encoder) -> None:
+    waves = torch.stack([noise(1.5, 1), noise(1.5, 2)])
+    lengths = torch.tensor([24_000, 11_111])
+    waves[1, 11_111:] = 0
+    corrupt = waves.clone()
+    corrupt[1, 11_111:] = 999.0
+    for gradients in (False, True):  # two code paths
+        with torch.set_grad_enabled(gradients):
+            clean, dirty = model(waves, lengths), model(corrupt, lengths)
+        assert torch.equal(clean.lengths, dirty.lengths)
+        assert _difference(dirty.x, clean.x) <= TOLERANCE
+        assert clean.x[1, int(clean.lengths[1]) :].abs().max() == 0
+
+
+def test_no_gradient_reaches_other_clips_or_padding(model: Encoder) -> None:
+    waves = torch.stack([noise(1.5, 1), noise(1.5, 2)]).requires_grad_()
+    frames = model(waves, torch.tensor([24_000, 11_111]))
+    frames.x[1].square().sum().backward()
+    assert waves.grad is not None
+    assert waves.grad[0].abs().max() == 0
+    assert waves.grad[1, 11_111:].abs().max() == 0
+    assert waves.grad[1, :11_111].abs().max() > 0
+
+
+# 2. Deterministic
+
+
+def test_same_input_gives_same_bytes(model: Encoder) -> None:
+    clips = [noise(1.2, 3), noise(0.4, 4)]
+    first = model.embed(clips, model.sample_rate)
+    model.train()
+    second = model.embed(clips, model.sample_rate)
+    assert model.training, "embed must leave the training flag as it found it"
+    model.eval()
+    assert torch.equal(first, second)
+    assert not first.requires_grad
+
+
+# 3. Unbounded input
+
+
+def test_long_clips_run_in_bounded_batches(
+    model: Encoder, short_windows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.batching.BATCH_SECONDS", 8.0)
+    seen: list[int] = []
+    model.register_forward_pre_hook(lambda _, args: seen.append(args[0].numel()))
+    try:
+        whole = noise(60, 5)
+        embedded = model.embed(whole, model.sample_rate)
+    finally:
+        model._forward_pre_hooks.clear()
+    assert len(seen) > 5 and max(seen) <= 9 * model.sample_rate
+    frames = model.encode(whole, model.sample_rate)
+    assert frames.x.shape == (1, model.count_frames(len(whole)), model.dim)
+    assert _difference(embedded, frames.pool()[0]) <= TOLERANCE
+    streamed = torch.cat(list(model.stream(whole)))
+    assert _difference(streamed, frames.x[0]) <= TOLERANCE
+
+
+def test_windows_change_long_clips_little(model: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = noise(12, 6)
+    exact = model.encode(whole, model.sample_rate).x[0]
+    monkeypatch.setattr(Encoder, "window_seconds", 6.0)
+    monkeypatch.setattr(Encoder, "context_seconds", 2.0)
+    windowed = model.encode(whole, model.sample_rate).x[0]
+    assert torch.cosine_similarity(windowed, exact, dim=-1).min() > 0.98
+    first_layer = model.encode(whole, model.sample_rate, layer=0).x[0]
+    monkeypatch.undo()
+    exact_input = model.encode(whole, model.sample_rate, layer=0).x[0]
+    assert _difference(first_layer, exact_input) < 1e-4, "before attention, windows must change nothing"
+
+
+# 4. Self-describing
+
+
+def test_checkpoint_restores_the_same_model(model: Encoder, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    restored = zoo.load(tmp_path / "model", device="cpu")
+    assert type(restored) is type(model)
+    assert restored.config == model.config
+    assert restored.fingerprint() == model.fingerprint()
+    assert restored.preprocessing() == model.preprocessing()
+    assert torch.equal(restored.embed(noise(1), 16_000), model.embed(noise(1), 16_000))
+
+
+# The verbs
+
+
+def test_shapes_and_layers(model: Encoder) -> None:
+    clips, count = [noise(1.0, 7), noise(0.5, 8)], model.num_layers + 1
+    frames = model.encode(clips, model.sample_rate, layer="all")
+    assert frames.x.shape == (count, 2, model.count_frames(16_000), model.dim)
+    assert frames.lengths.tolist() == [model.count_frames(16_000), model.count_frames(8_000)]
+    assert frames.x.dtype == torch.float32
+    assert model.embed(clips, model.sample_rate).shape == (2, model.dim)
+    assert model.embed(clips[0], model.sample_rate).shape == (model.dim,)
+    assert model.embed(clips, model.sample_rate, layer="all", pooling="stats").shape == (count, 2, 2 * model.dim)
+    for k in range(count):
+        single = model.encode(clips, model.sample_rate, layer=k).x
+        assert _difference(single, frames.x[k]) <= TOLERANCE
+        assert _difference(model.encode(clips, model.sample_rate, layer=k - count).x, single) <= TOLERANCE
+    pair = model.encode(clips, model.sample_rate, layer=[count - 1, 0]).x
+    assert _difference(pair, frames.x[[count - 1, 0]]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "first", "stats"])
+def test_pooling_looks_at_real_frames_only(model: Encoder, pooling: str) -> None:
+    clips = [noise(1.0, 9), noise(0.3, 10)]
+    frames = model.encode(clips, model.sample_rate)
+    for b, real in enumerate(frames.unpad()):
+        expected = {
+            "mean": real.mean(0),
+            "max": real.amax(0),
+            "first": real[0],
+            "stats": torch.cat([real.mean(0), real.std(0, correction=0)]),
+        }[pooling]
+        assert _difference(frames.pool(pooling)[b], expected) <= TOLERANCE
+        assert _difference(model.embed(clips, model.sample_rate, pooling=pooling)[b], expected) <= TOLERANCE
+
+
+def test_resampled_input_is_close(model: Encoder) -> None:
+    clip = noise(1.0, 11)
+    doubled = torch.nn.functional.interpolate(clip[None, None], scale_factor=2, mode="linear")[0, 0]
+    native, resampled = model.embed(clip, 16_000), model.embed(doubled, 32_000)
+    assert torch.cosine_similarity(native, resampled, dim=0) > 0.9
+
+
+def test_errors_name_the_item_and_the_way_out(model: Encoder) -> None:
+    with pytest.raises(AudioError, match="waveform 1: .*too short"):
+        model.embed([noise(1), noise(1)[: model.min_samples - 1]], 16_000)
+    with pytest.raises(AudioError, match="sample_rate"):
+        model.embed(noise(1))
+    with pytest.raises(ConfigError, match="layer"):
+        model.embed(noise(1), 16_000, layer=model.num_layers + 1)
+    with pytest.raises(ConfigError, match="pooling"):
+        model.embed(noise(1), 16_000, pooling="median")

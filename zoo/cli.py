@@ -1,0 +1,114 @@
+"""The `zoo` command: each verb a thin layer over a function that scripts can call. Heavy imports wait for their verb."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from zoo import registry
+from zoo.errors import ZooError
+
+app = typer.Typer(
+    help="Speech and music representations behind one embed().", no_args_is_help=True, add_completion=False
+)
+corpora_app = typer.Typer(help="Build and describe the embedded corpora.", no_args_is_help=True)
+app.add_typer(corpora_app, name="corpora")
+console = Console()
+
+
+class Corpus(str, Enum):
+    speech = "speech"
+    music = "music"
+    all = "all"
+
+
+class Size(str, Enum):
+    tiny = "tiny"
+    small = "small"
+    large = "large"
+
+
+def main() -> None:
+    """Run the command line; an error raised on purpose becomes one readable line and exit status 1."""
+    try:
+        app()
+    except ZooError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+@app.command("list")
+def list_models(pattern: Annotated[str, typer.Argument(help="Shell pattern, e.g. 'hubert*'")] = "*") -> None:
+    """List the registered models."""
+    table = Table(box=None, header_style="bold")
+    table.add_column("name", no_wrap=True)
+    table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("weights", no_wrap=True)
+    table.add_column("what it is")
+    for name in registry.list_models(pattern):
+        card = registry.info(name)
+        size = f"{card.parameters:.0f} M" if card.parameters else "0"
+        weights = "hub" if card.source else "needs none" if card.has_weights else "untrained"
+        table.add_row(name, size, weights, card.summary)
+    console.print(table)
+
+
+@app.command()
+def info(name: str) -> None:
+    """Show the card of a registered model."""
+    card = registry.info(name)
+    table = Table(show_header=False, box=None)
+    for field, value in vars(card).items():
+        shown = "\n".join(f"{k}: {v}" for k, v in value.items()) if field == "config" else value
+        shown = "\n".join(shown) if isinstance(shown, tuple) else str(shown)
+        table.add_row(f"[bold]{field}[/]", shown or "-")
+    console.print(table)
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="Directory, file or hf:owner/name of foreign weights")],
+    destination: Annotated[Path, typer.Argument(help="New checkpoint directory")],
+) -> None:
+    """Write foreign weights as a zoo checkpoint directory."""
+    from zoo import importers
+
+    model = importers.convert(source, destination)
+    console.print(f"{destination}: {model.family}, {model.num_layers} layers, fingerprint {model.fingerprint()}")
+
+
+@corpora_app.command("build")
+def build_corpus(
+    kind: Annotated[Corpus, typer.Argument(help="Which corpus")] = Corpus.all,
+    size: Annotated[
+        Size, typer.Option(help="tiny: seconds to build; small: about 1 h each; large: 10 h each")
+    ] = Size.tiny,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: the cache (ZOO_CACHE)")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another corpus")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one per core")] = None,
+) -> None:
+    """Generate a corpus, or finish one that was interrupted."""
+    from zoo.data import corpora
+
+    kinds = ("speech", "music") if kind is Corpus.all else (kind.value,)
+    for each in kinds:
+        folder = out / each if out and len(kinds) > 1 else out
+        console.print(str(corpora.build(each, size.value, folder, seed=seed, workers=workers)), soft_wrap=True)
+
+
+@corpora_app.command("describe")
+def describe_corpus(manifest: Annotated[Path, typer.Argument(help="manifest.jsonl")]) -> None:
+    """Show hours, splits and labels of any manifest."""
+    from zoo.data import corpora
+
+    console.print_json(data=corpora.describe(manifest))
+
+
+if __name__ == "__main__":
+    main()
