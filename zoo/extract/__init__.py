@@ -1,0 +1,10 @@
+"""Embedding at scale: any amount of audio -> a folder of Parquet files, resumable at any moment.
+
+inputs -> settings, plan -> decode (threads) -> compute -> writer
+`run` is `zoo embed`; `load` reads pooled embeddings back.
+"""
+
+from zoo.extract.job import Summary, run
+from zoo.extract.reader import load
+
+__all__ = ["Summary", "load", "run"]

@@ -1,0 +1,161 @@
+"""Making the plan, keeping it in the output folder, and holding every later run against it, so that what the folder
+holds always comes from one model, one set of settings and one list of inputs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, astuple, fields
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import track
+
+from zoo import audio
+from zoo.errors import ZooError
+from zoo.extract.files import replace
+from zoo.extract.inputs import Item
+from zoo.extract.plan import Plan, Planned, dumps
+from zoo.extract.settings import Settings
+
+# The leading underscore makes Arrow, Spark and Dask skip the file when they are pointed at the whole folder.
+PLAN_NAME = "_plan.jsonl"
+FORMAT = 1
+PROBE_CHUNK = 1024
+
+
+class Facts(NamedTuple):
+    """What is known of a whole file. `seconds` is what its header promises; `reason`: why it cannot be read."""
+
+    size: int | None
+    mtime_ns: int | None
+    seconds: float
+    reason: str | None = None
+
+
+def prepare(out: Path, items: Sequence[Item], settings: Settings, workers: int, console: Console) -> Plan:
+    """Read the plan of `out` and hold it against the request, or make one. Files that changed since are surveyed anew.
+
+    Raises ZooError where the folder belongs to another model, other settings or other inputs.
+    """
+    old = read_plan(out / PLAN_NAME)
+    if old is None and next(out.glob("part-*.parquet"), None) is not None:
+        raise ZooError(f"{out} holds part files but no {PLAN_NAME}: not written by zoo embed; use another folder")
+    if old is not None:
+        _check_settings(out, old.settings, settings)
+        _check_items(out, old.items, items)
+    known = {planned.asked: planned for planned in old.items} if old else {}
+    folder = str(Path.cwd())
+    plan = Plan(settings, tuple(_survey(items, known, workers, console)), folder)
+    if old is not None and old.items != plan.items and old.folder != folder and _any_relative(items):
+        raise ZooError(
+            f"{out} was begun in {old.folder}, and the same relative paths name other files here ({folder}); "
+            "go back there, or use another folder"
+        )
+    if old is None or old.items != plan.items:
+        _write(out / PLAN_NAME, plan)
+    return plan
+
+
+def _survey(items: Sequence[Item], known: dict[Item, Planned], workers: int, console: Console) -> Iterator[Planned]:
+    """Size, time and duration of every item's file, in threads. A file of which nothing changed is not opened."""
+    before = {item.path: planned for item, planned in known.items()}
+    paths = list(dict.fromkeys(item.path for item in items))
+    found: dict[str, Facts | None] = {}
+    with ThreadPoolExecutor(workers, "zoo-probe") as pool:
+        shown = console.is_terminal and not console.quiet
+        chunks = range(0, len(paths), PROBE_CHUNK)  # a future for each of a million files would take gigabytes
+        for start in track(chunks, "reading headers", console=console, transient=True, disable=not shown):
+            chunk = paths[start : start + PROBE_CHUNK]
+            found.update(zip(chunk, pool.map(_look, chunk, map(before.get, chunk)), strict=True))
+    for item in items:
+        facts = found[item.path]
+        if facts is None:
+            yield known[item]
+        else:
+            end = facts.seconds if item.end is None else min(item.end, facts.seconds)
+            span = max(0.0, end - (item.start or 0.0))
+            yield Planned(*item, facts.size, facts.mtime_ns, span, facts.reason)
+
+
+def _look(path: str, before: Planned | None) -> Facts | None:
+    """What is to be known of a file; None where what is known of it already stands."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 (a million of these: no Path objects)
+    except OSError as error:
+        if before and before.size is not None:
+            return None  # gone since: what was computed from it stays
+        return Facts(None, None, 0.0, _reason(error))
+    size, time = status.st_size, status.st_mtime_ns
+    if before and before.reason is None and (before.size, before.mtime_ns) == (size, time):
+        return None
+    try:
+        return Facts(size, time, audio.probe(path).duration)
+    except (ZooError, OSError) as error:
+        return Facts(size, time, 0.0, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error)
+
+
+def _any_relative(items: Sequence[Item]) -> bool:
+    return any(not os.path.isabs(item.path) for item in items)  # noqa: PTH117
+
+
+def _check_settings(out: Path, old: Settings, new: Settings) -> None:
+    changed = [
+        f"{field.name} {getattr(old, field.name)!r} (now {getattr(new, field.name)!r})"
+        for field in fields(Settings)
+        if getattr(old, field.name) != getattr(new, field.name)
+    ]
+    if changed:
+        raise ZooError(
+            f"{out} was begun with other settings: {', '.join(changed)}. "
+            "Repeat the former ones to go on with it, or use another folder"
+        )
+
+
+def _check_items(out: Path, old: Sequence[Planned], new: Sequence[Item]) -> None:
+    before = [planned.asked for planned in old]
+    if before == list(new):
+        return
+    added, gone = sorted(set(new) - set(before), key=str), sorted(set(before) - set(new), key=str)
+    named = [f"new: {item.path}" for item in added[:2]] + [f"gone: {item.path}" for item in gone[:2]]
+    what = f"{len(added)} items are new and {len(gone)} are gone" if named else "the same items come in another order"
+    raise ZooError(
+        f"{out} was begun with other inputs: {what}{' (' + ', '.join(named) + ')' if named else ''}. "
+        "Name the same inputs to go on with it, or use another folder"
+    )
+
+
+def _write(path: Path, plan: Plan) -> None:
+    head = {"format": FORMAT, "settings": asdict(plan.settings), "folder": plan.folder, "items": len(plan.items)}
+    with replace(path) as file:
+        for value in itertools.chain([head], map(astuple, plan.items)):
+            file.write(dumps(value).encode() + b"\n")
+
+
+def read_plan(path: Path) -> Plan | None:
+    """The plan kept in a file; None where there is none. Raises ZooError for a damaged one."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            head = json.loads(next(file))
+            if head["format"] != FORMAT:
+                raise ZooError(
+                    f"{path}: format {head['format']}, this version of zoo reads {FORMAT}; use another folder"
+                )
+            settings = head["settings"] | {"layers": tuple(head["settings"]["layers"])}
+            items = tuple(Planned(*json.loads(line)) for line in file)
+            if len(items) != head["items"]:
+                raise ValueError(f"{len(items)} of {head['items']} items")
+            return Plan(Settings(**settings), items, head["folder"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, StopIteration) as error:
+        raise ZooError(f"{path}: damaged plan ({error}); delete the folder, or use another") from error
