@@ -55,8 +55,11 @@ def encoder_class(family: str) -> type[Encoder]:
         raise UnknownModelError(f"no encoder family is called {family!r}; known: {', '.join(_families)}")
     target = _families[family]
     if isinstance(target, str):
+        import torch
+
         module, _, name = target.partition(":")
-        target = _families[family] = getattr(import_module(module), name)
+        with torch.device("cpu"):  # or constants of imported modules land on a meta device that the caller builds on
+            target = _families[family] = getattr(import_module(module), name)
     return target
 
 

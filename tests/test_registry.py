@@ -1,0 +1,129 @@
+"""zoo.list_models, info, create, load, register."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import zoo
+from zoo import registry
+from zoo.encoder import Encoder, Frames, Layer
+from zoo.errors import CheckpointError, ConfigError, UnknownModelError
+
+
+@dataclass(frozen=True)
+class PeakConfig:
+    width: int = 4
+
+
+class Peak(Encoder):
+    """A minimal encoder as CONTRIBUTING shows it: the largest magnitudes of each 10 ms."""
+
+    family = "peak"
+    Config = PeakConfig
+    num_layers = 0
+
+    def __init__(self, config: PeakConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate, self.hop, self.min_samples, self.dim = 8_000, 80, 80, config.width
+
+    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
+        layers = self.resolve_layers(layer)
+        x = waves.unfold(1, 80, 80).abs().topk(self.dim).values  # (B, T, D)
+        x = x if isinstance(layer, int) else x.expand(len(layers), *x.shape)
+        return Frames(x, lengths // 80, self.frame_rate)
+
+
+@pytest.fixture
+def own_table(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(registry, "_cards", dict(registry._cards))
+    monkeypatch.setattr(registry, "_families", dict(registry._families))
+    yield
+
+
+def test_every_card_is_complete() -> None:
+    for name in zoo.list_models():
+        card = zoo.info(name)
+        assert card.name == name
+        assert card.summary and card.licence and card.training_data
+        assert card.paper or card.parameters == 0
+        assert card.source is None or card.source.startswith("hf:")
+
+
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_card_states_the_true_number_of_parameters(name: str) -> None:
+    with torch.device("meta"):
+        model = zoo.create(name)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(zoo.info(name).parameters, abs=0.06)
+
+
+def test_list_models_takes_shell_patterns() -> None:
+    assert {"hubert-base", "hubert-large", "hubert-xlarge"} <= set(zoo.list_models("hubert*"))
+    assert zoo.list_models("mfcc") == ["mfcc"]
+    assert zoo.list_models("nothing-*") == []
+
+
+@pytest.mark.parametrize("verb", [zoo.info, zoo.create, zoo.load])
+def test_unknown_name_lists_near_ones(verb) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UnknownModelError, match="did you mean hubert-base"):
+        verb("hubert-bsae")
+
+
+def test_create_names_unknown_options() -> None:
+    with pytest.raises(ConfigError, match="'layer'.*layers"):
+        zoo.create("hubert-base", layer=3)
+
+
+def test_load_says_when_there_are_no_weights() -> None:
+    with pytest.raises(CheckpointError, match=r"zoo\.create\('hubert-fast'\)"):
+        zoo.load("hubert-fast")
+
+
+def test_load_says_when_a_path_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such file"):
+        zoo.load(str(tmp_path / "model.pt"))
+
+
+def test_weightless_models_load_at_once() -> None:
+    assert zoo.load("mfcc").embed(torch.zeros(16_000), 16_000).shape == (39,)
+
+
+def test_register_a_new_family(own_table: None, tmp_path: Path) -> None:
+    card = zoo.ModelCard("peak-4", "peak", "loudest samples")
+    with pytest.raises(ConfigError, match="family 'peak' is unknown"):
+        zoo.register(card)
+    zoo.register(card, Peak)
+    assert "peak-4" in zoo.list_models()
+    model = zoo.create("peak-4", width=3)
+    assert model.embed([torch.rand(900), torch.rand(400)], 8_000).shape == (2, 3)
+    model.save(tmp_path / "peak")
+    assert zoo.load(tmp_path / "peak").config == PeakConfig(width=3)
+    with pytest.raises(ConfigError, match="registered already"):
+        zoo.register(card, Peak)
+    with pytest.raises(ConfigError, match="bound to"):
+        zoo.register(replace(card, name="other"), "somewhere:Else")
+
+
+def test_same_seed_same_model() -> None:
+    prints = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        prints.append(zoo.create("hubert-base", layers=1, dim=32, heads=2, ffn_dim=32, conv_dim=16).fingerprint())
+    assert prints[0] == prints[1]
+    assert prints[0] != zoo.create("hubert-base", layers=1, dim=32, heads=2, ffn_dim=32, conv_dim=16).fingerprint()
+
+
+def test_importing_zoo_does_not_import_torch() -> None:
+    heavy = "{'torch', 'numpy', 'transformers', 'pyarrow', 'soundfile', 'matplotlib', 'sklearn'}"
+    code = f"import sys, zoo, zoo.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
+    assert done.stdout.strip() == "[]"
