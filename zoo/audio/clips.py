@@ -116,7 +116,7 @@ def _at_rate(item: str, wave: SpooledWave, target_rate: int) -> Clip:
         raise AudioError(item, "is empty (zero samples)")
     if wave.sample_rate == target_rate:
         return wave
-    blocks = (check(item, wave[a : a + BLOCK]) for a in range(0, len(wave), BLOCK))
+    blocks = (check(item, wave[a : a + BLOCK], a) for a in range(0, len(wave), BLOCK))
     return collect(resample_blocks(blocks, wave.sample_rate, target_rate), whole_rate(target_rate))
 
 
@@ -126,5 +126,5 @@ def _tensor(item: str, wave: np.ndarray) -> Tensor:
         wave = wave.astype(np.float64)  # long double, which torch lacks
     if wave.dtype.kind not in "fiub":
         raise AudioError(item, f"{wave.dtype} samples are not audio; pass {ACCEPTED}")
-    wave = np.ascontiguousarray(wave, dtype=wave.dtype.newbyteorder("="))
+    wave = np.asarray(wave, dtype=wave.dtype.newbyteorder("="), order="C")
     return torch.from_numpy(wave if wave.flags.writeable else wave.copy())

@@ -108,8 +108,8 @@ def _checked(item: str, blocks: Iterator[Tensor], first: int, last: int | None, 
     """The blocks as they are; AudioError for bad samples, for none at all, and for fewer than the span asked for."""
     here = first
     for block in blocks:
+        yield check(item, block, here)
         here += len(block)
-        yield check(item, block)
     if here == first:
         raise _outside(item, first / rate, None, None) if first else AudioError(item, "holds no samples")
     if last is not None and here < last - LATE * rate:

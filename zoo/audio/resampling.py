@@ -1,8 +1,9 @@
 """Resampling, whole or block by block with the same result.
 
 The filter is that of `torchaudio.functional.resample` with its defaults: a Hann-windowed sinc of 6 zero crossings on
-each side, rolloff 0.99. Its kernel is built once per pair of rates and shared by all threads; it is built in float64
-(the functional form builds it in float32 at every call, which moves samples by 1e-5 at 44.1 kHz).
+each side, rolloff 0.99. Its kernel is computed in float64, once per pair of rates, and shared by all threads. Results
+are those of torchaudio on a float64 waveform; on a float32 one it computes the kernel in float32 at every call, which
+moves samples by 1e-5 at 44.1 kHz.
 
 With source : target = o : n in lowest terms, output j * n + i depends on the input only through its distance from
 j * o: everything repeats after one period of o inputs and n outputs. A block that starts on a period and sees enough
@@ -125,4 +126,4 @@ def _resampler(o: int, n: int) -> Callable[[Tensor], Tensor]:
         return SparseResample(o, n)
     from torchaudio.transforms import Resample  # half a second to import, and 16 kHz corpora never need it
 
-    return Resample(o, n)
+    return Resample(o, n, dtype=torch.float64).float()

@@ -59,10 +59,10 @@ def fold(samples: Tensor) -> Tensor:
     return samples.mean(1)  # (S,)
 
 
-def check(item: str, wave: Tensor) -> Tensor:
+def check(item: str, wave: Tensor, place: int = 0) -> Tensor:
     """The wave itself, once its samples are known to be finite and in a float's range.
 
-    wave: (S,) float32; an empty one passes, since a block of a longer wave may be empty.
+    wave: (S,) float32, a whole or a block that begins at sample `place`; an empty one passes.
     Raises AudioError on NaN or infinity (with the place) and on integers given as floats.
     """
     if not len(wave):
@@ -70,7 +70,7 @@ def check(item: str, wave: Tensor) -> Tensor:
     low, high = (float(value) for value in torch.aminmax(wave))  # NaN anywhere makes both NaN
     if not (math.isfinite(low) and math.isfinite(high)):
         bad = int((~torch.isfinite(wave)).nonzero()[0])
-        raise AudioError(item, f"sample {bad} is {float(wave[bad])}: NaN and infinity cannot be encoded")
+        raise AudioError(item, f"sample {place + bad} is {float(wave[bad])}: NaN and infinity cannot be encoded")
     peak = max(-low, high)
     if peak > LOUDEST or (peak >= LOUDEST_WHOLE and bool((wave == wave.round()).all())):
         bits = 16 if peak <= 2**15 else 32

@@ -10,7 +10,7 @@ import tempfile
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -42,13 +42,14 @@ class SpooledWave:
         except OSError as error:
             raise AudioError(folder, f"no temporary file can be made here ({error.strerror}); set TMPDIR") from error
         self._samples = 0
-        with open(self._file, "wb", closefd=False) as file:
-            for block in blocks:
-                self._append(file, block, folder)
+        for block in blocks:
+            self._append(block, folder)
 
-    def _append(self, file: BinaryIO, block: Tensor, folder: str) -> None:
+    def _append(self, block: Tensor, folder: str) -> None:
+        data = block.contiguous().numpy().view("u1").data
         try:
-            file.write(block.contiguous().numpy().data)
+            while data:  # one write ends at 2 GiB
+                data = data[os.write(self._file, data) :]
         except OSError as error:
             raise AudioError(folder, f"cannot hold a long recording ({error.strerror}); set TMPDIR") from error
         self._samples += len(block)

@@ -1,0 +1,56 @@
+"""Recordings that the audio tests write for themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+
+def open_files() -> int:
+    """How many descriptors this process holds."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def sound(rate: int, seconds: float, channels: int = 1, seed: int = 0, noise: float = 0.3) -> np.ndarray:
+    """(S, C) float64: a sweeping tone per channel plus noise, within 0.5 + noise."""
+    time = np.arange(round(rate * seconds))[:, None] / rate  # (S, 1)
+    pitch = 200 * (1 + np.arange(channels))
+    tone = 0.5 * np.sin(2 * np.pi * pitch * time * (1 + 0.1 * time))
+    return tone + np.random.default_rng(seed).uniform(-noise, noise, tone.shape)
+
+
+def write_container(path: Path, codec: str, wave: np.ndarray, rate: int, *, picture: bool = False) -> Path:
+    """wave (S, C) as the audio track of the container that the suffix names, with a video track if `picture`."""
+    import av
+
+    layout = {1: "mono", 2: "stereo"}[wave.shape[1]]
+    with av.open(str(path), "w") as container:
+        film = container.add_stream("mpeg4", rate=10) if picture else None
+        track = container.add_stream(codec, rate=rate, layout=layout)
+        if film is not None:
+            film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+            for index in range(int(len(wave) / rate * 10)):
+                image = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index % 255, np.uint8), format="rgb24")
+                image.pts = index
+                container.mux(film.encode(image))
+            container.mux(film.encode())
+        for begin in range(0, len(wave), 1024):
+            block = np.ascontiguousarray(wave[begin : begin + 1024].T, dtype=np.float32)
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
+            frame.sample_rate, frame.pts = rate, begin
+            container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    return path
+
+
+def write_headless_mp3(path: Path, wave: np.ndarray, rate: int) -> Path:
+    """An MP3 of variable bit rate without the first frame, which states the length."""
+    soundfile.write(path, wave, rate, format="MP3", bitrate_mode="VARIABLE")
+    data = path.read_bytes()
+    second = data.find(data[:2], 4)
+    while data[second + 2] & 0x0C != data[2] & 0x0C:  # not a frame of the same sample rate, so not a frame
+        second = data.find(data[:2], second + 1)
+    path.write_bytes(data[second:])
+    return path

@@ -1,0 +1,177 @@
+"""Bad files: each gets an AudioError that names the path and the fault, and leaves no descriptor open."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import stat
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from audio_files import open_files, sound, write_container
+
+from zoo import audio
+from zoo.errors import AudioError
+
+RATE = 16000
+OGG = {"format": "OGG", "subtype": "VORBIS"}
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_leaks() -> object:
+    before = open_files()
+    yield
+    assert open_files() == before
+
+
+def refuse(path: Path | str, reason: str) -> AudioError:
+    with pytest.raises(AudioError, match=reason) as caught:
+        audio.load(path, RATE)
+    assert str(path) in str(caught.value) and caught.value.item == str(path)
+    return caught.value
+
+
+def test_missing_folder_empty_special(tmp_path: Path) -> None:
+    refuse(tmp_path / "nothing.wav", "no such file")
+    refuse(tmp_path, "is a folder")
+    (tmp_path / "empty.wav").touch()
+    refuse(tmp_path / "empty.wav", r"empty \(0 bytes\)")
+    os.mkfifo(tmp_path / "pipe.wav")
+    refuse(tmp_path / "pipe.wav", "not a regular file")
+    refuse(tmp_path / "a.wav" / "b.wav", "no such file|cannot be opened")
+    refuse("a\0b.wav", "cannot be opened")
+    refuse(tmp_path / ("x" * 300 + ".wav"), "cannot be opened")
+
+
+def test_permission() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path lies below folders that another user may not enter
+        Path(folder).chmod(0o755)
+        path = Path(folder, "a.wav")
+        soundfile.write(path, sound(RATE, 0.1), RATE)
+        path.chmod(stat.S_IWUSR)
+        user = os.geteuid()
+        if user == 0:  # root reads everything
+            os.setresuid(65534, 65534, 0)
+        try:
+            refuse(path, "permission denied")
+        finally:
+            if user == 0:
+                os.setresuid(0, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.flac", "a.ogg", "a.mp4", "a.txt", "a"])
+@pytest.mark.parametrize("content", [b"hello, this is text\n" * 400, bytes(range(256)) * 40, bytes(10000), b"x"])
+def test_not_audio(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    refuse(tmp_path / name, "not audio|no audio track|cannot be decoded")
+
+
+def test_playlists_open_nothing_else(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sound(RATE, 0.5), RATE)
+    (tmp_path / "a.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n")
+    refuse(tmp_path / "a.m3u8", "not audio|damaged|no audio track|cannot be decoded")
+
+
+def test_a_film_without_sound(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        film = container.add_stream("mpeg4", rate=10)
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        container.mux(film.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        container.mux(film.encode())
+    refuse(tmp_path / "a.mp4", "no audio track")
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff", "au", "w64", "ogg", "mp3"])
+@pytest.mark.parametrize("kept", [0.3, 0.8, 0.99])
+def test_truncated(tmp_path: Path, suffix: str, kept: float) -> None:
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, sound(RATE, 20), RATE, **(OGG if suffix == "ogg" else {}))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+    refuse(path, "truncated")
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "flac", "ogg"])
+def test_one_byte_missing(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, sound(RATE, 1), RATE, **(OGG if suffix == "ogg" else {}))
+    path.write_bytes(path.read_bytes()[:-1])
+    refuse(path, "truncated")
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "aac"), ("mkv", "aac"), ("webm", "libopus"), ("wv", "wavpack")])
+def test_truncated_container(tmp_path: Path, suffix: str, codec: str) -> None:
+    pytest.importorskip("av")
+    path = write_container(tmp_path / f"a.{suffix}", codec, sound(48000, 10), 48000)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    refuse(path, "truncated|damaged")
+
+
+def test_header_only_pieces_of_every_length(tmp_path: Path) -> None:
+    """No cut, however short, gets past as a raw error of a decoder."""
+    for suffix, options in [("wav", {}), ("flac", {}), ("ogg", OGG), ("mp3", {})]:
+        path = tmp_path / f"a.{suffix}"
+        soundfile.write(path, sound(RATE, 0.5), RATE, **options)
+        data = path.read_bytes()
+        for size in [*range(1, 60, 7), 100, 300, 1000, 2000]:
+            path.write_bytes(data[:size])
+            refuse(path, "truncated|damaged|not audio|no samples|cannot be decoded")
+
+
+def test_damage_in_the_middle_of_a_flac(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, sound(RATE, 10), RATE)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+    path.write_bytes(data)
+    refuse(path, "truncated or damaged")
+
+
+@pytest.mark.parametrize("claim", [0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0x7FFFF000])
+def test_wav_from_a_pipe_is_whole(tmp_path: Path, claim: int) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sound(RATE, 1), RATE)
+    data = bytearray(path.read_bytes())
+    assert data[36:40] == b"data"
+    data[40:44] = struct.pack("<I", claim)
+    path.write_bytes(data)
+    assert len(audio.load(path, RATE)) == RATE
+
+
+def test_trailing_bytes_are_no_fault(tmp_path: Path) -> None:
+    for suffix, options in [("wav", {}), ("ogg", OGG), ("mp3", {})]:
+        path = tmp_path / f"a.{suffix}"
+        soundfile.write(path, sound(RATE, 1), RATE, **options)
+        path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
+        assert len(audio.load(path, RATE)) == RATE
+
+
+def test_no_samples(tmp_path: Path) -> None:
+    for suffix in ("wav", "flac"):
+        soundfile.write(tmp_path / f"a.{suffix}", np.zeros(0), RATE)
+        refuse(tmp_path / f"a.{suffix}", r"no samples|0 bytes")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 1234, 599999])
+def test_not_finite(tmp_path: Path, bad: float, place: int) -> None:
+    wave = np.zeros((600000, 2), np.float32)  # two blocks and more
+    wave[place, 1] = bad
+    soundfile.write(tmp_path / "a.wav", wave, RATE, subtype="FLOAT")
+    refuse(tmp_path / "a.wav", f"sample {place} is (nan|inf|-inf)")
+
+
+def test_integers_in_float_format(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.round(sound(RATE, 1) * 32767), RATE, subtype="FLOAT")
+    refuse(tmp_path / "a.wav", "int16 range given as float")
+
+
+def test_errors_cross_processes(tmp_path: Path) -> None:
+    error = refuse(tmp_path / "nothing.wav", "no such file")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
