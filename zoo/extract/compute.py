@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,10 +34,10 @@ class Embedder:
 
     def __init__(self, encoder: Encoder, settings: Settings) -> None:
         self.encoder, self.layers = encoder, list(settings.layers)
-        self.pooling, self.storage = settings.pooling, settings.storage
+        self.pooling, self.storage = settings.pooling, getattr(torch, settings.storage)
 
     def __call__(self, batch: Sequence[Decoded]) -> Iterator[Row | Failure]:
-        """Rows of the batch's clips, in no promised order; a Failure voids the rows of its item that came before."""
+        """Rows of the batch's clips, in no promised order; a Failure comes last of its item, and voids its rows."""
         short: list[Decoded] = []
         for decoded in batch:
             if self.pooling is None and self._seconds(decoded) > PART_SECONDS:
@@ -83,7 +82,9 @@ class Embedder:
             for frames in self.encoder.stream(decoded.clip, layer=self.layers):  # (L, T, D)
                 held = torch.cat([held, frames], dim=1)
                 while held.shape[1] >= size:
-                    yield row()
+                    yield (outcome := row())
+                    if isinstance(outcome, Failure):
+                        return
                     held, part = held[:, size:], part + 1
         except AudioError as error:
             yield Failure(decoded.number, error.reason)
@@ -92,10 +93,11 @@ class Embedder:
             yield row()
 
     def _row(self, decoded: Decoded, part: int, start: float, duration: float, values: Tensor) -> Row | Failure:
-        stored = np.array(values.numpy(), dtype=self.storage)  # a copy: the batch it is a view of can go
-        if not np.isfinite(stored).all():
-            return Failure(decoded.number, f"the encoder gave values that {self.storage} cannot hold (infinite or NaN)")
-        return Row(decoded.number, part, start, duration, stored)
+        stored = values.to(self.storage, copy=True)  # not a view of the batch, which can go
+        if not torch.isfinite(stored).all():
+            kind = str(self.storage).removeprefix("torch.")
+            return Failure(decoded.number, f"the encoder gave values that {kind} cannot hold (infinite or NaN)")
+        return Row(decoded.number, part, start, duration, stored.numpy())
 
     def _seconds(self, decoded: Decoded) -> float:
         return len(decoded.clip) / self.encoder.sample_rate

@@ -107,10 +107,10 @@ def run(
     console.print(f"{settings.model} on {settings.device}, {numbers}: {why}")
     with hold(out):
         plan = prepare(out, items, settings, workers, console)
-        meter, failures = _complete(out, plan, encoder, workers, console)
+        meter, failures, skipped = _complete(out, plan, encoder, workers, console)
     summary = Summary(
-        embedded=meter.items,
-        skipped=len(items) - meter.items - len(failures),
+        embedded=len(items) - skipped - len(failures),
+        skipped=skipped,
         failed=len(failures),
         audio_hours=meter.embedded / 3600,
         real_time_factor=meter.real_time_factor,
@@ -132,17 +132,24 @@ def _encoder(model: str | Path | Encoder, device: str, dtype: str) -> tuple[Enco
     return registry.load(model, device=str(target), dtype=numbers), numbers, why
 
 
-def _complete(out: Path, plan: Plan, encoder: Encoder, workers: int, console: Console) -> tuple[Meter, list[Failure]]:
-    """Compute the shards that are missing or out of date, and bring the rest of the folder in line with the plan."""
+def _complete(
+    out: Path, plan: Plan, encoder: Encoder, workers: int, console: Console
+) -> tuple[Meter, list[Failure], int]:
+    """Compute the shards that are missing or out of date, and bring the rest of the folder in line with the plan.
+
+    Returns the meter, all failures, and the number of items that earlier runs embedded.
+    """
     shards = plan.shards()
     missing: list[Shard] = []
     failures: list[Failure] = []
+    skipped = 0
     for shard in shards:
         before = finished(out, shard)
         if before is None:
             missing.append(shard)
         else:
             failures += before
+            skipped += shard.stop - shard.start - len(before)
     total = sum(item.seconds for item in plan.items)
     left = sum(item.seconds for shard in missing for item in plan.items[shard.start : shard.stop])
     with Meter(console, total=total, before=total - left, failed=len(failures)) as meter:
@@ -155,7 +162,7 @@ def _complete(out: Path, plan: Plan, encoder: Encoder, workers: int, console: Co
     for path in out.glob("part-*.parquet"):
         if path.name not in names:  # a changed file made the shards fewer
             path.unlink()
-    return meter, failures
+    return meter, failures, skipped
 
 
 def _extract(
@@ -175,7 +182,7 @@ def _extract(
                 for outcome in _outcomes(plan, shard, clips, embedder):
                     writer.add(outcome)
                     if isinstance(outcome, Row):
-                        meter.advance(outcome.duration, items=int(outcome.part == 0))
+                        meter.advance(outcome.duration)
                     else:
                         meter.fail(plan.items[outcome.number].seconds)
                 writer.commit()

@@ -22,14 +22,13 @@ class Meter:
 
     def __init__(self, console: Console, *, total: float, before: float, failed: int) -> None:
         self.console, self.total, self.passed, self.failed = console, total, before, failed
-        self.embedded, self.items = 0.0, 0
+        self.embedded = 0.0
         self._began = self._said = time.monotonic()
         self._bar: Progress | None = None
 
-    def advance(self, seconds: float, *, items: int = 1) -> None:
-        """So many seconds are embedded, and with them so many items."""
+    def advance(self, seconds: float) -> None:
+        """So many seconds are embedded."""
         self.embedded += seconds
-        self.items += items
         self._pass(seconds)
 
     def fail(self, seconds: float) -> None:
