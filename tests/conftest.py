@@ -1,4 +1,4 @@
-"""Shared fixtures. Tests marked `realdata` use the recordings under ZOO_DATA (default: ../shared/data beside the clone)."""
+"""Shared fixtures. Tests marked `realdata` use the recordings under ZOO_DATA (default: ../shared/data)."""
 
 from __future__ import annotations
 

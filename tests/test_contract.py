@@ -1,4 +1,4 @@
-"""The promises that every registered encoder keeps (see zoo/encoder.py). A new model is tested here by being registered."""
+"""The promises that every registered encoder keeps (see zoo/encoder.py): to register a model is to have it tested."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_resampled_input_is_close(model: Encoder) -> None:
 
 
 def test_errors_name_the_item_and_the_way_out(model: Encoder) -> None:
-    with pytest.raises(AudioError, match="waveform 1: .*too short"):
+    with pytest.raises(AudioError, match=r"waveform 1: .*too short"):
         model.embed([noise(1), noise(1)[: model.min_samples - 1]], 16_000)
     with pytest.raises(AudioError, match="sample_rate"):
         model.embed(noise(1))

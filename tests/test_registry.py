@@ -79,7 +79,7 @@ def test_unknown_name_lists_near_ones(verb) -> None:  # type: ignore[no-untyped-
 
 
 def test_create_names_unknown_options() -> None:
-    with pytest.raises(ConfigError, match="'layer'.*layers"):
+    with pytest.raises(ConfigError, match=r"'layer'.*layers"):
         zoo.create("hubert-base", layer=3)
 
 

@@ -8,6 +8,8 @@ Legend: (..., I) inputs, (..., O) outputs, M rows = product of the leading dimen
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,16 +24,17 @@ class _PackedCopy:
 
     def __init__(self) -> None:
         self.source: Tensor | None = None
-        self.version = -1
+        self.state = (0, 0)
         self.packed: Tensor | None = None
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return type(self), ()
 
     def get(self, weight: Tensor) -> Tensor:
-        if self.packed is None or self.source is not weight or self.version != weight._version:
+        state = (weight._version, weight.data_ptr())
+        if self.packed is None or self.source is not weight or self.state != state:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _TYPICAL_ROWS)
-            self.source, self.version = weight, weight._version
+            self.source, self.state = weight, state
         return self.packed
 
 
@@ -44,6 +47,11 @@ class Linear(nn.Linear):
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias)
         self._packed = _PackedCopy()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:
+        """`to` and its kin swap the parameter's data without a new version, so they drop the copy themselves."""
+        self._packed = _PackedCopy()
+        return super()._apply(fn, recurse)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight

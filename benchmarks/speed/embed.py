@@ -1,0 +1,204 @@
+"""HuBERT Base embedding speed, zoo against transformers and torchaudio: same random weights, same clips, one process.
+
+    python benchmarks/speed/embed.py [--rounds 5] [--out benchmarks/results/speed-embed-DATE.md]
+
+64 real clips of 1 to 15 s (LibriSpeech and LJSpeech readings under ZOO_DATA/read, cut to fixed lengths). Each system gets
+all 64 as 16 kHz waveforms in the same order and returns frames of the last layer, mean pooled over real frames:
+
+  zoo           model.embed(clips): sorts and batches by itself; fp32, bfloat16, int8
+  transformers  HubertModel on batches of 8 in file order, padded by its own feature extractor, attention mask given;
+                fp32 and bfloat16 autocast
+  torchaudio    hubert_base on the same batches of 8 with lengths; fp32
+
+Rounds are interleaved (every system once, then again) after one warm-up each; the median is reported, with the range.
+Also printed: the matrix-product ceiling of this machine in each number format, the arithmetic that a clip needs, and so
+the share of the ceiling that is reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torchaudio
+import transformers
+from rich.console import Console
+from torch import Tensor
+from torchaudio.models.wav2vec2.utils import import_huggingface_model
+
+import zoo
+from zoo import audio, importers
+from zoo.precision import to_dtype
+
+DATA = Path(os.environ.get("ZOO_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+RATE = 16_000
+BATCH = 8
+
+
+def clips(count: int = 64) -> list[Tensor]:
+    """Cuts of 1 to 15 s in a fixed shuffled order from the `read` recordings."""
+    rows = [json.loads(line) for line in (DATA / "read" / "manifest.jsonl").read_text().splitlines()]
+    speech = torch.cat([audio.load(DATA / "read" / row["audio"], RATE)[:] for row in rows])
+    generator = torch.Generator().manual_seed(0)
+    lengths = (torch.linspace(1, 15, count)[torch.randperm(count, generator=generator)] * RATE).long().tolist()
+    starts = torch.randint(0, len(speech) - 15 * RATE, (count,), generator=generator).tolist()
+    return [speech[start : start + length].clone() for start, length in zip(starts, lengths, strict=True)]
+
+
+def in_batches(waves: list[Tensor]) -> list[list[Tensor]]:
+    return [waves[i : i + BATCH] for i in range(0, len(waves), BATCH)]
+
+
+def pooled(frames: Tensor, counts: Tensor) -> Tensor:
+    return torch.stack([x[:n].float().mean(0) for x, n in zip(frames, counts.tolist(), strict=True)])
+
+
+def run_transformers(model: transformers.HubertModel, waves: list[Tensor], bf16: bool) -> Tensor:
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
+    out = []
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        for batch in in_batches(waves):
+            x = extractor([w.numpy() for w in batch], sampling_rate=RATE, padding=True, return_tensors="pt")
+            frames = model(x.input_values, attention_mask=x.attention_mask).last_hidden_state
+            out.append(pooled(frames, model._get_feat_extract_output_lengths(x.attention_mask.sum(1))))
+    return torch.cat(out)
+
+
+def run_torchaudio(model: torch.nn.Module, waves: list[Tensor]) -> Tensor:
+    out = []
+    with torch.inference_mode():
+        for batch in in_batches(waves):
+            frames, counts = model(*audio.pad(batch))
+            out.append(pooled(frames, counts))
+    return torch.cat(out)
+
+
+def ceiling(dtype: str) -> float:
+    """GFLOP/s of the fastest way known to zoo to multiply (2048, 768) by (768, 3072) in this format."""
+    x, linear = torch.randn(2048, 768), zoo_linear(dtype)
+    x = x.bfloat16() if dtype == "bfloat16" else x.to(torch.int8) if dtype == "int8" else x
+    times = []
+    with torch.no_grad():
+        for _ in range(60):
+            start = time.perf_counter()
+            linear(x)
+            times.append(time.perf_counter() - start)
+    return 2 * 2048 * 768 * 3072 / statistics.median(times[10:]) / 1e9
+
+
+def zoo_linear(dtype: str) -> Callable[[Tensor], Tensor]:
+    from zoo.nn.linear import Linear
+
+    linear = Linear(768, 3072)
+    if dtype == "int8":
+        weight = torch.randint(-127, 127, (3072, 768), dtype=torch.int8)
+        return lambda x: torch._int_mm(x, weight.t())
+    return linear.bfloat16() if dtype == "bfloat16" else linear
+
+
+def work(waves: list[Tensor], model: zoo.Encoder) -> float:
+    """GFLOP in matrix products and convolutions for these clips without padding (multiply and add count as two)."""
+    total = 0.0
+    d, f, c = model.config.dim, model.config.ffn_dim, model.config.conv_dim
+    for wave in waves:
+        length, channels = len(wave), 1
+        for k, s in zip(model.frontend.kernels, model.frontend.strides, strict=True):
+            length, work_in, channels = (length - k) // s + 1, channels * k, c
+            total += 2 * length * work_in * c
+        position = model.config.position_kernel * d // model.config.position_groups * d
+        per_frame = c * d + position + model.num_layers * (4 * d * d + 2 * d * f + 2 * d * length)
+        total += 2 * length * per_frame
+    return total / 1e9
+
+
+def systems(folder: Path) -> dict[str, Callable[[list[Tensor]], Tensor]]:
+    torch.manual_seed(0)
+    reference = transformers.HubertModel(transformers.HubertConfig(feat_proj_layer_norm=True)).eval()
+    reference.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
+    zoos = {dtype: to_dtype(importers.load_foreign(folder), dtype) for dtype in ("float32", "bfloat16", "int8")}
+    audio_model = import_huggingface_model(reference).eval()
+    table: dict[str, Callable[[list[Tensor]], Tensor]] = {
+        "transformers fp32": lambda waves: run_transformers(reference, waves, False),
+        "transformers bf16 autocast": lambda waves: run_transformers(reference, waves, True),
+        "torchaudio fp32": lambda waves: run_torchaudio(audio_model, waves),
+    }
+    for dtype, model in zoos.items():
+        table[f"zoo {dtype}"] = lambda waves, model=model: model.embed(waves, RATE)
+    table["_model"] = zoos["float32"]  # type: ignore[assignment]
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        table = systems(Path(folder))
+    model = table.pop("_model")
+    waves = clips()
+    seconds = sum(map(len, waves)) / RATE
+    results = {name: run(waves) for name, run in table.items()}  # warm-up, and what each computes
+    times: dict[str, list[float]] = {name: [] for name in table}
+    for _ in range(options.rounds):
+        for name, run in table.items():
+            start = time.perf_counter()
+            run(waves)
+            times[name].append(time.perf_counter() - start)
+    lines = report(times, results, seconds, work(waves, model), waves, model)
+    Console().print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
+    if options.out:
+        options.out.write_text("\n".join(lines) + "\n")
+
+
+def report(times, results, seconds, gflop, waves, model) -> list[str]:  # type: ignore[no-untyped-def]
+    exact = torch.stack([model.embed(w, RATE) for w in waves])
+    base = statistics.median(times["transformers fp32"])
+    autocast = statistics.median(times["transformers bf16 autocast"])
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    cpu = next((x.split(":")[1].strip() for x in Path("/proc/cpuinfo").open() if x.startswith("model name")), "")
+    lines = [
+        f"# HuBERT Base, {len(waves)} clips of 1 to 15 s, {seconds:.0f} s of speech, {time.strftime('%Y-%m-%d')}",
+        "",
+        "`python benchmarks/speed/embed.py`",
+        "",
+        f"commit {commit}, {cpu or platform.processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"transformers {transformers.__version__}, torchaudio {torchaudio.__version__}; medians of "
+        f"{len(times['zoo float32'])} interleaved rounds.",
+        "",
+        "| system | seconds (min to max) | x real time | vs transformers fp32 | vs transformers bf16 | cosine to exact, min |",
+        "|-|-|-|-|-|-|",
+    ]
+    for name, values in times.items():
+        middle = statistics.median(values)
+        cosine = torch.cosine_similarity(results[name], exact, dim=-1).min()
+        lines.append(
+            f"| {name} | {middle:.2f} ({min(values):.2f} to {max(values):.2f}) | {seconds / middle:.1f} | "
+            f"{base / middle:.2f} | {autocast / middle:.2f} | {cosine:.5f} |"
+        )
+    lines += [
+        "",
+        "Exact: zoo in fp32, each clip alone.",
+        "",
+        f"Arithmetic without padding: {gflop:.0f} GFLOP. Share of this machine's matrix ceiling:",
+        "",
+    ]
+    for dtype in ("float32", "bfloat16", "int8"):
+        top, reached = ceiling(dtype), gflop / statistics.median(times[f"zoo {dtype}"])
+        lines.append(f"- {dtype}: {reached:.0f} of {top:.0f} GFLOP/s, {100 * reached / top:.0f} %")
+    return lines
+
+
+if __name__ == "__main__":
+    main()

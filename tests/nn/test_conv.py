@@ -1,0 +1,98 @@
+"""Front ends: the folded GroupNorm against PyTorch's, moments that add up, tiles that leave no seam."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import noise
+
+from zoo.nn import conv
+from zoo.nn.conv import ConvPosition, LogMelFrontend, WaveformFrontend
+
+
+def _plain(frontend: WaveformFrontend, wave: torch.Tensor) -> torch.Tensor:
+    """The textbook computation: (S,) -> (T, C)."""
+    x = wave[None, None]
+    if frontend.normalize:
+        x = (x - x.mean()) / (x.var(correction=0) + 1e-7).sqrt()
+    for i in range(len(frontend.convs)):
+        x = frontend.convs[i](x)
+        if frontend.group_norm and i == 0:
+            x = frontend.norms[0](x)
+        if not frontend.group_norm:
+            x = frontend.norms[i](x.transpose(1, 2)).transpose(1, 2)
+        x = F.gelu(x)
+    return x[0].T
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("gradients", [False, True])
+def test_frontend_equals_the_textbook(norm: str, bias: bool, normalize: bool, gradients: bool) -> None:
+    torch.manual_seed(0)
+    frontend = WaveformFrontend(16, norm, bias=bias, normalize=normalize)  # type: ignore[arg-type]
+    for parameter in frontend.norms.parameters():
+        torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    frontend.tile = 7  # many seams
+    wave = noise(1.3) + 0.1
+    with torch.set_grad_enabled(gradients):
+        ours = frontend(wave[None], torch.tensor([len(wave)]))[0]
+    torch.testing.assert_close(ours, _plain(frontend, wave), atol=2e-5, rtol=2e-5)
+
+
+def test_group_norm_survives_a_large_offset() -> None:
+    """w V w^T cancels badly in float32 when the signal is mostly a constant; the sums are kept in float64."""
+    torch.manual_seed(0)
+    frontend = WaveformFrontend(16, "group")
+    wave = 0.001 * noise(0.8) + 0.9
+    exact = _plain(frontend.double(), wave.double())
+    frontend.float()
+    with torch.no_grad():
+        ours = frontend(wave[None], torch.tensor([len(wave)]))[0]
+    assert torch.cosine_similarity(ours.double(), exact, dim=-1).min() > 0.9999
+
+
+@settings(max_examples=20, deadline=None)
+@given(block=st.integers(3_000, 60_000), samples=st.integers(8_000, 90_000))
+def test_moments_do_not_depend_on_the_block_length(block: int, samples: int) -> None:
+    wave = noise(6)[:samples]
+    before = conv.BLOCK
+    for frontend in (WaveformFrontend(8, "group"), LogMelFrontend(8, 16_000, 40)):
+        whole = frontend.moments(wave)
+        conv.BLOCK = block
+        try:
+            torch.testing.assert_close(frontend.moments(wave), whole, rtol=1e-9, atol=1e-5)
+        finally:
+            conv.BLOCK = before
+
+
+@pytest.mark.parametrize("frame_ms", [20, 40])
+def test_logmel_frontend_frames_cover_what_they_claim(frame_ms: int) -> None:
+    torch.manual_seed(0)
+    frontend = LogMelFrontend(8, 16_000, frame_ms)
+    assert frontend.hop == 16 * frame_ms
+    wave = noise(1.0)[None]
+    moments = frontend.moments(wave[0])[None]
+    with torch.no_grad():
+        x = frontend(wave, torch.tensor([16_000]), moments)[0]
+        assert len(x) == (16_000 - frontend.window) // frontend.hop + 1
+        changed = wave.clone()
+        changed[0, 5 * frontend.hop + frontend.window :] = 0  # everything after frame 5
+        changed[0, : 5 * frontend.hop] = 0  # and before
+        y = frontend(changed, torch.tensor([16_000]), moments)[0]
+    torch.testing.assert_close(x[5], y[5])
+    assert not torch.allclose(x[4], y[4]) and not torch.allclose(x[6], y[6])
+
+
+@pytest.mark.parametrize("kernel", [8, 9])
+def test_position_equals_grouped_conv1d(kernel: int) -> None:
+    torch.manual_seed(0)
+    position = ConvPosition(12, kernel, 3)
+    torch.nn.init.normal_(position.bias)
+    x = torch.randn(2, 20, 12)
+    expected = F.conv1d(x.transpose(1, 2), position.weight, position.bias, padding=kernel // 2, groups=3)
+    torch.testing.assert_close(position(x), F.gelu(expected[..., :20]).transpose(1, 2), atol=1e-5, rtol=1e-5)

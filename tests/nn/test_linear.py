@@ -1,0 +1,86 @@
+"""Packed fp32 and int8 linear layers."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from zoo.nn.linear import Int8Linear, Linear, quantise_linears
+
+
+@pytest.fixture
+def linear() -> Linear:
+    torch.manual_seed(0)
+    return Linear(96, 160)
+
+
+@pytest.mark.parametrize("shape", [(96,), (1, 96), (7, 96), (3, 50, 96), (2, 2, 2, 96), (0, 96)])
+def test_packed_product_equals_plain_product(linear: Linear, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    with torch.no_grad():
+        packed = linear(x)
+    assert packed.shape == (*shape[:-1], 160)
+    torch.testing.assert_close(packed, F.linear(x, linear.weight, linear.bias), atol=1e-5, rtol=1e-5)
+
+
+def test_packed_copy_follows_the_weight(linear: Linear) -> None:
+    x = torch.randn(5, 96)
+
+    def check() -> None:
+        with torch.no_grad():
+            torch.testing.assert_close(linear(x), F.linear(x, linear.weight, linear.bias), atol=1e-5, rtol=1e-5)
+
+    check()
+    with torch.no_grad():
+        linear.weight.mul_(2)
+    check()
+    linear.load_state_dict({"weight": torch.randn(160, 96), "bias": torch.randn(160)})
+    check()
+    linear.load_state_dict({"weight": torch.randn(160, 96), "bias": torch.randn(160)}, assign=True)
+    check()
+    optimizer = torch.optim.SGD(linear.parameters(), lr=0.1)
+    linear(x).square().sum().backward()
+    optimizer.step()
+    check()
+    linear.to(torch.bfloat16).to(torch.float32)
+    check()
+
+
+def test_copies_and_pickles_do_not_carry_the_packed_weight(linear: Linear) -> None:
+    x = torch.randn(5, 96)
+    with torch.no_grad():
+        expected = linear(x)
+        for other in (copy.deepcopy(linear), pickle.loads(pickle.dumps(linear))):
+            assert other._packed.packed is None
+            assert torch.equal(other(x), expected)
+    assert set(linear.state_dict()) == {"weight", "bias"}
+
+
+def test_gradients_take_the_plain_path(linear: Linear) -> None:
+    x = torch.randn(5, 96, requires_grad=True)
+    linear(x).sum().backward()
+    assert x.grad is not None and linear.weight.grad is not None
+    torch.testing.assert_close(x.grad, linear.weight.sum(0).expand(5, -1))
+
+
+def test_int8_is_close_and_row_by_row(linear: Linear) -> None:
+    x = torch.randn(40, 96) * torch.logspace(-3, 3, 40)[:, None]
+    quantised = Int8Linear.from_linear(linear)
+    exact, rough = F.linear(x, linear.weight), quantised(x) - linear.bias
+    assert torch.cosine_similarity(exact, rough, dim=-1).min() > 0.999
+    alone = torch.cat([quantised(row[None]) for row in x])
+    assert torch.equal(alone, quantised(x)), "a row's result must not depend on the other rows"
+    assert torch.isfinite(quantised(torch.zeros(3, 96))).all()
+
+
+def test_quantise_linears_replaces_every_linear() -> None:
+    module = torch.nn.Sequential(Linear(8, 16), torch.nn.ReLU(), torch.nn.Sequential(Linear(16, 8, bias=False)))
+    x = torch.randn(4, 8)
+    exact = module(x)
+    quantise_linears(module)
+    assert not [m for m in module.modules() if isinstance(m, torch.nn.Linear)]
+    assert torch.cosine_similarity(module(x), exact, dim=-1).min() > 0.99

@@ -1,0 +1,33 @@
+"""Summaries of stretches of frames add up to the summary of the whole."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo.nn.pooling import POOLINGS, Summary
+
+
+@given(cuts=st.lists(st.integers(1, 40), min_size=1, max_size=6), seed=st.integers(0, 1000))
+def test_sum_of_parts_is_the_whole(cuts: list[int], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, sum(cuts), 5, generator=generator) + 100  # a large mean must not spoil the deviation
+    parts = [Summary.of(part) for part in x.split(cuts, dim=1)]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    for pooling in POOLINGS:
+        torch.testing.assert_close(total.pool(pooling), Summary.of(x).pool(pooling), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(total.pool("stats")[..., 5:], x.std(1, correction=0), atol=1e-4, rtol=1e-4)
+
+
+def test_lengths_hide_padding() -> None:
+    x = torch.randn(3, 9, 4)
+    lengths = torch.tensor([9, 4, 1])
+    poisoned = x.clone()
+    poisoned[1, 4:], poisoned[2, 1:] = float("nan"), float("inf")
+    for pooling in POOLINGS:
+        pooled = Summary.of(poisoned, lengths).pool(pooling)
+        for b, n in enumerate(lengths.tolist()):
+            torch.testing.assert_close(pooled[b], Summary.of(x[b, :n]).pool(pooling))
