@@ -12,6 +12,7 @@ archive are mapped from the file, so that an optimiser state three times the siz
 from __future__ import annotations
 
 import mmap
+import os
 import pickle
 import struct
 import sys
@@ -87,8 +88,11 @@ class _Mapping(dict[Any, Any]):
         pass
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(pickle._Unpickler):
     """The unpickler. `storage(key, dtype, numel)` gives the flat tensor that holds the bytes of one storage.
+
+    Derived from Python's own and not from the one in C, which allocates whatever a damaged file asks for (64 GB for one
+    wrong byte in a memo number). A checkpoint has some ten thousand opcodes, so speed does not matter.
 
     What it lends to a pickle are its own bound methods and fresh classes, so that a hostile file which sets attributes
     on them changes nothing that outlives this reader.
@@ -190,6 +194,8 @@ def _read_zip(file: IO[bytes]) -> Any:
                 raise CheckpointError(f"storage {key} is compressed or shorter than its tensors")
             name_size, extra_size = struct.unpack_from("<HH", mapped, info.header_offset + _ZIP_HEADER - 4)
             offset = info.header_offset + _ZIP_HEADER + name_size + extra_size
+            if offset + numel * dtype.itemsize > len(mapped):
+                raise CheckpointError(f"storage {key} is cut off")
             storages[key] = _view(mapped, dtype, numel, offset)
         return storages[key]
 
@@ -200,9 +206,13 @@ def _read_zip(file: IO[bytes]) -> Any:
 def _read_legacy(file: IO[bytes]) -> Any:
     storages: dict[str, Tensor] = {}
 
+    size = os.fstat(file.fileno()).st_size
+
     def storage(key: str, dtype: torch.dtype, numel: int) -> Tensor:
         if key not in storages:
-            storages[key] = torch.zeros(numel, dtype=dtype)
+            if numel * dtype.itemsize > size:
+                raise CheckpointError(f"storage {key} has more elements than the file has room for")
+            storages[key] = torch.empty(numel, dtype=dtype)
         return storages[key]
 
     magic, _, system = (_Reader(file, storage).load() for _ in range(3))
@@ -213,10 +223,12 @@ def _read_legacy(file: IO[bytes]) -> Any:
     content = _Reader(file, storage).load()
     # The bytes of the storages follow, each after its number of elements, in the order of this list.
     for key in _Reader(file, storage).load():
-        (numel,) = struct.unpack("<q", file.read(8))
         flat = storages[key]
-        data = bytearray(file.read(numel * flat.element_size()))
-        flat.copy_(_view(data, flat.dtype, flat.numel(), 0))
+        numel = struct.unpack("<q", file.read(8))[0]
+        data = bytearray(file.read(flat.nbytes))
+        if numel != len(flat) or len(data) != flat.nbytes:
+            raise CheckpointError(f"storage {key} is shorter than its tensors")
+        flat.copy_(_view(data, flat.dtype, numel, 0))
     return content
 
 
