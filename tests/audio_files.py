@@ -10,7 +10,7 @@ import soundfile
 
 def open_files() -> int:
     """How many descriptors this process holds."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
 def sound(rate: int, seconds: float, channels: int = 1, seed: int = 0, noise: float = 0.3) -> np.ndarray:

@@ -198,6 +198,7 @@ def test_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingDependencyError, match=r"a\.mp4.*pip install 'audiozoo\[video\]'"):
         audio.load(video, RATE)
+    assert len(audio.load(short_guess, RATE, start=1, end=3)) == 2 * RATE
     with pytest.raises(AudioError, match=r"vbr\.mp3.*without a length header.*audiozoo\[video\]"):
         audio.load(short_guess, RATE)
     with pytest.raises(AudioError, match=r"notes\.txt: is not audio that soundfile can read"):

@@ -152,6 +152,16 @@ def test_trailing_bytes_are_no_fault(tmp_path: Path) -> None:
         assert len(audio.load(path, RATE)) == RATE
 
 
+@pytest.mark.parametrize("rate", [0, 1, 2**31 - 1])
+def test_impossible_sample_rate(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sound(RATE, 1), RATE)
+    data = bytearray(path.read_bytes())
+    data[24:28] = struct.pack("<I", rate)
+    path.write_bytes(data)
+    refuse(path, "no sample rate|not audio|cannot be decoded")
+
+
 def test_no_samples(tmp_path: Path) -> None:
     for suffix in ("wav", "flac"):
         soundfile.write(tmp_path / f"a.{suffix}", np.zeros(0), RATE)

@@ -19,6 +19,7 @@ from zoo.errors import AudioError
 
 # Demuxers that take the duration from an index or header; the others guess it from the bit rate.
 INDEXED = ("mp4", "matroska", "avi", "asf", "wv", "flac")
+FAULTS = (av.FFmpegError, IndexError)  # IndexError: PyAV met a track that no header announced
 SETTLE = 0.25  # seconds decoded before a span and dropped: overlapped transforms need the frames before
 SHORT = 0.5  # seconds by which a whole recording may end before its stated duration (padding, rounding)
 
@@ -41,17 +42,23 @@ class ContainerSource:
         except (av.FFmpegError, UnicodeError) as error:
             reasons = f"soundfile: {objection.rstrip('.')}; ffmpeg: {_why(error)}"
             raise AudioError(path, f"is not audio, or damaged ({reasons})") from error
-        if not self._container.streams.audio:
+        try:
+            self._open_track()
+        except BaseException:
             self._container.close()
-            raise AudioError(path, "holds no audio track")
+            raise
+
+    def _open_track(self) -> None:
+        if not self._container.streams.audio:
+            raise AudioError(self.path, "holds no audio track")
         self._track = self._container.streams.audio[0]
         self._tick = float(self._track.time_base or 0)  # seconds per unit of the time stamps
         self._origin = (self._track.start_time or 0) * self._tick  # time stamp of the first sample, in seconds
-        self.rate: int = self._track.codec_context.sample_rate
-        self.channels: int = self._track.codec_context.channels
-        if not self.rate or not self.channels:
-            self._container.close()
-            raise AudioError(path, "has an audio track that cannot be decoded")
+        decoder = self._track.codec_context
+        if decoder is None or not decoder.sample_rate or not decoder.channels:  # None: a codec that ffmpeg lacks
+            raise AudioError(self.path, "has an audio track that cannot be decoded")
+        self.rate: int = decoder.sample_rate
+        self.channels: int = decoder.channels
 
     def blocks(self, first: int, last: int | None) -> Iterator[Tensor]:
         """See Source."""
@@ -59,7 +66,7 @@ class ContainerSource:
             if first:
                 self._container.seek(int((first / self.rate - SETTLE + self._origin) * av.time_base))
             yield from _gathered(self._frames(first, last))
-        except av.FFmpegError as error:
+        except FAULTS as error:
             raise AudioError(self.path, f"is truncated or damaged ({_why(error)})") from error
 
     def _frames(self, first: int, last: int | None) -> Iterator[Tensor]:
@@ -102,7 +109,7 @@ class ContainerSource:
             for packet in self._container.demux(self._track):
                 if packet.pts is not None:
                     end = max(end, (packet.pts + (packet.duration or 0)) * self._tick - self._origin)
-        except av.FFmpegError as error:
+        except FAULTS as error:
             raise AudioError(self.path, f"is truncated or damaged ({_why(error)})") from error
         return round(end * self.rate)
 
@@ -114,7 +121,7 @@ def _samples(path: str, frame: Any) -> Tensor:
     """A decoded frame, scaled and folded: (S,) float32."""
     data: np.ndarray = frame.to_ndarray()  # (C, S) planar, (1, S * C) packed
     if not frame.format.is_planar:
-        data = data.reshape(frame.samples, -1).T  # (C, S)
+        data = data.reshape(-1, frame.layout.nb_channels).T  # (C, S)
     return fold(to_float(path, torch.from_numpy(data)).T)  # (S,)
 
 

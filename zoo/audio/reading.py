@@ -43,9 +43,10 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     header it is an estimate, unless PyAV is installed.
     Raises AudioError and MissingDependencyError as `load` does, save for damage that only decoding brings to light.
     """
-    with closing(open_source(os.fspath(path))) as source:
-        samples = source.count()
-        return AudioInfo(source.rate, source.channels, samples, samples / source.rate)
+    item = os.fspath(path)
+    with closing(open_source(item)) as source:
+        rate, samples = whole_rate(source.rate, item), source.count()
+        return AudioInfo(rate, source.channels, samples, samples / rate)
 
 
 def load(
@@ -67,6 +68,7 @@ def load(
     """
     item = os.fspath(path)
     with closing(open_source(item)) as source:
+        whole_rate(source.rate, item)
         first, last = _span(item, source, start, end)
         decoded = _checked(item, source.blocks(first, last), first, last, source.rate)
         seconds = math.inf if last is None else (last - first) / source.rate

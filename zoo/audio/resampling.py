@@ -26,6 +26,7 @@ from torch import Tensor
 from zoo.errors import AudioError
 
 ZERO_CROSSINGS, ROLLOFF = 6, 0.99  # torchaudio's defaults, needed here for the reach of the filter
+LOWEST, HIGHEST = 1000, 1_000_000  # Hz; beyond, the file is damaged or kHz were meant
 BLOCK = 2**19  # samples at a time: 12 s of 44.1 kHz, so that most files are one block; 2 MiB
 DENSE_KERNEL = 2**20  # torchaudio's kernel has o * n entries; beyond this many (22.254 -> 16 kHz has 89 million) it is
 # too slow to build, and the same filter is evaluated without its zeros
@@ -60,7 +61,7 @@ def resample(wave: Tensor, source_rate: int, target_rate: int) -> Tensor:
     wave: (S,) float32 on the CPU.
     Returns (R,), R = ceil(S * target_rate / source_rate) exactly (torchaudio, which computes R in float32, may return
     one sample fewer); the wave itself where the rates are equal.
-    Raises AudioError for rates that are not positive whole numbers.
+    Raises AudioError for rates that are no whole numbers of Hz within [LOWEST, HIGHEST].
     """
     source_rate, target_rate = whole_rate(source_rate), whole_rate(target_rate)
     if source_rate == target_rate:
@@ -96,10 +97,10 @@ def resample_blocks(blocks: Iterable[Tensor], source_rate: int, target_rate: int
     yield _last_block(o, n, held, done)
 
 
-def whole_rate(rate: float) -> int:
-    """The sample rate as an int; AudioError unless it is a positive whole number of Hz."""
-    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate < math.inf or rate != int(rate):
-        raise AudioError("sample rate", f"{rate!r} is not a positive whole number of Hz")
+def whole_rate(rate: float, item: str = "sample rate") -> int:
+    """The sample rate as an int; AudioError unless it is a whole number of Hz that audio may have."""
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not LOWEST <= rate <= HIGHEST or rate != int(rate):
+        raise AudioError(item, f"{rate!r} is no sample rate; a whole number of Hz from {LOWEST} to {HIGHEST} is needed")
     return int(rate)
 
 

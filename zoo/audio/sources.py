@@ -60,6 +60,11 @@ def open_source(path: str) -> Source:
         source = SoundFileSource(path)
     except soundfile.LibsndfileError as error:
         return _open_container(path, error.error_string)
+    try:
+        source.require_whole()
+    except AudioError:
+        source.close()
+        raise
     if source.samples is not None or (source.format == "MP3" and find_spec("av") is None):
         return source  # such an MP3 is likely of constant bit rate and guessed right; blocks() notices where it is not
     source.close()  # ffmpeg reads to the end, where libsndfile would stop at the length it guessed
@@ -88,24 +93,24 @@ class SoundFileSource:
     """A recording that libsndfile reads (wav, flac, ogg, mp3, aiff, au, caf, ...)."""
 
     def __init__(self, path: str) -> None:
-        """Raises AudioError for a file that is cut, soundfile.LibsndfileError for one that libsndfile cannot read."""
+        """Raises soundfile.LibsndfileError for what libsndfile cannot read."""
         self.path = path
         # By descriptor: given a path, soundfile would let the extension .raw decide.
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         try:
             self._file = soundfile.SoundFile(self._descriptor, closefd=False)
-            self.format: str = self._file.format
-            self._require_whole()
         except BaseException:
             os.close(self._descriptor)
             raise
+        self.format: str = self._file.format
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.samples: int | None = self._file.frames
         if self.samples > UNKNOWN or (self.format == "MP3" and not integrity.mp3_states_length(self._descriptor)):
             self.samples = None
 
-    def _require_whole(self) -> None:
+    def require_whole(self) -> None:
+        """AudioError for a file that is visibly cut; see `integrity`."""
         if missing := integrity.missing_bytes(self._file.extra_info):
             raise AudioError(self.path, f"is truncated: its header promises {missing} bytes more than the file has")
         if self.format == "OGG" and integrity.ends_inside_ogg_page(self._descriptor):
@@ -127,7 +132,8 @@ class SoundFileSource:
         except soundfile.LibsndfileError as error:
             raise self._cut(here, error.error_string) from error
         if self.samples is None:
-            self._require_end()
+            if here >= self._file.frames:
+                self._require_end()
         elif here < end - (LOSSY_SLACK if self.format in ("MP3", "OGG") else 0):
             raise self._cut(here, "no more data")
 
