@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 BATCH_SECONDS = 64.0  # padded audio in one batch; more gains nothing on a CPU and costs memory
 BATCH_PIECES = 64
+SHARD_ITEMS = 2048  # items in one file of `zoo embed`
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The `zoo` command: each verb a thin layer over a function that scripts can call. Heavy imports wait for their verb."""
+"""The `zoo` command: each verb a thin layer over a function that scripts can call. Heavy imports wait."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zoo import registry
+from zoo.batching import BATCH_SECONDS, SHARD_ITEMS
 from zoo.errors import ZooError
 
 app = typer.Typer(
@@ -72,6 +73,42 @@ def info(name: str) -> None:
 
 
 @app.command()
+def embed(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs or .jsonl manifests")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Name, directory, file or hf:owner/name")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of Parquet files; a rerun resumes")],
+    layer: Annotated[str, typer.Option(help="0 = input of the stack, -1 = last, '0,6,12', 'all'")] = "-1",
+    pooling: Annotated[str, typer.Option(help="mean, max, first, stats (mean + std), or none for frames")] = "mean",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    storage: Annotated[str, typer.Option(help="Numbers in the files: float32 or float16")] = "float32",
+    batch_seconds: Annotated[float, typer.Option(help="Padded audio in one batch")] = BATCH_SECONDS,
+    shard_items: Annotated[int, typer.Option(help="Most items in one file")] = SHARD_ITEMS,
+    workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    fail_on_error: Annotated[bool, typer.Option(help="Exit status 1 when any item failed")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
+) -> None:
+    """Embed any amount of audio into Parquet files. Unreadable items are listed in OUT/errors.jsonl."""
+    from zoo import extract
+
+    extract.run(
+        paths,
+        model,
+        out,
+        layer=layer,
+        pooling=None if pooling == "none" else pooling,
+        dtype=dtype,
+        device=device,
+        storage=storage,
+        batch_seconds=batch_seconds,
+        shard_items=shard_items,
+        workers=workers,
+        fail_on_error=fail_on_error,
+        progress=not quiet,
+    )
+
+
+@app.command()
 def convert(
     source: Annotated[str, typer.Argument(help="Directory, file or hf:owner/name of foreign weights")],
     destination: Annotated[Path, typer.Argument(help="New checkpoint directory")],
@@ -81,6 +118,16 @@ def convert(
 
     model = importers.convert(source, destination)
     console.print(f"{destination}: {model.family}, {model.num_layers} layers, fingerprint {model.fingerprint()}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for vectors and map.png")] = Path("demo"),
+) -> None:
+    """Generate speech and music, embed them, show nearest neighbours and a map."""
+    from zoo import demo
+
+    demo.run(out, console)
 
 
 @corpora_app.command("build")

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from zoo import registry
-from zoo.batching import BATCH_SECONDS
+from zoo.batching import BATCH_SECONDS, SHARD_ITEMS
 from zoo.encoder import Encoder, Layer
 from zoo.errors import ConfigError, ZooError
 from zoo.extract import decode
@@ -28,7 +28,7 @@ from zoo.extract.inputs import collect
 from zoo.extract.plan import Plan, Shard
 from zoo.extract.prepare import prepare
 from zoo.extract.progress import Meter, clock
-from zoo.extract.settings import SHARD_ITEMS, Settings
+from zoo.extract.settings import Settings
 from zoo.extract.writer import ERRORS_NAME, Failure, Row, ShardWriter, finished, write_errors
 from zoo.precision import resolve_device, resolve_dtype
 
@@ -89,7 +89,7 @@ def run(
     or other inputs, and, with fail_on_error, at the end of a run with failures; ConfigError for an impossible setting.
     """
     began = time.monotonic()
-    console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress, highlight=False)
+    console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
     workers = min(8, os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise ConfigError(f"workers {workers}: at least 1 is needed")
@@ -104,7 +104,7 @@ def run(
         batch_seconds=batch_seconds,
         shard_items=shard_items,
     )
-    console.print(f"{settings.model} on {settings.device}, {numbers}: {why}")
+    _say(console, f"{settings.model} on {settings.device}, {numbers}: {why}")
     with hold(out):
         plan = prepare(out, items, settings, workers, console)
         meter, failures, skipped = _complete(out, plan, encoder, workers, console)
@@ -206,12 +206,18 @@ def _outcomes(plan: Plan, shard: Shard, clips: Iterator[decode.Outcome], embedde
 
 def _report(console: Console, out: Path, summary: Summary) -> None:
     if summary.embedded:
-        console.print(
+        before = f"; {summary.skipped} were there already" if summary.skipped else ""
+        _say(
+            console,
             f"{out}: {summary.embedded} items embedded, {summary.audio_hours:.2f} h of audio in "
-            f"{clock(summary.wall_seconds)}, {summary.real_time_factor:.1f}x real time"
-            + (f"; {summary.skipped} were there already" if summary.skipped else "")
+            f"{clock(summary.wall_seconds)}, {summary.real_time_factor:.1f}x real time{before}",
         )
     else:
-        console.print(f"{out}: nothing to do, {summary.skipped} items were embedded before")
+        _say(console, f"{out}: nothing to do, {summary.skipped} items were embedded before")
     if summary.failed:
-        console.print(f"{summary.failed} failed; the reasons are in {out / ERRORS_NAME}")
+        _say(console, f"{summary.failed} failed; the reasons are in {out / ERRORS_NAME}")
+
+
+def _say(console: Console, line: str) -> None:
+    """A line as it is: names may hold what Rich takes for markup."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

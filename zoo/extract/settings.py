@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import zoo
-from zoo.batching import BATCH_SECONDS
+from zoo.batching import BATCH_SECONDS, SHARD_ITEMS
 from zoo.encoder import Encoder, Layer
 from zoo.errors import ConfigError
 from zoo.nn.pooling import check_pooling
 
-SHARD_ITEMS = 2048
 STORAGE = ("float32", "float16")
 
 

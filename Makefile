@@ -1,0 +1,38 @@
+# `make demo` and `make test` set everything up on a fresh clone: a virtual environment in .venv, pinned by constraints.txt.
+# To use an environment of your own: make test PYTHON=python VENV=
+
+VENV ?= .venv
+BASE_PYTHON ?= python3
+PYTHON ?= $(VENV)/bin/python
+READY = $(if $(VENV),$(VENV)/.ready)
+
+.PHONY: demo test check lint wheel speed clean
+
+demo: $(READY)  ## build the tiny corpora, embed them, show neighbours and a map
+	$(PYTHON) -m zoo demo --out demo
+
+test: $(READY)  ## the default tests: a few minutes on two cores
+	$(PYTHON) -m pytest
+
+check: $(READY) lint wheel  ## everything that CI runs, and the slow tests
+	$(PYTHON) -m pytest -m "slow or not slow"
+
+lint: $(READY)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+wheel: $(READY)  ## build the wheel, install it in a fresh environment, use it from another folder
+	PYTHON=$(PYTHON) .ci/wheel
+
+speed: $(READY)  ## side by side with transformers and torchaudio; needs ZOO_DATA and a quiet machine
+	$(PYTHON) benchmarks/speed/embed.py
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(BASE_PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,121 @@
+"""`zoo demo`: generated speech and music, embedded by two encoders; who lies next to whom, and a map.
+
+The HuBERT here is untrained: random weights, there to show the machinery. What it finds, the architecture finds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from sklearn.manifold import TSNE
+from torch import Tensor
+
+from zoo import extract, registry
+from zoo.data import corpora, manifest
+from zoo.encoder import Encoder
+
+LABELS = {"speech": ("lang", "speaker"), "music": ("family", "tempo")}
+"""The label columns to look for in each corpus; the first colours the map."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One corpus seen by one encoder: vectors (N, D), standardised per dimension, one row per entry."""
+
+    corpus: str
+    encoder: str
+    entries: list[manifest.Entry]
+    vectors: Tensor
+
+    def neighbours(self) -> Tensor:
+        """(N, N - 1) the other entries of each entry by falling cosine similarity."""
+        unit = torch.nn.functional.normalize(self.vectors, dim=1)
+        similarity = (unit @ unit.T).fill_diagonal_(-torch.inf)
+        return similarity.argsort(dim=1, descending=True)[:, :-1]
+
+    def labels(self, column: str) -> list[str]:
+        return [str(getattr(e, column, None) or e.labels.get(column, "?")) for e in self.entries]
+
+
+def run(out: Path, console: Console) -> Path:
+    """Build the tiny corpora, embed them, print neighbours and write map.png into `out`; returns its path."""
+    views: list[Embedded] = []
+    for corpus in LABELS:
+        path = corpora.build(corpus, "tiny")
+        for name, encoder in _encoders().items():
+            views.append(_embed(corpus, path, name, encoder, out, console))
+    for corpus in LABELS:
+        _show(corpus, [v for v in views if v.corpus == corpus], console)
+    picture = _draw(views, out / "map.png")
+    console.print(f"\nmap of all clips: {picture}", soft_wrap=True)
+    return picture
+
+
+def _encoders() -> dict[str, Encoder]:
+    torch.manual_seed(0)
+    return {"MFCC statistics": registry.load("mfcc"), "HuBERT Base, UNTRAINED": registry.create("hubert-base")}
+
+
+def _embed(corpus: str, path: Path, name: str, encoder: Encoder, out: Path, console: Console) -> Embedded:
+    folder = out / f"{corpus}-{encoder.name}"
+    extract.run(path, encoder, folder, pooling="stats", progress=console)
+    paths, vectors = extract.load(folder)
+    entries = manifest.read(path)
+    place = {str(entry.audio): entry for entry in entries}
+    scaled = (vectors - vectors.mean(0)) / vectors.std(0).clamp(min=1e-6)
+    return Embedded(corpus, name, [place[p] for p in paths], scaled)
+
+
+def _show(corpus: str, views: list[Embedded], console: Console) -> None:
+    """How often the nearest clip shares a label, beside chance; and the neighbours of a few clips."""
+    scores = Table("encoder", *LABELS[corpus], title=f"{corpus}: share of clips whose nearest clip has the same ...")
+    for view in views:
+        nearest = view.neighbours()[:, 0].tolist()
+        hits = [
+            np.mean([y[n] == own for own, n in zip(y, nearest, strict=True)]) for y in map(view.labels, LABELS[corpus])
+        ]
+        scores.add_row(view.encoder, *(f"{hit:.2f}" for hit in hits))
+    chance = [_chance(views[0].labels(column)) for column in LABELS[corpus]]
+    scores.add_row("chance", *(f"{c:.2f}" for c in chance))
+    console.print(scores)
+    near = Table("clip", "nearest three", title=f"{corpus}: neighbours by {views[-1].encoder}")
+    for i in range(0, len(views[-1].entries), max(1, len(views[-1].entries) // 4)):
+        others = views[-1].neighbours()[i, :3].tolist()
+        near.add_row(_describe(views[-1].entries[i]), "\n".join(_describe(views[-1].entries[n]) for n in others))
+    console.print(near)
+
+
+def _chance(labels: list[str]) -> float:
+    """Probability that another clip drawn at random has the same label."""
+    _, counts = np.unique(labels, return_counts=True)
+    return float((counts * (counts - 1)).sum() / (len(labels) * (len(labels) - 1)))
+
+
+def _describe(entry: manifest.Entry) -> str:
+    text = entry.text or (entry.captions[-1] if entry.captions else entry.audio.name)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _draw(views: list[Embedded], path: Path) -> Path:
+    """A t-SNE map per view, coloured by the first label of its corpus."""
+    figure, axes = plt.subplots(len(LABELS), len(views) // len(LABELS), figsize=(12, 10), squeeze=False)
+    for axis, view in zip(axes.flat, views, strict=True):
+        column = LABELS[view.corpus][0]
+        perplexity = min(30.0, len(view.entries) / 4)
+        points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(view.vectors.numpy())
+        labels = np.array(view.labels(column))
+        for label in sorted(set(labels)):
+            axis.scatter(*points[labels == label].T, s=22, alpha=0.8, label=label)
+        axis.set(title=f"{view.corpus}: {view.encoder}", xticks=[], yticks=[])
+        axis.legend(title=column, fontsize=8, title_fontsize=8)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
