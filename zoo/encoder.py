@@ -160,8 +160,10 @@ class Encoder(nn.Module):
         """Consecutive frames (T_i, D) or (L, T_i, D) of one clip at `self.sample_rate`, window by window."""
         self._count_all([clip])
         layers = self.resolve_layers(layer)
-        for piece in self._pieces([clip]):
-            for _, frames in self._forward_batches([clip], layers, [piece]):
+        pieces = self._pieces([clip])
+        moments = self._moments([clip], pieces)  # once, not for each window: it takes a pass over the whole clip
+        for piece in pieces:
+            for _, frames in self._forward_batches([clip], layers, [piece], moments):
                 x = frames.x[:, 0, piece.real].cpu()  # (L, T_i, D)
                 yield x[0] if isinstance(layer, int) else x
 
@@ -183,12 +185,15 @@ class Encoder(nn.Module):
         return [piece for c, count in enumerate(counts) for piece in pieces_of(c, count, window, context)]
 
     def _forward_batches(
-        self, clips: Sequence[Clip], layers: list[int], pieces: list[Piece] | None = None
+        self,
+        clips: Sequence[Clip],
+        layers: list[int],
+        pieces: list[Piece] | None = None,
+        moments: dict[int, Tensor | None] | None = None,
     ) -> Iterator[tuple[list[Piece], Frames]]:
         """Run pieces through `forward` in padded batches of similar length; frames.x (L, B, T, D) float32."""
         pieces = self._pieces(clips) if pieces is None else pieces
-        with frozen(self):
-            moments = {c: self.moments(clips[c]) for c in {p.clip for p in pieces if not p.whole}}
+        moments = self._moments(clips, pieces) if moments is None else moments
         for batch in batches(pieces, self.frame_rate):
             waves, lengths = audio.pad([self._samples(clips[p.clip], p) for p in batch])
             known = [m for p in batch if (m := moments.get(p.clip)) is not None]
@@ -200,6 +205,11 @@ class Encoder(nn.Module):
                     moments=torch.stack(known).to(self.device) if known else None,
                 )
             yield batch, Frames(frames.x.float(), frames.lengths, frames.frame_rate)
+
+    def _moments(self, clips: Sequence[Clip], pieces: list[Piece]) -> dict[int, Tensor | None]:
+        """`moments` of every clip that is cut into windows, by its place."""
+        with frozen(self):
+            return {c: self.moments(clips[c]) for c in {p.clip for p in pieces if not p.whole}}
 
     def _samples(self, clip: Clip, piece: Piece) -> Tensor:
         """The samples that a piece's frames cover; a whole clip keeps its tail of less than a hop."""

@@ -71,7 +71,7 @@ def test_a_shards_key_depends_on_all_it_holds_and_on_nothing_else() -> None:
 def test_frames_close_a_shard_by_the_bytes_they_take() -> None:
     plan = plan_of([10.0] * 100, pooling=None, width=1024, layers=tuple(range(13)), shard_items=1000)
     assert plan.settings.count_bytes(10.0) == 10 * 50 * 13 * 1024 * 4
-    assert {shard.stop - shard.start for shard in plan.shards()[:-1]} == {10}
+    assert {shard.stop - shard.start for shard in plan.shards()[:-1]} == {5}
 
 
 def test_settings_resolve_what_the_encoder_is_asked_for(hubert: Encoder) -> None:

@@ -15,6 +15,7 @@ import soundfile
 import torch
 from recordings import write_wav
 from rich.console import Console
+from small import small
 
 from zoo import extract
 from zoo.encoder import Encoder
@@ -122,7 +123,7 @@ def test_a_long_recording_is_written_in_parts(
 ) -> None:
     """With parts of half a second, row groups of a few rows, and the long one in a shard of its own."""
     monkeypatch.setattr(compute, "PART_SECONDS", 0.5)
-    monkeypatch.setattr(writer, "FLUSH_BYTES", 20_000)
+    monkeypatch.setattr(writer, "GROUP_BYTES", 20_000)
     monkeypatch.setattr(extract.plan, "SHARD_BYTES", 60_000)
     long = write_wav(corpus / "a" / "9.wav", 7.3)
     run(corpus, hubert, tmp_path / "out", pooling=None, layer=-1)
@@ -140,11 +141,26 @@ def test_a_long_recording_is_written_in_parts(
     assert set(pq.read_table(shard)["path"].to_pylist()) == {str(long)}
 
 
+def test_a_long_recording_is_normalised_by_one_look_at_it(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by one for each window, which would take time that grows with the square of its length."""
+    encoder = small("hubert-base")
+    monkeypatch.setattr(type(encoder), "window_seconds", 1.0)
+    monkeypatch.setattr(type(encoder), "context_seconds", 0.2)
+    monkeypatch.setattr(compute, "PART_SECONDS", 0.5)
+    looks = []
+    whole = type(encoder).moments
+    monkeypatch.setattr(type(encoder), "moments", lambda self, clip: looks.append(len(clip)) or whole(self, clip))
+    run(write_wav(tmp_path / "long.wav", 5.0), encoder, tmp_path / "out", pooling=None)
+    assert looks == [80000]
+
+
 def test_a_long_recording_that_breaks_on_the_way_leaves_no_rows(
     corpus: Path, hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compute, "PART_SECONDS", 0.5)
-    monkeypatch.setattr(writer, "FLUSH_BYTES", 20_000)
+    monkeypatch.setattr(writer, "GROUP_BYTES", 20_000)
     whole = type(hubert).stream
 
     def stream(self: Encoder, clip: object, **options: object) -> object:
@@ -280,6 +296,12 @@ def test_progress_is_told_line_by_line_where_there_is_no_terminal(
     assert len(lines) >= 10
     assert "0.00 / 0.00 h of audio" in lines[5] and "x real time" in lines[5]
     assert lines[-3].endswith("0:00:00 left, 1 failed")
+
+
+def test_names_that_look_like_markup_are_said_as_they_are(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
+    said = io.StringIO()
+    run(corpus, mfcc, tmp_path / "[red] out", progress=Console(file=said, width=40))
+    assert f"{tmp_path}/[red] out: 10 items" in said.getvalue()
 
 
 def test_a_bar_is_shown_on_a_terminal(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from zoo.extract.settings import Settings
 # A shard is closed by whichever limit comes first: `shard_items`, an hour of audio (what a crash can cost) or the bytes
 # of its embeddings (what is held in memory until it is written).
 SHARD_SECONDS = 3600.0
-SHARD_BYTES = 256 << 20
+SHARD_BYTES = 128 << 20
 # A shorter clip counts as this long in a batch, which bounds the number of clips there.
 LEAST_SECONDS = 0.1
 

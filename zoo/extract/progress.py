@@ -42,7 +42,7 @@ class Meter:
             self._bar.update(self._bar.task_ids[0], completed=self.passed)
         elif time.monotonic() - self._said > LINE_EVERY:
             self._said = time.monotonic()
-            self.console.print(self.line())
+            self.console.print(self.line(), highlight=False, soft_wrap=True)
 
     @property
     def real_time_factor(self) -> float:

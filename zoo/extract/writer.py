@@ -34,8 +34,8 @@ from zoo.extract.plan import Plan, Shard
 from zoo.extract.settings import Settings
 
 ERRORS_NAME = "errors.jsonl"
-# A recording in a shard of its own is written in row groups of about this size.
-FLUSH_BYTES = 64 << 20
+# Of embeddings in one row group, and with its copies on the way to the disk, in memory.
+GROUP_BYTES = 32 << 20
 
 
 class Row(NamedTuple):
@@ -75,10 +75,9 @@ def schema(settings: Settings) -> pa.Schema:
 
 
 def table(plan: Plan, rows: Sequence[Row]) -> pa.Table:
-    """Rows as an Arrow table in the order (item, part, layer)."""
+    """Rows as an Arrow table, with a line for each layer."""
     settings = plan.settings
     layers = settings.layers
-    rows = sorted(rows, key=lambda row: (row.number, row.part))
 
     def column(values: Sequence[object]) -> list[object]:
         return [value for value in values for _ in layers]
@@ -108,7 +107,8 @@ def table(plan: Plan, rows: Sequence[Row]) -> pa.Table:
 class ShardWriter:
     """Takes what comes of a shard's items and puts the file in its place at `commit`; until then nothing is seen of it.
 
-    Rows are held and written together. Only a shard of one item, a long recording in frames, is written as it comes.
+    Rows are held, and written in order at the end. Only a shard of one item (a long recording in frames) is written as
+    it comes.
     """
 
     def __init__(self, out: Path, plan: Plan, shard: Shard) -> None:
@@ -126,7 +126,7 @@ class ShardWriter:
             return
         self._rows.append(outcome)
         self._bytes += outcome.values.nbytes
-        if self._bytes > FLUSH_BYTES and self.shard.stop - self.shard.start == 1:
+        if self._bytes >= GROUP_BYTES and self.shard.stop - self.shard.start == 1:
             self._flush()
 
     def commit(self) -> None:
@@ -148,8 +148,15 @@ class ShardWriter:
             self._parquet = pq.ParquetWriter(
                 unfinished(self.path), form, compression="zstd", use_dictionary=["path", "model"]
             )
-        self._parquet.write_table(table(self.plan, self._rows))
-        self._rows, self._bytes = [], 0
+        self._rows.sort(key=lambda row: (row.number, row.part), reverse=True)  # popped from the end, and freed
+        while self._rows:
+            group: list[Row] = []
+            size = 0
+            while self._rows and size < GROUP_BYTES:
+                group.append(self._rows.pop())
+                size += group[-1].values.nbytes
+            self._parquet.write_table(table(self.plan, group))
+        self._bytes = 0
 
 
 def finished(out: Path, shard: Shard) -> list[Failure] | None:
