@@ -89,6 +89,13 @@ def test_long_wave_in_memory() -> None:
     close(ours[: len(expected)], expected)
 
 
+def test_length_is_exact_where_torchaudio_rounds_it_down() -> None:
+    samples = 441 * 1000 + pow(160, -1, 441)  # R = 160000.x + 1 / 441, which float32 cannot hold
+    wave = noise(samples)
+    assert len(reference(wave, 44100, 16000)) == samples * 160 // 441
+    assert len(audio.resample(wave, 44100, 16000)) == samples * 160 // 441 + 1
+
+
 def test_equal_rates_change_nothing() -> None:
     wave = noise(100)
     assert audio.resample(wave, 16000, 16000) is wave

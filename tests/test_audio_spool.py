@@ -85,6 +85,14 @@ def test_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         audio.SpooledWave([torch.zeros(100000)], RATE)
 
 
+def test_short_reads_and_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may move less than asked for, as it does beyond 2 GiB."""
+    read, write = os.pread, os.write
+    monkeypatch.setattr(os, "pread", lambda file, size, place: read(file, min(size, 100), place))
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:100]))
+    assert torch.equal(audio.SpooledWave([WAVE], RATE)[10:], WAVE[10:])
+
+
 def test_several_threads_read_at_once() -> None:
     def read(start: int) -> bool:
         return torch.equal(SPOOLED[start : start + 700], WAVE[start : start + 700])
@@ -127,7 +135,7 @@ print(type(clip).__name__, len(clip), status("VmHWM") - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory by Linux's /proc")
-@pytest.mark.parametrize(("spool_seconds", "kind", "allowed"), [(60, "SpooledWave", 40), (1800, "Tensor", 120)])
+@pytest.mark.parametrize(("spool_seconds", "kind", "allowed"), [(599, "SpooledWave", 30), (1800, "Tensor", 120)])
 def test_ten_minutes_of_stereo_in_bounded_memory(
     tmp_path: Path, spool_seconds: float, kind: str, allowed: float
 ) -> None:
