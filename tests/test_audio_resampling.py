@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo import audio
+from zoo.audio import resampling
 from zoo.audio.resampling import BLOCK, SparseResample, resample_blocks
 from zoo.errors import AudioError
 
@@ -94,6 +95,22 @@ def test_length_is_exact_where_torchaudio_rounds_it_down() -> None:
     wave = noise(samples)
     assert len(reference(wave, 44100, 16000)) == samples * 160 // 441
     assert len(audio.resample(wave, 44100, 16000)) == samples * 160 // 441 + 1
+
+
+def test_all_lengths_share_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each shape that the convolution meets costs time and memory for good."""
+    run, shapes = resampling._resampler(441, 160), set()
+
+    def seen(wave: torch.Tensor) -> torch.Tensor:
+        shapes.add(len(wave))
+        return run(wave)
+
+    monkeypatch.setattr(resampling, "_resampler", lambda o, n: seen)
+    for samples in range(20000, 30000, 97):
+        audio.resample(noise(samples), 44100, 16000)
+    for _ in resample_blocks(noise(40 * 50000 + samples).split(50000), 44100, 16000):
+        pass
+    assert len(shapes) < 12
 
 
 def test_equal_rates_change_nothing() -> None:

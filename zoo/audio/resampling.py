@@ -28,6 +28,7 @@ from zoo.errors import AudioError
 ZERO_CROSSINGS, ROLLOFF = 6, 0.99  # torchaudio's defaults, needed here for the reach of the filter
 LOWEST, HIGHEST = 1000, 1_000_000  # Hz; beyond, the file is damaged or kHz were meant
 BLOCK = 2**19  # samples at a time: 12 s of 44.1 kHz, so that most files are one block; 2 MiB
+STEP = 2**12  # lengths that the filter is run on are multiples of this
 DENSE_KERNEL = 2**20  # torchaudio's kernel has o * n entries; beyond this many (22.254 -> 16 kHz has 89 million) it is
 # too slow to build, and the same filter is evaluated without its zeros
 
@@ -68,7 +69,8 @@ def resample(wave: Tensor, source_rate: int, target_rate: int) -> Tensor:
         return wave
     if len(wave) > BLOCK:
         return torch.cat(list(resample_blocks(wave.split(BLOCK), source_rate, target_rate)))
-    return _last_block(*_ratio(source_rate, target_rate), wave, 0)
+    o, n = _ratio(source_rate, target_rate)
+    return _filtered(o, n, wave)[: -(-len(wave) * n // o)]  # (R,)
 
 
 def resample_blocks(blocks: Iterable[Tensor], source_rate: int, target_rate: int) -> Iterator[Tensor]:
@@ -82,7 +84,6 @@ def resample_blocks(blocks: Iterable[Tensor], source_rate: int, target_rate: int
         yield from blocks
         return
     o, n = _ratio(source_rate, target_rate)
-    run = _resampler(o, n)
     context = -(-_reach(o, n) // o) * o  # samples needed on each side, in whole periods
     # held = [left context | samples still owed | right context, once it is here]; it always starts on a period
     held, done = torch.empty(0), 0
@@ -91,10 +92,10 @@ def resample_blocks(blocks: Iterable[Tensor], source_rate: int, target_rate: int
         owed = (len(held) - done - context) // o * o
         if owed <= 0:
             continue
-        yield run(held)[done // o * n : (done + owed) // o * n]
+        yield _filtered(o, n, held)[done // o * n : (done + owed) // o * n]
         drop = max(0, done + owed - context)
         held, done = held[drop:], done + owed - drop
-    yield _last_block(o, n, held, done)
+    yield _filtered(o, n, held)[done // o * n : -(-len(held) * n // o)]
 
 
 def whole_rate(rate: float, item: str = "sample rate") -> int:
@@ -104,10 +105,15 @@ def whole_rate(rate: float, item: str = "sample rate") -> int:
     return int(rate)
 
 
-def _last_block(o: int, n: int, held: Tensor, done: int) -> Tensor:
-    """The outputs of `held` (S,) behind its first `done` samples, to the end: zeros follow."""
-    # One period of zeros more, lest torchaudio's float32 length fall short by a sample.
-    return _resampler(o, n)(F.pad(held, (0, o)))[done // o * n : -(-len(held) * n // o)]
+def _filtered(o: int, n: int, held: Tensor) -> Tensor:
+    """All outputs of `held` (S,), as zeros follow it, and some of those zeros' own.
+
+    At least one period of zeros is added, lest torchaudio's float32 length fall short by a sample, and then up to a
+    multiple of STEP: convolution builds and keeps code for every length that it meets, and for recordings that all
+    differ in length this costs five times the convolution, and 100 MiB.
+    """
+    size = -(-(len(held) + o) // STEP) * STEP
+    return _resampler(o, n)(F.pad(held, (0, size - len(held))))
 
 
 def _ratio(source_rate: int, target_rate: int) -> tuple[int, int]:
