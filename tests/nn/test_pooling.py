@@ -31,3 +31,10 @@ def test_lengths_hide_padding() -> None:
         pooled = Summary.of(poisoned, lengths).pool(pooling)
         for b, n in enumerate(lengths.tolist()):
             torch.testing.assert_close(pooled[b], Summary.of(x[b, :n]).pool(pooling))
+
+
+def test_a_summary_does_not_keep_its_frames() -> None:
+    """An hour is summed up window by window; views of the windows would hold the whole hour in memory."""
+    summary = Summary.of(torch.randn(2, 100, 8))
+    for field in (summary.total, summary.squares, summary.peak, summary.first):
+        assert field.untyped_storage().nbytes() <= 2 * 8 * 8

@@ -46,7 +46,8 @@ class Summary:
             peak_of = torch.where(mask, x, x.new_tensor(-torch.inf))
             count = lengths.double().expand(x.shape[:-2])
         wide = wide.double()
-        return cls(count, wide.sum(-2), wide.square().sum(-2), peak_of.amax(-2), x[..., 0, :])
+        first = x[..., 0, :].clone()  # a view would keep all of x for as long as the summary is kept
+        return cls(count, wide.sum(-2), wide.square().sum(-2), peak_of.amax(-2), first)
 
     def __add__(self, later: Summary) -> Summary:
         return Summary(
