@@ -17,7 +17,7 @@ import yaml
 from huggingface_hub import ModelCard as HubCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from small import SMALL, noise, small
 from torch import nn
 
@@ -159,7 +159,7 @@ def test_header_that_does_not_fit(saved: Path, changes: dict[str, Any], message:
 def test_config_that_is_not_ours(saved: Path, text: str) -> None:
     (saved / "config.yaml").write_text(text)
     assert not checkpoint.is_checkpoint(saved)
-    with pytest.raises(CheckpointError, match="config.yaml"):
+    with pytest.raises(CheckpointError, match=r"config\.yaml"):
         checkpoint.read(saved)
 
 
@@ -299,10 +299,3 @@ def test_config_record_equals_the_dataclass(saved: Path) -> None:
     assert found.config == {
         k: list(v) if isinstance(v, tuple) else v for k, v in asdict(small("hubert-base").config).items()
     }
-
-
-def test_weights_swapped_with_those_of_another_model(saved: Path) -> None:
-    other = {name: tensor + 1 for name, tensor in load_file(saved / "model.safetensors").items()}
-    save_file(other, saved / "model.safetensors")
-    with pytest.raises(CheckpointError, match="SHA-256"):
-        checkpoint.load(saved)

@@ -90,6 +90,8 @@ def _open(name: str, path: Path) -> Any:
         if not (path / "config.json").is_file():
             raise CheckpointError(f"{name}: holds neither config.yaml (zoo) nor config.json (Hugging Face)")
         return Source(name, path, read_json(path / "config.json"))
+    if not path.exists():
+        raise CheckpointError(f"{name}: no such file or directory; a repository of the hub is written hf:owner/name")
     content = torchfile.read(path)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{name}: holds a {type(content).__name__}, not a checkpoint")

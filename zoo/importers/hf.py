@@ -11,6 +11,7 @@ end are normalised and those with GroupNorm are not, as they were trained.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,8 @@ _FOREIGN_HEADS = ("projector.", "classifier.", "layer_weights", "final_proj.")
 def read(source: Source) -> Foreign:
     """The HuBERT of a Hugging Face directory.
 
-    Notes: `licence`, where README.md states one; `left_out`, tensors of foreign heads; `filled_in`, mask_embedding where
-    the checkpoint has none (transformers drops it from models that never mask): uniform in [0, 1), as before training.
+    Notes: `licence`, where README.md states one; `left_out`, tensors of foreign heads; `filled_in`, mask_embedding
+    where there is none (transformers drops it from models that never mask): uniform in [0, 1), as before training.
     Raises CheckpointError for what is missing, damaged, unexpected or not implemented.
     """
     config = _config(source)
@@ -164,7 +165,8 @@ def _weights(directory: Path) -> dict[str, Tensor]:
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # Only the zip layout, torch >= 1.6, can be mapped; that spares a copy of all weights.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # whatever a damaged or hostile pickle leads to
         raise CheckpointError(f"{path}: damaged, or not weights alone ({type(error).__name__}: {error})") from error
     if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):

@@ -22,8 +22,8 @@ _DESCRIPTION = [
     "vocab.json",
     "added_tokens.json",
 ]
-_SAFETENSORS = ["model*.safetensors", "model.safetensors.index.json"]
-_PICKLED = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+_SAFETENSORS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
+_PICKLED = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 _OWN = ["config.yaml"]
 
 
@@ -90,22 +90,23 @@ def _explain(source: str, error: Exception) -> NoReturn:
     )
 
     repo, revision = parse(source)
-    if isinstance(error, HFValidationError):
-        raise CheckpointError(f"{source}: {error}") from error
+    definite = {
+        HFValidationError: str(error),
+        GatedRepoError: f"access must be granted on {constants.ENDPOINT}/{repo} first; then `hf auth login`",
+        RepositoryNotFoundError: f"{constants.ENDPOINT} knows no such repository, or it is private (`hf auth login`)",
+        RevisionNotFoundError: f"the repository has no revision {revision!r}",
+    }
+    for kind, reason in definite.items():
+        if isinstance(error, kind):
+            raise CheckpointError(f"{source}: {reason}") from error
     if isinstance(error, OfflineModeIsEnabled):
-        reason = "HF_HUB_OFFLINE is set and the cache does not hold it"
-    elif isinstance(error, GatedRepoError):
-        reason = f"access must be granted on {constants.ENDPOINT}/{repo} first; then `hf auth login`"
-    elif isinstance(error, RepositoryNotFoundError):
-        reason = f"{constants.ENDPOINT} knows no such repository, or it is private (`hf auth login`)"
-    elif isinstance(error, RevisionNotFoundError):
-        reason = f"the repository has no revision {revision!r}"
+        reason = "HF_HUB_OFFLINE is set"
     else:
         first_line = next(iter(str(error).splitlines()), "")
         reason = f"{constants.ENDPOINT} could not be used ({type(error).__name__}: {first_line})"
     raise CheckpointError(
-        f"{source}: {reason}. Looked in the cache {constants.HF_HUB_CACHE} too. What you can do: load it once with a "
-        f"network, after which the cache is enough (HF_HUB_OFFLINE=1 then skips the network; HF_HOME moves the cache); "
-        f"or run `hf download {repo} --local-dir DIR` elsewhere and pass the directory DIR instead of the name; "
+        f"{source}: {reason}, and the cache {constants.HF_HUB_CACHE} does not hold it. What you can do: load it once "
+        f"with a network, after which the cache is enough (HF_HUB_OFFLINE=1 then skips the network; HF_HOME moves the "
+        f"cache); or run `hf download {repo} --local-dir DIR` elsewhere and pass DIR instead of the name; "
         f"or use zoo.create(name) for the same architecture with untrained weights."
     ) from error
