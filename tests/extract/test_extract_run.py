@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from small import small
 from zoo import extract
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, ZooError
-from zoo.extract import compute, writer
+from zoo.extract import compute, decode, job, writer
 
 
 def read(out: Path) -> list[dict]:
@@ -277,12 +279,84 @@ def test_names_that_are_not_unicode_are_spelled_out(tmp_path: Path, mfcc: Encode
     assert run([good, bad], mfcc, tmp_path / "out").skipped == 1
 
 
-def test_a_registered_name_says_device_and_number_format(corpus: Path, tmp_path: Path) -> None:
-    said = io.StringIO()
-    run(corpus, "mfcc", tmp_path / "out", dtype="auto", device="cpu", progress=Console(file=said, width=200))
-    first, last = said.getvalue().splitlines()
-    assert first.startswith("mfcc on cpu, ") and "this CPU" in first
-    assert "10 items embedded" in last and "x real time" in last
+def test_decoding_goes_on_while_the_encoder_computes(
+    corpus: Path, mfcc: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first batch, one clip of ten, is held up until the others are decoded, other shards' included."""
+    decoded = threading.Semaphore(0)
+    read, embed = decode.read, type(mfcc).embed
+
+    def counted(*args: object, **options: object) -> object:
+        clip = read(*args, **options)  # type: ignore[arg-type]
+        decoded.release()
+        return clip
+
+    waited: list[bool] = []
+
+    def patient(*args: object, **options: object) -> torch.Tensor:
+        if not waited:
+            waited.extend(decoded.acquire(timeout=10) for _ in range(10))
+        return embed(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decode, "read", counted)
+    monkeypatch.setattr(type(mfcc), "embed", patient)
+    monkeypatch.setattr(job, "LOOK_AHEAD_BATCHES", 20)
+    run(corpus, mfcc, tmp_path / "out", batch_seconds=1.0, shard_items=4)
+    assert waited == [True] * 10
+
+
+def test_decoded_audio_in_memory_is_bounded_from_end_to_end(
+    mfcc: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """300 clips through an encoder that is slower than decoding: count the seconds decoded and not yet embedded."""
+    for i in range(300):
+        write_wav(tmp_path / "many" / f"{i:03d}.wav", 0.1 + i % 5 / 10, seed=i)
+    lock, held, most = threading.Lock(), 0, 0
+    read, embed = decode.read, type(mfcc).embed
+
+    def counted(*args: object, **options: object) -> object:
+        nonlocal held, most
+        clip = read(*args, **options)  # type: ignore[arg-type]
+        with lock:
+            held += len(clip)
+            most = max(most, held)
+        return clip
+
+    def slow(self: Encoder, clips: list[torch.Tensor], *args: object, **options: object) -> torch.Tensor:
+        nonlocal held
+        time.sleep(0.01)
+        values = embed(self, clips, *args, **options)  # type: ignore[arg-type]
+        with lock:
+            held -= sum(map(len, clips))
+        return values
+
+    monkeypatch.setattr(decode, "read", counted)
+    monkeypatch.setattr(type(mfcc), "embed", slow)
+    run(tmp_path / "many", mfcc, tmp_path / "out", batch_seconds=2.0, workers=4)
+    assert held == 0
+    assert 2.0 < most / 16000 <= (job.LOOK_AHEAD_BATCHES + 1) * 2.0 + 0.5
+
+
+def test_a_registered_name_says_device_and_number_format(
+    corpus: Path, mfcc: Encoder, hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job.registry, "load", lambda name, device, dtype: hubert if name == "hubert-base" else mfcc)
+    monkeypatch.setattr(job, "resolve_dtype", lambda dtype, device: ("bfloat16", "this CPU multiplies it natively"))
+    for name, line in (
+        ("hubert-base", "hubert-base on cpu, bfloat16: this CPU multiplies it natively"),
+        ("mfcc", "mfcc on cpu, float32: it has no weights"),
+    ):
+        said = io.StringIO()
+        run(corpus, name, tmp_path / name, dtype="auto", device="cpu", progress=Console(file=said, width=200))
+        first, last = said.getvalue().splitlines()
+        assert first == line
+        assert "10 items embedded" in last and "x real time" in last
+
+
+def test_a_name_is_loaded_as_zoo_load_would(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
+    run(corpus, "mfcc", tmp_path / "name", dtype="float32")
+    run(corpus, mfcc, tmp_path / "encoder")
+    assert digests(tmp_path / "name") == digests(tmp_path / "encoder")
 
 
 def test_progress_is_told_line_by_line_where_there_is_no_terminal(
@@ -294,7 +368,7 @@ def test_progress_is_told_line_by_line_where_there_is_no_terminal(
     run(corpus, mfcc, tmp_path / "out", progress=Console(file=said, width=200))
     lines = said.getvalue().splitlines()
     assert len(lines) >= 10
-    assert "0.00 / 0.00 h of audio" in lines[5] and "x real time" in lines[5]
+    assert "0.00 / 0.00 h, " in lines[5] and "x real time" in lines[5]
     assert lines[-3].endswith("0:00:00 left, 1 failed")
 
 
@@ -307,7 +381,7 @@ def test_names_that_look_like_markup_are_said_as_they_are(corpus: Path, mfcc: En
 def test_a_bar_is_shown_on_a_terminal(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
     said = io.StringIO()
     run(corpus, mfcc, tmp_path / "out", progress=Console(file=said, force_terminal=True, width=120))
-    assert "h of audio" in said.getvalue() and "\x1b[" in said.getvalue()
+    assert "x real time" in said.getvalue() and "\x1b[" in said.getvalue()
 
 
 def test_silence_is_kept_where_no_progress_is_wanted(

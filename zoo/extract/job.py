@@ -129,7 +129,10 @@ def _encoder(model: str | Path | Encoder, device: str, dtype: str) -> tuple[Enco
         return model, numbers, "the encoder as it was given"
     target = resolve_device(device)
     numbers, why = resolve_dtype(dtype, target)
-    return registry.load(model, device=str(target), dtype=numbers), numbers, why
+    encoder = registry.load(model, device=str(target), dtype=numbers)
+    if next(encoder.parameters(), None) is None:
+        numbers, why = "float32", "it has no weights"
+    return encoder, numbers, why
 
 
 def _complete(

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task
+from rich.table import Column
 from rich.text import Text
 
 # Seconds between two lines where there is no terminal.
@@ -53,12 +54,14 @@ class Meter:
         speed = self.real_time_factor
         left = max(0.0, self.total - self.passed)
         eta = f"{clock(left / speed)} left" if speed > 0 else "-:--:-- left"
-        hours = f"{self.passed / 3600:.2f} / {self.total / 3600:.2f} h of audio"
+        hours = f"{self.passed / 3600:.2f} / {self.total / 3600:.2f} h"
         return f"{hours}, {speed:.1f}x real time, {eta}" + (f", {self.failed} failed" if self.failed else "")
 
     def __enter__(self) -> Meter:
         if self.console.is_terminal and not self.console.quiet:
-            self._bar = Progress(SpinnerColumn(), BarColumn(), _Line(self), console=self.console, transient=True)
+            self._bar = Progress(
+                SpinnerColumn(), BarColumn(None), _Line(self), console=self.console, transient=True, expand=True
+            )
             self._bar.update(self._bar.add_task("", total=self.total), completed=self.passed)
             self._bar.start()
         return self
@@ -74,7 +77,7 @@ class _Line(ProgressColumn):
     """The meter's line beside the bar."""
 
     def __init__(self, meter: Meter) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self.meter = meter
 
     def render(self, task: Task) -> Text:

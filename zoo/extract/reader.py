@@ -37,7 +37,7 @@ def load(out: str | Path, *, layer: int | None = None) -> tuple[list[str], Tenso
         if finished(out, shard) is None:
             raise ZooError(f"{out} is not finished: {shard.name} is missing or out of date; run zoo embed again")
         chosen = None if layer is None else [("layer", "=", layer)]
-        table = pq.read_table(out / shard.name, columns=["path", "embedding"], filters=chosen).combine_chunks()
+        table = pq.read_table(out / shard.name, columns=["path", "embedding"], filters=chosen)
         paths += table["path"].to_pylist()
         values = table["embedding"].combine_chunks().flatten().to_numpy()
         rows.append(values.reshape(-1, plan.settings.width).astype(np.float32, copy=False))  # (N_i, D)
