@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from small import SMALL, noise, small
-from torch import nn
+from torch import Tensor, nn
 
 import zoo
 from zoo import checkpoint
@@ -31,13 +29,6 @@ from zoo.nn.linear import quantise_linears
 def saved(tmp_path: Path) -> Path:
     small("hubert-base").save(tmp_path / "model")
     return tmp_path / "model"
-
-
-def edit(directory: Path, **changes: Any) -> None:
-    """Change top-level fields of config.yaml; a value of None removes the field."""
-    header = yaml.safe_load((directory / "config.yaml").read_text()) | changes
-    header = {key: value for key, value in header.items() if value is not None}
-    (directory / "config.yaml").write_text(yaml.safe_dump(header))
 
 
 @pytest.mark.parametrize("name", zoo.list_models())
@@ -111,60 +102,10 @@ def test_card_is_valid_for_the_hub(tmp_path: Path) -> None:
     assert "Nothing is recorded" in plain.text
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "model.safetensors"])
-def test_missing_file(saved: Path, name: str) -> None:
-    (saved / name).unlink()
-    with pytest.raises(CheckpointError, match=f"{name}: no such file"):
-        checkpoint.read(saved)
-
-
-def test_truncated_weights(saved: Path) -> None:
-    weights = saved / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match="damaged, or not a safetensors file"):
-        zoo.load(saved)
-
-
-def test_one_flipped_bit(saved: Path) -> None:
-    weights = saved / "model.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 1
-    weights.write_bytes(data)
-    with pytest.raises(CheckpointError, match="SHA-256"):
-        zoo.load(saved)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"format": 99}, "checkpoint format 99.*reads format 1"),
-        ({"fingerprint": None}, r"missing fields \['fingerprint'\]"),
-        ({"colour": "red"}, r"unknown fields \['colour'\]"),
-        ({"config": {"layres": 3}}, "no option 'layres'; near: layers"),
-        ({"config": {"layers": "three"}}, "describes no model"),
-        ({"config": {"heads": 0}}, "describes no model"),
-        ({"config": [1]}, "must be a mapping"),
-        ({"family": "herbert"}, "herbert"),
-        ({"config": {}}, "tensors do not fit"),
-    ],
-)
-def test_header_that_does_not_fit(saved: Path, changes: dict[str, Any], message: str) -> None:
-    edit(saved, **changes)
-    with pytest.raises(CheckpointError, match=message) as caught:
-        zoo.load(saved, device="cpu")
-    assert str(saved) in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["", "a: [", "just text", "- 1", "a: 1", "\x00", "!!python/object/apply:os.getcwd []"])
-def test_config_that_is_not_ours(saved: Path, text: str) -> None:
-    (saved / "config.yaml").write_text(text)
-    assert not checkpoint.is_checkpoint(saved)
-    with pytest.raises(CheckpointError, match=r"config\.yaml"):
-        checkpoint.read(saved)
-
-
 def test_edited_preprocessing_is_pointed_out(saved: Path) -> None:
-    edit(saved, preprocessing={"normalize": True, "sample_rate": 16_000})
+    header = yaml.safe_load((saved / "config.yaml").read_text())
+    header["preprocessing"]["normalize"] = True
+    (saved / "config.yaml").write_text(yaml.safe_dump(header))
     with pytest.warns(UserWarning, match="normalize True, now False"):
         model = zoo.load(saved, device="cpu")
     assert model.config.normalize is False
@@ -194,30 +135,41 @@ def test_assign_converts_copies_and_takes_over() -> None:
     checkpoint.assign(real, half, source="")
     assert real.weight is parameter
     assert torch.equal(real.weight, half["weight"].float())
-    meta = nn.Linear(2, 3, device="meta")
     full = {name: tensor.float() for name, tensor in half.items()}
-    checkpoint.assign(meta, full, source="")
-    assert meta.weight.data_ptr() == full["weight"].data_ptr()
-    assert meta.weight.requires_grad
+    checkpoint.assign(real, full, source="", adopt=True)
+    assert real.weight.data_ptr() == full["weight"].data_ptr()
+    assert real.weight.requires_grad
 
 
-def test_building_without_weights_keeps_buffers_and_spares_other_threads() -> None:
+def test_building_skips_parameters_alone_and_only_in_this_thread() -> None:
     class Filter(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.register_buffer("window", torch.hann_window(8), persistent=False)
-            self.linear = nn.Linear(2, 2)
+            self.register_buffer("window", torch.empty(8).fill_(0.5), persistent=False)
+            self.weight = nn.Parameter(torch.full((8, 1), 7.0), requires_grad=False)
+            self.frozen = nn.Parameter(torch.zeros(2)).requires_grad_(False)
+            for fill in (nn.init.normal_, nn.init.uniform_, nn.init.zeros_, nn.init.kaiming_normal_, Tensor.normal_):
+                fill(self.weight)
+            nn.init.constant_(tensor=self.weight, val=3.0)
 
-    elsewhere: list[nn.Linear] = []
-    with checkpoint._without_weights():
-        thread = threading.Thread(target=lambda: elsewhere.append(nn.Linear(2, 2)))
+    elsewhere: list[Filter] = []
+    with checkpoint._Uninitialised():
+        thread = threading.Thread(target=lambda: elsewhere.append(Filter()))
         thread.start()
         thread.join()
         inside = Filter()
-    assert inside.linear.weight.is_meta
-    assert torch.equal(inside.window, torch.hann_window(8))
-    assert not elsewhere[0].weight.is_meta
-    assert not nn.Linear(2, 2).weight.is_meta
+    assert torch.equal(inside.weight, torch.full((8, 1), 7.0))
+    assert torch.equal(inside.window, torch.full((8,), 0.5))
+    assert not inside.frozen.requires_grad
+    assert torch.equal(elsewhere[0].weight, torch.full((8, 1), 3.0))
+    assert torch.equal(Filter().weight, torch.full((8, 1), 3.0))
+
+
+def test_loading_does_not_import_the_decompositions(saved: Path) -> None:
+    program = f"import sys, zoo; zoo.load({str(saved)!r}, device='cpu'); print('sympy' in sys.modules)"
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root)
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_bfloat16_is_stored_as_such_and_loaded_in_float32(tmp_path: Path) -> None:
@@ -236,62 +188,6 @@ def test_int8_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="int8"):
         model.save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
-
-
-def test_what_is_not_a_checkpoint_is_not_replaced(saved: Path, tmp_path: Path) -> None:
-    model = small("hubert-base", seed=1)
-    (saved / "notes.txt").write_text("mine")
-    with pytest.raises(CheckpointError, match=r"notes\.txt"):
-        model.save(saved)
-    assert (saved / "notes.txt").read_text() == "mine"
-    (saved / "notes.txt").unlink()
-    (saved / "state").mkdir()
-    model.save(saved)
-    assert zoo.load(saved, device="cpu").fingerprint() == model.fingerprint()
-
-    foreign = tmp_path / "foreign"
-    foreign.mkdir()
-    (foreign / "README.md").write_text("# Not a model")
-    with pytest.raises(CheckpointError, match="not a zoo checkpoint"):
-        model.save(foreign)
-    (tmp_path / "empty").mkdir()
-    model.save(tmp_path / "empty")
-
-
-def test_a_failing_save_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = checkpoint.read(saved).fingerprint
-
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(OSError, match="No space"):
-        small("hubert-base", seed=1).save(saved)
-    assert checkpoint.read(saved).fingerprint == before
-    assert [p.name for p in saved.parent.iterdir()] == ["model"]
-
-
-def test_killed_while_saving_leaves_a_whole_checkpoint(saved: Path) -> None:
-    program = (
-        "import sys, zoo, torch\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from small import small\n"
-        "models = [small('hubert-base', seed=k) for k in (0, 1)]\n"
-        "print('ready', flush=True)\n"
-        f"while True:\n    [m.save({str(saved)!r}) for m in models]\n"
-    )
-    known = {small("hubert-base", seed=k).fingerprint() for k in (0, 1)}
-    for pause in (0.05, 0.083, 0.121):
-        child = subprocess.Popen(
-            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
-        )
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(pause)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
-        assert checkpoint.load(saved).fingerprint() in known
 
 
 def test_config_record_equals_the_dataclass(saved: Path) -> None:

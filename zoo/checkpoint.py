@@ -9,10 +9,8 @@ tokenizer.json, quantizer.safetensors, state/       where a model or a training 
 from __future__ import annotations
 
 import hashlib
-import threading
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from zoo.atomic import replacing_directory
 from zoo.encoder import Encoder
@@ -94,7 +92,8 @@ def save(model: Encoder, directory: str | Path, *, provenance: Mapping[str, Any]
             "weights_sha256": _sha256(folder / WEIGHTS),
             "zoo_version": __version__,
         }
-        text = yaml.safe_dump(header, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+        # ASCII only: PyYAML writes some Unicode line breaks unescaped, and reads them back as spaces.
+        text = yaml.safe_dump(header, sort_keys=False, default_flow_style=None, width=120)
         (folder / CONFIG).write_text(text, encoding="utf-8")
         (folder / CARD).write_text(model_card(model, header), encoding="utf-8")
 
@@ -171,19 +170,19 @@ def build(
     from zoo import registry
 
     try:
-        with _without_weights():
+        with _Uninitialised():
             model = registry.build(family, config, name)
     except (ZooError, TypeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"{source}: the config describes no model: {error}") from error
-    assign(model, tensors, source=source)
+    assign(model, tensors, source=source, adopt=True)
     model.provenance = dict(provenance)
     return model
 
 
-def assign(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
+def assign(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, adopt: bool = False) -> None:
     """Fill `model` with `tensors`, in the model's dtypes. Every name and every shape must fit.
 
-    Parameters without storage (meta device) take the given tensors over; others are copied into.
+    adopt: the tensors themselves become the model's parameters, where their dtype allows it; otherwise they are copied.
 
     Raises CheckpointError listing every missing, unexpected and misshapen tensor.
     """
@@ -198,7 +197,7 @@ def assign(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> N
     if problems:
         raise CheckpointError(f"{source}: {len(problems)} tensors do not fit the model:\n  " + "\n  ".join(problems))
     converted = {name: tensors[name].to(tensor.dtype) for name, tensor in own.items()}
-    model.load_state_dict(converted, assign=any(tensor.is_meta for tensor in own.values()))
+    model.load_state_dict(converted, assign=adopt)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -261,21 +260,20 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def _without_weights() -> Iterator[None]:
-    """Parameters registered inside, by this thread, are on the meta device: no memory, and nothing to initialise.
+class _Uninitialised(TorchFunctionMode):
+    """Parameters made inside, by this thread, keep whatever their memory held, which costs neither time nor memory.
 
-    Unlike torch.device("meta") this leaves buffers, such as mel filters, as they are computed.
+    Buffers, such as mel filters, are computed as ever. Unlike the meta device this imports nothing (normal_ on it loads
+    all of torch's Python decompositions, and sympy).
     """
-    thread = threading.get_ident()
 
-    def to_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
-        if parameter is None or threading.get_ident() != thread:
-            return None
-        return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
+    fills = frozenset({"normal_", "uniform_", "zero_", "fill_"})
 
-    handle = register_module_parameter_registration_hook(to_meta)  # type: ignore[arg-type]  # annotated as if None only
-    try:
-        yield
-    finally:
-        handle.remove()
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        target = args[0] if args else (kwargs or {}).get("tensor")
+        fills = func.__name__ in self.fills or getattr(func, "__module__", "") == "torch.nn.init"
+        if fills and isinstance(target, nn.Parameter):
+            return target
+        return func(*args, **(kwargs or {}))
