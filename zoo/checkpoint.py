@@ -66,7 +66,7 @@ def save(model: Encoder, directory: str | Path, *, provenance: Mapping[str, Any]
     provenance: plain values worth knowing later (source, licence, recipe, commit, data fingerprint, ...); without it,
     what the model was loaded with is kept.
 
-    At every moment `directory` holds either the old checkpoint or the new one, whole, and that survives a power cut.
+    `directory` goes from the old checkpoint to the new one in one step that survives a power cut (see zoo/atomic.py).
     Raises CheckpointError when `directory` holds anything that is not part of a checkpoint.
     """
     from zoo import __version__
@@ -77,10 +77,9 @@ def save(model: Encoder, directory: str | Path, *, provenance: Mapping[str, Any]
         )
     with replacing_directory(Path(directory), may_replace=_check_replaceable) as folder:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        (folder / WEIGHTS).chmod(
-            (folder / WEIGHTS).parent.stat().st_mode & 0o666
-        )  # safetensors writes for its owner only
+        weights = folder / WEIGHTS
+        save_file(tensors, weights, metadata={"format": "pt"})
+        weights.chmod(folder.stat().st_mode & 0o666)  # safetensors lets the owner alone read it
         header = {
             "format": FORMAT,
             "name": model.name,
@@ -89,7 +88,7 @@ def save(model: Encoder, directory: str | Path, *, provenance: Mapping[str, Any]
             "preprocessing": _plain(model.preprocessing()),
             "provenance": _plain(dict(model.provenance if provenance is None else provenance)),
             "fingerprint": model.fingerprint(),
-            "weights_sha256": _sha256(folder / WEIGHTS),
+            "weights_sha256": _sha256(weights),
             "zoo_version": __version__,
         }
         # ASCII only: PyYAML writes some Unicode line breaks unescaped, and reads them back as spaces.
