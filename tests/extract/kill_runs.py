@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import torchaudio.transforms  # noqa: F401 (slow to import: once, for all forks)
 from small import small
 
 from zoo import extract

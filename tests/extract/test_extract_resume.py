@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import torch
 from recordings import write_corpus, write_wav
 from rich.console import Console
 from small import small
@@ -25,7 +26,7 @@ from zoo.encoder import Encoder
 from zoo.errors import ZooError
 from zoo.extract import prepare
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
 
 
 def digests(out: Path) -> dict[str, str]:
@@ -34,6 +35,12 @@ def digests(out: Path) -> dict[str, str]:
 
 def run(paths: object, model: object, out: Path, **options: object) -> extract.Summary:
     return extract.run(paths, model, out, **{"progress": False, "shard_items": 3, **options})  # type: ignore[arg-type]
+
+
+def environment() -> dict[str, str]:
+    """Of a process that computes the same bits as this one: with the same code, by the same number of threads."""
+    path = os.pathsep.join(map(str, (HERE, HERE.parent, HERE.parents[1])))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
 @pytest.fixture
@@ -54,10 +61,9 @@ def test_killed_at_any_moment_and_run_again_it_leaves_the_same_bytes(bad_corpus:
     kill_runs.run(str(bad_corpus), tmp_path / "whole")
     expected = digests(tmp_path / "whole")
     assert len(expected) == 6 and "errors.jsonl" in expected  # the plan, four shards
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
         [sys.executable, kill_runs.__file__, bad_corpus, tmp_path, *MOMENTS],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "")},
+        env=environment(),
         check=True,
         capture_output=True,
         text=True,
@@ -83,11 +89,10 @@ def test_killed_from_outside_again_and_again(bad_corpus: Path, tmp_path: Path) -
         "def slow(*a, **k): time.sleep(0.1); return whole(*a, **k)\n"
         "Encoder.embed = slow; print('ready', flush=True); kill_runs.run(sys.argv[1], Path(sys.argv[2]))"
     )
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)])
     for wait in (0.15, 0.5):
         process = subprocess.Popen(
             [sys.executable, "-c", code, bad_corpus, tmp_path / "out"],
-            env={**os.environ, "PYTHONPATH": path},
+            env=environment(),
             stdout=subprocess.PIPE,
         )
         assert process.stdout is not None and process.stdout.readline() == b"ready\n"

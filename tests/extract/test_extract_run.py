@@ -308,8 +308,8 @@ def test_decoding_goes_on_while_the_encoder_computes(
 def test_decoded_audio_in_memory_is_bounded_from_end_to_end(
     mfcc: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """300 clips through an encoder that is slower than decoding: count the seconds decoded and not yet embedded."""
-    for i in range(300):
+    """150 clips through an encoder that is slower than decoding: count the seconds decoded and not yet embedded."""
+    for i in range(150):
         write_wav(tmp_path / "many" / f"{i:03d}.wav", 0.1 + i % 5 / 10, seed=i)
     lock, held, most = threading.Lock(), 0, 0
     read, embed = decode.read, type(mfcc).embed
