@@ -7,7 +7,7 @@
 They make every recipe and benchmark run anywhere; real sets come in through manifests of the same form.
 """
 
-from zoo.data.corpora.build import build, default_folder, fingerprint
-from zoo.data.corpora.describe import describe
+from zoo.data.corpora.builder import build, default_folder, fingerprint
+from zoo.data.corpora.inventory import describe
 
 __all__ = ["build", "default_folder", "describe", "fingerprint"]

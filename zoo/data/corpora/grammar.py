@@ -11,6 +11,7 @@ Names defined twice accumulate. Braces next to letters glue: Sch{x}e.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from random import Random
@@ -38,18 +39,20 @@ class Grammar:
             elif line.strip() and not line.startswith("#"):
                 raise ValueError(f"neither rule nor list: {line!r}")
 
-    def expand(self, start: str, rng: Random) -> str:
-        """A sentence that `start` may become, with capitals where sentences begin."""
-        text = self._resolve(start, 1, rng)
+    def expand(self, start: str, rng: Random, **slots: str) -> str:
+        """A sentence that `start` may become, with capitals where sentences begin. slots: names and what they mean."""
+        text = self._resolve(start, 1, rng, slots)
         for pattern, replacement in self.fixes:
             text = pattern.sub(replacement, text)
         return re.sub(r"(^|[.!?] )(\W*)(\w)", lambda match: match[1] + match[2] + match[3].upper(), text)
 
-    def _resolve(self, name: str, form: int, rng: Random) -> str:
+    def _resolve(self, name: str, form: int, rng: Random, slots: Mapping[str, str]) -> str:
+        if name in slots:
+            return slots[name]
         if name in self.words:
             return rng.choice(self.words[name])[form - 1]
         return _REFERENCE.sub(
-            lambda match: self._resolve(match[1], int(match[2] or 1), rng), rng.choice(self.rules[name])
+            lambda match: self._resolve(match[1], int(match[2] or 1), rng, slots), rng.choice(self.rules[name])
         )
 
 
@@ -62,6 +65,6 @@ def _alternatives(text: str) -> list[str]:
 
 
 @cache
-def load(language: str) -> Grammar:
-    """The packaged grammar of a language: "en", "de", "fr", "es", "it"."""
-    return Grammar((files("zoo.data.corpora") / "grammars" / f"{language}.txt").read_text(encoding="utf-8"))
+def load(name: str) -> Grammar:
+    """A packaged grammar: a language ("en", "de", "fr", "es", "it") or "captions"."""
+    return Grammar((files("zoo.data.corpora") / "grammars" / f"{name}.txt").read_text(encoding="utf-8"))
