@@ -15,6 +15,9 @@ Columns, one row per item and layer (and part, for frames), in the order of the 
 
 One row per layer rather than a column each or a nested list: `layer = 6` then selects in pandas, polars and DuckDB
 alike, and a script written for one layer reads them all.
+
+polars and DuckDB read "OUT/part-*.parquet"; pandas and pyarrow the list of these files (or, where there is no
+errors.jsonl beside them, the folder itself); `zoo.extract.load` gives a tensor.
 """
 
 from __future__ import annotations
