@@ -12,7 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zoo.registry import ModelCard, create, info, list_models, load, register
+from zoo.cards import ModelCard
+from zoo.registry import create, info, list_models, load, register
 
 if TYPE_CHECKING:
     from zoo.encoder import Encoder, Frames

@@ -90,7 +90,7 @@ class UnitHead(nn.Module):
 
 class HuBERT(Encoder):
     """Layer 0 = input of the transformer (with positions), k = after block k; in a pre-norm model (Large, X-Large) the
-    last layer includes the output norm, as in fairseq and transformers.
+    last layer includes the output norm.
     """
 
     family = "hubert"

@@ -62,7 +62,8 @@ class Transformer(nn.Module):
     """A stack of blocks and one LayerNorm: on the input of post-norm blocks, on the output of pre-norm ones.
 
     Layers are numbered as everywhere in zoo: 0 = input of the first block (after the input norm, if any), k = output of
-    block k. In a pre-norm stack the last layer includes the output norm, as in fairseq and transformers.
+    block k. In a pre-norm stack the last layer includes the output norm, as fairseq's output and transformers'
+    last_hidden_state do.
     """
 
     def __init__(

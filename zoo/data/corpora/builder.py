@@ -39,7 +39,7 @@ from zoo.data.corpora.parts import (
 from zoo.errors import ZooError
 
 SPEC_VERSION = 1  # raised whenever the same seed would give other samples or labels
-KINDS = ("speech", "music")
+KINDS = ("speech", "music", "scores")
 SIZES = ("tiny", "small", "large")
 
 
@@ -54,7 +54,8 @@ def build(
 ) -> Path:
     """Build an embedded corpus, finish an interrupted one or find a complete one; returns the path of its manifest.
 
-    kind: "speech" or "music". size: "tiny" (about 3 minutes), "small" (1 hour) or "large" (10 hours).
+    kind: "speech", "music" or, where music21 is installed, "scores".
+    size: "tiny" (about 3 minutes), "small" (1 hour) or "large" (10 hours).
     out: folder, default `default_folder(kind, size, seed)`. workers: processes, default one per core; a script that
     calls this with more than one needs the usual `if __name__ == "__main__":`.
 

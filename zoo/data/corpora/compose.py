@@ -48,8 +48,9 @@ def compose(rng: Random) -> Piece:
         form=form,
         texture="",
         articulation="staccato" if lead.family in _DAMPED and rng.random() < 0.2 else "legato",
-        chords=[chord for section in sections for chord in section],
+        bars=bars * len(form),
         parts=[],
+        chords=[chord for section in sections for chord in section],
     )
     tune = _melody(style, piece, sections, lead, rng)
     piece.parts.append(Part("lead", lead, rng.choice(lead.programs), tune))

@@ -38,7 +38,11 @@ def counts(size: str) -> Mapping[str, int]:
 def make(size: str, seed: int, split: str, index: int) -> list[Clip]:
     """The clips of piece `index` of a split: a function of seed, split and index."""
     rng = Random(f"music/{seed}/{split}/{index}")
-    piece = compose(rng)
+    return clips_of(compose(rng), split, index, rng)
+
+
+def clips_of(piece: Piece, split: str, index: int, rng: Random) -> list[Clip]:
+    """Render a piece and cut it; stretches in which a part is not heard are left out."""
     wave = render.render(piece, rng)
     clips = []
     for number in range(int(piece.seconds // CLIP_SECONDS)):

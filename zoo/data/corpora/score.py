@@ -47,7 +47,7 @@ class Part:
 
 @dataclass
 class Piece:
-    """chords: one a bar. quarter: seconds. articulation: "staccato" or "legato", of the lead."""
+    """parts: the lead first. chords: one a bar, where known. articulation: of the lead, "staccato" or "legato"."""
 
     style: str
     key: Key
@@ -56,16 +56,18 @@ class Piece:
     form: str
     texture: str
     articulation: str
-    chords: list[Chord]
+    bars: int
     parts: list[Part]
+    chords: list[Chord] = field(default_factory=list)
 
     @property
     def quarter(self) -> float:
+        """Length of a quarter note in seconds."""
         return 60.0 / (self.bpm * self.meter.beat)
 
     @property
     def seconds(self) -> float:
-        return len(self.chords) * self.meter.bar * self.quarter
+        return self.bars * self.meter.bar * self.quarter
 
     @property
     def lead(self) -> Part:
