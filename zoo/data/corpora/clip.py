@@ -9,6 +9,8 @@ import numpy as np
 
 from zoo.data.manifest import Label, Phone
 
+INSTALL = "pip install 'audiozoo[corpora]'"
+
 
 @dataclass
 class Clip:

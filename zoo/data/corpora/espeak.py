@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.corpora.clip import INSTALL
 from zoo.errors import MissingDependencyError, ZooError
 
 SAMPLE_RATE = 22050
-INSTALL = "pip install 'audiozoo[corpora]'"
 
 # Values of speak_lib.h
 _SYNCHRONOUS = 2

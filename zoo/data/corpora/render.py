@@ -16,7 +16,7 @@ from random import Random
 import numpy as np
 from scipy.signal import firwin, upfirdn
 
-from zoo.data.corpora.espeak import INSTALL
+from zoo.data.corpora.clip import INSTALL
 from zoo.data.corpora.score import Part, Piece
 from zoo.errors import MissingDependencyError
 
