@@ -1,9 +1,9 @@
 """HuBERT Base embedding speed, zoo against transformers and torchaudio: same random weights, same clips, one process.
 
-    python benchmarks/speed/embed.py [--rounds 5] [--out benchmarks/results/speed-embed-DATE.md]
+    python benchmarks/speed/embed.py [--rounds 3] [--out benchmarks/results/speed-embed-DATE.md]
 
-64 real clips of 1 to 15 s (LibriSpeech and LJSpeech readings under ZOO_DATA/read, cut to fixed lengths). Each system gets
-all 64 as 16 kHz waveforms in the same order and returns frames of the last layer, mean pooled over real frames:
+64 real clips of 1 to 15 s (LibriSpeech and LJSpeech readings under ZOO_DATA/read, cut to fixed lengths). Each system
+gets all 64 as 16 kHz waveforms in the same order and returns the last layer, mean pooled over real frames:
 
   zoo           model.embed(clips): sorts and batches by itself; fp32, bfloat16, int8
   transformers  HubertModel on batches of 8 in file order, padded by its own feature extractor, attention mask given;
@@ -23,6 +23,7 @@ import os
 import platform
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ from torchaudio.models.wav2vec2.utils import import_huggingface_model
 
 import zoo
 from zoo import audio, importers
+from zoo.nn.linear import Linear
 from zoo.precision import to_dtype
 
 DATA = Path(os.environ.get("ZOO_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
@@ -83,7 +85,7 @@ def run_torchaudio(model: torch.nn.Module, waves: list[Tensor]) -> Tensor:
 
 def ceiling(dtype: str) -> float:
     """GFLOP/s of the fastest way known to zoo to multiply (2048, 768) by (768, 3072) in this format."""
-    x, linear = torch.randn(2048, 768), zoo_linear(dtype)
+    x, linear = torch.randn(2048, 768), product(dtype)
     x = x.bfloat16() if dtype == "bfloat16" else x.to(torch.int8) if dtype == "int8" else x
     times = []
     with torch.no_grad():
@@ -94,13 +96,11 @@ def ceiling(dtype: str) -> float:
     return 2 * 2048 * 768 * 3072 / statistics.median(times[10:]) / 1e9
 
 
-def zoo_linear(dtype: str) -> Callable[[Tensor], Tensor]:
-    from zoo.nn.linear import Linear
-
-    linear = Linear(768, 3072)
+def product(dtype: str) -> Callable[[Tensor], Tensor]:
     if dtype == "int8":
         weight = torch.randint(-127, 127, (3072, 768), dtype=torch.int8)
         return lambda x: torch._int_mm(x, weight.t())
+    linear = Linear(768, 3072)
     return linear.bfloat16() if dtype == "bfloat16" else linear
 
 
@@ -119,12 +119,14 @@ def work(waves: list[Tensor], model: zoo.Encoder) -> float:
     return total / 1e9
 
 
-def systems(folder: Path) -> dict[str, Callable[[list[Tensor]], Tensor]]:
+def systems() -> tuple[dict[str, Callable[[list[Tensor]], Tensor]], zoo.Encoder]:
+    """What to time, all with the same random weights, and the fp32 encoder among them."""
     torch.manual_seed(0)
     reference = transformers.HubertModel(transformers.HubertConfig(feat_proj_layer_norm=True)).eval()
-    reference.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
-    zoos = {dtype: to_dtype(importers.load_foreign(folder), dtype) for dtype in ("float32", "bfloat16", "int8")}
+    with tempfile.TemporaryDirectory() as folder:
+        reference.save_pretrained(folder)
+        Path(folder, "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
+        zoos = {dtype: to_dtype(importers.load_foreign(folder), dtype) for dtype in ("float32", "bfloat16", "int8")}
     audio_model = import_huggingface_model(reference).eval()
     table: dict[str, Callable[[list[Tensor]], Tensor]] = {
         "transformers fp32": lambda waves: run_transformers(reference, waves, False),
@@ -133,20 +135,15 @@ def systems(folder: Path) -> dict[str, Callable[[list[Tensor]], Tensor]]:
     }
     for dtype, model in zoos.items():
         table[f"zoo {dtype}"] = lambda waves, model=model: model.embed(waves, RATE)
-    table["_model"] = zoos["float32"]  # type: ignore[assignment]
-    return table
+    return table, zoos["float32"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        table = systems(Path(folder))
-    model = table.pop("_model")
+    table, model = systems()
     waves = clips()
     seconds = sum(map(len, waves)) / RATE
     results = {name: run(waves) for name, run in table.items()}  # warm-up, and what each computes
@@ -162,22 +159,39 @@ def main() -> None:
         options.out.write_text("\n".join(lines) + "\n")
 
 
-def report(times, results, seconds, gflop, waves, model) -> list[str]:  # type: ignore[no-untyped-def]
+def processor() -> str:
+    """Its name and the vector extensions that matter here."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    extensions = {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"} & set(
+        fields.get("flags", "").split()
+    )
+    return f"{fields.get('model name', platform.processor())} ({', '.join(sorted(extensions))})"
+
+
+def report(
+    times: dict[str, list[float]],
+    results: dict[str, Tensor],
+    seconds: float,
+    gflop: float,
+    waves: list[Tensor],
+    model: zoo.Encoder,
+) -> list[str]:
+    """The result as Markdown lines."""
     exact = torch.stack([model.embed(w, RATE) for w in waves])
     base = statistics.median(times["transformers fp32"])
     autocast = statistics.median(times["transformers bf16 autocast"])
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    cpu = next((x.split(":")[1].strip() for x in Path("/proc/cpuinfo").open() if x.startswith("model name")), "")
     lines = [
         f"# HuBERT Base, {len(waves)} clips of 1 to 15 s, {seconds:.0f} s of speech, {time.strftime('%Y-%m-%d')}",
         "",
         "`python benchmarks/speed/embed.py`",
         "",
-        f"commit {commit}, {cpu or platform.processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"transformers {transformers.__version__}, torchaudio {torchaudio.__version__}; medians of "
-        f"{len(times['zoo float32'])} interleaved rounds.",
+        f"commit {commit}, {processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers "
+        f"{transformers.__version__}, torchaudio {torchaudio.__version__}; medians of {len(times['zoo float32'])} "
+        "interleaved rounds.",
         "",
-        "| system | seconds (min to max) | x real time | vs transformers fp32 | vs transformers bf16 | cosine to exact, min |",
+        "| system | seconds (min to max) | x real time | vs transformers fp32 | vs its bf16 | cosine to exact, min |",
         "|-|-|-|-|-|-|",
     ]
     for name, values in times.items():

@@ -2,8 +2,8 @@
 
     python benchmarks/speed/memory.py [--dtype auto] [--hours 1] [--files 2000]
 
-Random weights, generated noise (44.1 kHz stereo WAV for the hour, 16 kHz FLAC of 0.5 to 4 s for the files). Each case is
-a process of its own; its largest resident set, as the kernel counted it, is printed with the wall time.
+Random weights, generated noise (44.1 kHz stereo WAV for the hour, 16 kHz FLAC of 0.5 to 4 s for the files). Each case
+is a process of its own; its largest resident set, as the kernel counted it, is printed with the wall time.
 """
 
 from __future__ import annotations
