@@ -27,6 +27,7 @@ console = Console()
 class Corpus(str, Enum):
     speech = "speech"
     music = "music"
+    scores = "scores"
     all = "all"
 
 

@@ -19,8 +19,9 @@ from torch import Tensor
 from zoo import extract, registry
 from zoo.data import corpora, manifest
 from zoo.encoder import Encoder
+from zoo.precision import resolve_dtype, to_dtype
 
-LABELS = {"speech": ("lang", "speaker"), "music": ("family", "tempo")}
+LABELS = {"speech": ("gender", "speaker", "lang"), "music": ("family", "tempo", "mode")}
 """The label columns to look for in each corpus; the first colours the map."""
 
 
@@ -34,10 +35,11 @@ class Embedded:
     vectors: Tensor
 
     def neighbours(self) -> Tensor:
-        """(N, N - 1) the other entries of each entry by falling cosine similarity."""
+        """(N, N) entries by falling cosine similarity to each entry; last come itself and clips of the same piece."""
         unit = torch.nn.functional.normalize(self.vectors, dim=1)
-        similarity = (unit @ unit.T).fill_diagonal_(-torch.inf)
-        return similarity.argsort(dim=1, descending=True)[:, :-1]
+        pieces = np.array([e.labels.get("piece", i) for i, e in enumerate(self.entries)])
+        same = torch.from_numpy(pieces[:, None] == pieces)  # (N, N)
+        return (unit @ unit.T).masked_fill(same, -torch.inf).argsort(dim=1, descending=True)
 
     def labels(self, column: str) -> list[str]:
         return [str(getattr(e, column, None) or e.labels.get(column, "?")) for e in self.entries]
@@ -59,7 +61,9 @@ def run(out: Path, console: Console) -> Path:
 
 def _encoders() -> dict[str, Encoder]:
     torch.manual_seed(0)
-    return {"MFCC statistics": registry.load("mfcc"), "HuBERT Base, UNTRAINED": registry.create("hubert-base")}
+    dtype, _ = resolve_dtype("auto", torch.device("cpu"))
+    hubert = to_dtype(registry.create("hubert-base"), dtype)
+    return {"MFCC statistics": registry.load("mfcc"), "HuBERT Base, UNTRAINED": hubert}
 
 
 def _embed(corpus: str, path: Path, name: str, encoder: Encoder, out: Path, console: Console) -> Embedded:
@@ -98,7 +102,7 @@ def _chance(labels: list[str]) -> float:
 
 
 def _describe(entry: manifest.Entry) -> str:
-    text = entry.text or (entry.captions[-1] if entry.captions else entry.audio.name)
+    text = f"{entry.speaker}: {entry.text}" if entry.text else entry.captions[1]
     return text if len(text) <= 60 else text[:57] + "..."
 
 
