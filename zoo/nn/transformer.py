@@ -78,11 +78,12 @@ class Transformer(nn.Module):
         attention_dropout: float = 0.0,
         activation_dropout: float = 0.0,
         layerdrop: float = 0.0,
+        eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.norm_first = norm_first
         self.layerdrop = layerdrop
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             Block(
@@ -93,6 +94,7 @@ class Transformer(nn.Module):
                 dropout=dropout,
                 attention_dropout=attention_dropout,
                 activation_dropout=activation_dropout,
+                eps=eps,
             )
             for _ in range(layers)
         )
