@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+
+import numpy as np
+import pytest
 import torch
 import torchaudio
 from small import noise
@@ -21,6 +25,33 @@ def test_logmel_equals_torchaudio_without_centring() -> None:
     ours = LogMel(16_000, 80)(wave[None])[0]
     assert ours.shape == (98, 80)
     torch.testing.assert_close(ours, expected[: len(ours)], atol=1e-3, rtol=1e-3)
+
+
+def textbook_logmel(wave: np.ndarray, mels: int, fft: int) -> np.ndarray:
+    """The definition in float64: 25 ms periodic Hann windows every 10 ms, power, triangles on the HTK mel scale."""
+    taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
+    power = np.stack([np.abs(np.fft.rfft(wave[t : t + 400] * taper, fft)) ** 2 for t in range(0, len(wave) - 399, 160)])
+    corners = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), mels + 2) / 2595) - 1)  # Hz
+    bins = np.arange(fft // 2 + 1) * 16_000 / fft
+    filters = []
+    for low, centre, high in zip(corners, corners[1:], corners[2:], strict=False):
+        rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
+        filters.append(np.clip(np.minimum(rising, falling), 0, None))
+    return np.log(np.maximum(power @ np.array(filters).T, 1e-7))
+
+
+@pytest.mark.parametrize(("mels", "fft"), [(64, 512), (80, 512), (128, 1024)])
+def test_logmel_equals_its_definition(mels: int, fft: int) -> None:
+    wave = noise(0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torchaudio warns of triangles without a bin
+        ours = LogMel(16_000, mels)(wave[None])[0].double().numpy()
+    np.testing.assert_allclose(ours, textbook_logmel(wave.double().numpy(), mels, fft), atol=1e-3)
+
+
+@pytest.mark.parametrize("mels", [64, 100, 114, 115, 128, 200])
+def test_every_mel_band_hears_something(mels: int) -> None:
+    assert (LogMel(16_000, mels)(noise(0.5)[None])[0].amax(0) > np.log(1.1 * LogMel.floor)).all()
 
 
 def test_logmel_stays_in_float32_and_finite_on_silence() -> None:

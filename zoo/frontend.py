@@ -23,7 +23,8 @@ def mel_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> 
 class LogMel(nn.Module):
     """log(max(mel power, 1e-7)) from 25 ms Hann windows every 10 ms. Float32 whatever type the model is cast to.
 
-    The floor lies far below quiet speech for waveforms in [-1, 1]; it keeps digital silence finite.
+    The floor lies far below quiet speech for waveforms in [-1, 1]; it keeps digital silence finite. The FFT is as long
+    as it must be for the narrowest triangle to hold a bin: 512 at 16 kHz, 1024 from 115 mels on.
     """
 
     floor = 1e-7
@@ -35,6 +36,9 @@ class LogMel(nn.Module):
         self.window = round(sample_rate * window_ms / 1000)
         self.hop = round(sample_rate * hop_ms / 1000)
         self.fft = 1 << (self.window - 1).bit_length()
+        narrowest = 700 * ((1 + sample_rate / 1400) ** (2 / (mels + 1)) - 1)  # Hz: the lowest triangle, from 0
+        while sample_rate / self.fft >= narrowest:
+            self.fft *= 2
 
     def forward(self, waves: Tensor) -> Tensor:
         """waves (B, S) -> (B, T, N), T = (S - window) // hop + 1."""

@@ -14,28 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.nn.derived import Derived
+
 # Present in every PyTorch since 2.0 with oneDNN; inductor freezes CPU graphs with the same two operators.
 _CAN_PACK = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 _TYPICAL_ROWS = 2048  # the packed layout is chosen for products of about this many rows
-
-
-class _PackedCopy:
-    """A packed weight and the version of the parameter it was made from. Copies of the owner start without one."""
-
-    def __init__(self) -> None:
-        self.source: Tensor | None = None
-        self.state = (0, 0)
-        self.packed: Tensor | None = None
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return type(self), ()
-
-    def get(self, weight: Tensor) -> Tensor:
-        state = (weight._version, weight.data_ptr())
-        if self.packed is None or self.source is not weight or self.state != state:
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _TYPICAL_ROWS)
-            self.source, self.state = weight, state
-        return self.packed
 
 
 class Linear(nn.Linear):
@@ -46,19 +29,24 @@ class Linear(nn.Linear):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias)
-        self._packed = _PackedCopy()
+        self._packed: Derived[Tensor] = Derived()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:
         """`to` and its kin swap the parameter's data without a new version, so they drop the copy themselves."""
-        self._packed = _PackedCopy()
+        self._packed = Derived()
         return super()._apply(fn, recurse)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight
         packable = _CAN_PACK and not torch.is_grad_enabled() and not weight.is_inference()
         if packable and weight.dtype == torch.float32 == x.dtype and x.device.type == weight.device.type == "cpu":
-            return torch.ops.mkldnn._linear_pointwise(x, self._packed.get(weight), self.bias, "none", [], "")
+            packed = self._packed.get((weight,), lambda: _pack(weight))
+            return torch.ops.mkldnn._linear_pointwise(x, packed, self.bias, "none", [], "")
         return F.linear(x, weight, self.bias)
+
+
+def _pack(weight: Tensor) -> Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _TYPICAL_ROWS)
 
 
 class Int8Linear(nn.Module):

@@ -1,0 +1,92 @@
+"""Convolutions over images that are fast on ordinary CPUs.
+
+In inference, batch normalisation is folded into the convolution before it, activations are kept channels-last, and on a
+CPU with oneDNN the convolution, the addition of a residual and the ReLU run as one operation on packed weights.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.nn.derived import Derived
+
+# Present in every PyTorch since 2.1 with oneDNN; inductor fuses CPU graphs with the same operators.
+_CAN_FUSE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
+
+
+class ConvNorm(nn.Module):
+    """relu(norm(conv(x)) + residual), with or without either of the last two; padding keeps the size at stride 1.
+
+    Training and gradients take PyTorch's own path. What is folded follows the weights: optimiser steps, statistics that
+    move, load_state_dict and `to` all renew it.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: tuple[int, int] = (1, 1)) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self._folded: Derived[tuple[Tensor, Tensor]] = Derived()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ConvNorm:
+        self._folded = Derived()
+        return super()._apply(fn, recurse)
+
+    def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = True) -> Tensor:
+        """x (B, C, H, W) -> (B, C', H', W'). The residual, of that shape, is given away: inference overwrites it."""
+        if self.training or torch.is_grad_enabled() or self.conv.weight.is_inference():
+            y = self.norm(self.conv(x))
+            y = y if residual is None else y + residual
+            return F.relu(y) if relu else y
+        if _fuses(x):
+            weight, bias = self._folded.get(self._sources(), lambda: self._pack(x))
+            return self._fused(x, weight, bias, residual, relu)
+        weight, bias = self._folded.get(self._sources(), self._fold)
+        y = F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding)
+        y = y if residual is None else y.add_(residual)
+        return y.relu_() if relu else y
+
+    def _sources(self) -> tuple[Tensor, ...]:
+        """What the folded weights depend on. Only num_batches_tracked shows that training moved the statistics."""
+        norm = self.norm
+        named = (norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked)
+        return (self.conv.weight, *(tensor for tensor in named if tensor is not None))
+
+    def _fold(self) -> tuple[Tensor, Tensor]:
+        """w gain, b - mean gain with gain = norm.weight / sqrt(variance + eps), computed in float32."""
+        norm, weight = self.norm, self.conv.weight
+        assert norm.running_mean is not None and norm.running_var is not None
+        gain = norm.weight.float() * (norm.running_var.float() + norm.eps).rsqrt()  # (C',)
+        bias = norm.bias.float() - norm.running_mean.float() * gain
+        folded = (weight.float() * gain[:, None, None, None]).to(weight.dtype)
+        return folded.contiguous(memory_format=torch.channels_last), bias.to(weight.dtype)
+
+    def _pack(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        weight, bias = self._fold()
+        conv = self.conv
+        packed = torch.ops.mkldnn._reorder_convolution_weight(
+            weight, conv.padding, conv.stride, conv.dilation, conv.groups, x.shape
+        )
+        return packed, bias
+
+    def _fused(self, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
+        conv = self.conv
+        place = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        unary = "relu" if relu else "none"
+        if residual is None:
+            return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *place, unary, [], "")
+        return torch.ops.mkldnn._convolution_pointwise_.binary(
+            residual, x, weight, bias, *place, "add", 1.0, unary if relu else None, [], None
+        )
+
+
+def _fuses(x: Tensor) -> bool:
+    """Whether oneDNN takes convolutions of x on this machine."""
+    if not _CAN_FUSE or x.device.type != "cpu":
+        return False
+    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
