@@ -111,6 +111,51 @@ def embed(
 
 
 @app.command()
+def index(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs or .jsonl manifests")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Name, directory, file or hf:owner/name")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the index; a rerun updates it")],
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    storage: Annotated[str, typer.Option(help="Numbers in the index: float32 or float16")] = "float32",
+    batch_seconds: Annotated[float, typer.Option(help="Padded audio in one batch")] = BATCH_SECONDS,
+    workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
+) -> None:
+    """Make audio searchable, or bring an index in line with its files: only new and changed ones are embedded."""
+    from zoo.search import build
+
+    build(
+        paths,
+        model,
+        out,
+        dtype=dtype,
+        device=device,
+        storage=storage,
+        batch_seconds=batch_seconds,
+        workers=workers,
+        progress=not quiet,
+    )
+
+
+@app.command()
+def search(
+    index: Annotated[Path, typer.Argument(help="Folder that zoo index made")],
+    text: Annotated[str | None, typer.Argument(help="What to look for, e.g. 'calm solo piano'")] = None,
+    audio: Annotated[Path | None, typer.Option(help="A file to look for the like of, instead of a text")] = None,
+    k: Annotated[int, typer.Option("-k", help="How many hits", min=1)] = 10,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Default: the one that made the index")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list instead of a table")] = False,
+) -> None:
+    """Find audio by a text or by its sound."""
+    from zoo.search import ask, show
+
+    hits = ask(index, text, audio=audio, k=k, model=model, device=device)
+    show(hits, console, as_json=as_json)
+
+
+@app.command()
 def convert(
     source: Annotated[str, typer.Argument(help="Directory, file or hf:owner/name of foreign weights")],
     destination: Annotated[Path, typer.Argument(help="New checkpoint directory")],

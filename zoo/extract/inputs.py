@@ -30,18 +30,19 @@ class Item(NamedTuple):
     end: float | None = None
 
 
-def collect(paths: str | Path | Iterable[str | Path]) -> list[Item]:
+def collect(paths: str | Path | Iterable[str | Path | Item]) -> list[Item]:
     """Expand paths into items, in the order given; what a folder or a glob holds comes sorted by name.
 
     paths: audio or video files, folders (searched recursively for audio and video extensions, hidden names left out),
-        globs (`**` included, so that a quoted pattern works too) and manifests (`*.jsonl`, whose spans are respected).
+        globs (`**` included, so that a quoted pattern works too) and manifests (`*.jsonl`, whose spans are respected);
+        items are taken as they are.
     An item named twice is taken once, at its first place.
     Raises ZooError where a path does not exist, a folder cannot be listed, or nothing at all was found.
     """
     named = [paths] if isinstance(paths, (str, Path)) else list(paths)
     found: dict[tuple[str, float, float | None], Item] = {}
     for path in named:
-        for item in _expand(os.fspath(path)):
+        for item in [path] if isinstance(path, Item) else _expand(os.fspath(path)):
             place = os.path.abspath(item.path)  # noqa: PTH100 (a link is a file of its own)
             found.setdefault((place, item.start or 0.0, item.end), item)
     if not found:

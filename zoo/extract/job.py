@@ -24,7 +24,7 @@ from zoo.errors import ConfigError, ZooError
 from zoo.extract import decode
 from zoo.extract.compute import Decoded, Embedder
 from zoo.extract.files import hold
-from zoo.extract.inputs import collect
+from zoo.extract.inputs import Item, collect
 from zoo.extract.plan import Plan, Shard
 from zoo.extract.prepare import prepare
 from zoo.extract.progress import Meter, clock
@@ -54,7 +54,7 @@ class Summary:
 
 
 def run(
-    paths: str | Path | Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path | Item],
     model: str | Path | Encoder,
     out: str | Path,
     *,
@@ -71,7 +71,7 @@ def run(
 ) -> Summary:
     """Embed any amount of audio into a folder of Parquet files; `zoo.extract.writer` documents their columns.
 
-    paths: files, folders, globs and .jsonl manifests (`zoo.extract.inputs.collect`).
+    paths: files, folders, globs and .jsonl manifests, or items (`zoo.extract.inputs.collect`).
     model: what `zoo.load` takes, or an encoder, which is used as and where it is: dtype and device are then its own.
     layer: number, list of numbers, "all", or text such as "-1" or "0,6,12".
     pooling: "mean", "max", "first" or "stats"; None gives frames.
@@ -94,7 +94,7 @@ def run(
     if workers < 1:
         raise ConfigError(f"workers {workers}: at least 1 is needed")
     items, out = collect(paths), Path(out)
-    encoder, numbers, why = _encoder(model, device, dtype)
+    encoder, numbers, why = open_encoder(model, device, dtype)
     settings = Settings.of(
         encoder,
         layer=layer,
@@ -122,7 +122,7 @@ def run(
     return summary
 
 
-def _encoder(model: str | Path | Encoder, device: str, dtype: str) -> tuple[Encoder, str, str]:
+def open_encoder(model: str | Path | Encoder, device: str, dtype: str) -> tuple[Encoder, str, str]:
     """The encoder, the number format it computes in, and why that one."""
     if isinstance(model, Encoder):
         numbers = next((str(p.dtype).removeprefix("torch.") for p in model.parameters()), "float32")

@@ -1,0 +1,139 @@
+"""Questions: exact answers, by text, by audio, only to the model that made the index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from bands import write_tone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import normalize
+
+import zoo
+from zoo.encoder import Encoder
+from zoo.errors import AudioError, ConfigError, ZooError
+from zoo.search import Index, TextEncoder, build, nearest, store
+from zoo.search.store import Entry, Space, Table
+
+
+def made_of(vectors: Tensor, backend: str = "auto") -> Index:
+    entries = [Entry(f"/{row}.wav", None, None, row, row) for row in range(len(vectors))]
+    space = Space("", "random", "0" * 16, {}, vectors.shape[1], "float32", str(vectors.dtype).removeprefix("torch."))
+    return Index(Path("index"), space, Table(entries, vectors), backend)
+
+
+def check_exact(index: Index, queries: Tensor, k: int) -> None:
+    """Against all products in float64."""
+    scores, rows = index.search(queries, k)
+    k = min(k, len(index))
+    products = normalize(queries.double(), dim=1) @ index.vectors.double().T  # (Q, N)
+    torch.testing.assert_close(scores.double(), products.topk(k).values, atol=1e-6, rtol=0)
+    torch.testing.assert_close(products.gather(1, rows), scores.double(), atol=1e-6, rtol=0)
+    assert all(len(set(row)) == k for row in rows.tolist())
+
+
+SIZES = {"count": st.integers(1, 70), "width": st.integers(1, 9), "asked": st.integers(1, 12), "k": st.integers(1, 80)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(**SIZES, block=st.integers(1, 300), half=st.booleans(), seed=st.integers(0, 99))
+def test_search_is_exact_whatever_the_blocks(
+    count: int, width: int, asked: int, k: int, block: int, half: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    vectors = normalize(torch.randn(count, width), dim=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nearest, "BLOCK", block)
+        patch.setattr(nearest, "QUERIES", 5)
+        check_exact(made_of(vectors.half() if half else vectors, "torch"), torch.randn(asked, width) * 9, k)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_faiss_answers_the_same(half: bool) -> None:
+    pytest.importorskip("faiss")
+    torch.manual_seed(0)
+    vectors = normalize(torch.randn(500, 16), dim=1)
+    check_exact(made_of(vectors.half() if half else vectors, "faiss"), torch.randn(40, 16), 7)
+
+
+def test_auto_takes_faiss_for_an_index_that_is_asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+
+    def flat(queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        taken.append(len(queries))
+        return nearest.nearest(torch.eye(4), queries, k)
+
+    monkeypatch.setattr(zoo.search.index, "import_module", lambda name: name)
+    monkeypatch.setattr(zoo.search.index, "Flat", lambda faiss, vectors: flat)
+    for installed, expected in ((None, []), (object(), [1, 2])):
+        monkeypatch.setattr(zoo.search.index, "find_spec", lambda name, installed=installed: installed)
+        index = made_of(torch.eye(4))
+        for count in [1] * zoo.search.index.OFTEN + [1, 2, 100]:
+            index.search(torch.ones(count, 4), 1)
+        assert taken == expected
+
+
+def test_impossible_questions_are_refused() -> None:
+    index = made_of(torch.eye(4))
+    for queries in (torch.zeros(4), torch.zeros(1, 5)):
+        with pytest.raises(ConfigError, match=r"\(Q, 4\) is needed"):
+            index.search(queries)
+    with pytest.raises(ConfigError, match="k 0"):
+        index.search(torch.zeros(1, 4), 0)
+    with pytest.raises(ConfigError, match="infinite or NaN"):
+        index.search(torch.full((1, 4), torch.nan))
+    with pytest.raises(ConfigError, match="choose one of auto, torch, faiss"):
+        made_of(torch.eye(4), "annoy")
+    assert index.search(torch.zeros(0, 4))[0].shape == (0, 4)
+
+
+def test_text_and_audio_find_what_they_mean(tones: Path, bands: Encoder, tmp_path: Path) -> None:
+    build(tones, bands, tmp_path / "index", progress=False)
+    index = Index.open(tmp_path / "index")
+    assert isinstance(bands, TextEncoder) and len(index) == 8
+    for text, band in (("lowest", 0), ("high", 6)):
+        hits = index.query_text(bands, text, 2)
+        assert [Path(hit.path).name for hit in hits] == [f"{band}.wav", f"{(band - 1) % 8}.wav"]
+        assert 1 > hits[0].score > 0.9 > 0.4 > hits[1].score > 0.2 and hits[0].start is None
+    hits = index.query_audio(bands, write_tone(tmp_path / "other.wav", 3, seconds=0.9), 1)
+    assert Path(hits[0].path).name == "3.wav" and hits[0].score > 0.99
+    (tmp_path / "bad.wav").write_text("no audio")
+    with pytest.raises(AudioError, match=r"bad\.wav"):
+        index.query_audio(bands, tmp_path / "bad.wav")
+
+
+def test_vectors_are_what_embed_gives_at_unit_length(tones: Path, tmp_path: Path) -> None:
+    mfcc = zoo.load("mfcc")
+    build(tones, mfcc, tmp_path / "index", progress=False)
+    index = Index.open(tmp_path / "index")
+    expected = normalize(mfcc.embed([entry.path for entry in index.entries]), dim=1)
+    torch.testing.assert_close(index.vectors, expected, atol=1e-5, rtol=0)
+    best = index.query_audio(mfcc, tones / "5.wav", 1)[0]
+    assert best.path == str(tones / "5.wav") and best.score == pytest.approx(1, abs=1e-5)
+
+
+def test_a_model_without_text_is_named_and_one_with_it_offered(tones: Path, tmp_path: Path) -> None:
+    mfcc = zoo.load("mfcc")
+    build(tones, mfcc, tmp_path / "index", progress=False)
+    with pytest.raises(ConfigError, match=r"mfcc embeds no text.*\bbands\b"):
+        Index.open(tmp_path / "index").query_text(mfcc, "calm solo piano")
+
+
+def test_only_the_model_of_the_index_may_ask(tones: Path, bands: Encoder, tmp_path: Path) -> None:
+    build(tones, bands, tmp_path / "index", progress=False)
+    other = zoo.create("bands", gain=2.0)
+    index = Index.open(tmp_path / "index")
+    for ask in (lambda: index.query_text(other, "low"), lambda: index.query_audio(other, tones / "0.wav")):
+        with pytest.raises(ZooError, match=f"{bands.fingerprint()}.*{other.fingerprint()}"):
+            ask()
+
+
+def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match="no index here; make one with `zoo index"):
+        Index.open(tmp_path)
+    (tmp_path / store.NAME).write_bytes(b"0" * 100)
+    with pytest.raises(ZooError, match="damaged, or not an index"):
+        Index.open(tmp_path)

@@ -1,0 +1,12 @@
+"""Finding audio by a text or by other audio: an index over files, and questions to it.
+
+paths --extract.run--> OUT/increment/part-*.parquet --> OUT/index.safetensors --Index.open--> nearest --> hits
+`build` is `zoo index`, `ask` is `zoo search`.
+"""
+
+from zoo.search.asking import ask, show
+from zoo.search.building import Summary, build
+from zoo.search.index import Hit, Index
+from zoo.search.verbs import TextEncoder
+
+__all__ = ["Hit", "Index", "Summary", "TextEncoder", "ask", "build", "show"]

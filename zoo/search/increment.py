@@ -1,0 +1,50 @@
+"""What is being added to an index: an extraction folder inside it, read as far as it is finished, then removed.
+
+Legend: N rows, D width.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch.nn.functional import normalize
+
+from zoo.extract.prepare import PLAN_NAME, read_plan
+from zoo.extract.writer import ERRORS_NAME, finished
+from zoo.search.store import Entry, Space, Table, empty
+
+FOLDER = "increment"
+# Items in one file: what a crash costs at most, an hour of audio apart.
+SHARD_ITEMS = 512
+
+
+def harvest(folder: Path, space: Space) -> Table:
+    """Rows of the finished shards, brought to unit length; none of another model's, which nobody can use here."""
+    plan = read_plan(folder / PLAN_NAME)
+    if plan is None or plan.settings.fingerprint != space.fingerprint:
+        return empty(space)
+    entries: list[Entry] = []
+    vectors = [empty(space).vectors]
+    for shard in plan.shards():
+        if finished(folder, shard) is None:
+            continue
+        rows = pq.read_table(folder / shard.name, columns=["item", "embedding"])
+        planned = [plan.items[number] for number in rows["item"].to_pylist()]
+        values = rows["embedding"].combine_chunks().flatten().to_numpy().astype(np.float32)
+        unit = normalize(torch.from_numpy(values).reshape(-1, space.width), dim=1)  # (N, D)
+        vectors.append(unit.to(vectors[0].dtype))
+        entries += [Entry(p.path, p.start, p.end, p.size or 0, p.mtime_ns or 0) for p in planned]
+    return Table(entries, torch.cat(vectors))
+
+
+def clear(folder: Path, *, keep_errors: bool = False) -> None:
+    """Remove the extraction, and nothing that somebody else may have put there; keep_errors: leave the failures."""
+    for path in [folder / PLAN_NAME, *folder.glob("part-*.parquet")]:
+        path.unlink(missing_ok=True)
+    if not keep_errors:
+        (folder / ERRORS_NAME).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
