@@ -70,7 +70,7 @@ def test_forward_ignores_what_stands_in_the_padding(model: Encoder) -> None:
             clean, dirty = model(waves, lengths), model(corrupt, lengths)
         assert torch.equal(clean.lengths, dirty.lengths)
         assert _difference(dirty.x, clean.x) <= TOLERANCE
-        assert clean.x[1, int(clean.lengths[1]) :].abs().max() == 0
+        assert clean.x[1, int(clean.lengths[1]) :].abs().sum() == 0
 
 
 def test_no_gradient_reaches_other_clips_or_padding(model: Encoder) -> None:
@@ -111,10 +111,10 @@ def test_long_clips_run_in_bounded_batches(
         embedded = model.embed(whole, model.sample_rate)
     finally:
         model._forward_pre_hooks.clear()
-    assert len(seen) > 5 and max(seen) <= 9 * model.sample_rate
+    assert len(seen) > 5 and max(seen) <= max(9 * model.sample_rate, model.frame_samples)
     frames = model.encode(whole, model.sample_rate)
     assert frames.x.shape == (1, model.count_frames(len(whole)), model.dim)
-    assert _difference(embedded, frames.pool()[0]) <= TOLERANCE
+    assert _difference(embedded, model.finish(frames.pool()[0], "mean")) <= TOLERANCE
     streamed = torch.cat(list(model.stream(whole)))
     assert _difference(streamed, frames.x[0]) <= TOLERANCE
 

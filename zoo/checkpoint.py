@@ -80,6 +80,7 @@ def save(model: Encoder, directory: str | Path, *, provenance: Mapping[str, Any]
         weights = folder / WEIGHTS
         save_file(tensors, weights, metadata={"format": "pt"})
         weights.chmod(folder.stat().st_mode & 0o666)  # safetensors lets the owner alone read it
+        model.save_assets(folder)
         header = {
             "format": FORMAT,
             "name": model.name,
@@ -140,6 +141,7 @@ def load(directory: str | Path) -> Encoder:
         provenance=found.provenance,
         source=str(found.path),
     )
+    model.load_assets(found.path)
     now = _plain(model.preprocessing())
     changed = [
         f"{key} {old!r}, now {now.get(key)!r}" for key, old in found.preprocessing.items() if now.get(key) != old

@@ -63,7 +63,7 @@ class Encoder(nn.Module):
     """Base of all encoders. A subclass sets the attributes below in __init__ and writes `forward`.
 
     family: registered family name; Config: frozen dataclass of plain values, all that is needed to build the model.
-    sample_rate Hz; hop samples from frame to frame; min_samples covered by one frame; dim width; num_layers blocks.
+    sample_rate Hz; hop samples from frame to frame; min_samples that one frame needs; dim width; num_layers blocks.
     """
 
     family: ClassVar[str]
@@ -94,6 +94,11 @@ class Encoder(nn.Module):
         return None
 
     @property
+    def frame_samples(self) -> int:
+        """Samples that one frame sees where the clip is long enough; at its end a frame makes do with min_samples."""
+        return self.min_samples
+
+    @property
     def frame_rate(self) -> float:
         """Frames a second."""
         return self.sample_rate / self.hop
@@ -118,6 +123,10 @@ class Encoder(nn.Module):
                 f'stack, -1 = last); give a number, a list of numbers, or "all"'
             )
         return [k % (self.num_layers + 1) for k in chosen]
+
+    def finish(self, pooled: Tensor, pooling: str) -> Tensor:
+        """What `embed` does to pooled vectors (..., D) at the end; joint embeddings return to unit length here."""
+        return pooled
 
     def encode(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1) -> Frames:
         """Frames of any number of clips of any lengths.
@@ -148,11 +157,13 @@ class Encoder(nn.Module):
         check_pooling(pooling)
         clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
         self._count_all(clips)
-        parts: dict[tuple[int, int], Summary] = {}
-        for batch, frames in self._forward_batches(clips, self.resolve_layers(layer)):
+        layers = self.resolve_layers(layer)
+        summaries = [Summary.empty(len(layers), self.dim) for _ in clips]
+        for batch, frames in self._forward_batches(clips, layers):
             for piece, x in zip(batch, frames.unpad(), strict=True):
-                parts[piece.clip, piece.keep.start] = Summary.of(x[:, piece.real])  # of (L, T, D)
-        pooled = torch.stack([_join(parts, c).pool(pooling) for c in range(len(clips))], dim=1).cpu()  # (L, B, D)
+                summaries[piece.clip].add_(x[:, piece.real], start=piece.keep.start == 0)  # of (L, T, D)
+        pooled = torch.stack([summary.pool(pooling) for summary in summaries], dim=1)  # (L, B, D)
+        pooled = self.finish(pooled, pooling)
         pooled = pooled[0] if isinstance(layer, int) else pooled
         return pooled[..., 0, :] if single else pooled
 
@@ -180,7 +191,8 @@ class Encoder(nn.Module):
         return counts
 
     def _pieces(self, clips: Sequence[Clip]) -> list[Piece]:
-        window, context = (int(s * self.frame_rate) for s in (self.window_seconds, self.context_seconds))
+        context = int(self.context_seconds * self.frame_rate)
+        window = max(int(self.window_seconds * self.frame_rate), 2 * context + 1)
         counts = [self.count_frames(len(clip)) for clip in clips]
         return [piece for c, count in enumerate(counts) for piece in pieces_of(c, count, window, context)]
 
@@ -215,7 +227,7 @@ class Encoder(nn.Module):
         """The samples that a piece's frames cover; a whole clip keeps its tail of less than a hop."""
         if piece.whole:
             return clip[0 : len(clip)]
-        return clip[piece.start * self.hop : (piece.stop - 1) * self.hop + self.min_samples]
+        return clip[piece.start * self.hop : (piece.stop - 1) * self.hop + self.frame_samples]
 
     def preprocessing(self) -> dict[str, Any]:
         """What happens to a waveform before the first layer, for the record in checkpoints and results."""
@@ -235,6 +247,12 @@ class Encoder(nn.Module):
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
 
+    def save_assets(self, directory: Path) -> None:
+        """Write what a checkpoint needs beside config and weights, such as tokenizer.json."""
+
+    def load_assets(self, directory: Path) -> None:
+        """Read what `save_assets` wrote. Raises CheckpointError."""
+
     def save(self, directory: str | Path) -> None:
         """Write a self-describing checkpoint that `zoo.load(directory)` reads back."""
         from zoo import checkpoint
@@ -253,12 +271,3 @@ def frozen(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def _join(parts: dict[tuple[int, int], Summary], clip: int) -> Summary:
-    """Add the summaries of one clip's pieces in the order of time."""
-    ordered = [parts[key] for key in sorted(key for key in parts if key[0] == clip)]
-    total = ordered[0]
-    for part in ordered[1:]:
-        total = total + part
-    return total

@@ -13,10 +13,10 @@ from zoo.nn.pooling import POOLINGS, Summary
 def test_sum_of_parts_is_the_whole(cuts: list[int], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(2, sum(cuts), 5, generator=generator) + 100  # a large mean must not spoil the deviation
-    parts = [Summary.of(part) for part in x.split(cuts, dim=1)]
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+    total = Summary.empty(2, 5)
+    parts = list(enumerate(x.split(cuts, dim=1)))
+    for i, part in reversed(parts):  # any order: the first frame is the one that is said to start the clip
+        total.add_(part, start=i == 0)
     for pooling in POOLINGS:
         torch.testing.assert_close(total.pool(pooling), Summary.of(x).pool(pooling), atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(total.pool("stats")[..., 5:], x.std(1, correction=0), atol=1e-4, rtol=1e-4)
@@ -35,6 +35,7 @@ def test_lengths_hide_padding() -> None:
 
 def test_a_summary_does_not_keep_its_frames() -> None:
     """An hour is summed up window by window; views of the windows would hold the whole hour in memory."""
-    summary = Summary.of(torch.randn(2, 100, 8))
+    summary = Summary.empty(2, 8)
+    summary.add_(torch.randn(2, 100, 8), start=True)
     for field in (summary.total, summary.squares, summary.peak, summary.first):
         assert field.untyped_storage().nbytes() <= 2 * 8 * 8

@@ -24,7 +24,7 @@ def check_pooling(pooling: str) -> str:
 
 @dataclass
 class Summary:
-    """What any pooling needs to know of a stretch of frames. `a + b` is the summary of a followed by b.
+    """What any pooling needs to know of the frames seen so far.
 
     count (...,) frames; total, squares (..., D) float64 sums of x and x^2; peak, first (..., D).
     """
@@ -34,6 +34,17 @@ class Summary:
     squares: Tensor
     peak: Tensor
     first: Tensor
+
+    @classmethod
+    def empty(cls, *shape: int) -> Summary:
+        """Of no frames yet; shape (..., D)."""
+        return cls(
+            count=torch.zeros(shape[:-1], dtype=torch.float64),
+            total=torch.zeros(shape, dtype=torch.float64),
+            squares=torch.zeros(shape, dtype=torch.float64),
+            peak=torch.full(shape, -torch.inf),
+            first=torch.zeros(shape),
+        )
 
     @classmethod
     def of(cls, x: Tensor, lengths: Tensor | None = None) -> Summary:
@@ -46,17 +57,19 @@ class Summary:
             peak_of = torch.where(mask, x, x.new_tensor(-torch.inf))
             count = lengths.double().expand(x.shape[:-2])
         wide = wide.double()
-        first = x[..., 0, :].clone()  # a view would keep all of x for as long as the summary is kept
-        return cls(count, wide.sum(-2), wide.square().sum(-2), peak_of.amax(-2), first)
+        return cls(count, wide.sum(-2), wide.square().sum(-2), peak_of.amax(-2), x[..., 0, :])
 
-    def __add__(self, later: Summary) -> Summary:
-        return Summary(
-            count=self.count + later.count,
-            total=self.total + later.total,
-            squares=self.squares + later.squares,
-            peak=torch.maximum(self.peak, later.peak),
-            first=self.first,
-        )
+    def add_(self, x: Tensor, *, start: bool) -> None:
+        """Add frames x (..., T, D), in place: nothing small stays behind between large buffers, so that an hour of
+        windows leaves no holes in the heap. start: whether the clip begins with them.
+        """
+        more = Summary.of(x)
+        self.count += more.count.cpu()
+        self.total += more.total.cpu()
+        self.squares += more.squares.cpu()
+        torch.maximum(self.peak, more.peak.cpu(), out=self.peak)
+        if start:
+            self.first.copy_(more.first)
 
     def pool(self, pooling: str) -> Tensor:
         """float32 (..., D); (..., 2 D) for "stats" = mean and population standard deviation."""
