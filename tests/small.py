@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 import zoo
 from zoo.encoder import Encoder
 
-SMALL: dict[str, dict[str, int]] = {
+SMALL: dict[str, dict[str, Any]] = {
     "hubert": {"layers": 3, "dim": 48, "heads": 4, "ffn_dim": 96, "conv_dim": 32, "position_groups": 4},
+    "mulan": {
+        "resnet_width": 8,
+        "resnet_blocks": (1, 1, 1, 1),
+        "audio_dim": 48,
+        "audio_layers": 2,
+        "audio_heads": 4,
+        "audio_ffn_dim": 96,
+        "vocab_size": 200,
+        "text_dim": 32,
+        "text_layers": 2,
+        "text_heads": 4,
+        "text_ffn_dim": 64,
+        "text_positions": 64,
+        "text_length": 48,
+    },
     "spectral": {},
 }
 

@@ -36,11 +36,13 @@ class ModelCard:
 
 FAMILIES: dict[str, str] = {
     "hubert": "zoo.models.hubert:HuBERT",
+    "mulan": "zoo.models.mulan:MuLan",
     "spectral": "zoo.models.spectral:Spectral",
 }
 """Family name -> "module:class". A checkpoint names its family, never a class, so loading one cannot import at will."""
 
 _HUBERT_PAPER = "https://arxiv.org/abs/2106.07447"
+_MULAN_PAPER = "https://arxiv.org/abs/2208.12415"
 _LARGE: dict[str, Any] = {
     "conv_norm": "layer",
     "conv_bias": True,
@@ -107,6 +109,21 @@ CARDS: tuple[ModelCard, ...] = (
         config=_FAST | {"frame_ms": 20},
         parameters=91.7,
         paper="https://arxiv.org/abs/2309.13860",
+    ),
+    ModelCard(
+        "mulan-resnet50",
+        "mulan",
+        "MuLan with a ResNet-50 on 64 mels and BERT-base",
+        parameters=132.8,
+        paper=_MULAN_PAPER,
+    ),
+    ModelCard(
+        "mulan-ast",
+        "mulan",
+        "MuLan with an AST on 128 mels and BERT-base",
+        config={"tower": "ast", "mels": 128},
+        parameters=195.3,
+        paper=_MULAN_PAPER,
     ),
     ModelCard(
         "mfcc",

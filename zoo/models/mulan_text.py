@@ -5,6 +5,7 @@ Legend: B batch, T tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections import Counter
@@ -180,6 +181,10 @@ class Tokenizer:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of a SHA-256 over vocabulary and rules."""
+        return hashlib.sha256(self._backend.to_str().encode()).hexdigest()[:16]
 
     def encode(self, texts: Sequence[str], size: int) -> tuple[Tensor, Tensor]:
         """Token ids (B, T) int64, padded, and lengths (B,) int64. A text keeps its first `size` tokens, [SEP] included.

@@ -1,0 +1,103 @@
+"""What is particular to MuLan: windows and tails, text, zero-shot, spectrogram layouts, saved tokenizers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small import noise, small
+
+import zoo
+from zoo.errors import ConfigError
+from zoo.models.mulan import MuLan
+from zoo.models.mulan_text import Tokenizer
+
+CAPTIONS = ["calm solo piano", "fast drums and bass", "a slow waltz for violin", "loud brass fanfare in C major"]
+
+
+@pytest.fixture(params=["mulan-resnet50", "mulan-ast"])
+def model(request: pytest.FixtureRequest) -> MuLan:
+    model = small(request.param)
+    assert isinstance(model, MuLan)
+    model.tokenizer = Tokenizer.train(CAPTIONS, vocab_size=model.config.vocab_size)
+    return model
+
+
+def test_embeddings_have_unit_length(model: MuLan) -> None:
+    audio = model.embed([noise(3, 1), noise(31, 2)], 16_000)
+    text = model.embed_text(CAPTIONS)
+    assert audio.shape == (2, 128) and text.shape == (4, 128)
+    for vectors in (audio, text, model.encode(noise(31, 2), 16_000).x[0]):
+        torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(len(vectors)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "windows"), [(0.2, 1), (9.9, 1), (10.0, 1), (14.9, 1), (15.0, 2), (24.9, 2), (25.1, 3), (61.0, 6)]
+)
+def test_a_tail_counts_when_half_of_it_is_real(model: MuLan, seconds: float, windows: int) -> None:
+    frames = model.encode(noise(seconds), 16_000)
+    assert frames.lengths.tolist() == [windows] == [model.count_frames(round(seconds * 16_000))]
+
+
+def test_windows_are_what_they_are_alone(model: MuLan) -> None:
+    clip = noise(26, 3)
+    together = model.encode(clip, 16_000).x[0]  # 3 windows, the last with 6 s
+    for t in range(3):
+        alone = model.embed(clip[t * model.hop : t * model.hop + model.frame_samples], 16_000)
+        torch.testing.assert_close(together[t], alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.embed(clip, 16_000), F.normalize(together.mean(0), dim=0), atol=1e-5, rtol=1e-5)
+
+
+def test_spectrogram_layout_is_declared(model: MuLan) -> None:
+    wave = noise(10.2, 4)[: model.frame_samples]
+    mel = model.logmel(wave[None])  # (1, M, N)
+    with torch.no_grad():
+        expected = model.embed(wave, 16_000)
+        torch.testing.assert_close(model.embed_spectrogram(mel)[0], expected, atol=1e-5, rtol=1e-5)
+        turned = model.embed_spectrogram(mel.transpose(1, 2), layout="frequency_first")
+        torch.testing.assert_close(turned[0], expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ConfigError, match="frequency_first"):
+        model.embed_spectrogram(mel.transpose(1, 2))
+
+
+def test_text_does_not_depend_on_its_batch_and_is_cut(model: MuLan) -> None:
+    together = model.embed_text(CAPTIONS)
+    for text, vector in zip(CAPTIONS, together, strict=True):
+        torch.testing.assert_close(model.embed_text(text), vector, atol=1e-5, rtol=1e-5)
+    long = " ".join(CAPTIONS * 100)
+    torch.testing.assert_close(model.embed_text(long), model.embed_text(long + " and more"))
+
+
+def test_zero_shot_probabilities(model: MuLan) -> None:
+    clips, labels = [noise(2, 5), noise(3, 6)], ["piano", "drums", "violin"]
+    probabilities = model.classify(clips, labels, 16_000, templates=["{}", "music with {}"])
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(2))
+    assert model.classify(clips[0], labels, 16_000).shape == (3,)
+    plain = (model.similarity(clips, labels, 16_000) / model.temperature().item()).softmax(-1)
+    torch.testing.assert_close(model.classify(clips, labels, 16_000), plain, atol=1e-5, rtol=1e-4)
+
+
+def test_checkpoint_carries_the_tokenizer(model: MuLan, tmp_path: Path) -> None:
+    model.save(tmp_path / "mulan")
+    restored = zoo.load(tmp_path / "mulan", device="cpu")
+    assert torch.equal(restored.embed_text(CAPTIONS), model.embed_text(CAPTIONS))
+    assert restored.fingerprint() == model.fingerprint()
+    before, model.tokenizer = model.fingerprint(), None
+    assert model.fingerprint() != before
+    with pytest.raises(ConfigError, match="no tokenizer"):
+        model.embed_text("piano")
+
+
+def test_augmentation_acts_in_training_only(model: MuLan) -> None:
+    mel = model.logmel(noise(10.2, 7)[None, : model.frame_samples])
+    assert torch.equal(model.augment(mel), mel)
+    model.train()
+    assert not torch.equal(model.augment(mel), mel)
+
+
+@pytest.mark.parametrize("override", [{"tower": "vgg"}, {"temperature": 0.0}, {"text_length": 600}])
+def test_impossible_configurations_are_refused(override: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=str(next(iter(override)))):
+        zoo.create("mulan-resnet50", **override)
