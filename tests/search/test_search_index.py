@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 import zoo
 from zoo.encoder import Encoder
-from zoo.errors import AudioError, ConfigError, ZooError
+from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
 from zoo.search import Index, TextEncoder, build, nearest, store
 from zoo.search.store import Entry, Space, Table
 
@@ -57,6 +57,12 @@ def test_faiss_answers_the_same(half: bool) -> None:
     torch.manual_seed(0)
     vectors = normalize(torch.randn(500, 16), dim=1)
     check_exact(made_of(vectors.half() if half else vectors, "faiss"), torch.randn(40, 16), 7)
+
+
+def test_faiss_that_is_not_there_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo.search.index, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"audiozoo\[search\]"):
+        made_of(torch.eye(4), "faiss")
 
 
 def test_auto_takes_faiss_for_an_index_that_is_asked_often(monkeypatch: pytest.MonkeyPatch) -> None:

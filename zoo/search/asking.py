@@ -37,7 +37,9 @@ def ask(
         raise ZooError(f"{out} holds nothing to search yet; `zoo index` has not finished, or every file failed")
     source = model or index.space.model
     if not source:
-        raise ZooError(f"{out} was made by a model given as an object ({index.space.name}); say where to load it from")
+        raise ZooError(
+            f"{out} was made by a model given as an object ({index.space.name}): say where it can be loaded from (--model)"
+        )
     encoder = registry.load(source, device=device, dtype=index.space.dtype)
     if audio is not None:
         return index.query_audio(encoder, audio, k)

@@ -43,7 +43,7 @@ class Index:
         if backend not in BACKENDS:
             raise ConfigError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
         if backend == "faiss" and find_spec("faiss") is None:
-            raise MissingDependencyError('backend "faiss" needs faiss: pip install faiss-cpu')
+            raise MissingDependencyError('backend "faiss" needs faiss: pip install "audiozoo[search]"')
         self.folder, self.space, self.backend = folder, space, backend
         self.entries, self.vectors = table.entries, table.vectors
         self._flat: Flat | None = None
