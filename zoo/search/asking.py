@@ -38,7 +38,7 @@ def ask(
     source = model or index.space.model
     if not source:
         raise ZooError(
-            f"{out} was made by a model given as an object ({index.space.name}): say where it can be loaded from (--model)"
+            f"{out} was made by a model given as an object ({index.space.name}): say where to load it from (--model)"
         )
     encoder = registry.load(source, device=device, dtype=index.space.dtype)
     if audio is not None:
