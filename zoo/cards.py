@@ -97,7 +97,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         "hubert-fast",
         "hubert",
-        "HuBERT Base on log-mel, 40 ms frames, for cheap pre-training",
+        "HuBERT Base on log-mel, 40 ms frames, cheap to train",
         config=_FAST,
         parameters=91.7,
         paper="https://arxiv.org/abs/2309.13860",
@@ -105,7 +105,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         "hubert-fast-20ms",
         "hubert",
-        "HuBERT Base on log-mel, 20 ms frames, for cheap pre-training",
+        "HuBERT Base on log-mel, 20 ms frames, cheap to train",
         config=_FAST | {"frame_ms": 20},
         parameters=91.7,
         paper="https://arxiv.org/abs/2309.13860",
@@ -128,7 +128,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         "mfcc",
         "spectral",
-        "13 Kaldi MFCC with two orders of differences, 10 ms frames",
+        "13 MFCC and two orders of differences, 10 ms frames",
         config={"kind": "mfcc", "bands": 13},
     ),
     ModelCard(
