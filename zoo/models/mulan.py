@@ -153,8 +153,8 @@ class MuLan(Encoder):
             )
         lengths = torch.full((len(mel),), mel.shape[1], device=mel.device) if lengths is None else lengths
         mel = F.pad(mel, (0, 0, 0, self.mel_frames - mel.shape[1]))
-        mel = self.augment(mel).to(self.audio_projection.weight.dtype)
-        return F.normalize(self.audio_projection(self.audio(mel, lengths)).float(), dim=-1)
+        states = self.audio(self.augment(mel, lengths), lengths)  # (B, tower width)
+        return F.normalize(self.audio_projection(states).float(), dim=-1)
 
     def forward_text(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """The differentiable text path: token ids (B, T), lengths (B,) -> unit embeddings (B, D)."""
