@@ -2,21 +2,18 @@
 
     python killed_builds.py AUDIO FOLDER MOMENT...
 
-A moment is FUNCTION:N, the N-th call of one of `MOMENTS`. Each build has a process of its own, forked before any thread
-is started, and its index in FOLDER/MOMENT.
+A moment is FUNCTION:N, the N-th call of one of `MOMENTS` (see tests/dying.py); its index is in FOLDER/MOMENT.
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
 from bands import Bands, BandsConfig
+from dying import attempt
 
 from zoo.encoder import Encoder
 from zoo.extract import files
@@ -31,38 +28,12 @@ MOMENTS: dict[str, tuple[Any, str]] = {
 }
 
 
-def die_at(owner: Any, name: str, count: int) -> None:
-    """Replace a function by one that kills the process when it is called for the count-th time."""
-    whole: Callable[..., Any] = getattr(owner, name)
-    left = count
-
-    def dying(*args: Any, **options: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return whole(*args, **options)
-
-    setattr(owner, name, dying)
-
-
 def run(audio: Path, out: Path) -> Summary:
     increment.SHARD_ITEMS = 2
     return build(audio, Bands(BandsConfig()), out, workers=1, progress=False)
 
 
-def main(audio: Path, folder: Path, moments: list[str]) -> None:
-    pyarrow.array([0.0]).to_pylist()  # imports what is slow to import once, for all forks
-    for moment in moments:
-        name, _, count = moment.partition(":")
-        child = os.fork()
-        if not child:
-            die_at(*MOMENTS[name], int(count))
-            run(audio, folder / moment)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        print(moment, os.WTERMSIG(status) if os.WIFSIGNALED(status) else f"not killed: {status}", flush=True)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    audio, folder, *moments = sys.argv[1:]
+    pyarrow.array([0.0]).to_pylist()  # imports what is slow to import once, for all forks
+    attempt(moments, MOMENTS, lambda moment: run(Path(audio), Path(folder) / moment))
