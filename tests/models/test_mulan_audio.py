@@ -141,7 +141,7 @@ def test_short_clip_pools_over_its_own_positions_only() -> None:
     """One more position than the clip has would bring in what follows from padding alone."""
     tower = resnet()
     maps: list[Tensor] = []
-    tower.stages[-1].register_forward_hook(lambda module, args, out: maps.append(out))
+    tower.stages[-1][-1].register_forward_hook(lambda module, args, out: maps.append(out[0]))
     lengths = torch.tensor([100, 33, 32, 16, 1])
     with torch.no_grad():
         found = tower(spectrograms(5, 100, 32), lengths)
@@ -177,6 +177,21 @@ def test_new_resnets_start_with_silent_residual_branches() -> None:
     tower = ResNetTower(32, 8, (1, 1), frames=100)
     silent = [name for name, m in tower.named_modules() if isinstance(m, ConvNorm) and not m.norm.weight.any()]
     assert silent == ["stages.0.0.expand", "stages.1.0.expand"]
+
+
+def test_statistics_of_training_leave_padding_out() -> None:
+    """Short clips padded to the window teach the same running statistics as the same clips in windows of their size."""
+    short = ResNetTower(32, 8, (1, 1), frames=64)
+    padded = ResNetTower(32, 8, (1, 1), frames=100)
+    padded.load_state_dict(short.state_dict())
+    mel = spectrograms(4, 64, 32) * SPREAD + LEVEL
+    with torch.no_grad():
+        short.train().stem(short.standardise(mel, torch.full((4,), 64))[:, None])
+        filled = nn.functional.pad(mel, (0, 0, 0, 36), value=50.0)
+        padded.train()(filled, torch.full((4,), 64))
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(padded.stem.norm, name), getattr(short.stem.norm, name), atol=1e-5, rtol=1e-4)
+    assert padded.stages[1][0].expand.norm.num_batches_tracked == 1
 
 
 def test_specaugment_acts_in_training_alone_and_within_its_limits() -> None:

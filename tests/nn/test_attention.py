@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from zoo.nn import attention
 from zoo.nn.attention import SelfAttention, attend_by_clip
 from zoo.nn.masking import lengths_to_mask
+from zoo.nn.transformer import Transformer
 
 
 @pytest.mark.parametrize("scores", [1 << 22, 100])  # one go, and the smallest query blocks
@@ -33,3 +34,19 @@ def test_both_paths_of_self_attention_agree() -> None:
     with torch.no_grad():
         by_clip = module(x, None)
     assert torch.cosine_similarity(fused.float(), by_clip.float(), dim=-1).min() > 0.999
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_the_first_frames_alone_are_those_of_all(norm_first: bool, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    stack = Transformer(2, 64, 4, 128, norm_first=norm_first).to(dtype).eval()
+    x, mask = torch.randn(2, 30, 64).to(dtype), lengths_to_mask(torch.tensor([30, 17]), 30)
+    with torch.no_grad():
+        (full,), (some,) = stack(x, mask, [2]), stack(x, mask, [2], first=3)
+    torch.testing.assert_close(some, full[:, :3], atol=1e-5 if dtype == torch.float32 else 0.05, rtol=0)
+
+
+def test_a_dropped_last_block_still_gives_the_first_frames() -> None:
+    stack = Transformer(2, 64, 4, 128, norm_first=True, layerdrop=1.0).train()
+    assert stack(torch.randn(2, 30, 64), None, [2], first=1)[0].shape == (2, 1, 64)

@@ -125,3 +125,26 @@ def test_training_normalises_by_the_batch() -> None:
     with torch.no_grad():
         y = layer(torch.randn(8, 6, 12, 12), relu=False)
     torch.testing.assert_close(y.mean((0, 2, 3)), layer.norm.bias.detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_all_rows_real_is_plain_batch_normalisation() -> None:
+    """Values, gradients and running statistics."""
+    plainly, masked = random_layer().train(), random_layer().train()
+    x = torch.randn(3, 6, 9, 5)
+    expected, found = plainly(x), masked(x, rows=torch.full((3,), 9))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    weights = torch.randn_like(found)
+    for y in (expected, found):
+        (y * weights).sum().backward()
+    torch.testing.assert_close(masked.conv.weight.grad, plainly.conv.weight.grad, atol=1e-4, rtol=1e-4)
+    for name, tensor in plainly.norm.state_dict().items():
+        torch.testing.assert_close(masked.norm.state_dict()[name], tensor, atol=1e-5, rtol=1e-5)
+
+
+def test_padded_rows_do_not_enter_statistics() -> None:
+    layer, alone = random_layer(kernel=1, stride=(2, 2)).train(), random_layer(kernel=1, stride=(2, 2)).train()
+    x = torch.randn(2, 6, 10, 4)
+    x[:, :, 7:] = 1e3
+    found, expected = layer(x, rows=torch.tensor([7, 7])), alone(x[:, :, :7])
+    torch.testing.assert_close(found[:, :, :4], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(layer.norm.running_var, alone.norm.running_var)

@@ -12,6 +12,7 @@ Legend: B batch, T mel frames, N mels, C channels, P patches, D width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -57,10 +58,12 @@ class Bottleneck(nn.Module):
         resized = stride != 1 or inputs != outputs
         self.shortcut = ConvNorm(inputs, outputs, 1, (stride, stride)) if resized else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, T, N), given away -> (B, C', T', N')."""
-        y = self.spatial(self.reduce(x))
-        return self.expand(y, x if self.shortcut is None else self.shortcut(x, relu=False))
+    def forward(self, x: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """x (B, C, T, N), given away, rows (B,) real ones of T or None for all -> (B, C', T', N') and its rows."""
+        fewer = None if rows is None else self.spatial.shrink(rows)
+        y = self.spatial(self.reduce(x, rows=rows), rows=rows)
+        residual = x if self.shortcut is None else self.shortcut(x, relu=False, rows=rows)
+        return self.expand(y, residual, rows=fewer), fewer
 
 
 class ResNetTower(_Tower):
@@ -89,7 +92,7 @@ class ResNetTower(_Tower):
             inner = width * 2**stage
             sizes = [channels, *[4 * inner] * (count - 1)]
             self.stages.append(
-                nn.Sequential(*(Bottleneck(c, inner, 2 if stage and not i else 1) for i, c in enumerate(sizes)))
+                nn.ModuleList(Bottleneck(c, inner, 2 if stage and not i else 1) for i, c in enumerate(sizes))
             )
             channels = 4 * inner
         self.step = stem_stride[0] * 2 ** len(blocks)  # mel frames from one output position to the next
@@ -98,10 +101,13 @@ class ResNetTower(_Tower):
     def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
         """mel (B, T, N) natural log, lengths (B,) real frames >= 1 -> (B, D)."""
         image = self.standardise(mel, lengths)[:, None].to(self.stem.conv.weight.dtype)  # (B, 1, T, N)
-        x = self.stem(image.contiguous(memory_format=torch.channels_last))
+        rows = lengths if self.training and int(lengths.min()) < self.frames else None
+        x = self.stem(image.contiguous(memory_format=torch.channels_last), rows=rows)
         x = F.max_pool2d(x, 3, 2, 1)
+        rows = None if rows is None else (self.stem.shrink(rows) + 1) // 2
         for stage in self.stages:
-            x = stage(x)  # (B, C, T', N')
+            for block in cast(nn.ModuleList, stage):
+                x, rows = block(x, rows)  # (B, C, T', N'), (B,)
         counts = (lengths + self.step - 1) // self.step  # (B,) positions whose centre is real
         over_time = zero_padding(x.float().mean(3).transpose(1, 2), lengths_to_mask(counts, x.shape[2]))  # (B, T', C)
         return (over_time.sum(1) / counts[:, None]).to(x.dtype)
@@ -158,8 +164,8 @@ class ASTTower(_Tower):
         x = torch.cat([self.tokens.expand(len(x), -1, -1), x], dim=1) + self.position  # (B, 2 + P, D)
         steps = ((lengths + self.stride - 1) // self.stride).clamp(max=self.steps)  # (B,) those that see a real frame
         mask = lengths_to_mask(2 + steps * self.bands, x.shape[1]) if int(steps.min()) < self.steps else None
-        x = self.transformer(x, mask, [len(self.transformer.blocks)])[0]
-        return x[:, :2].mean(1)
+        (x,) = self.transformer(x, mask, [len(self.transformer.blocks)], first=2)  # (B, 2, D)
+        return x.mean(1)
 
 
 class SpecAugment(nn.Module):

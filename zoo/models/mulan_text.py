@@ -78,7 +78,7 @@ class TextTower(nn.Module):
         mask = lengths_to_mask(lengths, size)  # (B, T)
         words = self.words(torch.where(mask, ids, ids.new_zeros(())))  # (B, T, D)
         x = words + self.positions.weight[:size] + self.segment
-        (x,) = self.transformer(x, None if bool(mask.all()) else mask, [len(self.transformer.blocks)])
+        (x,) = self.transformer(x, None if bool(mask.all()) else mask, [len(self.transformer.blocks)], first=1)
         return x[:, 0]  # (B, D)
 
 

@@ -19,20 +19,22 @@ def attend_by_clip(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tens
 
     PyTorch's fused kernel multiplies bfloat16 two to three times more slowly than plain batched products do here.
 
-    q, k, v (B, H, T, d), mask (B, T) True on the first frames of each clip -> (B, T, H d), zero on padding.
+    q (B, H, T', d) of the first T' <= T frames, k, v (B, H, T, d), mask (B, T) True on the first frames of each clip
+    -> (B, T', H d), zero on padding.
     """
     clips, heads, size, width = q.shape
     out = q.new_zeros(clips, size, heads, width)
-    lengths = [size] * clips if mask is None else mask.sum(1).tolist()
+    lengths = [k.shape[2]] * clips if mask is None else mask.sum(1).tolist()
     for b, n in enumerate(lengths):
-        queries = q[b, :, :n] * width**-0.5  # (H, n, d)
+        asked = min(n, size)
+        queries = q[b, :, :asked] * width**-0.5  # (H, T', d)
         keys = k[b, :, :n].contiguous().transpose(1, 2)  # (H, d, n)
         values = v[b, :, :n].contiguous()
         step = max(32, SCORES // (heads * n))
-        for start in range(0, n, step):
+        for start in range(0, asked, step):
             scores = torch.bmm(queries[:, start : start + step], keys)  # (H, Q, n)
             torch.softmax(scores, -1, out=scores)
-            out[b, start : min(start + step, n)] = torch.bmm(scores, values).transpose(0, 1)
+            out[b, start : min(start + step, asked)] = torch.bmm(scores, values).transpose(0, 1)
     return out.flatten(2)
 
 
@@ -46,10 +48,11 @@ class SelfAttention(nn.Module):
         self.qkv = Linear(dim, 3 * dim)
         self.out = Linear(dim, dim)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, D), mask (B, T) True = real -> (B, T, D)."""
+    def forward(self, x: Tensor, mask: Tensor | None, first: int | None = None) -> Tensor:
+        """x (B, T, D), mask (B, T) True = real -> (B, T, D), or (B, first, D): only those frames ask."""
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, T, 3, H, D/H)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D/H)
+        q = q[:, :, :first]
         if x.dtype == torch.bfloat16 and x.device.type == "cpu" and not torch.is_grad_enabled():
             return self.out(attend_by_clip(q, k, v, mask))
         keys = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.nn.derived import Derived
+from zoo.nn.masking import lengths_to_mask
 
 # Present in every PyTorch since 2.1 with oneDNN; inductor fuses CPU graphs with the same operators.
 _CAN_FUSE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
@@ -37,10 +38,15 @@ class ConvNorm(nn.Module):
         self._folded = Derived()
         return super()._apply(fn, recurse)
 
-    def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = True) -> Tensor:
-        """x (B, C, H, W) -> (B, C', H', W'). The residual, of that shape, is given away: inference overwrites it."""
+    def forward(
+        self, x: Tensor, residual: Tensor | None = None, *, relu: bool = True, rows: Tensor | None = None
+    ) -> Tensor:
+        """x (B, C, H, W) -> (B, C', H', W'). The residual, of that shape, is given away: inference overwrites it.
+
+        rows (B,): how many of the H rows are real, all when left out; the statistics of training are theirs alone.
+        """
         if self.training or torch.is_grad_enabled() or self.conv.weight.is_inference():
-            y = self.norm(self.conv(x))
+            y = self._normalise(self.conv(x), rows)
             y = y if residual is None else y + residual
             return F.relu(y) if relu else y
         if _fuses(x):
@@ -50,6 +56,28 @@ class ConvNorm(nn.Module):
         y = F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding)
         y = y if residual is None else y.add_(residual)
         return y.relu_() if relu else y
+
+    def _normalise(self, y: Tensor, rows: Tensor | None) -> Tensor:
+        """Batch normalisation of y (B, C', H', W'), padding normalised by what the real rows give."""
+        norm = self.norm
+        if rows is None or not self.training:
+            return norm(y)
+        assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
+        real = lengths_to_mask(self.shrink(rows), y.shape[2])[:, None, :, None]  # (B, 1, H', 1)
+        count = real.sum() * y.shape[3]
+        mean = (y.float() * real).sum((0, 2, 3), keepdim=True) / count  # (1, C', 1, 1)
+        centred = y.float() - mean
+        variance = (centred.square() * real).sum((0, 2, 3), keepdim=True) / count
+        unbiased = variance.detach() * count / (count - 1)
+        norm.running_mean.lerp_(mean.detach().flatten(), norm.momentum or 0.0)
+        norm.running_var.lerp_(unbiased.flatten(), norm.momentum or 0.0)
+        norm.num_batches_tracked.add_(1)
+        gain = (variance + norm.eps).rsqrt() * norm.weight[:, None, None]  # (1, C', 1, 1)
+        return (centred * gain + norm.bias[:, None, None]).to(y.dtype)
+
+    def shrink(self, rows: Tensor) -> Tensor:
+        """Real rows of the input -> those of the output: positions whose centre is real."""
+        return (rows - 1) // self.conv.stride[0] + 1
 
     def _sources(self) -> tuple[Tensor, ...]:
         """What the folded weights depend on. Only num_batches_tracked shows that training moved the statistics."""

@@ -49,12 +49,12 @@ class Block(nn.Module):
         self.ffn = FeedForward(dim, ffn_dim, activation_dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, D), mask (B, T) True = real -> (B, T, D)."""
+    def forward(self, x: Tensor, mask: Tensor | None, first: int | None = None) -> Tensor:
+        """x (B, T, D), mask (B, T) True = real -> (B, T, D), or its first frames alone (B, first, D)."""
         if self.norm_first:
-            x = x + self.dropout(self.attention(self.attention_norm(x), mask))
+            x = x[:, :first] + self.dropout(self.attention(self.attention_norm(x), mask, first))
             return x + self.dropout(self.ffn(self.ffn_norm(x)))
-        x = self.attention_norm(x + self.dropout(self.attention(x, mask)))
+        x = self.attention_norm(x[:, :first] + self.dropout(self.attention(x, mask, first)))
         return self.ffn_norm(x + self.dropout(self.ffn(x)))
 
 
@@ -99,14 +99,18 @@ class Transformer(nn.Module):
             for _ in range(layers)
         )
 
-    def forward(self, x: Tensor, mask: Tensor | None, layers: list[int]) -> list[Tensor]:
-        """x (B, T, D) -> one (B, T, D) per entry of `layers` (0 ... L); blocks past the last do not run."""
+    def forward(self, x: Tensor, mask: Tensor | None, layers: list[int], first: int | None = None) -> list[Tensor]:
+        """x (B, T, D) -> one (B, T, D) per entry of `layers` (0 ... L); blocks past the last do not run.
+
+        first: how many frames of the last of them are wanted, where one reads [CLS] tokens; all when left out.
+        """
         wanted, last = set(layers), max(layers)
         x = self.dropout(x if self.norm_first else self.norm(x))
         states = {0: x}
         for k, block in enumerate(self.blocks[:last], start=1):
-            if not (self.training and torch.rand(()).item() < self.layerdrop):
-                x = block(x, mask)
+            kept = first if k == last else None
+            dropped = self.training and torch.rand(()).item() < self.layerdrop
+            x = x[:, :kept] if dropped else block(x, mask, kept)
             if k in wanted:
                 states[k] = x
         if self.norm_first and last == len(self.blocks):
