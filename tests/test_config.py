@@ -1,0 +1,114 @@
+"""Configurations: what wins over what, and errors that a person can act on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import pytest
+
+from zoo.config import load, parse, to_yaml
+from zoo.errors import ConfigError
+from zoo.models.hubert import HubertConfig
+
+
+class Shape(Enum):
+    linear = "linear"
+    cosine = "cosine"
+
+
+@dataclass
+class Inner:
+    """Sizes."""
+
+    steps: int = 10  # optimiser steps
+    rate: float = 0.1  # peak # not a tail
+    shape: Shape = Shape.linear
+
+
+@dataclass
+class Outer:
+    data: str = "corpus:speech/small"  # where the audio is
+    seconds: float | None = None
+    codebooks: list[int] = field(default_factory=lambda: [100])
+    train: Inner = field(default_factory=Inner)
+    model: HubertConfig = field(default_factory=lambda: HubertConfig(layers=2))
+
+
+def test_later_wins(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("train: {steps: 20, rate: 1}\nseconds: 3\n")
+    (tmp_path / "b.yaml").write_text("train: {steps: 30}\n")
+    argv = [
+        "train.shape=cosine",
+        "--config",
+        str(tmp_path / "a.yaml"),
+        f"--config={tmp_path / 'b.yaml'}",
+        "seconds=4.5",
+    ]
+    config = parse(Outer, argv)
+    assert (config.train, config.seconds) == (Inner(30, 1.0, Shape.cosine), 4.5)
+    assert config.model == HubertConfig(layers=2)
+
+
+def test_frozen_and_tuple_fields_can_be_overridden() -> None:
+    assert load(Outer, overrides=["model.dim=96", "model.units=[5,6]"]).model == HubertConfig(
+        layers=2, dim=96, units=(5, 6)
+    )
+
+
+def test_yaml_returns(tmp_path: Path) -> None:
+    config = load(Outer, overrides=["codebooks=[1,2]", "data=hf:owner/name", "model.units=[7]", "train.shape=cosine"])
+    (tmp_path / "c.yaml").write_text(to_yaml(config))
+    assert load(Outer, [tmp_path / "c.yaml"]) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.stepz=1", r"train\.stepz=1: there is no field 'train\.stepz'.*train\.steps"),
+        ("steps=1", r"no field 'steps'.*train\.steps"),
+        ("train.steps=many", r"train\.steps=many: field 'train\.steps': .*many.*Integer"),
+        ("train.steps=1.5", "train.steps"),
+        ("train.shape=round", "train.shape.*linear, cosine"),
+        ("model.frontend=mfcc", "frontend 'mfcc'"),
+        ("train=3", "Inner"),
+        ("zzzzqqq=1", "--help lists"),
+    ],
+)
+def test_errors_name_the_field(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(Outer, overrides=[override])
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("a: [1")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "wrong.yaml").write_text("train: {stepz: 1}")
+    for name, message in [("broken", "YAML"), ("list", "mapping"), ("wrong", r"train\.steps"), ("absent", "read")]:
+        with pytest.raises(ConfigError, match=rf"{name}\.yaml: .*{message}"):
+            load(Outer, [tmp_path / f"{name}.yaml"])
+
+
+def test_strange_arguments_are_refused() -> None:
+    for argument in ("steps", "--steps=3", "--config"):
+        with pytest.raises(ConfigError, match="expected key=value"):
+            parse(Outer, [argument])
+
+
+def test_help_lists_every_field_with_default_and_comment(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(Outer, ["--help"], "python -m recipe")
+    shown = capsys.readouterr().out
+    assert stop.value.code == 0 and shown.startswith("usage: python -m recipe")
+    for line in ("data=corpus:speech/small +where the audio is", "train.steps=10 +optimiser steps", "train: Sizes."):
+        assert re.search(line, shown)
+    assert "model.layers=2" in shown and "train.shape=linear" in shown
+
+
+def test_print_config_is_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(Outer, ["--print-config", "train.steps=7"])
+    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
+    assert load(Outer, [tmp_path / "printed.yaml"]) == load(Outer, overrides=["train.steps=7"])
