@@ -11,19 +11,17 @@ end are normalised and those with GroupNorm are not, as they were trained.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
 
-from zoo.checkpoint import read_safetensors
 from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign, Source, read_json
 from zoo.importers.tensors import fuse_attention, rename, take_weight_norm
+from zoo.importers.weights import read_weights
 from zoo.nn.conv import WaveformFrontend
 
 # Our field: (theirs, their default, for configurations that leave it out).
@@ -84,7 +82,7 @@ def read(source: Source) -> Foreign:
     Raises CheckpointError for what is missing, damaged, unexpected or not implemented.
     """
     config = _config(source)
-    tensors = {name.removeprefix("hubert."): tensor for name, tensor in _weights(source.path).items()}
+    tensors = {name.removeprefix("hubert."): tensor for name, tensor in read_weights(source.path).items()}
     left_out = [name for name in tensors if name.startswith(_FOREIGN_HEADS)]
     tensors = {name: tensor for name, tensor in tensors.items() if name not in left_out}
     tensors = rename(tensors, _RULES, source=source.name)
@@ -145,33 +143,6 @@ def _licence(card: Path) -> str:
     except (yaml.YAMLError, IndexError):
         metadata = {}
     return str(metadata.get("license", "")) if isinstance(metadata, dict) else ""
-
-
-def _weights(directory: Path) -> dict[str, Tensor]:
-    """All tensors of model.safetensors or, failing that, pytorch_model.bin, each whole or in shards."""
-    for stem, load in (("model.safetensors", read_safetensors), ("pytorch_model.bin", _read_pickled)):
-        index = directory / f"{stem}.index.json"
-        if (directory / stem).is_file():
-            return load(directory / stem)
-        if index.is_file():
-            tensors: dict[str, Tensor] = {}
-            for shard in sorted(set(read_json(index).get("weight_map", {}).values())):
-                if Path(shard).name != shard or not (directory / shard).is_file():
-                    raise CheckpointError(f"{index}: names the file {shard!r}, which is not in the directory")
-                tensors |= load(directory / shard)
-            return tensors
-    raise CheckpointError(f"{directory}: holds neither model.safetensors nor pytorch_model.bin")
-
-
-def _read_pickled(path: Path) -> dict[str, Tensor]:
-    try:
-        # Only the zip layout, torch >= 1.6, can be mapped; that spares a copy of all weights.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # whatever a damaged or hostile pickle leads to
-        raise CheckpointError(f"{path}: damaged, or not weights alone ({type(error).__name__}: {error})") from error
-    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
-        raise CheckpointError(f"{path}: must hold a mapping from names to tensors")
-    return content
 
 
 def _vocabulary(source: Source, size: int) -> tuple[list[int], tuple[str, ...]]:
