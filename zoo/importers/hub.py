@@ -21,6 +21,9 @@ _DESCRIPTION = [
     "processor_config.json",
     "vocab.json",
     "added_tokens.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
 ]
 _SAFETENSORS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
 _PICKLED = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
