@@ -27,6 +27,17 @@ SMALL: dict[str, dict[str, Any]] = {
         "text_length": 48,
     },
     "spectral": {},
+    "whisper": {
+        "audio_ctx": 150,
+        "dim": 48,
+        "heads": 4,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "decoder_heads": 4,
+        "text_ctx": 64,
+        "vocab_size": 300,
+        "alignment_heads": ((0, 1), (1, 3)),
+    },
 }
 
 

@@ -68,9 +68,9 @@ class Encoder(nn.Module):
 
     family: ClassVar[str]
     Config: ClassVar[type]
-    window_seconds: ClassVar[float] = 40.0
+    window_seconds: float = 40.0
     """Longer clips are encoded in overlapping windows of this length ..."""
-    context_seconds: ClassVar[float] = 4.0
+    context_seconds: float = 4.0
     """... of which this much at each inner edge only serves as context and is discarded."""
 
     config: Any

@@ -1,4 +1,5 @@
-"""Spectral front ends. Framing is never padded: frame t covers the samples [t * hop, t * hop + window).
+"""Spectral front ends. Framing is never padded: frame t covers the samples [t * hop, t * hop + window). Whisper's alone
+centres frame t on sample t * hop.
 
 Legend: B batch, S samples, T frames, N mels or coefficients, Q frequency bins.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 import torchaudio
 from torch import Tensor, nn
 from torchaudio.compliance import kaldi
@@ -47,6 +49,58 @@ class LogMel(nn.Module):
         power = torch.fft.rfft(frames, self.fft).abs().square()  # (B, T, Q)
         filters = mel_filters(self.fft, self.sample_rate, self.mels, waves.device)
         return (power @ filters).clamp(min=self.floor).log()
+
+
+@lru_cache(maxsize=4)
+def slaney_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
+    """Triangular filters of equal area on Slaney's mel scale from 0 to half the sample rate: (Q, N) float32."""
+    filters = torchaudio.functional.melscale_fbanks(
+        fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate, norm="slaney", mel_scale="slaney"
+    )
+    return filters.to(device)
+
+
+class WhisperMel(nn.Module):
+    """The log-mel of Whisper (Radford et al. 2022, section 2.2; openai/whisper audio.py), for one clip at a time.
+
+    Frames are centred: the clip is mirrored at its start and followed by silence. Float32 whatever the model's type.
+    """
+
+    floor = 1e-10  # of the mel power: -10 after the logarithm, which is what silence gives
+    depth = 8.0  # powers of ten below the loudest value that are kept
+
+    def __init__(self, mels: int, sample_rate: int = 16_000) -> None:
+        super().__init__()
+        self.mels, self.sample_rate = mels, sample_rate
+        self.window, self.hop = 400, 160
+
+    def frames_of(self, samples: int) -> int:
+        """How many frames see a sample of a clip; those after it are silent."""
+        return -(-(samples + self.window // 2) // self.hop)
+
+    def log_power(self, wave: Tensor, *, end: int | None = None) -> Tensor:
+        """wave (S,) -> log10 mel power (T, N) of the `frames_of(S)` frames that see it.
+
+        end: samples at which the clip is over for good, as mirrored there (30 s for a window of Whisper).
+        """
+        half, count = self.window // 2, self.frames_of(len(wave))
+        needed = (count - 1) * self.hop + half  # the last sample that a frame covers
+        if end is not None and needed > end:
+            count = min(count, end // self.hop)
+            padded = F.pad(F.pad(wave, (0, end - len(wave)))[None], (half, half), mode="reflect")[0]
+        else:
+            wave = F.pad(wave, (0, max(needed, half + 1) - len(wave)))
+            padded = torch.cat([wave[1 : half + 1].flip(0), wave])
+        taper = torch.hann_window(self.window, device=wave.device)
+        frames = padded.float().unfold(0, self.window, self.hop)[:count] * taper  # (T, window)
+        spectrum = torch.view_as_real(torch.fft.rfft(frames))  # (T, Q, 2)
+        power = spectrum.square().sum(-1)  # (T, Q)
+        filters = slaney_filters(self.window, self.sample_rate, self.mels, wave.device)
+        return (power @ filters).clamp(min=self.floor).log10()  # (T, N)
+
+    def compress(self, x: Tensor, peak: Tensor) -> Tensor:
+        """Log power x within `depth` of the clip's `peak` (a scalar), shifted and scaled to about [-1, 1]."""
+        return (torch.maximum(x, peak - self.depth) + 4) / 4
 
 
 def mfcc(wave: Tensor, sample_rate: int, coefficients: int = 13) -> Tensor:

@@ -34,6 +34,11 @@ IMPORTERS: tuple[Importer, ...] = (
     Importer(
         "fairseq HuBERT .pt", lambda c: "model" in c and bool({"cfg", "args"} & c.keys()), "zoo.importers.fairseq:read"
     ),
+    Importer(
+        "CTranslate2 Whisper directory",
+        lambda c: "model_type" not in c and {"lang_ids", "suppress_ids"} <= c.keys(),
+        "zoo.importers.ctranslate2:read",
+    ),
 )
 
 
@@ -62,7 +67,7 @@ def load_foreign(source: str | Path) -> Encoder:
         )
     module, _, function = importer.target.partition(":")
     foreign = getattr(import_module(module), function)(opened)
-    return checkpoint.build(
+    model = checkpoint.build(
         foreign.family,
         foreign.config,
         foreign.tensors,
@@ -70,6 +75,9 @@ def load_foreign(source: str | Path) -> Encoder:
         provenance=origin | {"layout": foreign.layout} | foreign.notes,
         source=str(source),
     )
+    if foreign.tokenizer is not None:
+        model.tokenizer = foreign.tokenizer
+    return model
 
 
 def convert(source: str | Path, destination: str | Path) -> Encoder:

@@ -31,6 +31,7 @@ class Foreign:
     """A model in zoo's terms: config for the family's Config, tensors under the names of its state_dict.
 
     layout: where it came from, for the record ("fairseq"); notes: what was dropped or filled in, likewise.
+    tokenizer: for models that have one.
     """
 
     family: str
@@ -38,6 +39,7 @@ class Foreign:
     tensors: dict[str, Tensor]
     layout: str
     notes: dict[str, Any] = field(default_factory=dict)
+    tokenizer: Any = None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,0 +1,38 @@
+"""What the three layouts of Whisper's weights have in common once their names are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from zoo.cards import CARDS
+from zoo.importers.tensors import fuse_attention, rename
+
+
+def whisper_tensors(
+    tensors: Mapping[str, Tensor], rules: Sequence[tuple[str, str]], *, source: str
+) -> dict[str, Tensor]:
+    """Rename by `rules`, then fuse projections: q, k, v of self-attention, k and v of cross-attention.
+
+    Whisper's keys have no bias; a zero takes its place. Raises CheckpointError as `rename`.
+    """
+    renamed = rename(tensors, rules, source=source)
+    for name in [name for name in renamed if name.endswith((".q.bias", ".cross.v.bias"))]:
+        keys = name.replace(".q.bias", ".k.bias").replace(".v.bias", ".k.bias")
+        renamed.setdefault(keys, torch.zeros_like(renamed[name]))
+    fuse_attention(renamed)
+    for values in [name for name in renamed if ".cross.v." in name]:
+        keys = values.replace(".cross.v.", ".cross.k.")
+        if keys in renamed:
+            fused = torch.cat([renamed.pop(keys), renamed.pop(values)])  # (2 D, D) or (2 D,)
+            renamed[values.replace(".cross.v.", ".cross.kv.")] = fused
+    return renamed
+
+
+def published_alignment_heads(name: str) -> tuple[tuple[int, int], ...]:
+    """The alignment heads of a published size ("tiny.en", "large-v3-turbo"), none for any other name."""
+    size = name.removeprefix("whisper-").replace("large-v3-turbo", "turbo")
+    heads = {card.name: card.config.get("alignment_heads", ()) for card in CARDS if card.family == "whisper"}
+    return tuple(heads.get(f"whisper-{size}", ()))

@@ -1,0 +1,235 @@
+"""Whisper: speech recognition from weak supervision (Radford et al. 2022, arXiv 2212.04356).
+
+    waveform -> log-mel -> two convolutions -> + positions -> transformer -> frames -> decoder -> text
+
+Legend: L layers, B batch or windows, S samples, M mel frames, N mels, T positions of 20 ms, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.audio import Clip
+from zoo.encoder import Encoder, Frames, Layer, frozen
+from zoo.errors import AudioError, ConfigError
+from zoo.frontend import WhisperMel
+from zoo.models.whisper_decoder import AudioStates, Decoder
+from zoo.models.whisper_tokenizer import WhisperTokenizer
+from zoo.nn.activation import gelu
+from zoo.nn.conv import blocks, channels_last
+from zoo.nn.masking import lengths_to_mask, zero_padding
+from zoo.nn.transformer import Transformer
+
+TOKENIZER = "tokenizer.json"
+CONTEXTS = ("full", "clip")
+MEL_HOP = 160  # samples
+TAIL = 50  # positions of silence that a decoder hears after a clip whose context is cropped
+CHUNK = 3_000  # positions in one go without gradients: what stays near a CPU's caches
+
+
+@dataclass(frozen=True)
+class WhisperConfig:
+    """Everything that builds a Whisper but the tokenizer. Defaults are those of tiny.
+
+    audio_ctx: positions of the longest window, 20 ms each; text_ctx: tokens that the decoder can hold.
+    context: "full" (every clip is heard as 30 s, silence after it, as published) or "clip" (nothing but the clip).
+    alignment_heads: (layer, head) of the cross-attention heads that follow the words in time.
+    """
+
+    mels: int = 80
+    audio_ctx: int = 1500
+    dim: int = 384
+    heads: int = 6
+    encoder_layers: int = 4
+    decoder_layers: int = 4
+    decoder_heads: int = 6
+    text_ctx: int = 448
+    vocab_size: int = 51_865
+    context: str = "full"
+    alignment_heads: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        heads = tuple((int(layer), int(head)) for layer, head in self.alignment_heads)
+        object.__setattr__(self, "alignment_heads", heads)
+        if self.context not in CONTEXTS:
+            raise ConfigError(f'context {self.context!r}: choose "full" or "clip"')
+        for name, count in (("heads", self.heads), ("decoder_heads", self.decoder_heads)):
+            if self.dim % count:
+                raise ConfigError(f"dim {self.dim} is not a multiple of {name} {count}")
+        if any(not (0 <= a < self.decoder_layers and 0 <= b < self.decoder_heads) for a, b in heads):
+            raise ConfigError(f"alignment_heads {heads}: the decoder has {self.decoder_layers} layers of heads only")
+
+
+class AudioEncoder(nn.Module):
+    """Two convolutions, the second of stride 2, then a pre-norm transformer over positions of 20 ms."""
+
+    positions: Tensor
+
+    def __init__(self, mels: int, audio_ctx: int, dim: int, heads: int, layers: int) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv1d(mels, dim, 3, padding=1)
+        self.conv_out = nn.Conv1d(dim, dim, 3, stride=2, padding=1)
+        self.register_buffer("positions", sinusoids(audio_ctx, dim))  # (T, D)
+        self.transformer = Transformer(layers, dim, heads, 4 * dim, norm_first=True)
+
+    def forward(self, mel: Tensor, mask: Tensor | None, layers: list[int]) -> list[Tensor]:
+        """mel (B, M, N), mask (B, T), T = M / 2 -> one (B, T, D) per entry of `layers`."""
+        x = mel.to(self.conv_in.weight.dtype).transpose(1, 2).unsqueeze(2)  # (B, N, 1, M)
+        for conv in (self.conv_in, self.conv_out):
+            x = nn.functional.conv2d(x, channels_last(conv.weight), conv.bias, (1, conv.stride[0]), (0, 1))
+            x = gelu(x)
+        x = x.squeeze(2).transpose(1, 2)  # (B, T, D)
+        x = x + self.positions[: x.shape[1]]
+        return self.transformer(x, mask, layers)
+
+
+class Whisper(Encoder):
+    """Layer 0 = input of the encoder's transformer, with positions; the last layer includes the output norm.
+
+    A clip of S samples has S // 320 frames. Clips of more than 30 s are encoded in overlapping windows; each counts its
+    positions from its own start, as in the model's training.
+    """
+
+    family = "whisper"
+    Config = WhisperConfig
+    tokenizer: WhisperTokenizer | None = None
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate, self.hop, self.min_samples = 16_000, 2 * MEL_HOP, 2 * MEL_HOP
+        self.dim, self.num_layers = config.dim, config.encoder_layers
+        self.window_samples = config.audio_ctx * self.hop
+        self.window_seconds = self.window_samples / self.sample_rate
+        self.context_seconds = self.window_seconds * 2 / 15
+        self.mel = WhisperMel(config.mels)
+        self.encoder = AudioEncoder(config.mels, config.audio_ctx, config.dim, config.heads, config.encoder_layers)
+        self.decoder = Decoder(
+            config.vocab_size,
+            config.text_ctx,
+            config.dim,
+            config.decoder_heads,
+            config.decoder_layers,
+            config.alignment_heads,
+        )
+
+    @property
+    def context(self) -> str:
+        """ "full" or "clip", see WhisperConfig; may be set on a loaded model."""
+        return str(self.config.context)
+
+    @context.setter
+    def context(self, value: str) -> None:
+        self.config = replace(self.config, context=value)
+
+    def moments(self, clip: Clip) -> Tensor:
+        """The loudest log power of the clip (1,)."""
+        hop, window = self.mel.hop, self.mel.window
+        return torch.stack([self.mel.log_power(block).amax() for block in blocks(clip, hop, window)]).amax()[None]
+
+    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
+        """As Encoder.forward."""
+        layers = self.resolve_layers(layer)
+        counts = lengths // self.hop
+        clips = [wave[:n] for wave, n in zip(waves, lengths.tolist(), strict=True)]
+        mel = self.log_mel(clips, peaks=moments)
+        size = int(counts.max())
+        if self.context == "full":
+            mask, states = lengths_to_mask(counts, size), self._encode(mel, None, layers)
+        else:
+            mask = lengths_to_mask(counts, mel.shape[1] // 2)
+            states, mask = self._encode(mel, mask, layers), mask[:, :size]
+        x = zero_padding(states[:, :, :size], mask)  # (L, B, T, D)
+        return Frames(x[0] if isinstance(layer, int) else x, counts, self.frame_rate)
+
+    def log_mel(
+        self, clips: Sequence[Tensor], *, peaks: Tensor | None = None, context: str | None = None, tail: int = 1
+    ) -> Tensor:
+        """Log-mel of clips of at most 30 s, each relative to its own loudest frame: (B, M, N).
+
+        peaks (B, 1): `moments` of the recordings that the clips are windows of. In context "full" M spans 30 s, in
+        "clip" the longest clip and at least `tail` positions of silence after it, if they fit.
+        """
+        context = self.context if context is None else context
+        longest = max(len(clip) for clip in clips)
+        if longest > self.window_samples:
+            raise AudioError(
+                f"waveform {[len(clip) for clip in clips].index(longest)}",
+                f"{longest} samples are more than the {self.window_samples} of one window; cut it first",
+            )
+        positions = self.config.audio_ctx
+        if context == "clip":
+            positions = min(positions, -(-longest // self.hop) + tail)
+        out = []
+        for i, clip in enumerate(clips):
+            power = self.mel.log_power(clip, end=self.window_samples)[: 2 * positions]  # (M_i, N)
+            peak = power.amax() if peaks is None else peaks[i, 0].to(power.dtype)
+            silence = power.new_full((2 * positions - len(power), self.mel.mels), math.log10(self.mel.floor))
+            out.append(self.mel.compress(torch.cat([power, silence]), peak))
+        return torch.stack(out)
+
+    def _encode(self, mel: Tensor, mask: Tensor | None, layers: list[int]) -> Tensor:
+        """mel (B, M, N), mask (B, T) -> (L, B, T, D), without gradients in pieces of CHUNK positions."""
+        step = len(mel) if torch.is_grad_enabled() else max(1, 2 * CHUNK // mel.shape[1])
+        parts = [
+            torch.stack(self.encoder(mel[i : i + step], None if mask is None else mask[i : i + step], layers))
+            for i in range(0, len(mel), step)
+        ]
+        return torch.cat(parts, dim=1)
+
+    def encode_windows(self, waves: Sequence[Tensor], *, context: str | None = None) -> AudioStates:
+        """What the decoder listens to, for windows of at most 30 s at 16 kHz each.
+
+        In context "full" it attends to 30 s of positions, silence included, as published; in "clip" to those of the
+        clip and TAIL positions of silence after it.
+        """
+        context = self.context if context is None else context
+        with frozen(self):
+            mel = self.log_mel([wave.to(self.device) for wave in waves], context=context, tail=TAIL)
+            counts = torch.tensor([-(-len(wave) // self.hop) for wave in waves], device=self.device)
+            return self.encode_mel(mel, counts + TAIL if context == "clip" else None)
+
+    def encode_mel(self, mel: Tensor, lengths: Tensor | None = None) -> AudioStates:
+        """As `encode_windows`, from log-mel (B, M, N). Without lengths (B,) in positions it is padded with zeros to
+        30 s, as openai-whisper pads the last window of a recording; with them, it is taken as it is.
+        """
+        with frozen(self):
+            if lengths is None:
+                mel = nn.functional.pad(mel, (0, 0, 0, 2 * self.config.audio_ctx - mel.shape[1]))
+            size = mel.shape[1] // 2
+            lengths = torch.full((len(mel),), size, device=mel.device) if lengths is None else lengths.clamp(max=size)
+            mask = lengths_to_mask(lengths, size) if int(lengths.min()) < size else None
+            return AudioStates(self._encode(mel, mask, [self.num_layers])[0], lengths)
+
+    def preprocessing(self) -> dict[str, Any]:
+        return super().preprocessing() | {"mels": self.config.mels, "context": self.context}
+
+    def fingerprint(self) -> str:
+        """As Encoder.fingerprint, and over the tokenizer."""
+        weights = super().fingerprint()
+        if self.tokenizer is None:
+            return weights
+        return hashlib.sha256(f"{weights} {self.tokenizer.fingerprint()}".encode()).hexdigest()[:16]
+
+    def save_assets(self, directory: Path) -> None:
+        if self.tokenizer is not None:
+            self.tokenizer.save(directory / TOKENIZER)
+
+    def load_assets(self, directory: Path) -> None:
+        if (directory / TOKENIZER).is_file():
+            self.tokenizer = WhisperTokenizer.from_file(directory / TOKENIZER)
+
+
+def sinusoids(length: int, dim: int, longest: float = 10_000.0) -> Tensor:
+    """Positions (T, D): sines, then cosines, of wavelengths from 2 pi to 2 pi `longest` (openai/whisper model.py)."""
+    rates = torch.exp(-math.log(longest) / (dim // 2 - 1) * torch.arange(dim // 2))  # (D/2,)
+    angles = torch.arange(length)[:, None] * rates  # (T, D/2)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -1,0 +1,229 @@
+"""The decoder of Whisper, built for batches of windows from different files.
+
+Prompts are aligned to the right, so that all rows grow at the same column and one cache holds them:
+
+    column   0 1 2 3 4 5 6 ...
+    row 0    p p a b c|d e        p: padding, never attended; positions count from the first real token
+    row 1    a b c d e|f g        |: `cache.length` after the prompt
+
+Row r attends to window r // (R / W): beams of one window stand together and share its keys and values.
+
+Legend: W windows, R rows, U new tokens, C columns of the cache, T encoder positions, D width, H heads, d = D / H,
+V vocabulary, A alignment heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.errors import ConfigError
+from zoo.nn.attention import SelfAttention
+from zoo.nn.linear import Linear
+from zoo.nn.masking import lengths_to_mask
+from zoo.nn.transformer import FeedForward
+
+
+@dataclass
+class AudioStates:
+    """What the decoder listens to: x (W, T, D) in the model's type, of which lengths (W,) positions may be attended."""
+
+    x: Tensor
+    lengths: Tensor
+
+    def select(self, windows: Tensor) -> AudioStates:
+        return AudioStates(self.x[windows], self.lengths[windows])
+
+
+@dataclass
+class Cross:
+    """Keys and values of the windows, once for all steps: per layer (W, H, T, d) each.
+
+    mask (W, 1, 1, T), True = real, or None when every position is.
+    """
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    mask: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.keys[0])
+
+    def select(self, windows: Tensor) -> Cross:
+        """Only these windows, in this order."""
+        mask = None if self.mask is None else self.mask[windows]
+        return Cross([k[windows] for k in self.keys], [v[windows] for v in self.values], mask)
+
+
+class Cache:
+    """Keys and values of the tokens so far, in buffers of fixed size: per layer (R, H, C, d) each.
+
+    length: columns filled; padding (R,): columns at the left of each row that hold no token.
+    """
+
+    def __init__(self, like: Tensor, layers: int, heads: int, capacity: int, padding: Tensor) -> None:
+        """like (..., D): a tensor of the width, type and device of the keys."""
+        shape = (len(padding), heads, capacity, like.shape[-1] // heads)
+        self.keys = [like.new_zeros(shape) for _ in range(layers)]
+        self.values = [like.new_zeros(shape) for _ in range(layers)]
+        self.padding = padding
+        self.length = 0
+
+    @property
+    def rows(self) -> int:
+        return len(self.padding)
+
+    @property
+    def capacity(self) -> int:
+        return self.keys[0].shape[2]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows, in this order, repeats allowed: rows that ended leave, beams are reordered."""
+        used = slice(0, self.length)
+        for buffers in (self.keys, self.values):
+            for i, buffer in enumerate(buffers):
+                if len(rows) == self.rows:
+                    buffer[:, :, used] = buffer[rows, :, used]
+                else:
+                    buffers[i] = buffer[rows]
+        self.padding = self.padding[rows]
+
+
+class CrossAttention(nn.Module):
+    """softmax(Q K^T / sqrt(d)) V with queries from the text and keys and values from the audio."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = Linear(dim, dim)
+        self.kv = Linear(dim, 2 * dim)
+        self.out = Linear(dim, dim)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (W, H, T, d) of x (W, T, D)."""
+        k, v = self.kv(x).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return k.contiguous(), v.contiguous()
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x (R, U, D) -> (R, U, D), and the scores before the softmax (R, H, U, T)."""
+        rows, size, _ = x.shape
+        beams = rows // len(keys)
+        q = self.query(x).unflatten(-1, (self.heads, -1)) * (x.shape[-1] // self.heads) ** -0.5  # (R, U, H, d)
+        q = q.unflatten(0, (-1, beams)).permute(0, 3, 1, 2, 4).flatten(2, 3)  # (W, H, beams U, d)
+        scores = q @ keys.transpose(2, 3)  # (W, H, beams U, T)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        y = scores.softmax(-1) @ values  # (W, H, beams U, d)
+        y = y.unflatten(2, (beams, size)).permute(0, 2, 3, 1, 4).reshape(rows, size, -1)  # (R, U, D)
+        scores = scores.unflatten(2, (beams, size)).transpose(1, 2).flatten(0, 1)  # (R, H, U, T)
+        return self.out(y), scores
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention over the tokens so far, cross-attention, feed-forward; LayerNorm before each."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(dim)
+        self.attention = SelfAttention(dim, heads)
+        self.cross_norm = nn.LayerNorm(dim)
+        self.cross = CrossAttention(dim, heads)
+        self.ffn_norm = nn.LayerNorm(dim)
+        self.ffn = FeedForward(dim, 4 * dim)
+
+    def attend(self, x: Tensor, keys: Tensor, values: Tensor, start: int, mask: Tensor) -> Tensor:
+        """x (R, U, D) at columns start ... -> (R, U, D); their keys and values go into the buffers (R, H, C, d)."""
+        end = start + x.shape[1]
+        q, k, v = self.attention.qkv(x).unflatten(-1, (3, self.attention.heads, -1)).permute(2, 0, 3, 1, 4)
+        keys[:, :, start:end], values[:, :, start:end] = k, v
+        y = F.scaled_dot_product_attention(q, keys[:, :, :end], values[:, :, :end], attn_mask=mask)  # (R, H, U, d)
+        return self.attention.out(y.transpose(1, 2).flatten(2))
+
+
+class Decoder(nn.Module):
+    """Token embedding and positions, pre-norm blocks, output norm; logits through the embedding transposed."""
+
+    def __init__(
+        self,
+        vocab_size: int,
+        text_ctx: int,
+        dim: int,
+        heads: int,
+        layers: int,
+        alignment_heads: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.text_ctx = text_ctx
+        self.alignment_heads = tuple(alignment_heads)
+        self.tokens = nn.Embedding(vocab_size, dim)
+        self.positions = nn.Parameter(torch.empty(text_ctx, dim).normal_(std=0.01))
+        self.blocks = nn.ModuleList(DecoderBlock(dim, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(dim)
+
+    def cross(self, states: AudioStates) -> Cross:
+        """Keys and values of all layers for windows of audio."""
+        pairs = [cast(DecoderBlock, block).cross.project(states.x) for block in self.blocks]
+        size = states.x.shape[1]
+        padded = int(states.lengths.min()) < size
+        mask = lengths_to_mask(states.lengths, size)[:, None, None] if padded else None  # (W, 1, 1, T)
+        return Cross([k for k, _ in pairs], [v for _, v in pairs], mask)
+
+    def new_cache(self, rows: int, capacity: int, padding: Tensor | None = None) -> Cache:
+        """Room for `capacity` columns. padding (R,): how many at the left of each row hold no token; none by default."""
+        like = self.tokens.weight
+        padding = torch.zeros(rows, dtype=torch.long, device=like.device) if padding is None else padding
+        return Cache(like, len(self.blocks), self.heads, capacity, padding)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        cross: Cross,
+        cache: Cache,
+        *,
+        last_only: bool = True,
+        need_attention: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """tokens (R, U), to be appended to what the cache holds; aligned to the right the first time.
+
+        Returns float32 logits, (R, V) after the last token or (R, U, V), and with need_attention what the alignment
+        heads see before the softmax, (R, A, U, T). Raises ConfigError when a text outgrows cache or positions.
+        """
+        rows, size = tokens.shape
+        start, end = cache.length, cache.length + size
+        place = torch.arange(start, end, device=tokens.device) - cache.padding[:, None]  # (R, U)
+        if end > cache.capacity or int(place.max()) >= self.text_ctx:
+            raise ConfigError(
+                f"{end} tokens, but the cache holds {cache.capacity} and the decoder has {self.text_ctx} positions"
+            )
+        x = F.embedding(tokens, self.tokens.weight) + self.positions[place.clamp(min=0)]  # (R, U, D)
+        mask = _visible(start, end, cache.padding)
+        seen: dict[int, Tensor] = {}
+        wanted = {layer for layer, _ in self.alignment_heads} if need_attention else set()
+        for i, module in enumerate(self.blocks):
+            block = cast(DecoderBlock, module)
+            x = x + block.attend(block.attention_norm(x), cache.keys[i], cache.values[i], start, mask)
+            y, scores = block.cross(block.cross_norm(x), cross.keys[i], cross.values[i], cross.mask)
+            if i in wanted:
+                seen[i] = scores
+            x = x + y
+            x = x + block.ffn(block.ffn_norm(x))
+        cache.length = end
+        x = self.norm(x[:, -1] if last_only else x)
+        logits = F.linear(x, self.tokens.weight).float()  # (R, V) or (R, U, V)
+        if not need_attention:
+            return logits, None
+        return logits, torch.stack([seen[i][:, h] for i, h in self.alignment_heads], dim=1).float()
+
+
+def _visible(start: int, end: int, padding: Tensor) -> Tensor:
+    """(R, 1, U, C) which columns each new token attends: real ones up to its own; padding attends itself."""
+    column = torch.arange(end, device=padding.device)
+    query = column[start:, None]  # (U, 1)
+    real = column >= padding[:, None, None]  # (R, 1, C)
+    return ((real & (column <= query)) | (column == query))[:, None]

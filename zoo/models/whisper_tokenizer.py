@@ -1,0 +1,250 @@
+"""The tokenizer of Whisper: byte-level BPE and the special tokens that steer the decoder.
+
+Text ids come first, then <|endoftext|> and the other specials, then one token for each 20 ms from 0.00 to 30.00 s.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
+
+from zoo.errors import CheckpointError, ConfigError
+
+EOT, SOT = "<|endoftext|>", "<|startoftranscript|>"
+TASKS = ("<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>")
+NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # the second name is that of published tokenizer.json files
+NO_TIMESTAMPS = "<|notimestamps|>"
+TIMESTAMPS = 1501
+_ENGLISH_EOT = 50_256  # English-only models have GPT-2's vocabulary, and tokens of languages that they never use
+LANGUAGES = (
+    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
+    "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
+    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"
+).split()
+"""Language codes in the order of their tokens; only large-v3 and turbo have the last."""
+UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")
+"""Languages whose words no space separates."""
+_SYMBOLS = [
+    *'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
+    *"<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪".split(),
+]
+_MUSIC = "♩♪♫♬♭♮♯"
+
+
+class WhisperTokenizer:
+    """Text to ids and back, and the ids of the special tokens as attributes.
+
+    eot, sot, sot_prev, sot_lm, no_speech, no_timestamps, timestamp_begin, transcribe, translate; languages: code -> id,
+    in the order of ids, empty in an English-only model.
+    """
+
+    def __init__(self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], specials: Mapping[str, int]):
+        """vocabulary and merges: byte-level BPE of the text tokens; specials: all others.
+
+        Raises ConfigError when a special token is missing.
+        """
+        missing = [t for t in (EOT, SOT, *TASKS, NO_TIMESTAMPS) if t not in specials]
+        if missing or not any(t in specials for t in NO_SPEECH):
+            raise ConfigError(f"not the tokenizer of a Whisper: it lacks {', '.join(missing) or NO_SPEECH[0]}")
+        self.eot, self.sot = specials[EOT], specials[SOT]
+        self.translate, self.transcribe, self.sot_lm, self.sot_prev = (specials[t] for t in TASKS)
+        self.no_speech = next(specials[t] for t in NO_SPEECH if t in specials)
+        self.no_timestamps = specials[NO_TIMESTAMPS]
+        self.timestamp_begin = self.no_timestamps + 1
+        self._text = {token: i for token, i in vocabulary.items() if i < self.eot}
+        self._merges = [(a, b) for a, b in merges]
+        self._specials = {t: i for t, i in specials.items() if i < self.timestamp_begin}
+        self._bpe = tokenizers.Tokenizer(models.BPE(vocab=dict(self._text), merges=self._merges))
+        self._bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        spoken = {t[2:-2]: i for t, i in specials.items() if self.sot < i < self.translate}
+        self.languages = dict(sorted(spoken.items(), key=lambda item: item[1]))
+        self.multilingual = bool(self.languages) and self.eot != _ENGLISH_EOT
+        if not self.multilingual:
+            self.languages = {}
+
+    def __len__(self) -> int:
+        """Ids in all, timestamps included: the rows of the decoder's embedding."""
+        return self.timestamp_begin + TIMESTAMPS
+
+    @cached_property
+    def _bytes(self) -> dict[int, bytes]:
+        """Text id -> the bytes it stands for."""
+        table = _byte_of_character()
+        return {i: bytes(table[c] for c in token) for token, i in self._text.items()}
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text. Names of special tokens in it are text like any other."""
+        return list(self._bpe.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; specials and timestamps are skipped, incomplete UTF-8 becomes U+FFFD."""
+        return b"".join(self._bytes.get(int(i), b"") for i in ids).decode("utf-8", errors="replace")
+
+    def timestamp(self, seconds: float) -> int:
+        """Id of a time in [0, 30] s, to the nearest 20 ms."""
+        return self.timestamp_begin + round(seconds * 50)
+
+    @cached_property
+    def _non_speech(self) -> tuple[int, ...]:
+        # " -" and " '" as words of their own start no word that is spoken, unlike "-" and "'" inside one.
+        found = {self.encode(" -")[0], self.encode(" '")[0]}
+        for symbol in (*_SYMBOLS, *_MUSIC):
+            for ids in (self.encode(symbol), self.encode(" " + symbol)):
+                if len(ids) == 1 or symbol in _MUSIC:
+                    found.add(ids[0])
+        return tuple(sorted(found))
+
+    def non_speech_tokens(self) -> tuple[int, ...]:
+        """Text ids of signs that annotate rather than transcribe: brackets, notes, speaker dashes (openai/whisper)."""
+        return self._non_speech
+
+    def split_to_words(self, ids: Sequence[int], language: str = "en") -> tuple[list[str], list[list[int]]]:
+        """Words of a sequence of ids, and the ids of each. A special token is a word of its own.
+
+        Words begin with their space; in languages without spaces each complete character sequence is one.
+        """
+        pieces, parts = self._split_on_characters(ids)
+        if language in UNSPACED:
+            return pieces, parts
+        words: list[str] = []
+        tokens: list[list[int]] = []
+        for piece, part in zip(pieces, parts, strict=True):
+            alone = part[0] >= self.eot or piece.startswith(" ") or piece.strip() in string.punctuation
+            if alone or not words or tokens[-1][0] >= self.eot:
+                words.append(piece)
+                tokens.append(list(part))
+            else:
+                words[-1] += piece
+                tokens[-1] += part
+        return words, tokens
+
+    def _split_on_characters(self, ids: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+        """The shortest runs of ids that are valid UTF-8 where the whole is."""
+        pieces: list[str] = []
+        parts: list[list[int]] = []
+        pending: list[int] = []
+        for i in ids:
+            pending.append(int(i))
+            data = b"".join(self._bytes.get(j, b"") for j in pending)
+            try:
+                text = data.decode("utf-8")
+            except UnicodeDecodeError as error:
+                incomplete = error.reason == "unexpected end of data"
+                if incomplete and len(data) - error.start < 4:
+                    continue
+                text = data.decode("utf-8", errors="replace")
+            pieces.append(text)
+            parts.append(pending)
+            pending = []
+        if pending:
+            pieces.append(self.decode(pending))
+            parts.append(pending)
+        return pieces, parts
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> WhisperTokenizer:
+        """From a tokenizer.json of the tokenizers library. Raises CheckpointError."""
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            model = content["model"]
+            specials = {token["content"]: int(token["id"]) for token in content["added_tokens"]}
+            return cls(model["vocab"], _pairs(model["merges"]), specials)
+        except FileNotFoundError:
+            raise CheckpointError(f"{path}: no such file") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path}: not the tokenizer.json of a Whisper ({error})") from error
+
+    @classmethod
+    def from_vocabulary(cls, directory: str | Path) -> WhisperTokenizer:
+        """From vocab.json, merges.txt and added_tokens.json, the older layout of transformers. Raises CheckpointError."""
+        directory = Path(directory)
+        try:
+            vocabulary = json.loads((directory / "vocab.json").read_text(encoding="utf-8"))
+            lines = (directory / "merges.txt").read_text(encoding="utf-8").splitlines()
+            added = directory / "added_tokens.json"
+            specials = json.loads(added.read_text(encoding="utf-8")) if added.is_file() else {}
+            specials |= {t: i for t, i in vocabulary.items() if t.startswith("<|") and t.endswith("|>")}
+            merges = _pairs([line for line in lines if line and not line.startswith("#version")])
+            return cls(vocabulary, merges, specials)
+        except FileNotFoundError as error:
+            raise CheckpointError(f"{error.filename}: no such file") from None
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{directory}: not the vocabulary of a Whisper ({error})") from error
+
+    @classmethod
+    def from_tiktoken(cls, path: str | Path, num_languages: int = 99) -> WhisperTokenizer:
+        """From gpt2.tiktoken or multilingual.tiktoken of openai-whisper: one base64 token and its rank a line.
+
+        Raises CheckpointError.
+        """
+        path = Path(path)
+        try:
+            rows = [line.split() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
+            ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
+        except (OSError, ValueError, binascii.Error) as error:
+            raise CheckpointError(f"{path}: not a tiktoken vocabulary ({error})") from error
+        names = [EOT, SOT, *(f"<|{code}|>" for code in LANGUAGES[:num_languages]), *TASKS, NO_SPEECH[0], NO_TIMESTAMPS]
+        specials = {name: len(ranks) + place for place, name in enumerate(names)}
+        characters = {byte: character for character, byte in _byte_of_character().items()}
+        spell = {token: "".join(characters[byte] for byte in token) for token in ranks}
+        merges = [(spell[a], spell[b]) for a, b in _merges_of(ranks)]
+        return cls({spell[token]: rank for token, rank in ranks.items()}, merges, specials)
+
+    def save(self, path: str | Path) -> None:
+        """Write a tokenizer.json that this class, transformers and faster-whisper read."""
+        full = tokenizers.Tokenizer(models.BPE(vocab=dict(self._text), merges=self._merges))
+        full.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        full.decoder = decoders.ByteLevel()
+        content: dict[str, Any] = json.loads(full.to_str())
+        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+        content["added_tokens"] = [
+            {"id": i, "content": token} | flags for token, i in sorted(self._specials.items(), key=lambda item: item[1])
+        ]
+        Path(path).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over vocabulary, merges and specials."""
+        content = (sorted(self._text.items()), self._merges, sorted(self._specials.items()))
+        return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+
+
+def _pairs(merges: Sequence[Any]) -> list[tuple[str, str]]:
+    """Merges as pairs; files hold them as pairs or, before tokenizers 0.20, as two words in one string."""
+    split = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
+    if any(len(pair) != 2 for pair in split):
+        raise ValueError("a merge must name two tokens")
+    return [(str(a), str(b)) for a, b in split]
+
+
+def _byte_of_character() -> dict[str, int]:
+    """GPT-2's printable stand-ins for the 256 bytes."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    table = {chr(byte): byte for byte in printable}
+    others = [byte for byte in range(256) if byte not in table.values()]
+    return table | {chr(256 + place): byte for place, byte in enumerate(others)}
+
+
+def _merges_of(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
+    """The two parts that each longer token was joined from: what BPE makes of it with the tokens before it alone."""
+    for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
+        parts = [bytes([byte]) for byte in token]
+        while len(parts) > 2:
+            joined = [ranks.get(a + b, rank) for a, b in zip(parts, parts[1:], strict=False)]
+            lowest = min(joined)
+            if lowest >= rank:
+                break
+            place = joined.index(lowest)
+            parts[place : place + 2] = [parts[place] + parts[place + 1]]
+        if len(parts) == 2:
+            yield parts[0], parts[1]
