@@ -61,7 +61,7 @@ _FAST: dict[str, Any] = {"frontend": "logmel", "frame_ms": 40}
 
 _WHISPER_DATA = {
     False: "680,000 h of speech from the web in 97 languages, weakly labelled",
-    True: "5,000,000 h of speech from the web in 99 languages, 1,000,000 of them weakly labelled, the others by large-v2",
+    True: "5,000,000 h of speech from the web, 1,000,000 of them weakly labelled, the others labelled by large-v2",
 }
 
 

@@ -35,6 +35,10 @@ IMPORTERS: tuple[Importer, ...] = (
         "fairseq HuBERT .pt", lambda c: "model" in c and bool({"cfg", "args"} & c.keys()), "zoo.importers.fairseq:read"
     ),
     Importer(
+        "Hugging Face Whisper directory", lambda c: c.get("model_type") == "whisper", "zoo.importers.whisper_hf:read"
+    ),
+    Importer("openai-whisper .pt", lambda c: {"dims", "model_state_dict"} <= c.keys(), "zoo.importers.openai:read"),
+    Importer(
         "CTranslate2 Whisper directory",
         lambda c: "model_type" not in c and {"lang_ids", "suppress_ids"} <= c.keys(),
         "zoo.importers.ctranslate2:read",

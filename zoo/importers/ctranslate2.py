@@ -17,8 +17,7 @@ from torch import Tensor
 
 from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign, Source
-from zoo.importers.whisper_names import whisper_tensors
-from zoo.models.whisper_tokenizer import WhisperTokenizer
+from zoo.importers.whisper_names import read_tokenizer, whisper_tensors
 
 _VERSION = 6
 _SPEC = "WhisperSpec"
@@ -65,12 +64,8 @@ def read(source: Source) -> Foreign:
     weights = {name: value for name, value in variables.items() if name.rpartition("/")[2] not in _LEFT_OUT}
     named = {_norm_name(name): value for name, value in _unscaled(weights).items()}
     tensors = whisper_tensors(named, _RULES, source=str(path))
-    tensors = {name.replace("encoder.blocks", "encoder.transformer.blocks"): t for name, t in tensors.items()}
-    file = source.path / "tokenizer.json"
-    tokenizer = WhisperTokenizer.from_file(file) if file.is_file() else None
-    layout = "CTranslate2"
     config = _config(path, tensors, heads) | {"alignment_heads": source.content.get("alignment_heads") or ()}
-    return Foreign("whisper", config, tensors, layout, tokenizer=tokenizer)
+    return Foreign("whisper", config, tensors, "CTranslate2", tokenizer=read_tokenizer(source.path))
 
 
 def _config(path: Path, tensors: dict[str, Tensor], heads: tuple[int, int]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def read(source: Source) -> Foreign:
     take_weight_norm(tensors)
     fuse_attention(tensors)
     notes: dict[str, Any] = {"left_out": left_out} if left_out else {}
-    if licence := _licence(source.path / "README.md"):
+    if licence := licence_of(source.path / "README.md"):
         notes["licence"] = licence
     if "mask_embedding" not in tensors:
         tensors["mask_embedding"] = torch.rand(config["dim"], generator=torch.Generator().manual_seed(0))
@@ -135,7 +135,7 @@ def _processor(directory: Path) -> Mapping[str, Any] | None:
     return None
 
 
-def _licence(card: Path) -> str:
+def licence_of(card: Path) -> str:
     """`license` of a model card's YAML front matter, or nothing."""
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     try:

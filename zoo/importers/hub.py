@@ -20,6 +20,9 @@ _DESCRIPTION = [
     "preprocessor_config.json",
     "processor_config.json",
     "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    "generation_config.json",
     "added_tokens.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -27,6 +30,7 @@ _DESCRIPTION = [
 ]
 _SAFETENSORS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
 _PICKLED = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
+_CTRANSLATE2 = ["model.bin"]
 _OWN = ["config.yaml"]
 
 
@@ -62,7 +66,7 @@ def fetch(source: str) -> Path:
         HfApi().model_info(repo, revision=revision, timeout=REPLY_SECONDS)
     except Exception as error:  # the client's own, requests' (huggingface_hub < 1) or httpx's: all mean the same here
         failure = error
-    for weights in (_SAFETENSORS, _PICKLED):
+    for weights in (_SAFETENSORS, _PICKLED, _CTRANSLATE2):
         try:
             folder = Path(
                 snapshot_download(
@@ -77,9 +81,24 @@ def fetch(source: str) -> Path:
         if any(match for pattern in weights for match in folder.glob(pattern)):
             return folder
     raise CheckpointError(
-        f"{source}: {folder} holds neither model.safetensors nor pytorch_model.bin; "
-        + ("run once with a network to complete the cache" if failure else "the repository has no PyTorch weights")
+        f"{source}: {folder} holds none of model.safetensors, pytorch_model.bin and model.bin; "
+        + ("run once with a network to complete the cache" if failure else "the repository has no weights zoo reads")
     )
+
+
+def fetch_file(repo: str, name: str) -> Path | None:
+    """One file of "owner/name", from the cache or else from the network; None when neither has it."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repo, name, local_files_only=True))
+    except Exception:  # not cached
+        pass
+    try:
+        HfApi().model_info(repo, timeout=REPLY_SECONDS)
+        return Path(hf_hub_download(repo, name))
+    except Exception:  # no network, no such repository
+        return None
 
 
 def _explain(source: str, error: Exception) -> NoReturn:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from zoo.cards import CARDS
 from zoo.importers.tensors import fuse_attention, rename
+from zoo.models.whisper_tokenizer import WhisperTokenizer
 
 
 def whisper_tensors(
@@ -19,6 +21,7 @@ def whisper_tensors(
     Whisper's keys have no bias; a zero takes its place. Raises CheckpointError as `rename`.
     """
     renamed = rename(tensors, rules, source=source)
+    renamed = {name.replace("encoder.blocks.", "encoder.transformer.blocks."): t for name, t in renamed.items()}
     for name in [name for name in renamed if name.endswith((".q.bias", ".cross.v.bias"))]:
         keys = name.replace(".q.bias", ".k.bias").replace(".v.bias", ".k.bias")
         renamed.setdefault(keys, torch.zeros_like(renamed[name]))
@@ -29,6 +32,15 @@ def whisper_tensors(
             fused = torch.cat([renamed.pop(keys), renamed.pop(values)])  # (2 D, D) or (2 D,)
             renamed[values.replace(".cross.v.", ".cross.kv.")] = fused
     return renamed
+
+
+def read_tokenizer(directory: Path) -> WhisperTokenizer | None:
+    """From tokenizer.json, else from vocab.json and merges.txt. Raises CheckpointError when one is damaged."""
+    if (directory / "tokenizer.json").is_file():
+        return WhisperTokenizer.from_file(directory / "tokenizer.json")
+    if (directory / "vocab.json").is_file():
+        return WhisperTokenizer.from_vocabulary(directory)
+    return None
 
 
 def published_alignment_heads(name: str) -> tuple[tuple[int, int], ...]:

@@ -175,7 +175,7 @@ class Decoder(nn.Module):
         return Cross([k for k, _ in pairs], [v for _, v in pairs], mask)
 
     def new_cache(self, rows: int, capacity: int, padding: Tensor | None = None) -> Cache:
-        """Room for `capacity` columns. padding (R,): how many at the left of each row hold no token; none by default."""
+        """Room for `capacity` columns. padding (R,): those at the left of each row without a token."""
         like = self.tokens.weight
         padding = torch.zeros(rows, dtype=torch.long, device=like.device) if padding is None else padding
         return Cache(like, len(self.blocks), self.heads, capacity, padding)
@@ -194,8 +194,7 @@ class Decoder(nn.Module):
         Returns float32 logits, (R, V) after the last token or (R, U, V), and with need_attention what the alignment
         heads see before the softmax, (R, A, U, T). Raises ConfigError when a text outgrows cache or positions.
         """
-        rows, size = tokens.shape
-        start, end = cache.length, cache.length + size
+        start, end = cache.length, cache.length + tokens.shape[1]
         place = torch.arange(start, end, device=tokens.device) - cache.padding[:, None]  # (R, U)
         if end > cache.capacity or int(place.max()) >= self.text_ctx:
             raise ConfigError(

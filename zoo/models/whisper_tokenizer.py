@@ -12,8 +12,9 @@ import json
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, AnyStr
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
@@ -22,22 +23,22 @@ from zoo.errors import CheckpointError, ConfigError
 
 EOT, SOT = "<|endoftext|>", "<|startoftranscript|>"
 TASKS = ("<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>")
-NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # the second name is that of published tokenizer.json files
+NO_SPEECH = "<|nospeech|>"
+RENAMED = {"<|nocaptions|>": NO_SPEECH, "<|iw|>": "<|he|>"}  # names in older files
 NO_TIMESTAMPS = "<|notimestamps|>"
 TIMESTAMPS = 1501
 _ENGLISH_EOT = 50_256  # English-only models have GPT-2's vocabulary, and tokens of languages that they never use
-LANGUAGES = (
+_CODES = (
     "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
     "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
     "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"
-).split()
+)
+LANGUAGES = tuple(_CODES.split())
 """Language codes in the order of their tokens; only large-v3 and turbo have the last."""
 UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")
 """Languages whose words no space separates."""
-_SYMBOLS = [
-    *'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
-    *"<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪".split(),
-]
+_SIGNS = '"#()*+/:;<=>@[\\]^_`{|}~「」『』'
+_SIGN_RUNS = "<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪"
 _MUSIC = "♩♪♫♬♭♮♯"
 
 
@@ -53,12 +54,13 @@ class WhisperTokenizer:
 
         Raises ConfigError when a special token is missing.
         """
-        missing = [t for t in (EOT, SOT, *TASKS, NO_TIMESTAMPS) if t not in specials]
-        if missing or not any(t in specials for t in NO_SPEECH):
-            raise ConfigError(f"not the tokenizer of a Whisper: it lacks {', '.join(missing) or NO_SPEECH[0]}")
+        specials = {RENAMED.get(token, token): i for token, i in specials.items()}
+        missing = [token for token in (EOT, SOT, *TASKS, NO_SPEECH, NO_TIMESTAMPS) if token not in specials]
+        if missing:
+            raise ConfigError(f"not the tokenizer of a Whisper: it lacks {', '.join(missing)}")
         self.eot, self.sot = specials[EOT], specials[SOT]
         self.translate, self.transcribe, self.sot_lm, self.sot_prev = (specials[t] for t in TASKS)
-        self.no_speech = next(specials[t] for t in NO_SPEECH if t in specials)
+        self.no_speech = specials[NO_SPEECH]
         self.no_timestamps = specials[NO_TIMESTAMPS]
         self.timestamp_begin = self.no_timestamps + 1
         self._text = {token: i for token, i in vocabulary.items() if i < self.eot}
@@ -98,7 +100,7 @@ class WhisperTokenizer:
     def _non_speech(self) -> tuple[int, ...]:
         # " -" and " '" as words of their own start no word that is spoken, unlike "-" and "'" inside one.
         found = {self.encode(" -")[0], self.encode(" '")[0]}
-        for symbol in (*_SYMBOLS, *_MUSIC):
+        for symbol in (*_SIGNS, *_SIGN_RUNS.split(), *_MUSIC):
             for ids in (self.encode(symbol), self.encode(" " + symbol)):
                 if len(ids) == 1 or symbol in _MUSIC:
                     found.add(ids[0])
@@ -159,7 +161,7 @@ class WhisperTokenizer:
             content = json.loads(path.read_text(encoding="utf-8"))
             model = content["model"]
             specials = {token["content"]: int(token["id"]) for token in content["added_tokens"]}
-            return cls(model["vocab"], _pairs(model["merges"]), specials)
+            return cls(model["vocab"], _complete(_pairs(model["merges"]), model["vocab"]), specials)
         except FileNotFoundError:
             raise CheckpointError(f"{path}: no such file") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -167,7 +169,7 @@ class WhisperTokenizer:
 
     @classmethod
     def from_vocabulary(cls, directory: str | Path) -> WhisperTokenizer:
-        """From vocab.json, merges.txt and added_tokens.json, the older layout of transformers. Raises CheckpointError."""
+        """From vocab.json, merges.txt and added_tokens.json, as transformers wrote them. Raises CheckpointError."""
         directory = Path(directory)
         try:
             vocabulary = json.loads((directory / "vocab.json").read_text(encoding="utf-8"))
@@ -176,7 +178,7 @@ class WhisperTokenizer:
             specials = json.loads(added.read_text(encoding="utf-8")) if added.is_file() else {}
             specials |= {t: i for t, i in vocabulary.items() if t.startswith("<|") and t.endswith("|>")}
             merges = _pairs([line for line in lines if line and not line.startswith("#version")])
-            return cls(vocabulary, merges, specials)
+            return cls(vocabulary, _complete(merges, vocabulary), specials)
         except FileNotFoundError as error:
             raise CheckpointError(f"{error.filename}: no such file") from None
         except (OSError, ValueError, TypeError) as error:
@@ -194,11 +196,11 @@ class WhisperTokenizer:
             ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
         except (OSError, ValueError, binascii.Error) as error:
             raise CheckpointError(f"{path}: not a tiktoken vocabulary ({error})") from error
-        names = [EOT, SOT, *(f"<|{code}|>" for code in LANGUAGES[:num_languages]), *TASKS, NO_SPEECH[0], NO_TIMESTAMPS]
+        names = [EOT, SOT, *(f"<|{code}|>" for code in LANGUAGES[:num_languages]), *TASKS, NO_SPEECH, NO_TIMESTAMPS]
         specials = {name: len(ranks) + place for place, name in enumerate(names)}
         characters = {byte: character for character, byte in _byte_of_character().items()}
         spell = {token: "".join(characters[byte] for byte in token) for token in ranks}
-        merges = [(spell[a], spell[b]) for a, b in _merges_of(ranks)]
+        merges = [(spell[a], spell[b]) for a, b in _merges_of(ranks, ranks)]
         return cls({spell[token]: rank for token, rank in ranks.items()}, merges, specials)
 
     def save(self, path: str | Path) -> None:
@@ -227,6 +229,16 @@ def _pairs(merges: Sequence[Any]) -> list[tuple[str, str]]:
     return [(str(a), str(b)) for a, b in split]
 
 
+def _complete(merges: list[tuple[str, str]], vocabulary: Mapping[str, int]) -> list[tuple[str, str]]:
+    """The merges, and those of tokens that none leads to. A published multilingual file lacks the first of all (space
+    and t), and so spells words that begin with a t as the model never saw them.
+    """
+    made = {a + b for a, b in merges}
+    lost = {t: i for t, i in vocabulary.items() if len(t) > 1 and t not in made and not t.startswith("<|")}
+    found = list(_merges_of(vocabulary, lost))
+    return sorted([*merges, *found], key=lambda pair: vocabulary[pair[0] + pair[1]]) if found else merges
+
+
 def _byte_of_character() -> dict[str, int]:
     """GPT-2's printable stand-ins for the 256 bytes."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
@@ -235,12 +247,12 @@ def _byte_of_character() -> dict[str, int]:
     return table | {chr(256 + place): byte for place, byte in enumerate(others)}
 
 
-def _merges_of(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
-    """The two parts that each longer token was joined from: what BPE makes of it with the tokens before it alone."""
-    for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
-        parts = [bytes([byte]) for byte in token]
+def _merges_of(ranks: Mapping[AnyStr, int], tokens: Mapping[AnyStr, int]) -> Iterator[tuple[AnyStr, AnyStr]]:
+    """The two parts that each longer token was joined from: what BPE makes of it with lower ranks alone."""
+    for token, rank in sorted(tokens.items(), key=lambda item: item[1]):
+        parts = [token[i : i + 1] for i in range(len(token))]
         while len(parts) > 2:
-            joined = [ranks.get(a + b, rank) for a, b in zip(parts, parts[1:], strict=False)]
+            joined = [ranks.get(a + b, rank) for a, b in pairwise(parts)]
             lowest = min(joined)
             if lowest >= rank:
                 break

@@ -1,0 +1,111 @@
+"""Checkpoints of openai-whisper: one .pt file with `dims` and `model_state_dict`.
+
+The tokenizer is not in it. It is taken from the file's folder (tokenizer.json, or multilingual.tiktoken and
+gpt2.tiktoken of openai-whisper), or from an installed openai-whisper, or from the hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from zoo.errors import CheckpointError
+from zoo.importers.source import Foreign, Source
+from zoo.importers.whisper_names import published_alignment_heads, whisper_tensors
+from zoo.models.whisper_tokenizer import WhisperTokenizer
+
+_FIELDS = {
+    "mels": "n_mels",
+    "audio_ctx": "n_audio_ctx",
+    "dim": "n_audio_state",
+    "heads": "n_audio_head",
+    "encoder_layers": "n_audio_layer",
+    "decoder_heads": "n_text_head",
+    "decoder_layers": "n_text_layer",
+    "text_ctx": "n_text_ctx",
+    "vocab_size": "n_vocab",
+}
+_BLOCK = r"(encoder|decoder)\.blocks\.(\d+)\."
+_OURS = r"\1.blocks.\2."
+_CROSS = r"decoder\.blocks\.(\d+)\.cross_attn"
+_RULES = (
+    (r"encoder\.conv1\.(weight|bias)", r"encoder.conv_in.\1"),
+    (r"encoder\.conv2\.(weight|bias)", r"encoder.conv_out.\1"),
+    (r"encoder\.positional_embedding", "encoder.positions"),
+    (r"encoder\.ln_post\.(weight|bias)", r"encoder.transformer.norm.\1"),
+    (r"decoder\.token_embedding\.weight", "decoder.tokens.weight"),
+    (r"decoder\.positional_embedding", "decoder.positions"),
+    (r"decoder\.ln\.(weight|bias)", r"decoder.norm.\1"),
+    (_BLOCK + r"attn\.([qkv])(?:uery|ey|alue)\.(weight|bias)", _OURS + r"attention.\3.\4"),
+    (_BLOCK + r"attn\.out\.(weight|bias)", _OURS + r"attention.out.\3"),
+    (_BLOCK + r"attn_ln\.(weight|bias)", _OURS + r"attention_norm.\3"),
+    (_CROSS + r"\.query\.(weight|bias)", r"decoder.blocks.\1.cross.query.\2"),
+    (_CROSS + r"\.([kv])(?:ey|alue)\.(weight|bias)", r"decoder.blocks.\1.cross.\2.\3"),
+    (_CROSS + r"\.out\.(weight|bias)", r"decoder.blocks.\1.cross.out.\2"),
+    (_CROSS + r"_ln\.(weight|bias)", r"decoder.blocks.\1.cross_norm.\2"),
+    (_BLOCK + r"mlp\.0\.(weight|bias)", _OURS + r"ffn.up.\3"),
+    (_BLOCK + r"mlp\.2\.(weight|bias)", _OURS + r"ffn.down.\3"),
+    (_BLOCK + r"mlp_ln\.(weight|bias)", _OURS + r"ffn_norm.\3"),
+)
+_SPECIALS = 1_501 + 8  # timestamps, end and start of text, two tasks, four markers
+_GPT2, _MULTILINGUAL = 50_256, 50_257  # text tokens of the two vocabularies
+
+
+def read(source: Source) -> Foreign:
+    """The Whisper of an openai-whisper checkpoint; its alignment heads are known by the file's name.
+
+    Raises CheckpointError for what is missing, unexpected or not implemented.
+    """
+    dims, tensors = source.content["dims"], source.content["model_state_dict"]
+    if not isinstance(dims, Mapping) or not isinstance(tensors, Mapping):
+        raise CheckpointError(f"{source.name}: `dims` and `model_state_dict` must be mappings")
+    missing = [theirs for theirs in _FIELDS.values() if not isinstance(dims.get(theirs), int)]
+    if missing:
+        raise CheckpointError(f"{source.name}: dims lacks {', '.join(missing)}")
+    if dims["n_audio_state"] != dims.get("n_text_state", dims["n_audio_state"]):
+        raise CheckpointError(f"{source.name}: encoder and decoder differ in width; zoo's Whisper has one")
+    config: dict[str, Any] = {ours: dims[theirs] for ours, theirs in _FIELDS.items()}
+    config["alignment_heads"] = published_alignment_heads(source.path.stem)
+    strangers = [name for name, tensor in tensors.items() if not isinstance(tensor, Tensor)]
+    if strangers:
+        raise CheckpointError(f"{source.name}: {', '.join(strangers[:5])} in model_state_dict are no tensors")
+    # Files written by `model.state_dict()` hold the causal mask or the alignment heads as buffers.
+    weights = {name: tensor for name, tensor in tensors.items() if name not in ("decoder.mask", "alignment_heads")}
+    renamed = whisper_tensors(weights, _RULES, source=source.name)
+    return Foreign("whisper", config, renamed, "openai-whisper", tokenizer=_tokenizer(source.path, dims["n_vocab"]))
+
+
+def _tokenizer(path: Path, size: int) -> WhisperTokenizer | None:
+    """The first tokenizer of `size` ids that is to be found; None if there is none."""
+    for candidate in _candidates(path.parent, size):
+        if len(candidate) == size:
+            return candidate
+    return None
+
+
+def _candidates(folder: Path, size: int) -> Iterator[WhisperTokenizer]:
+    english = size == _GPT2 + 99 + _SPECIALS
+    name, languages = ("gpt2", 99) if english else ("multilingual", size - _MULTILINGUAL - _SPECIALS)
+    if (folder / "tokenizer.json").is_file():
+        yield WhisperTokenizer.from_file(folder / "tokenizer.json")
+    installed = find_spec("whisper")  # looked for, not imported
+    roots = installed.submodule_search_locations if installed else None
+    for place in (folder, *(Path(root) / "assets" for root in roots or ())):
+        if (place / f"{name}.tiktoken").is_file():
+            yield WhisperTokenizer.from_tiktoken(place / f"{name}.tiktoken", languages)
+    if languages in (99, 100):
+        fetched = _from_hub("openai/whisper-" + ("tiny.en" if english else "tiny" if languages == 99 else "large-v3"))
+        if fetched is not None:
+            yield fetched
+
+
+def _from_hub(repo: str) -> WhisperTokenizer | None:
+    """The tokenizer.json of a repository, from the cache or the network; None without either."""
+    from zoo.importers import hub
+
+    file = hub.fetch_file(repo, "tokenizer.json")
+    return None if file is None else WhisperTokenizer.from_file(file)
