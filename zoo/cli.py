@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -38,9 +40,16 @@ class Size(str, Enum):
 
 
 def main() -> None:
-    """Run the command line; an error raised on purpose becomes one readable line and exit status 1."""
-    try:
+    """Run the command line."""
+    with readable_errors():
         app()
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """An error raised on purpose becomes one readable line and exit status 1."""
+    try:
+        yield
     except ZooError as error:
         Console(stderr=True).print("[bold red]error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
         sys.exit(1)

@@ -55,7 +55,7 @@ def parse(schema: type[C], argv: Sequence[str] | None = None, program: str = "py
         if argument in ("--help", "-h"):
             print(_USAGE.format(program=program) + "\n" + "\n".join(describe(schema())))
             raise SystemExit(0)
-        elif argument == "--config" and left:
+        if argument == "--config" and left:
             files.append(left.pop(0))
         elif argument.startswith("--config="):
             files.append(argument.partition("=")[2])

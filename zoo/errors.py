@@ -36,6 +36,14 @@ class ManifestError(ZooError, ValueError):
     """A manifest cannot be read; the message names file and line."""
 
 
+class TrainingError(ZooError, RuntimeError):
+    """A training run cannot go on: its loss is not finite, or its data or state cannot be used."""
+
+
+class TrainingStopped(TrainingError):
+    """A training run ended early because it was asked to; everything is saved."""
+
+
 class UnknownModelError(ZooError, KeyError):
     """No model of that name is registered; the message lists near names."""
 

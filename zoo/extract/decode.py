@@ -5,15 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Barrier
-
-import torch
+from concurrent.futures import Future
 
 from zoo import audio
 from zoo.audio import Clip
 from zoo.errors import AudioError, MissingDependencyError
 from zoo.extract.plan import Planned
+from zoo.threads import one_core_pool
 
 # Recordings longer than this wait on disk (`audio.SpooledWave`) and not in memory.
 SPOOL_SECONDS = 600.0
@@ -50,7 +48,7 @@ def ahead(
     waiting: deque[tuple[Planned, Future[Clip | str]]] = deque()
     held = 0.0
     coming = iter(items)
-    pool = _pool(workers)
+    pool = one_core_pool(workers, "zoo-decode")
     try:
         while True:
             while held < look_ahead_seconds and len(waiting) < LOOK_AHEAD_CLIPS:
@@ -68,24 +66,3 @@ def ahead(
             del future, result  # the consumer's is the only reference while it computes
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _pool(workers: int) -> ThreadPoolExecutor:
-    """Threads whose own tensor operations (resampling) stay on one core each: the cores belong to the encoder.
-
-    PyTorch's thread count belongs to the calling thread, but setting it also sets what later threads begin with; hence
-    all workers are started here, and the count is set again once they have theirs.
-    """
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, "zoo-decode", initializer=_use_one_core)
-    started = Barrier(workers + 1)
-    for _ in range(workers):
-        pool.submit(started.wait)
-    started.wait()
-    torch.set_num_threads(threads)
-    return pool
-
-
-def _use_one_core() -> None:
-    torch.get_num_threads()  # a thread's first tensor operation would fetch the common count, and undo the next line
-    torch.set_num_threads(1)

@@ -1,0 +1,182 @@
+"""Batches decoded ahead of the model, in threads: what they hold never depends on how many threads there are."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from zoo.data.dataset import AudioDataset, Batch, Item
+from zoo.data.manifest import Entry
+from zoo.data.sampler import BatchSampler, Cursor, mix
+from zoo.errors import AudioError, ManifestError, MissingDependencyError
+from zoo.threads import one_core_pool
+
+MANY_SKIPPED = (10, 0.1)  # more than this count and this share of all items: the data set itself is wrong
+
+Collate = Callable[[Sequence[Item]], Any]
+
+
+@dataclass
+class DataConfig:
+    """Where the audio is, and how it is cut and batched."""
+
+    source: str = "corpus:speech/small"  # manifest .jsonl, folder, .csv/.tsv/.parquet, hf:owner/name, corpus:KIND/SIZE
+    batch_seconds: float = 60.0  # s of audio in one micro-batch, padding included
+    max_items: int | None = None  # in one micro-batch
+    max_seconds: float | None = 15.0  # longer items are cropped at random
+    min_seconds: float = 0.5  # shorter items are left out
+    cache_hours: float = 2.0  # decoded audio to keep in memory
+    workers: int = 2  # decoding threads
+
+
+@dataclass
+class Step:
+    """This process's micro-batches of one optimiser step, and where the sequence goes on after it."""
+
+    batches: list[Any]
+    cursor: Cursor
+    waited: float  # seconds that the trainer waited for data
+
+
+class Skipped:
+    """Items that could not be used, each with its reason; kept in a file once `attach` named one."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.reasons: dict[str, str] = {}
+        self._path: Path | None = None
+        self._lock = Lock()
+
+    def attach(self, path: Path) -> None:
+        """Remember in `path` (JSON lines), and count what is there from before."""
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        for line in lines:
+            if line.endswith("}"):  # the last one may have been cut
+                record = json.loads(line)
+                self.reasons[record["audio"]] = record["reason"]
+        self._path = path
+
+    def add(self, entry: Entry, reason: str) -> None:
+        """Raises ManifestError when so much of the data set is unusable that something else must be wrong."""
+        name = f"{entry.audio}" if entry.start is None else f"{entry.audio} from {entry.start:g} s"
+        with self._lock:
+            if name not in self.reasons:
+                self.reasons[name] = reason
+                if self._path is not None:
+                    with self._path.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps({"audio": name, "reason": reason}) + "\n")
+        count, share = MANY_SKIPPED
+        if len(self.reasons) > max(count, share * self.total) or len(self.reasons) == self.total:
+            raise ManifestError(
+                f"{len(self.reasons)} of {self.total} items cannot be used, the last: {reason}; "
+                "check the paths of the manifest, or clean the data set"
+            )
+
+    def __len__(self) -> int:
+        return len(self.reasons)
+
+
+class Loader:
+    """Batches of a data set in the sampler's order.
+
+    collate: items -> what the task's forward takes, a `Batch` by default; it runs in the worker threads, so that
+    tokenising or spectra cost the trainer nothing. prefetch: batches kept ready.
+
+    An item that cannot be decoded is skipped and listed; where the sampler shuffles, the item nearest in length stands
+    in for it, the same one whenever and wherever the batch is made.
+    """
+
+    def __init__(
+        self,
+        dataset: AudioDataset,
+        sampler: BatchSampler,
+        *,
+        collate: Collate = Batch.of,
+        workers: int = 2,
+        prefetch: int = 4,
+    ) -> None:
+        self.dataset, self.sampler, self.collate = dataset, sampler, collate
+        self.workers, self.prefetch = workers, prefetch
+        self.skipped = Skipped(len(dataset))
+        self._by_length = np.argsort(dataset.seconds, kind="stable")
+        self._rank = np.argsort(self._by_length)
+
+    def steps(self, start: Cursor, per_step: int, rank: int = 0, world: int = 1) -> Iterator[Step]:
+        """Optimiser steps without end: each takes the next `per_step` batches, of which this process gets every
+        `world`-th, beginning with number `rank`."""
+        stream = self.sampler.stream(start)
+        planned = iter(lambda: list(islice(stream, per_step)), [])
+        waited = 0.0
+        ahead = self._ahead(((step[-1][0], step[rank::world]) for step in planned), max(1, self.prefetch // per_step))
+        while True:
+            began = time.perf_counter()
+            last, batches = next(ahead)
+            waited = time.perf_counter() - began
+            yield Step(batches, Cursor(last.epoch, last.position + 1), waited)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Every batch of epoch 0, once: validation."""
+        return self.share(0, 1)
+
+    def share(self, rank: int, world: int) -> Iterator[Any]:
+        """Every `world`-th batch of epoch 0, beginning with number `rank`."""
+        plan = list(enumerate(self.sampler.plan(0)))[rank::world]
+        for _, batches in self._ahead(((Cursor(0, i), [(Cursor(0, i), batch)]) for i, batch in plan), self.prefetch):
+            yield from batches
+
+    def _ahead(
+        self, planned: Iterable[tuple[Cursor, list[tuple[Cursor, list[int]]]]], depth: int
+    ) -> Iterator[tuple[Cursor, list[Any]]]:
+        """Groups of batches in order, while threads make the next `depth` groups."""
+        waiting: deque[tuple[Cursor, list[Future[Any]]]] = deque()
+        coming = iter(planned)
+        pool = one_core_pool(self.workers, "zoo-data")
+        try:
+            while True:
+                while len(waiting) <= depth and (group := next(coming, None)) is not None:
+                    waiting.append((group[0], [pool.submit(self.batch, *batch) for batch in group[1]]))
+                if not waiting:
+                    return
+                place, futures = waiting.popleft()
+                made = [future.result() for future in futures]
+                yield place, [batch for batch in made if batch is not None]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def batch(self, place: Cursor, indices: Sequence[int]) -> Any:
+        """One batch; None where nothing of it could be used."""
+        items = [self._item(index, place.epoch) for index in indices]
+        usable = [item for item in items if item is not None]
+        if not usable:
+            return None
+        made = self.collate(usable)
+        made.seed = mix(self.sampler.seed, place.epoch, place.position, 2)
+        return made
+
+    def _item(self, index: int, epoch: int) -> Item | None:
+        """The item, or the one that stands in for it."""
+        for candidate in self._candidates(index):
+            try:
+                return self.dataset.item(candidate, mix(self.sampler.seed, epoch, candidate))
+            except (AudioError, MissingDependencyError) as error:
+                self.skipped.add(self.dataset.entries[candidate], str(error))
+        return None
+
+    def _candidates(self, index: int) -> Iterator[int]:
+        yield index
+        if self.sampler.shuffle:
+            rank, total = int(self._rank[index]), len(self._by_length)
+            for distance in range(1, total):
+                for neighbour in (rank - distance, rank + distance):
+                    if 0 <= neighbour < total:
+                        yield int(self._by_length[neighbour])

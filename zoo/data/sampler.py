@@ -1,0 +1,92 @@
+"""Which items make up which batch: a pure function of (seed, epoch), so that a run can be resumed from two numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoo.errors import ConfigError
+
+POOL_BATCHES = 64  # items are sorted by length within so many batches' worth of shuffled items
+JITTER = 0.1  # relative noise on the sorting, so that small corpora do not meet the same batches every epoch
+
+
+def mix(*values: int) -> int:
+    """A seed of 63 bits from several integers; changing any of them gives an unrelated one (splitmix64's finaliser)."""
+    state = 0x9E3779B97F4A7C15
+    for value in values:
+        state = (state ^ (value & 0xFFFFFFFFFFFFFFFF)) + 0x9E3779B97F4A7C15
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A place in the endless sequence of batches: the next one is number `position` of `epoch`."""
+
+    epoch: int = 0
+    position: int = 0
+
+
+class BatchSampler:
+    """Batches of items of similar length.
+
+    seconds: length of each item. batch_seconds: bound on a batch with its padding (longest x count); an item that is
+    longer than that alone makes a batch of its own. max_items: bound on the count.
+    shuffle: a new order every epoch; without it, sorted by length, the same always.
+    """
+
+    def __init__(
+        self,
+        seconds: Sequence[float],
+        batch_seconds: float,
+        *,
+        seed: int = 0,
+        max_items: int | None = None,
+        shuffle: bool = True,
+    ) -> None:
+        if not len(seconds) or not batch_seconds > 0:
+            raise ConfigError(f"no batches from {len(seconds)} items in batches of {batch_seconds} s")
+        self.seconds = np.asarray(seconds, dtype=np.float64)  # (N,)
+        self.batch_seconds, self.max_items = batch_seconds, max_items or len(seconds)
+        self.seed, self.shuffle = seed, shuffle
+
+    def plan(self, epoch: int) -> list[list[int]]:
+        """The batches of one epoch: every item once."""
+        if not self.shuffle:
+            return list(self._cut(np.argsort(self.seconds, kind="stable")))
+        generator = np.random.default_rng([self.seed, epoch])
+        order = generator.permutation(len(self.seconds))
+        keys = self.seconds * generator.uniform(1 - JITTER, 1 + JITTER, len(self.seconds))
+        pool = max(1, int(POOL_BATCHES * self.batch_seconds / self.seconds.mean()))
+        batches: list[list[int]] = []
+        for first in range(0, len(order), pool):
+            part = order[first : first + pool]
+            batches += self._cut(part[np.argsort(keys[part], kind="stable")])
+        return [batches[i] for i in generator.permutation(len(batches))]
+
+    def stream(self, start: Cursor) -> Iterator[tuple[Cursor, list[int]]]:
+        """Batches without end from `start` on, each with its own place."""
+        epoch, position = start.epoch, start.position
+        while True:
+            plan = self.plan(epoch)
+            for place in range(position, len(plan)):
+                yield Cursor(epoch, place), plan[place]
+            epoch, position = epoch + 1, 0
+
+    def _cut(self, order: np.ndarray) -> Iterator[list[int]]:
+        batch: list[int] = []
+        longest = 0.0
+        for index in order.tolist():
+            length = max(longest, float(self.seconds[index]))
+            if batch and (length * (len(batch) + 1) > self.batch_seconds or len(batch) == self.max_items):
+                yield batch
+                batch, length = [], float(self.seconds[index])
+            batch.append(index)
+            longest = length
+        if batch:
+            yield batch

@@ -1,0 +1,29 @@
+"""Worker threads that leave the cores to the model."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import torch
+
+
+def one_core_pool(workers: int, name: str) -> ThreadPoolExecutor:
+    """Threads whose own tensor operations (resampling, padding) stay on one core each.
+
+    PyTorch's thread count belongs to the calling thread, but setting it also sets what later threads begin with; hence
+    all workers are started here, and the count is set again once they have theirs.
+    """
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, name, initializer=_use_one_core)
+    started = Barrier(workers + 1)
+    for _ in range(workers):
+        pool.submit(started.wait)
+    started.wait()
+    torch.set_num_threads(threads)
+    return pool
+
+
+def _use_one_core() -> None:
+    torch.get_num_threads()  # a thread's first tensor operation would fetch the common count, and undo the next line
+    torch.set_num_threads(1)

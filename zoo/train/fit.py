@@ -1,0 +1,177 @@
+"""The training loop, the one that every recipe runs.
+
+    batches -> task.accumulate (forward, backward) -> sum over processes -> normalise, clip -> AdamW
+
+The gradient of a step is that of the loss summed over all micro-batches of all processes, divided by the count of what
+contributed: neither accumulation nor the number of processes changes a result beyond rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo.data.loader import Loader, Step
+from zoo.encoder import frozen
+from zoo.errors import ConfigError, TrainingError, TrainingStopped
+from zoo.extract.files import hold
+from zoo.train import processes, runfolder, state
+from zoo.train.log import Log
+from zoo.train.optim import Optimizer, Precision, TrainConfig
+from zoo.train.signals import Signals
+from zoo.train.state import Progress
+from zoo.train.tally import Tally
+from zoo.train.task import Task
+
+BEST, LAST, CHECKPOINTS, SKIPPED = "best", "last", "checkpoints", "skipped.jsonl"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run. metrics: of the last validation; best, last: exported models (the same without a dev set)."""
+
+    step: int
+    metrics: dict[str, float]
+    best: Path
+    last: Path
+
+
+def fit(
+    task: Task, train: Loader, dev: Loader | None, config: TrainConfig, folder: str | Path, recipe: Any = None
+) -> Result:
+    """Train `task` for config.steps optimiser steps, or go on where an earlier run in `folder` was stopped or killed.
+
+    recipe: the whole configuration, recorded and compared on resuming; `config` itself by default.
+
+    Raises ConfigError where `folder` holds a run with another configuration or other data; TrainingError, before the
+    weights are touched, for a loss or gradient that is not finite; TrainingStopped after SIGTERM or SIGINT.
+    """
+    folder = Path(folder)
+    device = processes.start(config.device)
+    if config.batches_per_step % processes.world():
+        raise ConfigError(
+            f"batches_per_step {config.batches_per_step} cannot be shared evenly by {processes.world()} processes"
+        )
+    with hold(folder) if processes.is_main() else nullcontext():
+        run = _Run(task.to(device), train, dev, config, folder, device)
+        run.resume(config if recipe is None else recipe)
+        return run.finish()
+
+
+class _Run:
+    """One run: the loop and what it works on."""
+
+    def __init__(
+        self, task: Task, train: Loader, dev: Loader | None, config: TrainConfig, folder: Path, device: torch.device
+    ) -> None:
+        self.task, self.train, self.dev, self.config = task, train, dev, config
+        self.folder, self.device = folder, device
+        self.optimizer = Optimizer(task, config, task.groups())
+        self.progress = Progress()
+        bf16 = config.precision == Precision.bf16
+        task.autocast = lambda: torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+    def finish(self) -> Result:
+        """All steps that are left, with reports, validation and checkpoints where they are due."""
+        progress, config = self.progress, self.config
+        steps = self.train.steps(progress.cursor, config.batches_per_step, processes.rank(), processes.world())
+        with Log(self.folder, progress.step, config.steps) as log, Signals() as signals:
+            while progress.step < config.steps:
+                stop = self.advance(next(steps), log, stop=signals.name is not None)
+                last = progress.step == config.steps
+                if last or progress.step % config.log_every == 0:
+                    log.train(progress, self.optimizer.rate, skipped=len(self.train.skipped))
+                if self.dev is not None and (last or progress.step % config.validate_every == 0):
+                    self.validate(self.dev, log)
+                if last or stop or progress.step % config.save_every == 0:
+                    self.save()
+                if stop and not last:
+                    raise TrainingStopped(
+                        f"stopped by {signals.name or 'a signal to another process'} after step {progress.step}, which "
+                        f"is saved in {self.folder}: the same command goes on from there"
+                    )
+        return self.result()
+
+    def advance(self, step: Step, log: Log, stop: bool) -> bool:
+        """One optimiser step; returns whether any process has been asked to stop."""
+        number = self.progress.step + 1
+        self.task.train()
+        self.optimizer.set_step(number)
+        batches = [batch.to(self.device) for batch in step.batches]
+        tally = Tally()
+        self.task.accumulate(batches, tally.add)
+        tally.note(stop=stop, seconds=sum(int(b.lengths.sum()) for b in step.batches) / self.train.dataset.sample_rate)
+        sums = processes.sum_tensor(tally.tensor(self.device))
+        processes.sum_gradients(self.optimizer.parameters)
+        norm = self.optimizer.normalise(sums[1])
+        totals = tally.read(sums) | {"gradient_norm": [norm.item(), 1.0]}
+        if not math.isfinite(totals["loss"][0]) or not math.isfinite(norm.item()):
+            raise TrainingError(not_finite(self.task, batches, number, self.folder))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        log.waited += step.waited
+        return self.progress.advance(step.cursor, totals)
+
+    def validate(self, dev: Loader, log: Log) -> None:
+        """Metrics on the dev set; the model is exported when it is the best so far."""
+        progress, monitor = self.progress, self.task.monitor
+        with frozen(self.task):
+            share = dev.share(processes.rank(), processes.world())
+            progress.metrics = self.task.validate(batch.to(self.device) for batch in share)
+        log.report("dev", progress.step, progress.metrics)
+        if monitor not in progress.metrics:
+            raise TrainingError(f"validate gave {sorted(progress.metrics)}, but the best is chosen by {monitor!r}")
+        value = progress.metrics[monitor]
+        sign = -1.0 if self.task.maximise else 1.0
+        if progress.best is None or sign * value < sign * progress.best["value"]:
+            progress.best = {"step": progress.step, "value": value}
+            self.export(BEST)
+
+    def save(self) -> None:
+        """A checkpoint to go on from; after the last step also the model itself."""
+        if self.progress.step == self.config.steps:
+            self.export(LAST)
+        if processes.is_main():
+            state.save(self.folder / CHECKPOINTS, self.task, self.optimizer, self.progress, self.config.keep)
+        processes.barrier()
+
+    def export(self, name: str) -> None:
+        if processes.is_main():
+            with frozen(self.task):
+                self.task.export(self.folder / name)
+
+    def result(self) -> Result:
+        progress = self.progress
+        best = BEST if progress.best else LAST
+        return Result(progress.step, progress.metrics, self.folder / best, self.folder / LAST)
+
+    def resume(self, recipe: Any) -> None:
+        """Take up the newest checkpoint, if there is one."""
+        checkpoints = state.found(self.folder / CHECKPOINTS)
+        if processes.is_main():
+            runfolder.prepare(self.folder, recipe, self.train.dataset.fingerprint(), resuming=bool(checkpoints))
+        self.train.skipped.attach(self.folder / SKIPPED)
+        if checkpoints:
+            self.progress = state.load(checkpoints[-1], self.task, self.optimizer)
+        processes.share_weights(self.task)
+
+
+def not_finite(task: Task, batches: list[Any], step: int, folder: Path) -> str:
+    """What to tell about a loss or gradient that is not finite: the items whose own loss is not, or else all."""
+    with torch.no_grad():
+        parts = [(batch, place) for batch in batches for place in range(len(batch.entries))]
+        guilty = [b.entries[i] for b, i in parts if not torch.isfinite(task.run(b.only(i)).loss)]
+    shown = guilty or [batch.entries[place] for batch, place in parts]
+    names = [str(entry.audio) for entry in shown]
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return (
+        f"step {step}: the {'loss' if guilty else 'gradient'} is not finite; the weights are as they were before. "
+        f"{'Items' if guilty else 'No single item; all of the step'}: {', '.join(names[:8])}{more}. "
+        f"Look at these recordings and labels, lower learning_rate or clip_norm, or use precision=fp32; checkpoints "
+        f"are in {folder}"
+    )

@@ -1,0 +1,107 @@
+"""What a run tells: metrics.jsonl and TensorBoard for machines, a progress line for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from zoo.extract.files import replace
+from zoo.extract.progress import clock
+from zoo.train import processes
+from zoo.train.state import Progress
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+METRICS, TEXT, TENSORBOARD = "metrics.jsonl", "log.txt", "tensorboard"
+LINE_EVERY = 15.0  # s between two progress lines where there is no terminal
+
+
+class Log:
+    """The reports of one run; only the first process writes. `with Log(...) as log`.
+
+    step: where the run goes on; lines of later steps, from a part of the run that is lost, are removed.
+    """
+
+    def __init__(self, folder: Path, step: int, total: int) -> None:
+        self.folder, self.first, self.total = folder, step, total
+        self.waited = 0.0  # s for data, since the latest line
+        self.began = self._said = self._marked = time.monotonic()
+        self._marked_step = step
+        self._board: SummaryWriter | None = None
+        self._live = processes.is_main() and sys.stderr.isatty()
+        if processes.is_main():
+            _truncate(folder / METRICS, step)
+
+    def __enter__(self) -> Log:
+        if processes.is_main():
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self.folder / TENSORBOARD), purge_step=self.first + 1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._board is not None:
+            self._board.close()
+
+    def train(self, progress: Progress, rate: float, skipped: int) -> None:
+        """Means since the latest line, and how fast the run is."""
+        now, metrics = time.monotonic(), {}
+        for name, (value, count) in progress.pending.items():
+            metrics[name] = value / count if count else 0.0
+        elapsed = max(now - self._marked, 1e-9)
+        metrics |= {
+            "learning_rate": rate,
+            "epoch": progress.cursor.epoch,
+            "audio_hours": progress.audio_seconds / 3600,
+            "skipped": skipped,
+            "steps_per_second": (progress.step - self._marked_step) / elapsed,
+            "data_wait": self.waited / elapsed,
+        }
+        self.report("train", progress.step, metrics)
+        progress.pending.clear()
+        self._marked, self._marked_step, self.waited = now, progress.step, 0.0
+
+    def report(self, split: str, step: int, metrics: Mapping[str, float]) -> None:
+        """One line of metrics.jsonl, one point per curve, one line for people."""
+        if self._board is None:
+            return
+        record = {"step": step, "split": split} | dict(metrics)
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        for name, value in metrics.items():
+            self._board.add_scalar(f"{split}/{name}", value, step)
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        line = f"{split:5} {step}/{self.total}  {shown}"
+        if split == "train":
+            line += f"  {clock((time.monotonic() - self.began) / (step - self.first) * (self.total - step))} left"
+        self.say(line, passing=split == "train")
+
+    def say(self, line: str, *, passing: bool = False) -> None:
+        """A line for people and log.txt. passing: on a terminal the next line takes its place."""
+        if not processes.is_main():
+            return
+        with (self.folder / TEXT).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        if self._live:
+            sys.stderr.write(f"\r\x1b[K{line}" + ("" if passing else "\n"))
+        elif not passing or time.monotonic() - self._said > LINE_EVERY:
+            self._said = time.monotonic()
+            sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def _truncate(path: Path, step: int) -> None:
+    """Remove lines of later steps, and a last line that was cut."""
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    with replace(path) as file:
+        file.writelines((line + "\n").encode() for line in lines if json.loads(line)["step"] <= step)

@@ -1,0 +1,93 @@
+"""The folder of a run.
+
+config.yaml      what was asked for          env.json        with which versions, commit and hardware
+metrics.jsonl    one line per report          log.txt         what the console showed
+tensorboard/     the same, for TensorBoard    skipped.jsonl   audio that could not be used, with reasons
+checkpoints/     to go on from                best/, last/    models to use
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from zoo.config import to_yaml
+from zoo.errors import ConfigError
+from zoo.extract.files import replace
+from zoo.precision import cpu_multiplies_bfloat16
+from zoo.train import processes
+
+CONFIG, ENVIRONMENT, DATA = "config.yaml", "env.json", "data"
+# What may differ between the two halves of a run: none of it changes what is computed.
+FREE = {"log_every", "validate_every", "save_every", "keep", "device", "workers", "cache_hours", "out"}
+
+
+def prepare(folder: Path, config: Any, data: str, resuming: bool) -> None:
+    """Record a run's configuration; where it goes on from a checkpoint, check that it is still the same.
+
+    config: a dataclass. data: fingerprint of the training set.
+    Raises ConfigError naming every field that has changed.
+    """
+    now = yaml.safe_load(to_yaml(config))
+    file = folder / CONFIG
+    if resuming and file.is_file():
+        changed = _changes(yaml.safe_load(file.read_text(encoding="utf-8")), now)
+        known = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")).get(DATA)
+        if known != data:
+            changed.append("the training data (fingerprint of names and durations)")
+        if changed:
+            raise ConfigError(
+                f"{folder} holds a run with another configuration, so it cannot go on exactly:\n  "
+                + "\n  ".join(changed)
+                + "\nuse another folder, or restore the values"
+            )
+    with replace(file) as out:
+        out.write(to_yaml(config).encode())
+    with replace(folder / ENVIRONMENT) as out:
+        out.write(json.dumps(environment() | {DATA: data}, indent=2).encode())
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and hardware, for whoever wants to repeat a run."""
+    from zoo import __version__
+
+    return {
+        "command": sys.argv,
+        "zoo": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "bfloat16": cpu_multiplies_bfloat16(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "processes": processes.world(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source, marked when it has uncommitted changes; None outside a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _changes(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Fields that differ, as "name: OLD there, NEW now"."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [] if old == new else [f"{prefix}: {old!r} there, {new!r} now"]
+    changed = []
+    for key in sorted((old.keys() | new.keys()) - FREE):
+        changed += _changes(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
+    return changed

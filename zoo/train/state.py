@@ -1,0 +1,109 @@
+"""Checkpoints of a run, from which it goes on as if it had never stopped.
+
+    checkpoints/step-00000200/   task.safetensors  optimizer.safetensors  progress.json
+
+Each directory appears whole or not at all. Nothing random needs saving: the order of the data is a function of
+(seed, epoch), and each batch seeds the generator.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zoo.atomic import replacing_directory
+from zoo.checkpoint import assign, read_safetensors
+from zoo.data.sampler import Cursor
+from zoo.errors import CheckpointError
+from zoo.train.optim import Optimizer
+from zoo.train.task import Task
+
+FORMAT = 1
+TASK, OPTIMIZER, PROGRESS = "task.safetensors", "optimizer.safetensors", "progress.json"
+_NAME = re.compile(r"step-(\d{8})")
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    cursor: the batch to go on with; audio_seconds: seen so far; best: {"step", "value"} of the monitored metric;
+    metrics: of the latest validation; pending: sums since the latest line of the log.
+    """
+
+    step: int = 0
+    cursor: Cursor = field(default_factory=Cursor)
+    audio_seconds: float = 0.0
+    best: dict[str, float] | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    pending: dict[str, list[float]] = field(default_factory=dict)
+
+    def advance(self, cursor: Cursor, totals: dict[str, list[float]]) -> bool:
+        """Count one step with its sums; returns whether some process asked to stop."""
+        self.step, self.cursor = self.step + 1, cursor
+        self.audio_seconds += totals.pop("seconds")[0]
+        stop = totals.pop("stop")[0] > 0
+        for name, (value, count) in totals.items():
+            sums = self.pending.setdefault(name, [0.0, 0.0])
+            sums[0] += value
+            sums[1] += count
+        return stop
+
+
+def save(folder: Path, task: Task, optimizer: Optimizer, progress: Progress, keep: int) -> Path:
+    """Write a checkpoint below `folder`, then remove all but the `keep` newest."""
+    target = folder / f"step-{progress.step:08d}"
+    with replacing_directory(target, may_replace=lambda _: None) as directory:
+        save_file(_separate(task.state_dict()), directory / TASK)
+        save_file(_separate(optimizer.tensors()), directory / OPTIMIZER)
+        (directory / PROGRESS).write_text(json.dumps({"format": FORMAT} | asdict(progress)), encoding="utf-8")
+    for old in found(folder)[:-keep]:
+        shutil.rmtree(old)
+    for left in folder.glob(".step-*.tmp"):  # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    return target
+
+
+def load(directory: Path, task: Task, optimizer: Optimizer) -> Progress:
+    """Put a checkpoint into task and optimiser. Raises CheckpointError where it is damaged or of another model."""
+    try:
+        values = json.loads((directory / PROGRESS).read_text(encoding="utf-8"))
+        if values.pop("format") != FORMAT:
+            raise CheckpointError(f"{directory}: written by another version of zoo; finish the run with that one")
+        progress = Progress(**values | {"cursor": Cursor(**values["cursor"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(_damaged(directory, error)) from error
+    assign(task, read_safetensors(directory / TASK), source=str(directory / TASK))
+    try:
+        optimizer.load(read_safetensors(directory / OPTIMIZER).items())
+    except KeyError as error:
+        raise CheckpointError(_damaged(directory, error)) from error
+    return progress
+
+
+def found(folder: Path) -> list[Path]:
+    """Checkpoints below `folder`, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if _NAME.fullmatch(path.name))
+
+
+def _damaged(directory: Path, error: Any) -> str:
+    return f"{directory}: damaged ({error}); remove it to go on from the checkpoint before"
+
+
+def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous CPU tensors, no two of which share memory, as safetensors wants them."""
+    seen: set[int] = set()
+    result: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        result[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return result
