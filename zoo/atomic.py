@@ -1,4 +1,4 @@
-"""Directories that are replaced whole: at any moment, and after any crash, there is the old one or the new one."""
+"""Directories and files replaced whole: at any moment, and after any crash, there is the old one or the new one."""
 
 from __future__ import annotations
 
@@ -41,6 +41,25 @@ def replacing_directory(target: Path, may_replace: Callable[[Path], None]) -> It
         _flush(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # what was not moved, or the old directory after an exchange
+
+
+@contextmanager
+def replacing_file(target: Path) -> Iterator[Path]:
+    """Write the yielded path; when the block ends without an error it becomes `target`, flushed to disk.
+
+    The path is always the same, so a killed process leaves one such file at most, which the next one writes over.
+    """
+    target = target.expanduser().absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.partial")
+    try:
+        yield temporary
+        temporary.chmod(target.parent.stat().st_mode & 0o666)  # safetensors lets the owner alone read it
+        _flush(temporary)
+        temporary.replace(target)
+        _flush(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _check(target: Path, may_replace: Callable[[Path], None]) -> None:

@@ -1,0 +1,145 @@
+"""k-means of rows in memory, or of a stream of any length in bounded memory.
+
+    stream --> uniform sample (reservoir) --> solve --> `passes` more times through the stream, each an exact iteration
+
+Legend: N rows, D width, K centroids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zoo.atomic import replacing_file
+from zoo.cluster.lloyd import ITERATIONS, TOLERANCE, solve
+from zoo.cluster.nearest import cluster_sums, means, nearest
+from zoo.cluster.sample import SAMPLE_BYTES, Reservoir, check_finite
+from zoo.errors import CheckpointError, ConfigError
+
+_FORMAT = "zoo k-means 1"
+
+
+class KMeans:
+    """k centroids that minimise the sum of squared distances of rows to the nearest one.
+
+    seed: the only source of randomness; the same rows give the same bytes.
+    iterations, tolerance: Lloyd's iterations end after so many, or when one lowers the inertia by less than this share.
+    sample_bytes: rows of a stream that are held at once, as float32; a longer stream is sampled uniformly.
+    passes: more times through a stream that did not fit, each one exact Lloyd iteration over all of it.
+    """
+
+    def __init__(
+        self,
+        k: int,
+        seed: int = 0,
+        *,
+        iterations: int = ITERATIONS,
+        tolerance: float = TOLERANCE,
+        sample_bytes: int = SAMPLE_BYTES,
+        passes: int = 1,
+    ) -> None:
+        if k < 1 or iterations < 1 or passes < 0:
+            raise ConfigError(f"k {k}, iterations {iterations}, passes {passes}: 1, 1 and 0 at least are needed")
+        self.k = k
+        self.seed = seed
+        self.iterations = iterations
+        self.tolerance = tolerance
+        self.sample_bytes = sample_bytes
+        self.passes = passes
+        self._centroids: Tensor | None = None
+
+    @property
+    def centroids(self) -> Tensor:
+        """(K, D) float32. Raises ConfigError before `fit`."""
+        if self._centroids is None:
+            raise ConfigError("this KMeans holds no centroids yet: call fit, or load a saved one")
+        return self._centroids
+
+    def fit(self, features: Any) -> KMeans:
+        """features: (N, D) tensor or array, or an iterable of such; returns itself.
+
+        `passes` through a stream need an iterable that can be iterated again (a list, a dataset; not a generator).
+        Raises ConfigError for fewer than k rows, another width than before, NaN and infinity.
+        """
+        if isinstance(features, Tensor | np.ndarray):
+            rows, seen = _matrix(features), len(features)
+        else:
+            reservoir = Reservoir(self.sample_bytes, self.seed)
+            for part in features:
+                reservoir.add(_matrix(part))
+            rows, seen = reservoir.rows(), reservoir.seen
+        check_finite(rows)
+        self._centroids = solve(
+            rows,
+            self.k,
+            torch.Generator().manual_seed(self.seed),
+            iterations=self.iterations,
+            tolerance=self.tolerance,
+        )
+        if seen > len(rows) and iter(features) is not features:
+            for _ in range(self.passes):
+                self._centroids = self._pass(_parts(features))
+        return self
+
+    def assign(self, x: Any) -> Tensor:
+        """The number of the nearest centroid for each row of x (N, D): (N,) int64."""
+        return nearest(_matrix(x), self.centroids).labels
+
+    def inertia(self, x: Any) -> float:
+        """Sum of squared distances to the nearest centroid, of rows (N, D) or an iterable of such."""
+        return sum(float(nearest(part, self.centroids).distances.sum(dtype=torch.float64)) for part in _parts(x))
+
+    def save(self, path: str | Path) -> None:
+        """Write centroids and settings as safetensors; an existing file is replaced in one step."""
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        with replacing_file(Path(path)) as temporary:
+            tensors = {"centroids": self.centroids.cpu().contiguous()}
+            save_file(tensors, temporary, metadata={"zoo": json.dumps({"format": _FORMAT, **settings})})
+
+    @classmethod
+    def load(cls, path: str | Path) -> KMeans:
+        """What `save` wrote. Raises CheckpointError for a missing, damaged or foreign file."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {}).get("zoo", "{}"))
+                if header.pop("format", None) != _FORMAT:
+                    raise CheckpointError(f"{path}: not a k-means that zoo saved")
+                found = cls(**header)
+                found._centroids = file.get_tensor("centroids")
+                return found
+        except (OSError, SafetensorError, ValueError, TypeError) as error:
+            if isinstance(error, CheckpointError):
+                raise
+            raise CheckpointError(f"{path}: cannot be read as a saved k-means ({error})") from error
+
+    def _pass(self, parts: Iterator[Tensor]) -> Tensor:
+        sums, counts = torch.zeros(self.centroids.shape, dtype=torch.float64), torch.zeros(self.k, dtype=torch.int64)
+        for x in parts:
+            more, count = cluster_sums(x, nearest(x, self.centroids).labels, self.k)
+            sums += more
+            counts += count
+        return means(sums, counts, self.centroids)
+
+
+_SETTINGS = ("k", "seed", "iterations", "tolerance", "sample_bytes", "passes")
+
+
+def _parts(features: Any) -> Iterator[Tensor]:
+    whole: Iterable[Any] = [features] if isinstance(features, Tensor | np.ndarray) else features
+    return map(_matrix, whole)
+
+
+def _matrix(x: Any) -> Tensor:
+    """(N, D) as a float tensor, without a copy where it is one."""
+    x = torch.as_tensor(x)
+    if x.ndim != 2 or not x.is_floating_point():
+        raise ConfigError(f"features are rows of floats (N, D), not {x.dtype} of shape {tuple(x.shape)}")
+    return x.detach()

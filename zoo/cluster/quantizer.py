@@ -1,0 +1,128 @@
+"""The quantizer: frames -> units, in one file with the provenance that keeps it from being used on anything else.
+
+quantizer.safetensors   one tensor of centroids a codebook; metadata: source (model, fingerprint, layer, rate,
+                        preprocessing), codebooks (the columns that each looks at), fit (seed, k, hours, rows, data)
+
+Legend: T frames, D width, K centroids, C codebooks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zoo.atomic import replacing_file
+from zoo.cluster.nearest import nearest
+from zoo.encoder import Encoder
+from zoo.errors import CheckpointError
+
+FILE_NAME = "quantizer.safetensors"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """centroids (K, D') over the columns first ... last - 1 of a frame."""
+
+    first: int
+    last: int
+    centroids: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Quantizer:
+    """codebooks: what `fit_quantizer` found; source: FeatureSource.describe(); fit: how they were found."""
+
+    codebooks: tuple[Codebook, ...]
+    source: Mapping[str, Any]
+    fit: Mapping[str, Any]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Units of each codebook."""
+        return tuple(len(codebook.centroids) for codebook in self.codebooks)
+
+    @property
+    def rate(self) -> float:
+        """Units a second."""
+        return float(self.source["rate"])
+
+    @property
+    def layer(self) -> int:
+        return int(self.source["layer"])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of a SHA-256 over source, columns and centroids."""
+        digest = hashlib.sha256(str(self.source["fingerprint"]).encode())
+        digest.update(f"{self.layer} {self.rate}".encode())
+        for codebook in self.codebooks:
+            digest.update(f"{codebook.first} {codebook.last} {tuple(codebook.centroids.shape)}".encode())
+            digest.update(codebook.centroids.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def assign(self, frames: Tensor) -> Tensor:
+        """frames (T, D) of the source -> units (T, C) int64, on the same device."""
+        columns = [
+            nearest(frames[:, book.first : book.last], book.centroids.to(frames.device)).labels
+            for book in self.codebooks
+        ]
+        return torch.stack(columns, dim=1)  # (T, C)
+
+    def check(self, encoder: Encoder) -> None:
+        """Raises CheckpointError unless the quantizer was fitted on features of this very encoder."""
+        found = encoder.fingerprint()
+        if found != self.source["fingerprint"]:
+            raise CheckpointError(
+                f"this quantizer belongs to {self.source['model']} ({self.source['fingerprint']}), layer {self.layer}, "
+                f"not to {encoder.name or encoder.family} ({found}): load the encoder that it was fitted on, or fit a "
+                "new one with zoo.cluster.fit_quantizer"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write one file; an existing one is replaced in one step."""
+        columns = [[book.first, book.last] for book in self.codebooks]
+        header = {"format": _FORMAT, "source": dict(self.source), "codebooks": columns, "fit": dict(self.fit)}
+        tensors = {f"centroids.{i}": book.centroids.cpu().contiguous() for i, book in enumerate(self.codebooks)}
+        with replacing_file(Path(path)) as temporary:
+            save_file(tensors, temporary, metadata={"zoo.quantizer": json.dumps(header, sort_keys=True)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Quantizer:
+        """What `save` wrote. Raises CheckpointError for a missing, damaged or foreign file."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {})["zoo.quantizer"])
+                if header["format"] != _FORMAT:
+                    raise CheckpointError(
+                        f"{path}: quantizer format {header['format']!r}, but this version of zoo reads {_FORMAT}; "
+                        "upgrade audiozoo"
+                    )
+                books = [
+                    Codebook(first, last, file.get_tensor(f"centroids.{i}"))
+                    for i, (first, last) in enumerate(header["codebooks"])
+                ]
+                return cls(tuple(books), header["source"], header["fit"])
+        except KeyError as error:
+            raise CheckpointError(f"{path}: not a quantizer that zoo saved ({error} is missing)") from error
+        except (OSError, SafetensorError, json.JSONDecodeError) as error:
+            raise CheckpointError(f"{path}: cannot be read as a quantizer ({error})") from error
+
+
+def columns_of(dim: int, sizes: Sequence[int], product: int | None) -> list[tuple[int, int, int]]:
+    """(first column, last column + 1, k) of each codebook: all columns each, or `product` equal slices of them."""
+    if product is None:
+        return [(0, dim, k) for k in sizes]
+    borders = [dim * i // product for i in range(product + 1)]
+    return [(a, b, sizes[0]) for a, b in pairwise(borders)]
