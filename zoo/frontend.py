@@ -6,13 +6,22 @@ Legend: B batch, S samples, T frames, N mels or coefficients, Q frequency bins.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 import torchaudio
 from torch import Tensor, nn
 from torchaudio.compliance import kaldi
+
+
+class Samples(Protocol):
+    """One clip: a 1-D tensor or a spooled recording, read by slices."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, span: slice, /) -> Tensor: ...
 
 
 @lru_cache(maxsize=16)
@@ -68,6 +77,7 @@ class WhisperMel(nn.Module):
 
     floor = 1e-10  # of the mel power: -10 after the logarithm, which is what silence gives
     depth = 8.0  # powers of ten below the loudest value that are kept
+    block = 6_000  # frames of a long recording in one go
 
     def __init__(self, mels: int, sample_rate: int = 16_000) -> None:
         super().__init__()
@@ -78,24 +88,37 @@ class WhisperMel(nn.Module):
         """How many frames see a sample of a clip; those after it are silent."""
         return -(-(samples + self.window // 2) // self.hop)
 
-    def log_power(self, wave: Tensor, *, end: int | None = None) -> Tensor:
-        """wave (S,) -> log10 mel power (T, N) of the `frames_of(S)` frames that see it.
+    def log_power(self, wave: Tensor, *, end: int) -> Tensor:
+        """wave (S,), S <= end -> log10 mel power (T, N) of the frames that see it.
 
-        end: samples at which the clip is over for good, as mirrored there (30 s for a window of Whisper).
+        end: samples at which the clip is over for good, and mirrored: 30 s for a window of Whisper.
         """
-        half, count = self.window // 2, self.frames_of(len(wave))
-        needed = (count - 1) * self.hop + half  # the last sample that a frame covers
-        if end is not None and needed > end:
-            count = min(count, end // self.hop)
+        half = self.window // 2
+        count = min(self.frames_of(len(wave)), end // self.hop)
+        if (count - 1) * self.hop + half > end:
             padded = F.pad(F.pad(wave, (0, end - len(wave)))[None], (half, half), mode="reflect")[0]
-        else:
-            wave = F.pad(wave, (0, max(needed, half + 1) - len(wave)))
-            padded = torch.cat([wave[1 : half + 1].flip(0), wave])
-        taper = torch.hann_window(self.window, device=wave.device)
+            return self._log_power(padded, count)
+        return next(self.blocks(wave))
+
+    def blocks(self, clip: Samples) -> Iterator[Tensor]:
+        """Log power (T_i, N) of a recording of any length, stretch after stretch, of all frames that see it."""
+        half, count = self.window // 2, self.frames_of(len(clip))
+        for first in range(0, count, self.block):
+            last = min(first + self.block, count)
+            start, stop = first * self.hop - half, (last - 1) * self.hop + half
+            wave = clip[max(0, start) : min(stop, len(clip))]
+            wave = F.pad(wave, (0, stop - len(clip))) if stop > len(clip) else wave
+            if start < 0:
+                wave = F.pad(wave, (0, max(0, half + 1 - len(wave))))  # mirrored silence, if it is that short
+                wave = torch.cat([wave[1 : half + 1].flip(0), wave])
+            yield self._log_power(wave, last - first)
+
+    def _log_power(self, padded: Tensor, count: int) -> Tensor:
+        taper = torch.hann_window(self.window, device=padded.device)
         frames = padded.float().unfold(0, self.window, self.hop)[:count] * taper  # (T, window)
         spectrum = torch.view_as_real(torch.fft.rfft(frames))  # (T, Q, 2)
         power = spectrum.square().sum(-1)  # (T, Q)
-        filters = slaney_filters(self.window, self.sample_rate, self.mels, wave.device)
+        filters = slaney_filters(self.window, self.sample_rate, self.mels, padded.device)
         return (power @ filters).clamp(min=self.floor).log10()  # (T, N)
 
     def compress(self, x: Tensor, peak: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from zoo.frontend import WhisperMel
 from zoo.models.whisper_decoder import AudioStates, Decoder
 from zoo.models.whisper_tokenizer import WhisperTokenizer
 from zoo.nn.activation import gelu
-from zoo.nn.conv import blocks, channels_last
+from zoo.nn.conv import channels_last
 from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.transformer import Transformer
 
@@ -132,8 +132,7 @@ class Whisper(Encoder):
 
     def moments(self, clip: Clip) -> Tensor:
         """The loudest log power of the clip (1,)."""
-        hop, window = self.mel.hop, self.mel.window
-        return torch.stack([self.mel.log_power(block).amax() for block in blocks(clip, hop, window)]).amax()[None]
+        return torch.stack([block.amax() for block in self.mel.blocks(clip)]).amax()[None]
 
     def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
         """As Encoder.forward."""
@@ -175,6 +174,11 @@ class Whisper(Encoder):
             silence = power.new_full((2 * positions - len(power), self.mel.mels), math.log10(self.mel.floor))
             out.append(self.mel.compress(torch.cat([power, silence]), peak))
         return torch.stack(out)
+
+    def mel_of(self, clip: Clip) -> Tensor:
+        """Log-mel of a whole recording of any length, relative to its loudest frame: (S // 160, N) on the CPU."""
+        power = torch.cat(list(self.mel.blocks(clip)))
+        return self.mel.compress(power, power.amax())[: max(1, len(clip) // self.mel.hop)]
 
     def _encode(self, mel: Tensor, mask: Tensor | None, layers: list[int]) -> Tensor:
         """mel (B, M, N), mask (B, T) -> (L, B, T, D), without gradients in pieces of CHUNK positions."""

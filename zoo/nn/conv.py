@@ -11,25 +11,18 @@ Legend: B batch, S samples, T frames, C channels, D width, N mels, K taps of the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.frontend import LogMel
+from zoo.frontend import LogMel, Samples
 from zoo.nn.activation import gelu
 from zoo.nn.linear import Linear
 
 BLOCK = 1 << 20  # samples (a multiple of every step below once rounded down): the longest stretch that moments look at
 EPS_WAVE = 1e-7  # added to the variance of a waveform, as in transformers' Wav2Vec2FeatureExtractor
-
-
-class Samples(Protocol):
-    """One clip: a 1-D tensor or a spooled recording, read by slices."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, span: slice, /) -> Tensor: ...
 
 
 def blocks(clip: Samples, step: int, window: int) -> Iterator[Tensor]:
