@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tiny import Tiny, loader, write_corpus
+from tiny_task import Tiny, loader, write_corpus
 
 from zoo.train import TrainConfig, fit
 

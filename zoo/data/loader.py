@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data import sources
 from zoo.data.dataset import AudioDataset, Batch, Item
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler, Cursor, mix
-from zoo.errors import AudioError, ManifestError, MissingDependencyError
+from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError
 from zoo.threads import one_core_pool
 
 MANY_SKIPPED = (10, 0.1)  # more than this count and this share of all items: the data set itself is wrong
@@ -180,3 +181,45 @@ class Loader:
                 for neighbour in (rank - distance, rank + distance):
                     if 0 <= neighbour < total:
                         yield int(self._by_length[neighbour])
+
+
+def loaders(
+    config: DataConfig, *, sample_rate: int, min_samples: int = 1, seed: int = 0, collate: Collate = Batch.of
+) -> tuple[Loader, Loader]:
+    """Train and dev loaders of a source's splits; dev in a fixed order with crops that never change.
+
+    Raises ConfigError where either is empty, and what sources.open raises.
+    """
+    entries = [
+        e for e in sources.open(config.source) if e.duration >= max(config.min_seconds, min_samples / sample_rate)
+    ]
+    return (
+        split_loader(config, entries, "train", sample_rate, min_samples, seed, collate),
+        split_loader(config, entries, "dev", sample_rate, min_samples, seed, collate),
+    )
+
+
+def split_loader(
+    config: DataConfig,
+    entries: Sequence[Entry],
+    split: str,
+    sample_rate: int,
+    min_samples: int = 1,
+    seed: int = 0,
+    collate: Collate = Batch.of,
+) -> Loader:
+    """A loader of the entries of one split; shuffled if it is "train". Raises ConfigError where there are none."""
+    chosen = [entry for entry in entries if entry.split == split]
+    if not chosen:
+        raise ConfigError(f"{config.source}: none of {len(entries)} usable clips is in split {split!r}")
+    dataset = AudioDataset(
+        chosen,
+        sample_rate,
+        max_seconds=config.max_seconds,
+        min_samples=min_samples,
+        cache_hours=config.cache_hours,
+    )
+    sampler = BatchSampler(
+        dataset.seconds, config.batch_seconds, seed=seed, max_items=config.max_items, shuffle=split == "train"
+    )
+    return Loader(dataset, sampler, collate=collate, workers=config.workers)

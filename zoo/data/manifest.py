@@ -59,7 +59,12 @@ def read(path: str | Path) -> list[Entry]:
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise ManifestError(f"{path}: holds no entries; a manifest has one JSON object a line")
-    return [_Line(f"{path}:{number}", line).entry(path.parent) for number, line in lines]
+    return [parse(line, path.parent, where=f"{path}:{number}") for number, line in lines]
+
+
+def parse(line: str, folder: Path, *, where: str) -> Entry:
+    """One line of a manifest that lies in `folder`. Raises ManifestError, which begins with `where`."""
+    return _Line(where, line).entry(folder)
 
 
 def write(path: str | Path, entries: Iterable[Entry]) -> None:

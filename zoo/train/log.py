@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from zoo.extract.files import replace
+from zoo.atomic import replacing_file
 from zoo.extract.progress import clock
 from zoo.train import processes
 from zoo.train.state import Progress
@@ -103,5 +103,5 @@ def _truncate(path: Path, step: int) -> None:
     if not path.is_file():
         return
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    with replace(path) as file:
-        file.writelines((line + "\n").encode() for line in lines if json.loads(line)["step"] <= step)
+    with replacing_file(path) as partial:
+        partial.write_text("".join(line + "\n" for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")

@@ -120,7 +120,7 @@ class Optimizer:
             options["lr"] = self.rate * group.scale if step > group.start else 0.0
 
     def normalise(self, count: Tensor) -> Tensor:
-        """Divide the gradients by `count` (float64), then clip them to `clip_norm`; returns the norm before clipping."""
+        """Divide the gradients by `count` (float64) and clip them to `clip_norm`; returns the norm before that."""
         grads = [p.grad for p in self.parameters if p.grad is not None]
         count = torch.where(count == 0, 1, count)  # where nothing counted, the gradient is zero already
         norm = torch.nn.utils.get_total_norm(grads).double() / count

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 import yaml
 
+from zoo.atomic import replacing_file
 from zoo.config import to_yaml
 from zoo.errors import ConfigError
-from zoo.extract.files import replace
 from zoo.precision import cpu_multiplies_bfloat16
 from zoo.train import processes
 
@@ -49,10 +49,10 @@ def prepare(folder: Path, config: Any, data: str, resuming: bool) -> None:
                 + "\n  ".join(changed)
                 + "\nuse another folder, or restore the values"
             )
-    with replace(file) as out:
-        out.write(to_yaml(config).encode())
-    with replace(folder / ENVIRONMENT) as out:
-        out.write(json.dumps(environment() | {DATA: data}, indent=2).encode())
+    with replacing_file(file) as partial:
+        partial.write_text(to_yaml(config), encoding="utf-8")
+    with replacing_file(folder / ENVIRONMENT) as partial:
+        partial.write_text(json.dumps(environment() | {DATA: data}, indent=2) + "\n", encoding="utf-8")
 
 
 def environment() -> dict[str, Any]:

@@ -1,0 +1,74 @@
+"""Batches are a pure function of (seed, epoch), hold every item once and keep their bound."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo.data.sampler import BatchSampler, Cursor, mix
+from zoo.errors import ConfigError
+
+lengths = st.lists(st.floats(0.1, 30), min_size=1, max_size=60)
+
+
+@given(lengths, st.floats(1, 60), st.integers(0, 5), st.integers(0, 3), st.integers(1, 9), st.booleans())
+def test_every_item_once_within_the_bound(
+    seconds: list[float], bound: float, seed: int, epoch: int, most: int, shuffle: bool
+) -> None:
+    plan = BatchSampler(seconds, bound, seed=seed, max_items=most, shuffle=shuffle).plan(epoch)
+    assert sorted(i for batch in plan for i in batch) == list(range(len(seconds)))
+    for batch in plan:
+        assert len(batch) <= most
+        assert len(batch) == 1 or len(batch) * max(seconds[i] for i in batch) <= bound + 1e-9
+
+
+@given(lengths, st.integers(0, 5), st.integers(0, 12))
+def test_the_order_has_no_history(seconds: list[float], seed: int, taken: int) -> None:
+    """The rest of the stream from any place is the same as the stream that went there."""
+    long = list(islice(BatchSampler(seconds, 20, seed=seed).stream(Cursor()), taken + 8))
+    fresh = BatchSampler(seconds, 20, seed=seed)
+    fresh.plan(7)
+    assert list(islice(fresh.stream(long[taken][0]), 8)) == long[taken:]
+
+
+@given(st.integers(0, 3))
+def test_the_place_after_an_epoch_is_the_next_epoch(seed: int) -> None:
+    sampler = BatchSampler([1.0] * 5, 2, seed=seed)
+    (place, batch) = next(sampler.stream(Cursor(0, len(sampler.plan(0)))))
+    assert place == Cursor(1, 0) and batch == sampler.plan(1)[0]
+
+
+def test_epochs_and_seeds_differ_also_in_who_shares_a_batch() -> None:
+    seconds = list(np.linspace(1, 10, 40))
+    plans = [BatchSampler(seconds, 30, seed=s).plan(e) for s, e in [(0, 0), (0, 1), (1, 0)]]
+    together = [{frozenset(batch) for batch in plan} for plan in plans]
+    assert together[0] != together[1] and together[0] != together[2]
+
+
+def test_padding_is_little() -> None:
+    seconds = np.random.default_rng(0).uniform(1, 16, 2000)
+    plan = BatchSampler(list(seconds), 90).plan(0)
+    padded = sum(len(batch) * seconds[batch].max() for batch in plan)
+    assert seconds.sum() / padded > 0.9
+
+
+def test_unshuffled_is_by_length_and_the_same_every_epoch() -> None:
+    sampler = BatchSampler([3, 1, 2], 3, shuffle=False)
+    assert sampler.plan(0) == sampler.plan(5) == [[1], [2], [0]]
+
+
+def test_nothing_to_sample() -> None:
+    for seconds, bound in [([], 10.0), ([1.0], 0.0)]:
+        with pytest.raises(ConfigError, match="no batches"):
+            BatchSampler(seconds, bound)
+
+
+@given(st.integers(0, 2**62), st.integers(0, 2**62), st.integers(0, 2**62))
+def test_mix_is_a_seed_and_depends_on_each(a: int, b: int, c: int) -> None:
+    assert 0 <= mix(a, b) < 2**63
+    assert b == c or mix(a, b) != mix(a, c)
+    assert a == c or mix(a, b) != mix(c, b)

@@ -1,0 +1,156 @@
+"""Every kind of source gives the same entries as the manifest of the same clips."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from recordings import write_wav
+
+from zoo import audio
+from zoo.data import manifest, sources
+from zoo.data.manifest import Entry
+from zoo.errors import ConfigError, ManifestError
+
+ROWS: list[dict[str, Any]] = [
+    {"path": "a.wav", "sentence": "hello", "speaker": "anna", "mood": "calm", "split": "train"},
+    {"path": "b.wav", "sentence": "bye", "speaker": "ben", "mood": "angry", "split": "validation"},
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for i, row in enumerate(ROWS):
+        write_wav(tmp_path / row["path"], 0.5 + i / 4, seed=i)
+    return tmp_path
+
+
+def wanted(folder: Path) -> list[Entry]:
+    return [
+        Entry(folder / "a.wav", 0.5, "train", text="hello", speaker="anna", labels={"mood": "calm"}),
+        Entry(folder / "b.wav", 0.75, "dev", text="bye", speaker="ben", labels={"mood": "angry"}),
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "jsonl"])
+def test_tables_and_manifests(folder: Path, suffix: str) -> None:
+    path = folder / f"table.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(ROWS), path)
+    elif suffix == "jsonl":
+        manifest.write(path, wanted(folder))
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ROWS[0], delimiter="\t" if suffix == "tsv" else ",")
+            writer.writeheader()
+            writer.writerows(ROWS)
+    assert sources.open(path) == wanted(folder)
+
+
+def test_columns_can_be_named(folder: Path) -> None:
+    (folder / "t.csv").write_text("clip,caption,begin,end\na.wav,a calm voice,0.1,0.4\n")
+    (entry,) = sources.open(folder / "t.csv", {"audio": "clip", "start": "begin"})
+    assert (entry.start, entry.end, entry.captions) == (0.1, 0.4, ["a calm voice"])
+    assert entry.duration == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "error", "message"),
+    [
+        ("clip\na.wav\n", None, ConfigError, r"t\.csv:2: no audio column among clip"),
+        ("path\na.wav\n", {"text": "words"}, ConfigError, "no column 'words' for text; there are path"),
+        ("path,start\na.wav,now\n", None, ManifestError, r"t\.csv:2: field 'start'"),
+        ("path,split\na.wav,other\n", None, ManifestError, r"t\.csv:2: field 'split': 'other'"),
+    ],
+)
+def test_errors_name_the_row(folder: Path, text: str, columns: Any, error: type, message: str) -> None:
+    (folder / "t.csv").write_text(text)
+    with pytest.raises(error, match=message):
+        sources.open(folder / "t.csv", columns)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    for i in range(40):
+        write_wav(tmp_path / ("rock" if i % 2 else "jazz") / f"{i}.wav", 0.1, seed=i)
+    entries = sources.open(tmp_path)
+    assert len(entries) == 40 and sum(entry.split == "dev" for entry in entries) == 2
+    assert {(entry.audio.parent.name, entry.labels["folder"]) for entry in entries} == {
+        (s, s) for s in ("rock", "jazz")
+    }
+    assert sources.open(str(tmp_path)) == entries
+
+
+def test_a_folder_with_splits_or_a_manifest(folder: Path) -> None:
+    write_wav(folder / "set" / "train" / "x" / "a.wav", 0.1)
+    write_wav(folder / "set" / "test" / "b.wav", 0.1)
+    assert {(e.audio.name, e.split, e.labels.get("folder")) for e in sources.open(folder / "set")} == {
+        ("a.wav", "train", "x"),
+        ("b.wav", "test", None),
+    }
+    manifest.write(folder / "manifest.jsonl", wanted(folder))
+    assert sources.open(folder) == wanted(folder)
+
+
+def test_speakers_do_not_cross_the_splits(tmp_path: Path) -> None:
+    rows = "".join(f"{i}.wav,s{i % 5}\n" for i in range(30))
+    for i in range(30):
+        write_wav(tmp_path / f"{i}.wav", 0.05, seed=i)
+    (tmp_path / "t.csv").write_text("path,speaker\n" + rows)
+    entries = sources.open(tmp_path / "t.csv")
+    speakers = {split: {e.speaker for e in entries if e.split == split} for split in ("train", "dev")}
+    assert len(speakers["dev"]) == 1 and len(speakers["train"]) == 4 and not speakers["dev"] & speakers["train"]
+
+
+def test_what_cannot_be_read_is_left_out_with_a_warning(folder: Path) -> None:
+    (folder / "c.wav").write_bytes(b"RIFF")
+    with pytest.warns(UserWarning, match=r"1 of 3 clips cannot be read .*c\.wav"):
+        assert [entry.audio.name for entry in sources.open(folder)] == ["a.wav", "b.wav"]
+    (folder / "t.csv").write_text("path\nc.wav\n")
+    with pytest.warns(UserWarning), pytest.raises(ManifestError, match="holds no audio"):
+        sources.open(folder / "t.csv")
+
+
+def test_strange_sources_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such folder or file; give a manifest"):
+        sources.open(tmp_path / "absent")
+    (tmp_path / "t.parquet").write_bytes(b"no")
+    with pytest.raises(ManifestError, match="cannot be read as a table"):
+        sources.open(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_hugging_face(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded: bool) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    moods = datasets.ClassLabel(names=["calm", "angry"])
+    splits = {}
+    for i, (name, row) in enumerate(zip(("train", "validation"), ROWS, strict=True)):
+        path = folder / row["path"]
+        clip = {"bytes": path.read_bytes() if embedded else None, "path": row["path"] if embedded else str(path)}
+        data = datasets.Dataset.from_dict({"clip": [clip], "sentence": [row["sentence"]], "mood": [i]})
+        splits[name] = data.cast_column("clip", datasets.Audio()).cast_column("mood", moods)
+    found = datasets.DatasetDict(splits)
+    found.save_to_disk(str(tmp_path / "saved"))  # which embeds every file
+    if not embedded:
+        monkeypatch.setattr(datasets, "load_from_disk", lambda path: found)
+    entries = sources.open(f"hf:{tmp_path / 'saved'}")
+    for entry, want in zip(entries, wanted(folder), strict=True):
+        assert (entry.text, entry.split, entry.labels) == (want.text, want.split, want.labels)
+        assert audio.load(entry.audio, 16000).equal(audio.load(want.audio, 16000))
+        assert entry.audio.is_relative_to(tmp_path / "cache") == embedded
+    monkeypatch.setattr(sources, "from_records", None)  # the second time nothing is read but the manifest
+    assert sources.open(f"hf:{tmp_path / 'saved'}") == entries
+
+
+def test_hugging_face_errors(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(str(tmp_path / "text"))
+    with pytest.raises(ConfigError, match=r"audio columns are none of \['text'\]"):
+        sources.open(f"hf:{tmp_path / 'text'}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="cannot open it"):
+        sources.open(f"hf:{tmp_path / 'empty'}")

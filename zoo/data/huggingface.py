@@ -1,0 +1,87 @@
+"""Hugging Face audio data sets: their bytes as files in the cache, decoded by us like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.atomic import replacing_file
+from zoo.data import manifest, sources
+from zoo.data.corpora import default_folder
+from zoo.data.manifest import Entry
+from zoo.errors import ConfigError, MissingDependencyError
+
+
+def read(name: str, columns: Mapping[str, str] | None = None) -> list[Entry]:
+    """Entries of "owner/name", "owner/name:config" or a folder that `datasets` saved.
+
+    Audio that is not in a file of its own is written once to the cache (ZOO_CACHE), beside a manifest.
+
+    Raises MissingDependencyError without the package, ConfigError for a set that cannot be opened or has no audio.
+    """
+    splits = _open(name)
+    column = _audio_column(name, splits, columns)
+    marks = [f"{split} {data._fingerprint}" for split, data in sorted(splits.items())]
+    digest = hashlib.sha256(repr((name, column, sorted((columns or {}).items()), marks)).encode()).hexdigest()[:16]
+    folder = default_folder("datasets", digest)
+    if (folder / "manifest.jsonl").is_file():
+        return manifest.read(folder / "manifest.jsonl")
+    rows: list[dict[str, Any]] = []
+    for split, data in splits.items():
+        for number, row in enumerate(data):
+            row = {key: _plain(value, data.features[key]) for key, value in row.items()}
+            row[column] = _file(row[column], folder / split / f"{number:08d}")
+            rows.append(row if len(splits) == 1 else row | {"split": split})
+    columns = {**(columns or {}), "audio": column} if column not in sources.ALIASES["audio"] else columns
+    entries = sources.from_records(enumerate(rows), folder / "rows", columns)
+    manifest.write(folder / "manifest.jsonl", entries)
+    return entries
+
+
+def _open(name: str) -> dict[str, Any]:
+    """split -> data set with undecoded audio."""
+    try:
+        import datasets
+    except ImportError:
+        raise MissingDependencyError("Hugging Face data sets need: pip install 'audiozoo[datasets]'") from None
+    path, _, config = name.partition(":")
+    try:
+        found = datasets.load_from_disk(path) if Path(path).is_dir() else datasets.load_dataset(path, config or None)
+    except Exception as error:  # the package raises many kinds
+        raise ConfigError(f"hf:{name}: `datasets` cannot open it ({error})") from error
+    splits = dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
+    undecoded = datasets.Audio(decode=False)
+    for split, data in splits.items():
+        for column, feature in data.features.items():
+            if isinstance(feature, datasets.Audio):
+                splits[split] = splits[split].cast_column(column, undecoded)
+    return splits
+
+
+def _audio_column(name: str, splits: Mapping[str, Any], columns: Mapping[str, str] | None) -> str:
+    features = next(iter(splits.values())).features
+    found = [column for column, feature in features.items() if type(feature).__name__ == "Audio"]
+    wanted = (columns or {}).get("audio")
+    if wanted in found or (wanted is None and len(found) == 1):
+        return wanted or found[0]
+    raise ConfigError(f"hf:{name}: audio columns are {found or 'none'} of {list(features)}; name one with columns")
+
+
+def _plain(value: Any, feature: Any) -> Any:
+    """The name behind a class number; anything else as it is."""
+    return feature.int2str(value) if type(feature).__name__ == "ClassLabel" and value is not None else value
+
+
+def _file(value: Mapping[str, Any], target: Path) -> str:
+    """The path of one clip's file, written where the data set holds its bytes."""
+    known = value.get("path") or ""
+    if value.get("bytes") is None:
+        return os.path.abspath(known)  # noqa: PTH100 (a link is a file of its own)
+    target = target.with_suffix(Path(known).suffix or ".audio")
+    if not target.is_file():
+        with replacing_file(target) as partial:
+            partial.write_bytes(value["bytes"])
+    return str(target)
