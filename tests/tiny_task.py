@@ -56,3 +56,9 @@ def write_corpus(folder: Path, count: int = 24) -> list[Entry]:
 def loader(entries: list[Entry], *, batch_seconds: float = 4.0, seed: int = 0, shuffle: bool = True) -> Loader:
     dataset = AudioDataset(entries, RATE, max_seconds=1.0, min_samples=2 * WINDOW, cache_hours=1.0)
     return Loader(dataset, BatchSampler(dataset.seconds, batch_seconds, seed=seed, shuffle=shuffle))
+
+
+def read_corpus(folder: Path) -> list[Entry]:
+    """What `write_corpus` wrote to `folder`."""
+    paths = sorted(folder.glob("*.wav"))
+    return [Entry(path, soundfile.info(path).frames / RATE, "train") for path in paths]

@@ -36,9 +36,8 @@ def read(name: str, columns: Mapping[str, str] | None = None) -> list[Entry]:
             row[column] = _file(row[column], folder / split / f"{number:08d}")
             rows.append(row if len(splits) == 1 else row | {"split": split})
     columns = {**(columns or {}), "audio": column} if column not in sources.ALIASES["audio"] else columns
-    entries = sources.from_records(enumerate(rows), folder / "rows", columns)
-    manifest.write(folder / "manifest.jsonl", entries)
-    return entries
+    manifest.write(folder / "manifest.jsonl", sources.from_records(enumerate(rows), folder / "rows", columns))
+    return manifest.read(folder / "manifest.jsonl")
 
 
 def _open(name: str) -> dict[str, Any]:
