@@ -16,7 +16,7 @@ from rich.table import Table
 
 from zoo import registry
 from zoo.batching import BATCH_SECONDS, SHARD_ITEMS
-from zoo.errors import ZooError
+from zoo.errors import ConfigError, ZooError
 
 app = typer.Typer(
     help="Speech and music representations behind one embed().", no_args_is_help=True, add_completion=False
@@ -162,6 +162,84 @@ def search(
 
     hits = ask(index, text, audio=audio, k=k, model=model, device=device)
     show(hits, console, as_json=as_json)
+
+
+@app.command()
+def units(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs or .jsonl manifests")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A HuBERT with a quantizer: name, directory ...")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="JSON lines, one an item; a rerun resumes")],
+    dedup: Annotated[bool, typer.Option("--dedup", help="Each run of equal units once, with its length")] = False,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
+) -> None:
+    """Turn audio into hidden units. Items that cannot be read have an `error` in place of units."""
+    from zoo.cluster.units import write_units
+
+    failed = write_units(
+        paths, model, out, dedup=dedup, dtype=dtype, device=device, workers=workers, progress=not quiet
+    )
+    if failed:
+        Console(stderr=True).print(f"{failed} items failed; the reasons are in {escape(str(out))}", soft_wrap=True)
+
+
+@app.command()
+def transcribe(
+    paths: Annotated[list[str], typer.Argument(help="Audio and video files, folders, globs or .jsonl manifests")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A Whisper: name, directory, file or hf:owner/name")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of transcripts; a rerun resumes")],
+    formats: Annotated[str, typer.Option("--format", "-f", help="Of txt, srt, vtt, json, tsv; or all")] = "txt",
+    language: Annotated[str | None, typer.Option(help="Code such as en; default: identified")] = None,
+    task: Annotated[str, typer.Option(help="transcribe, or translate into English")] = "transcribe",
+    mode: Annotated[str, typer.Option(help="batched: cut at pauses; sequential: as published")] = "batched",
+    vad: Annotated[str, typer.Option(help="auto, silero, energy, none: what tells speech from silence")] = "auto",
+    beam_size: Annotated[int, typer.Option(help="1 is greedy search", min=1)] = 1,
+    temperature: Annotated[str, typer.Option(help="Tried in turn until the text is good")] = "0,0.2,0.4,0.6,0.8,1",
+    prompt: Annotated[str | None, typer.Option(help="Text before each recording: names, spelling, style")] = None,
+    previous_text: Annotated[bool, typer.Option("--previous-text", help="Each window knows the text so far")] = False,
+    words: Annotated[bool, typer.Option("--words", help="Times of words, in json")] = False,
+    context: Annotated[str | None, typer.Option(help="full: hear 30 s at a time; clip: no padding, faster")] = None,
+    batch_size: Annotated[int, typer.Option(help="Windows decoded together", min=1)] = 16,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
+) -> None:
+    """Write down what is said. Recordings that fail do not stop the rest; they make the exit status 1."""
+    from zoo.transcribe import run
+
+    summary = run(
+        paths,
+        model,
+        out,
+        formats=formats,
+        dtype=dtype,
+        device=device,
+        workers=workers,
+        progress=not quiet,
+        language=language,
+        task=task,
+        mode=mode,
+        vad=vad,
+        beam_size=beam_size,
+        temperature=_numbers("temperature", temperature),
+        prompt=prompt,
+        condition_on_previous_text=previous_text,
+        word_timestamps=words,
+        context=context,
+        batch_size=batch_size,
+    )
+    if summary.failed:
+        raise ZooError(f"{summary.failed} recordings failed; the reasons are in {out / 'errors.jsonl'}")
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"{option} {text!r}: give a number, or several with commas between") from None
 
 
 @app.command()

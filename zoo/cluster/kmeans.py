@@ -84,7 +84,7 @@ class KMeans:
             iterations=self.iterations,
             tolerance=self.tolerance,
         )
-        if seen > len(rows) and iter(features) is not features:
+        if seen > len(rows) and not isinstance(features, Iterator):
             for _ in range(self.passes):
                 self._centroids = self._pass(_parts(features))
         return self

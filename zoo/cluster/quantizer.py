@@ -27,7 +27,6 @@ from zoo.cluster.nearest import nearest
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError
 
-FILE_NAME = "quantizer.safetensors"
 _FORMAT = 1
 
 

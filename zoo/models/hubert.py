@@ -7,20 +7,28 @@ Legend: L layers, B batch, S samples, T frames, D width, C front-end channels, K
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo import audio
 from zoo.audio import Clip
 from zoo.encoder import Encoder, Frames, Layer
-from zoo.errors import ConfigError
+from zoo.errors import CheckpointError, ConfigError
 from zoo.nn.conv import ConvPosition, FeatureProjection, LogMelFrontend, WaveformFrontend
 from zoo.nn.linear import Linear
 from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.transformer import Transformer
+
+if TYPE_CHECKING:
+    from zoo.cluster import Quantizer
+
+QUANTIZER = "quantizer.safetensors"
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ class HuBERT(Encoder):
 
     family = "hubert"
     Config = HubertConfig
+    quantizer: Quantizer | None = None
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
@@ -156,6 +165,56 @@ class HuBERT(Encoder):
         with torch.no_grad():
             x = self.ctc(frames.x.to(self.device, self.ctc.weight.dtype)).float().cpu()
         return Frames(zero_padding(x, frames.mask), frames.lengths, frames.frame_rate)
+
+    def attach(self, quantizer: Quantizer) -> None:
+        """Give the model the quantizer that `units` needs; it is saved and loaded with the model from then on.
+
+        Raises CheckpointError where it was fitted on another encoder, ConfigError where it skips frames.
+        """
+        quantizer.check(self)
+        if quantizer.rate != self.frame_rate:
+            raise ConfigError(f"the quantizer gives {quantizer.rate:g} units a second, the model {self.frame_rate:g}")
+        self.quantizer = quantizer
+
+    def units(self, waves: Any, sample_rate: int | None = None, *, dedup: bool = False) -> Tensor | list[Tensor]:
+        """Hidden units of each clip: int64 (T,), or (T, codebooks) where the quantizer has several.
+
+        Arguments as for `encode`; a list for a list, one tensor for a single input. Memory does not grow with the
+        length of a clip, but for the units themselves.
+        dedup: each run of equal units counts once.
+        Raises ConfigError when the model has no quantizer, and what `encode` raises.
+        """
+        if self.quantizer is None:
+            raise ConfigError(
+                f"{self.name or 'this HuBERT'} has no quantizer: make one with zoo.cluster.fit_quantizer, attach it"
+            )
+        clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
+        units = [torch.empty(n, len(self.quantizer.sizes), dtype=torch.int64) for n in self._count_all(clips)]
+        for batch, frames in self._forward_batches(clips, [self.quantizer.layer]):
+            for piece, x in zip(batch, frames.unpad(), strict=True):
+                units[piece.clip][piece.keep] = self.quantizer.assign(x[0, piece.real]).cpu()
+        units = [clip[:, 0] if clip.shape[1] == 1 else clip for clip in units]
+        if dedup:
+            units = [torch.unique_consecutive(clip, dim=0) for clip in units]
+        return units[0] if single else units
+
+    def save_assets(self, directory: Path) -> None:
+        if self.quantizer is None:
+            return
+        try:
+            self.quantizer.check(self)
+        except CheckpointError as error:
+            warnings.warn(
+                f"{directory}: saved without a quantizer, for the weights have changed: {error}", stacklevel=2
+            )
+            return
+        self.quantizer.save(directory / QUANTIZER)
+
+    def load_assets(self, directory: Path) -> None:
+        if (directory / QUANTIZER).exists():
+            from zoo.cluster import Quantizer
+
+            self.attach(Quantizer.load(directory / QUANTIZER))
 
     def preprocessing(self) -> dict[str, Any]:
         chosen = {k: v for k, v in asdict(self.config).items() if k in ("frontend", "frame_ms", "mels", "normalize")}

@@ -1,0 +1,157 @@
+"""Purities, PNMI and boundaries against their definitions; alignments from TextGrid and CTM."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import mutual_info_score
+
+from zoo.cluster import Measures, fit_quantizer, label_corpus, measure, mfcc39
+from zoo.cluster.alignments import attach, read_ctm, read_textgrid
+from zoo.cluster.measures import Boundaries, phones_of_frames
+from zoo.data.manifest import Entry
+from zoo.errors import ManifestError
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=60))
+def test_measures_are_their_definitions(pairs: list[tuple[int, int]]) -> None:
+    table = torch.zeros(4, 5, dtype=torch.int64)
+    for phone, unit in pairs:
+        table[phone, unit] += 1
+    found = Measures.of(table)
+    phones, units = zip(*pairs, strict=True)
+    total = len(pairs)
+    assert found.phone_purity == pytest.approx(sum(max(table[:, z].tolist()) for z in range(5)) / total)
+    assert found.cluster_purity == pytest.approx(sum(max(table[y].tolist()) for y in range(4)) / total)
+    information = mutual_info_score(phones, units) / math.log(2)
+    assert found.mutual_information == pytest.approx(information, abs=1e-9)
+    shares = [phones.count(y) / total for y in set(phones)]
+    entropy = -sum(p * math.log2(p) for p in shares)
+    assert found.phone_entropy == pytest.approx(entropy, abs=1e-9)
+    assert found.pnmi == pytest.approx(information / entropy if entropy > 1e-12 else 0.0, abs=1e-6)
+    assert found.frames == total and found.used == len(set(units)) and found.phones == len(set(phones))
+
+
+def test_extremes() -> None:
+    perfect = Measures.of(torch.eye(4).long() * 7)
+    assert perfect.pnmi == pytest.approx(1) and perfect.phone_purity == perfect.cluster_purity == 1
+    assert perfect.perplexity == pytest.approx(4)
+    useless = Measures.of(torch.full((4, 3), 5))
+    assert useless.pnmi == pytest.approx(0, abs=1e-9) and useless.phone_purity == pytest.approx(1 / 4)
+    with pytest.raises(ManifestError, match="phones"):
+        Measures.of(torch.zeros(4, 3))
+
+
+def test_a_frame_has_the_phone_at_its_middle() -> None:
+    phones = [(0.0, 0.1, "a"), (0.1, 0.2, "b"), (0.3, 0.4, "a")]
+    found = phones_of_frames(phones, 6, rate=10.0, centre=0.05, symbols={"a": 0, "b": 1})
+    assert found.tolist() == [0, 1, -1, 0, -1, -1]
+
+
+def test_boundaries() -> None:
+    phones = [(0.0, 0.1, "a"), (0.1, 0.2, "b"), (0.2, 0.3, "b"), (0.3, 0.4, "c")]
+    boundaries = Boundaries()  # of phones: 0.1 and 0.3; two "b" in a row are no boundary that units could show
+    boundaries.add(torch.tensor([5, 5, 5, 5, 5, 1, 1, 1, 1, 1, 1, 1, 1, 4, 4, 4, 4]), phones, 50.0, 0.01)
+    assert (boundaries.phones, boundaries.units, boundaries.met) == (2, 2, 1)
+    assert boundaries.scores()["f1"] == 0.5
+    every = Boundaries()
+    every.add(torch.arange(20), phones, 50.0, 0.01)
+    assert every.scores()["recall"] == 1 and every.scores()["r"] < 0 < every.scores()["precision"]
+    exact = Boundaries()
+    exact.add(torch.tensor([0] * 5 + [1] * 10 + [2] * 5), phones, 50.0, 0.01)
+    assert exact.scores() == {"precision": 1, "recall": 1, "f1": 1, "r": 1}
+
+
+def test_measure_a_corpus(clips: list[Entry], tmp_path: Path) -> None:
+    source = mfcc39(50)
+    made = label_corpus(fit_quantizer(clips, source, 6), source, clips, tmp_path / "labels")
+    found = measure(made, clips)
+    assert found.frames == int(made.lengths.sum()) and found.phones == 2 and found.units == 6
+    assert 0 < found.pnmi < 1 and 0.5 <= found.phone_purity <= 1
+    with pytest.raises(ManifestError, match="units of 6 entries, not 5"):
+        measure(made, clips[:5])
+    with pytest.raises(ManifestError, match="phones"):
+        measure(made, [Entry(entry.audio, entry.duration, "train") for entry in clips])
+
+
+LONG = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+xmin = 0
+xmax = 0.6
+tiers? <exists>
+size = 2
+item []:
+    item [1]:
+        class = "IntervalTier"
+        name = "words"
+        xmin = 0
+        xmax = 0.6
+        intervals: size = 1
+        intervals [1]:
+            xmin = 0
+            xmax = 0.6
+            text = "say ""ah"" 3 times"
+    item [2]:
+        class = "IntervalTier"
+        name = "phones"
+        xmin = 0
+        xmax = 0.6
+        intervals: size = 3
+        intervals [1]:
+            xmin = 0
+            xmax = 0.25
+            text = "AH0"
+        intervals [2]:
+            xmin = 0.25
+            xmax = 0.4
+            text = ""
+        intervals [3]:
+            xmin = 0.4
+            xmax = 0.6
+            text = "ɛ"
+"""
+SHORT = (
+    'File type = "ooTextFile"\n"TextGrid"\n\n0\n0.6\n<exists>\n2\n"TextTier"\n"clicks"\n0\n0.6\n1\n0.3\n"click"\n'
+    '"IntervalTier"\n"phones"\n0\n0.6\n3\n0\n0.25\n"AH0"\n0.25\n0.4\n""\n0.4\n0.6\n"ɛ"\n'
+)
+PHONES = [(0.0, 0.25, "AH0"), (0.25, 0.4, "sil"), (0.4, 0.6, "ɛ")]
+
+
+@pytest.mark.parametrize("text", [LONG, SHORT], ids=["long", "short"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_textgrids(tmp_path: Path, text: str, encoding: str) -> None:
+    path = tmp_path / "a.TextGrid"
+    path.write_text(text, encoding=encoding)
+    assert read_textgrid(path) == PHONES
+    with pytest.raises(ManifestError, match="no interval tier 'syllables'"):
+        read_textgrid(path, "syllables")
+    path.write_text(text[: len(text) * 3 // 4])
+    with pytest.raises(ManifestError, match="cannot be read as a TextGrid"):
+        read_textgrid(path)
+
+
+def test_ctm(tmp_path: Path) -> None:
+    path = tmp_path / "a.ctm"
+    path.write_text(";; comment\nrec1 1 0.25 0.15 sil\nrec1 1 0.0 0.25 AH0 0.9\n\nrec2 A 0 1 b\n")
+    assert read_ctm(path) == {"rec1": [(0.0, 0.25, "AH0"), (0.25, 0.4, "sil")], "rec2": [(0.0, 1.0, "b")]}
+    path.write_text("rec1 1 0.25\n")
+    with pytest.raises(ManifestError, match=r"a\.ctm:1"):
+        read_ctm(path)
+
+
+def test_alignments_are_attached_by_name(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.TextGrid").write_text(LONG)
+    entries = [Entry(Path("/x/a.wav"), 0.6, "dev"), Entry(Path("/x/b.wav"), 1.0, "dev")]
+    entries.append(Entry(Path("/x/a.wav"), 0.2, "dev", start=0.3, end=0.5))
+    whole, without, span = attach(entries, tmp_path)
+    assert whole.phones == PHONES and not without.phones
+    assert [(round(a, 9), round(b, 9), s) for a, b, s in span.phones] == [(0.0, 0.1, "sil"), (0.1, 0.2, "ɛ")]
+    with pytest.raises(ManifestError, match="none of 1 alignments"):
+        attach(entries[1:2], tmp_path)

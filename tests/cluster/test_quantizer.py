@@ -1,0 +1,156 @@
+"""From entries to a quantizer: sources, several codebooks, provenance, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from small import noise, small
+
+from zoo import audio
+from zoo.cluster import Quantizer, features, fit_quantizer, layer, mfcc39
+from zoo.data.manifest import Entry
+from zoo.encoder import Encoder
+from zoo.errors import CheckpointError, ConfigError
+
+
+def collect(source: features.FeatureSource, entries: list[Entry]) -> dict[int, torch.Tensor]:
+    found: dict[int, list[torch.Tensor]] = {}
+    for block in source.frames(entries):
+        for place, x, error in block:
+            assert error is None
+            found.setdefault(place, []).append(x)
+    return {place: torch.cat(parts) for place, parts in found.items()}
+
+
+def test_mfcc_frames_fall_on_the_frames_of_the_model(clips: list[Entry]) -> None:
+    source, hubert = mfcc39(50), small("hubert-base")
+    assert (source.rate, source.dim) == (50, 39)
+    assert source.centre == hubert.frame_samples / 2 / 16_000
+    frames = collect(source, clips)
+    wave = audio.load(clips[2].audio, 16_000)
+    whole = source.encoder.encode(wave, 16_000).x[0]
+    assert torch.equal(frames[2], whole[::2])
+    assert len(frames[2]) == hubert.count_frames(len(wave))
+
+
+def test_frames_of_a_layer_are_what_encode_gives(clips: list[Entry]) -> None:
+    hubert = small("hubert-base")
+    source = layer(hubert, -2)
+    assert source.layer == 2 and source.rate == hubert.frame_rate and source.dim == hubert.dim
+    frames = collect(source, clips)
+    for i, entry in enumerate(clips):
+        alone = hubert.encode(entry.audio, layer=2).x[0]
+        torch.testing.assert_close(frames[i], alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_long_clips_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Every `step`-th frame of the whole clip, wherever the windows are cut."""
+    monkeypatch.setattr(features, "_LONG_SECONDS", 3.0)
+    monkeypatch.setattr(Encoder, "window_seconds", 2.03)
+    monkeypatch.setattr(Encoder, "context_seconds", 0.5)
+    soundfile.write(tmp_path / "long.wav", noise(5.0).numpy(), 16_000)
+    source = mfcc39(100 / step)
+    parts = [part for block in source.frames([Entry(tmp_path / "long.wav", 5.0, "train")]) for part in block]
+    assert len(parts) > 2
+    whole = source.encoder.encode(tmp_path / "long.wav").x[0]
+    torch.testing.assert_close(torch.cat([part.x for part in parts]), whole[::step], atol=1e-3, rtol=1e-4)
+
+
+def test_a_block_does_not_depend_on_where_the_run_begins(clips: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "BLOCK_SECONDS", 1.6)
+    source = layer(small("hubert-base"), 1)
+    blocks = source.blocks(clips)
+    assert len(blocks) > 2 and [b.last for b in blocks[:-1]] == [b.first for b in blocks[1:]]
+    late = [part for block in source.frames(clips, blocks[1:]) for part in block]
+    every = [part for block in source.frames(clips) for part in block]
+    for a, b in zip(every[blocks[1].first :], late, strict=True):
+        assert a.place == b.place and torch.equal(a.x, b.x)
+
+
+def test_fit_assign_save_load(clips: list[Entry], tmp_path: Path) -> None:
+    source = mfcc39(50)
+    path = tmp_path / "out" / "quantizer.safetensors"
+    found = fit_quantizer(clips, source, 12, path=path, seed=4)
+    frames = collect(source, clips)[0]
+    assert found.assign(frames).shape == (len(frames), 1) and found.sizes == (12,)
+    assert found.fit["seed"] == 4 and found.fit["skipped"] == 0
+    assert found.fit["rows"] == found.fit["rows_held"] == sum(map(len, collect(source, clips).values()))
+    loaded = Quantizer.load(path)
+    assert loaded.fingerprint == found.fingerprint and loaded.rate == 50 and loaded.layer == 0
+    assert torch.equal(loaded.assign(frames), found.assign(frames))
+    assert loaded.source["preprocessing"]["sample_rate"] == 16_000
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "no state is left"
+    before = path.read_bytes()
+    assert fit_quantizer(clips, source, 12, path=path, seed=4).fingerprint == found.fingerprint
+    assert path.read_bytes() == before
+
+
+def test_several_codebooks_and_products(clips: list[Entry]) -> None:
+    source = mfcc39(50)
+    frames = collect(source, clips)[1]
+    ensemble = fit_quantizer(clips, source, (5, 9, 9))
+    assert ensemble.sizes == (5, 9, 9)
+    units = ensemble.assign(frames)
+    assert units.shape == (len(frames), 3) and not torch.equal(units[:, 1], units[:, 2]), "each has its own seed"
+    assert torch.equal(ensemble.assign(frames)[:, 0], fit_quantizer(clips, source, 5).assign(frames)[:, 0])
+    product = fit_quantizer(clips, source, 6, product=3)
+    assert [(book.first, book.last) for book in product.codebooks] == [(0, 13), (13, 26), (26, 39)]
+    changed = frames.clone()
+    changed[:, 13:26] += 100
+    same = (product.assign(changed) == product.assign(frames)).all(0)
+    assert same.tolist() == [True, False, True]
+
+
+def test_hours_take_a_share_drawn_by_the_seed(clips: list[Entry]) -> None:
+    source = mfcc39(50)
+    part = fit_quantizer(clips, source, 5, hours=2.0 / 3600)
+    whole = fit_quantizer(clips, source, 5)
+    assert 0 < part.fit["rows"] < whole.fit["rows"]
+    assert part.fit["data"] != fit_quantizer(clips, source, 5, hours=2.0 / 3600, seed=1).fit["data"]
+
+
+def test_unreadable_entries_are_skipped_and_counted(clips: list[Entry], tmp_path: Path) -> None:
+    (tmp_path / "bad.wav").write_text("not audio")
+    soundfile.write(tmp_path / "short.wav", noise(0.01).numpy(), 16_000)
+    bad = [Entry(tmp_path / name, 1.0, "train") for name in ("bad.wav", "short.wav", "missing.wav")]
+    assert fit_quantizer([*bad, *clips], mfcc39(50), 5).fit["skipped"] == 3
+    with pytest.raises(ConfigError, match="none of 3 entries gave a frame"):
+        fit_quantizer(bad, mfcc39(50), 5)
+
+
+def test_another_encoder_layer_or_rate_is_refused(clips: list[Entry]) -> None:
+    hubert, other = small("hubert-base"), small("hubert-base", seed=1)
+    found = fit_quantizer(clips, layer(hubert, 1), 5)
+    found.check(hubert)
+    with pytest.raises(CheckpointError, match=r"belongs to hubert-base .* layer 1"):
+        found.check(other)
+    for source in (layer(hubert, 2), layer(other, 1), layer(hubert, 1, 25.0)):
+        with pytest.raises(CheckpointError, match="differs"):
+            source.check(dict(found.source))
+
+
+def test_errors(clips: list[Entry], tmp_path: Path) -> None:
+    source, path = mfcc39(50), tmp_path / "q.safetensors"
+    with pytest.raises(ConfigError, match="rate 30"):
+        mfcc39(30)
+    with pytest.raises(ConfigError, match="cannot make 5000 clusters"):
+        fit_quantizer(clips, source, 5000)
+    for options in ({"k": 0}, {"k": ()}, {"k": (3, 4), "product": 2}, {"product": 40}, {"passes": -1}):
+        with pytest.raises(ConfigError):
+            fit_quantizer(clips, source, **{"k": 5, **options})
+    fit_quantizer(clips, source, 5, path=path)
+    with pytest.raises(ConfigError, match=r"other arguments .*seed 0, now 1"):
+        fit_quantizer(clips, source, 5, path=path, seed=1)
+    with pytest.raises(ConfigError, match="data"):
+        fit_quantizer([replace(entry, duration=9.0) for entry in clips], source, 5, path=path)
+    with pytest.raises(CheckpointError, match="differs"):
+        fit_quantizer(clips, mfcc39(100), 5, path=path)
+    (tmp_path / "no").write_bytes(b"no")
+    for name in ("no", "missing"):
+        with pytest.raises(CheckpointError, match=name):
+            Quantizer.load(tmp_path / name)

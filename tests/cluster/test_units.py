@@ -1,0 +1,114 @@
+"""Hidden units of a HuBERT that has a quantizer, in Python and from the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small import noise, small
+
+import zoo
+from zoo.cluster import fit_quantizer, layer, mfcc39
+from zoo.cluster.units import write_units
+from zoo.data.manifest import Entry
+from zoo.encoder import Encoder
+from zoo.errors import CheckpointError, ConfigError, ZooError
+from zoo.models.hubert import HuBERT
+
+
+def with_units(clips: list[Entry], k: int | tuple[int, ...] = 9) -> HuBERT:
+    model = small("hubert-base")
+    assert isinstance(model, HuBERT)
+    model.attach(fit_quantizer(clips, layer(model, 2), k))
+    return model
+
+
+def read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_units_of_one_of_many_and_without_repeats(clips: list[Entry]) -> None:
+    model = with_units(clips)
+    waves = [noise(1.0, 1), noise(0.4, 2)]
+    one, two = model.units(waves, 16_000)
+    assert one.shape == (49,) and one.dtype == torch.int64 and two.shape == (19,)
+    assert torch.equal(model.units(waves[0], 16_000), one)
+    assert model.units([clips[0].audio])[0].shape == (model.count_frames(9600),)
+    assert model.quantizer is not None
+    expected = model.quantizer.assign(model.encode(waves[0], 16_000, layer=2).x[0])[:, 0]
+    assert torch.equal(one, expected)
+    short = model.units(waves[0], 16_000, dedup=True)
+    assert (short[1:] != short[:-1]).all() and torch.equal(short, one.unique_consecutive())
+    assert with_units(clips, (9, 4)).units(waves, 16_000)[1].shape == (19, 2)
+
+
+def test_long_input_comes_in_windows(clips: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Encoder, "window_seconds", 2.0)
+    monkeypatch.setattr(Encoder, "context_seconds", 0.5)
+    model = with_units(clips)
+    assert model.units(noise(7.0), 16_000).shape == (model.count_frames(7 * 16_000),)
+
+
+def test_the_quantizer_travels_with_the_model_and_no_other(clips: list[Entry], tmp_path: Path) -> None:
+    model = with_units(clips)
+    model.save(tmp_path / "model")
+    loaded = zoo.load(tmp_path / "model", device="cpu")
+    assert isinstance(loaded, HuBERT)
+    assert torch.equal(loaded.units(noise(1), 16_000), model.units(noise(1), 16_000))
+    small("hubert-base", seed=1).save(tmp_path / "other")
+    quantizer = tmp_path / "model" / "quantizer.safetensors"
+    (tmp_path / "other" / "quantizer.safetensors").write_bytes(quantizer.read_bytes())
+    with pytest.raises(CheckpointError, match="quantizer belongs to hubert-base"):
+        zoo.load(tmp_path / "other")
+    with pytest.raises(CheckpointError, match="belongs to mfcc"):
+        model.attach(fit_quantizer(clips, mfcc39(50), 5))
+    with pytest.raises(ConfigError, match="25 units a second"):
+        model.attach(fit_quantizer(clips, layer(model, 2, 25.0), 5))
+
+
+def test_a_model_that_changed_is_saved_without_its_quantizer(clips: list[Entry], tmp_path: Path) -> None:
+    model = with_units(clips)
+    with torch.no_grad():
+        model.mask_embedding.add_(1)
+    with pytest.warns(UserWarning, match="without a quantizer"):
+        model.save(tmp_path / "model")
+    with pytest.raises(ConfigError, match="no quantizer"):
+        zoo.load(tmp_path / "model", device="cpu").units(noise(1), 16_000)  # type: ignore[operator]
+
+
+def test_command(clips: list[Entry], tmp_path: Path) -> None:
+    model, out = with_units(clips), tmp_path / "out" / "units.jsonl"
+    model.save(tmp_path / "model")
+    (tmp_path / "clips" / "z.wav").write_text("not audio")
+    command = [sys.executable, "-m", "zoo", "units", tmp_path / "clips", "-m", tmp_path / "model", "-o", out]
+    done = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = read(out)
+    assert [Path(line["path"]).name for line in lines] == [*(f"{i}.wav" for i in range(6)), "z.wav"]
+    assert lines[1]["units"] == model.units(clips[1].audio).tolist() and lines[1]["rate"] == 50
+    assert "units" not in lines[-1] and lines[-1]["error"] and "1 items failed" in done.stderr
+    assert [path.name for path in out.parent.iterdir()] == ["units.jsonl"]
+
+
+def test_run_lengths_and_reruns(clips: list[Entry], tmp_path: Path) -> None:
+    model, out = with_units(clips), tmp_path / "units.jsonl"
+    paths = [entry.audio for entry in clips]
+    assert write_units(paths, model, out, dedup=True, progress=False) == 0
+    line = read(out)[0]
+    whole = model.units(paths[0])
+    assert torch.tensor(line["units"]).repeat_interleave(torch.tensor(line["counts"])).tolist() == whole.tolist()
+    before = out.stat().st_mtime_ns
+    assert write_units(paths, model, out, dedup=True, progress=False) == 0
+    assert out.stat().st_mtime_ns == before
+    for other, options in ((paths[1:], {"dedup": True}), ([*paths, paths[0].parent], {"dedup": False})):
+        with pytest.raises(ZooError, match=r"units\.jsonl, line 1"):
+            write_units(other, model, out, progress=False, **options)
+    with pytest.raises(ZooError, match=r"units of 6 of 7 items"):
+        (tmp_path / "clips" / "zz.wav").write_bytes(paths[0].read_bytes())
+        write_units([*paths, tmp_path / "clips" / "zz.wav"], model, out, dedup=True, progress=False)
+    with pytest.raises(ConfigError, match="no quantizer"):
+        write_units(paths, "mfcc", tmp_path / "no.jsonl", progress=False)
