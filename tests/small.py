@@ -18,7 +18,6 @@ SMALL: dict[str, dict[str, Any]] = {
         "audio_layers": 2,
         "audio_heads": 4,
         "audio_ffn_dim": 96,
-        "vocab_size": 200,
         "text_dim": 32,
         "text_layers": 2,
         "text_heads": 4,
@@ -41,10 +40,15 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"whisper-tiny, context clip": ("whisper-tiny", {"context": "clip"})}
+"""Further configurations that must keep the contract: name for the test -> registered name, options."""
+
+
 def small(name: str, seed: int = 0) -> Encoder:
-    """The architecture of a registered model, shrunk, with weights that depend on the seed alone."""
+    """The architecture of a registered model or variant, shrunk, with weights that depend on the seed alone."""
+    name, options = VARIANTS.get(name, (name, {}))
     torch.manual_seed(seed)
-    return zoo.create(name, **SMALL[zoo.info(name).family])
+    return zoo.create(name, **SMALL[zoo.info(name).family] | options)
 
 
 def noise(seconds: float, seed: int = 0, sample_rate: int = 16_000) -> torch.Tensor:

@@ -15,6 +15,8 @@ class ModelCard:
     config: where it differs from the family's defaults.
     source: "hf:owner/name" where weights are published, None where `zoo.create` or a recipe must make them.
     parameters: millions. scores: published results, "task: figure (where it is printed)".
+    assets: folder under zoo/assets with what an untrained one needs beside fresh weights, such as a vocabulary.
+    recipe: the command that trains it, where there is one.
     """
 
     name: str
@@ -27,6 +29,8 @@ class ModelCard:
     parameters: float = 0.0
     paper: str = ""
     scores: tuple[str, ...] = ()
+    assets: str = ""
+    recipe: str = ""
 
     @property
     def has_weights(self) -> bool:
@@ -56,6 +60,23 @@ _LARGE: dict[str, Any] = {
     "dropout": 0.0,
     "attention_dropout": 0.0,
     "layerdrop": 0.0,
+}
+_MULAN_MINI: dict[str, Any] = {
+    "resnet_width": 16,
+    "resnet_blocks": (1, 1, 1, 1),
+    "resnet_stem_stride": 2,
+    "audio_dim": 128,
+    "audio_layers": 4,
+    "audio_heads": 4,
+    "audio_ffn_dim": 512,
+    "patch_stride": 16,
+    "vocab_size": 564,
+    "text_dim": 128,
+    "text_layers": 2,
+    "text_heads": 4,
+    "text_ffn_dim": 512,
+    "text_positions": 64,
+    "text_length": 64,
 }
 _FAST: dict[str, Any] = {"frontend": "logmel", "frame_ms": 40}
 
@@ -167,6 +188,24 @@ CARDS: tuple[ModelCard, ...] = (
         config={"tower": "ast", "mels": 128},
         parameters=195.3,
         paper=_MULAN_PAPER,
+    ),
+    ModelCard(
+        "mulan-mini",
+        "mulan",
+        "MuLan with a ResNet and a BERT small enough to train on two cores",
+        config=_MULAN_MINI,
+        parameters=1.1,
+        paper=_MULAN_PAPER,
+        assets="mulan-mini",
+    ),
+    ModelCard(
+        "mulan-mini-ast",
+        "mulan",
+        "MuLan with an AST and a BERT small enough to train on two cores",
+        config=_MULAN_MINI | {"tower": "ast"},
+        parameters=1.4,
+        paper=_MULAN_PAPER,
+        assets="mulan-mini",
     ),
     ModelCard(
         "mfcc",

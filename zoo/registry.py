@@ -83,7 +83,10 @@ def create(name: str, **overrides: Any) -> Encoder:
     Initial weights come from torch's global generator: call torch.manual_seed first for the same model twice.
     """
     card = info(name)
-    return build(card.family, {**card.config, **overrides}, name)
+    model = build(card.family, {**card.config, **overrides}, name)
+    if card.assets and "vocab_size" not in overrides:  # another vocabulary is for another tokenizer
+        model.load_assets(Path(__file__).parent / "assets" / card.assets)
+    return model
 
 
 def load(source: str | Path, device: str = "auto", dtype: str = "float32") -> Encoder:
@@ -116,8 +119,9 @@ def _load_weights(source: str | Path) -> Encoder:
         if card.parameters == 0:
             return create(source)
         if card.source is None:
+            train = f"; `{card.recipe}` trains it" if card.recipe else ""
             raise CheckpointError(
-                f"{source} has no published weights; zoo.create({source!r}) gives the untrained architecture"
+                f"{source} has no published weights{train}; zoo.create({source!r}) gives the untrained architecture"
             )
         model = importers.load_foreign(card.source)
         model.name = source

@@ -124,6 +124,17 @@ def test_killed_build_resumes_to_the_same_bytes(speech_manifest: Path, tmp_path:
     assert corpora.fingerprint(path) == about(path)["fingerprint"]
 
 
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+    """Spawned workers import it again; they must not wait for the lock that their parent holds."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom zoo.data import corpora\ncorpora.build('music', 'tiny', sys.argv[1], workers=2, progress=False)"
+    )
+    done = subprocess.run([sys.executable, script, tmp_path / "corpus"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert 'if __name__ == "__main__":' in done.stderr
+
+
 def test_part_with_damaged_clips_is_made_again(tmp_path: Path) -> None:
     part = parts.Part("speech", "tiny", 0, "dev", 0, 3)
     (tmp_path / ".parts").mkdir()

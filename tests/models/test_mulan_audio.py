@@ -190,7 +190,9 @@ def test_statistics_of_training_leave_padding_out() -> None:
         filled = nn.functional.pad(mel, (0, 0, 0, 36), value=50.0)
         padded.train()(filled, torch.full((4,), 64))
     for name in ("running_mean", "running_var"):
-        torch.testing.assert_close(getattr(padded.stem.norm, name), getattr(short.stem.norm, name), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            getattr(padded.stem.norm, name), getattr(short.stem.norm, name), atol=1e-5, rtol=1e-4
+        )
     assert padded.stages[1][0].expand.norm.num_batches_tracked == 1
 
 

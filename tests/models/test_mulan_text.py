@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import models
 
+import zoo
 from zoo.checkpoint import assign
+from zoo.data import corpora, manifest
 from zoo.errors import CheckpointError, ConfigError
 from zoo.importers.bert import bert_arguments, bert_tensors
 from zoo.models.mulan_text import SPECIAL, TextTower, Tokenizer
@@ -217,3 +219,11 @@ def test_texts_must_be_a_list_of_strings(tokenizer: Tokenizer, texts: object) ->
         tokenizer.encode(texts, 9)
     with pytest.raises(ConfigError, match="size 1"):
         tokenizer.encode(["piano"], 1)
+
+
+@pytest.mark.slow
+def test_the_packaged_vocabulary_comes_from_the_captions_of_the_corpus(tmp_path: Path) -> None:
+    entries = manifest.read(corpora.build("music", "small", tmp_path / "music", progress=False))
+    captions = [caption for entry in entries if entry.split == "train" for caption in entry.captions]
+    packaged = zoo.create("mulan-mini").tokenizer
+    assert Tokenizer.train(captions, 1000).fingerprint() == packaged.fingerprint()

@@ -22,11 +22,11 @@ from zoo.errors import ConfigError
 from zoo.frontend import LogMel
 from zoo.losses import Temperature
 from zoo.models.mulan_audio import ASTTower, ResNetTower, SpecAugment
-from zoo.models.mulan_text import TextTower, Tokenizer
+from zoo.models.mulan_text import FILES, TextTower, Tokenizer
 from zoo.nn.linear import Linear
 
 TEXT_BATCH = 64
-TOKENIZER = "tokenizer.json"
+TOKENIZER = FILES[0]
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,8 @@ class MuLan(Encoder):
             self.tokenizer.save(directory / TOKENIZER)
 
     def load_assets(self, directory: Path) -> None:
-        if (directory / TOKENIZER).is_file():
-            self.tokenizer = Tokenizer.load(directory / TOKENIZER)
+        if any((directory / name).is_file() for name in FILES):
+            self.tokenizer = Tokenizer.load(directory)
 
 
 def _audio_tower(config: MulanConfig, frames: int) -> ResNetTower | ASTTower:

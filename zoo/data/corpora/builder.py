@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import time
@@ -68,11 +69,17 @@ def build(
     recipe = {"kind": kind, "size": size, "seed": seed, "spec": SPEC_VERSION}
     if not _finished(folder, recipe):
         corpus_module(kind).require()
+        workers = workers or os.cpu_count() or 1
+        if getattr(multiprocessing.current_process(), "_inheriting", False):  # it would wait for its parent's lock
+            raise ZooError(
+                f"the {kind} corpus is built by new processes, which import your script again: put what it runs under "
+                '`if __name__ == "__main__":`, or pass workers=1'
+            )
         with _alone_in(folder):
             if not _finished(folder, recipe):  # another process may have built it meanwhile
                 _begin(folder, recipe)
                 wanted = parts(kind, size, seed)
-                _make_missing(folder, wanted, workers or os.cpu_count() or 1, progress)
+                _make_missing(folder, wanted, workers, progress)
                 _assemble(folder, wanted, recipe)
     return folder / "manifest.jsonl"
 
