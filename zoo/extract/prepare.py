@@ -51,7 +51,7 @@ def prepare(out: Path, items: Sequence[Item], settings: Settings, workers: int, 
         _check_items(out, old.items, items)
     known = {planned.asked: planned for planned in old.items} if old else {}
     folder = str(Path.cwd())
-    plan = Plan(settings, tuple(_survey(items, known, workers, console)), folder)
+    plan = Plan(settings, tuple(survey(items, known, workers, console)), folder)
     if old is not None and old.items != plan.items and old.folder != folder and _any_relative(items):
         raise ZooError(
             f"{out} was begun in {old.folder}, and the same relative paths name other files here ({folder}); "
@@ -62,7 +62,7 @@ def prepare(out: Path, items: Sequence[Item], settings: Settings, workers: int, 
     return plan
 
 
-def _survey(items: Sequence[Item], known: dict[Item, Planned], workers: int, console: Console) -> Iterator[Planned]:
+def survey(items: Sequence[Item], known: dict[Item, Planned], workers: int, console: Console) -> Iterator[Planned]:
     """Size, time and duration of every item's file, in threads. A file of which nothing changed is not opened."""
     before = {item.path: planned for item, planned in known.items()}
     paths = list(dict.fromkeys(item.path for item in items))

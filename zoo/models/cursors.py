@@ -1,0 +1,215 @@
+"""How a recording is walked through in windows: one after the other by its timestamps, or all at once by its pauses.
+
+Legend: S samples. Times count in samples at 16 kHz, frames are 160 samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from zoo.audio import Clip
+from zoo.models.decoding import Decoded, DecodingOptions, Request
+from zoo.models.segments import Piece, has_text, split, split_all
+from zoo.models.timing import Timed
+from zoo.models.vad import Span
+from zoo.transcript import Segment, Transcript, Word
+
+RATE = 16_000
+FRAME = 160  # samples of one mel frame, in which windows begin and end
+HOT = 0.5  # above this temperature a text is no context for the next
+
+
+@dataclass(eq=False)
+class Window:
+    """Samples start ... stop of a clip, to be decoded on behalf of `cursor`. peak: `moments` of the clip, where its
+    windows are normalised by it."""
+
+    cursor: Cursor
+    start: int
+    stop: int
+    request: Request
+    peak: Tensor | None = None
+
+    @property
+    def seconds(self) -> float:
+        return (self.stop - self.start) / RATE
+
+
+class Cursor(Protocol):
+    """The state of one recording."""
+
+    clip: Clip
+
+    def windows(self) -> list[Window]:
+        """The windows that can be decoded from the start."""
+        ...
+
+    def take(self, window: Window, decoded: Decoded, words: Sequence[Timed] | None) -> list[Window]:
+        """Keep what became of a window; returns those that can be decoded now. words: where asked for."""
+        ...
+
+    def transcript(self) -> Transcript:
+        """All segments in order."""
+        ...
+
+
+@dataclass(eq=False)
+class Recording:
+    """What both cursors share. prompt, prefix: ids."""
+
+    clip: Clip
+    model: Any
+    options: DecodingOptions
+    language: str | None
+    prompt: tuple[int, ...] = ()
+    prefix: tuple[int, ...] = ()
+    certainty: float = 1.0
+    segments: list[Segment] = field(default_factory=list)
+
+    def _learn_language(self, decoded: Decoded) -> None:
+        if self.language is None:
+            self.language, self.certainty = decoded.language, decoded.language_probability
+
+    def _keep(
+        self, window: Window, decoded: Decoded, pieces: Sequence[Piece], words: Sequence[Timed] | None
+    ) -> list[Segment]:
+        """Segments of a window in seconds of the recording, inside the window; those without text are left out."""
+        tokenizer, offset = self.model.tokenizer, window.start / RATE
+        spoken = share_words(words, [sum(t < tokenizer.eot for t in piece.tokens) for piece in pieces])
+        kept, here = [], 0.0
+        for piece, own in zip(pieces, spoken, strict=True):
+            if not has_text(piece, tokenizer.decode):
+                continue
+            start, end = min(piece.start, window.seconds), min(piece.end, window.seconds)
+            if own:
+                start, end = own[0].start, own[-1].end
+            start = max(start, here)
+            end = here = max(end, start)
+            for word in own or ():
+                word.start, word.end = offset + word.start, offset + word.end
+            kept.append(
+                Segment(
+                    start=offset + start,
+                    end=offset + end,
+                    text=tokenizer.decode(piece.tokens),
+                    tokens=piece.tokens,
+                    temperature=decoded.temperature,
+                    log_probability=decoded.log_probability,
+                    compression_ratio=decoded.compression_ratio,
+                    no_speech=decoded.no_speech,
+                    words=own,
+                )
+            )
+        return kept
+
+    def transcript(self) -> Transcript:
+        """See Cursor."""
+        segments = sorted(self.segments, key=lambda segment: segment.start)
+        return Transcript(self.language or "", len(self.clip) / RATE, segments, self.certainty)
+
+
+@dataclass(eq=False)
+class Sequential(Recording):
+    """Each window begins where the last whole segment of the one before ended: openai-whisper's transcribe.
+
+    spans: of speech; a window does not reach beyond the span it begins in.
+    """
+
+    spans: Sequence[Span] = ()
+    longest: int = 30 * RATE
+    condition: bool = False
+    tail: list[int] = field(default_factory=list)  # the prompt so far
+    peak: Tensor | None = None
+
+    def windows(self) -> list[Window]:
+        """See Cursor."""
+        self.tail = list(self.prompt)
+        self.ends = [stop // FRAME * FRAME for _, stop in self.spans]
+        return self._next(0)
+
+    def _next(self, place: int) -> list[Window]:
+        """The window that begins at `place`, or at the next span."""
+        for (start, _), end in zip(self.spans, self.ends, strict=True):
+            start = max(start // FRAME * FRAME, place)
+            if start < end:
+                break
+        else:
+            return []
+        stop = min(start + self.longest, end)
+        whole = start == 0 and stop == len(self.clip) // FRAME * FRAME
+        if self.peak is None and not whole:
+            self.peak = self.model.moments(self.clip)
+        request = Request(self.language, tuple(self.tail), () if self.segments else self.prefix, start)
+        return [Window(self, start, stop, request, self.peak)]
+
+    def take(self, window: Window, decoded: Decoded, words: Sequence[Timed] | None) -> list[Window]:
+        """See Cursor."""
+        self._learn_language(decoded)
+        if decoded.silent(self.options):
+            return self._next(window.stop)
+        tokens = [*window.request.prefix, *decoded.tokens]
+        pieces, done, closed = split(tokens, self.begin_stamps, window.seconds)
+        kept = self._keep(window, decoded, pieces, words)
+        self.segments += kept
+        if not self.condition or decoded.temperature > HOT:
+            self.tail = []
+        else:
+            self.tail += [token for segment in kept for token in segment.tokens]
+        if words and not closed and kept and kept[-1].end * RATE > window.start:
+            done = kept[-1].end - window.start / RATE  # the end of the last word is known better
+        advance = round(done * RATE / FRAME) * FRAME
+        return self._next(window.start + (advance if advance > 0 else window.stop - window.start))
+
+    @property
+    def begin_stamps(self) -> int:
+        return int(self.model.tokenizer.timestamp_begin)
+
+
+@dataclass(eq=False)
+class Packed(Recording):
+    """Windows cut at pauses, decoded independently of each other, many at a time."""
+
+    cuts: Sequence[Span] = ()
+
+    def windows(self) -> list[Window]:
+        """See Cursor. Where the language is unknown the first window comes alone, and tells it to the others."""
+        self.rest = [
+            Window(self, start // FRAME * FRAME, stop, Request(self.language, self.prompt, self.prefix, start))
+            for start, stop in self.cuts
+        ]
+        first = self.rest if self.language is not None else self.rest[:1]
+        self.rest = self.rest[len(first) :]
+        return first
+
+    def take(self, window: Window, decoded: Decoded, words: Sequence[Timed] | None) -> list[Window]:
+        """See Cursor."""
+        self._learn_language(decoded)
+        if not decoded.silent(self.options):
+            tokens = [*window.request.prefix, *decoded.tokens]
+            pieces = split_all(tokens, self.model.tokenizer.timestamp_begin, window.seconds)
+            self.segments += self._keep(window, decoded, pieces, words)
+        ready, self.rest = self.rest, []
+        for waiting in ready:
+            waiting.request = Request(self.language, self.prompt, self.prefix, waiting.start)
+        return ready
+
+
+def share_words(words: Sequence[Timed] | None, counts: Sequence[int]) -> list[list[Word] | None]:
+    """The words of a window, given out to its segments by their numbers of text tokens."""
+    if words is None:
+        return [None] * len(counts)
+    shares: list[list[Word] | None] = []
+    coming, taken, owed = list(words), 0, 0
+    for count in counts:
+        own: list[Word] = []
+        owed += count
+        while coming and taken < owed:
+            timed = coming.pop(0)
+            own.append(timed.word)
+            taken += timed.tokens
+        shares.append(own)
+    return shares

@@ -1,0 +1,200 @@
+"""Transcription of recordings of any length and number.
+
+    recordings -> spans of speech -> cursors -> windows, longest first -> batches -> decode -> cursors -> transcripts
+                                        ^------- windows that begin where these ended -------'
+
+Windows of different recordings share a batch; no window depends on the others in it. Legend: S samples, M mel frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo import audio
+from zoo.audio import Clip
+from zoo.errors import ConfigError
+from zoo.models.cursors import FRAME, RATE, Cursor, Packed, Sequential, Window
+from zoo.models.decoding import Decoded, DecodingOptions, decode
+from zoo.models.decoding.language import check_language, check_languages
+from zoo.models.timing import Timed, find_words
+from zoo.models.vad import VoiceActivity, windows
+from zoo.transcript import Transcript
+
+MODES = ("batched", "sequential")
+JOIN_SECONDS = 2.0  # pauses up to this length do not end a window in mode "batched"
+EDGE = 2  # mel frames beside a window that its own see
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How recordings are transcribed, besides how a window is decoded.
+
+    mode: "batched" cuts at pauses into windows of at most 30 s, decoded independently of each other; "sequential" lets
+        each window begin where the last segment of the one before ended, as published.
+    condition_on_previous_text: gives each window the text so far; "sequential" only.
+    batch_size: windows decoded together; context: "full", "clip" or None for the model's own.
+    """
+
+    mode: str = "batched"
+    vad: VoiceActivity = field(default_factory=VoiceActivity)
+    condition_on_previous_text: bool = False
+    word_timestamps: bool = False
+    batch_size: int = 16
+    context: str | None = None
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ConfigError(f"mode {self.mode!r} is unknown; choose one of {', '.join(MODES)}")
+        if self.condition_on_previous_text and self.mode != "sequential":
+            raise ConfigError('condition_on_previous_text needs mode="sequential": batched windows know no other')
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size {self.batch_size}: at least 1")
+
+    @classmethod
+    def of(cls, *, vad: str | VoiceActivity = "auto", temperature: Any = None, **options: Any) -> Settings:
+        """From the keyword arguments of `transcribe`. Raises ConfigError, naming the option."""
+        own = {f.name for f in fields(cls)} - {"decoding", "vad"}
+        known = {f.name for f in fields(DecodingOptions)} - {"temperatures"}
+        if unknown := sorted(options.keys() - own - known):
+            raise ConfigError(f"unknown option {unknown[0]!r}; options are {', '.join(sorted(own | known))}")
+        if temperature is not None:
+            given = temperature if isinstance(temperature, (tuple, list)) else (temperature,)
+            options["temperatures"] = tuple(float(t) for t in given)
+            known = known | {"temperatures"}
+        decoding = DecodingOptions(**{name: value for name, value in options.items() if name in known})
+        activity = vad if isinstance(vad, VoiceActivity) else VoiceActivity(vad)
+        rest = {name: value for name, value in options.items() if name in own}
+        return cls(vad=activity, decoding=decoding, **rest)
+
+
+def transcribe(
+    model: Any,
+    waves: Any,
+    sample_rate: int | None = None,
+    *,
+    language: str | Sequence[str | None] | None = None,
+    prompt: str | Sequence[int] | None = None,
+    prefix: str | Sequence[int] | None = None,
+    progress: Callable[[float], None] | None = None,
+    **options: Any,
+) -> Transcript | list[Transcript]:
+    """Transcripts of any number of recordings of any lengths; the same whether they come together or alone.
+
+    waves, sample_rate: as for `Encoder.encode`. language: code, one for each recording, or None to identify it.
+    prompt: text or ids that precede each recording (names, spelling, style); prefix: that its first window begins with.
+    progress: called with seconds of audio that are done.
+    options: fields of `Settings` and `DecodingOptions`; vad "auto", "silero", "energy", "none" or a `VoiceActivity`;
+        temperature, a number or several to be tried in turn.
+
+    Returns a Transcript for a single input, else a list. Raises AudioError, naming the item; ConfigError for options
+    that the model or the mode cannot honour.
+    """
+    settings = Settings.of(**options)
+    tokenizer = model.tokenizer
+    if tokenizer is None:
+        raise ConfigError(f"{model.name or model.family} has no tokenizer, and so cannot write; load one with weights")
+    clips, single = audio.as_clips(waves, sample_rate, RATE)
+    task = settings.decoding.task
+    languages = [check_language(code, tokenizer.languages, task) for code in check_languages(language, len(clips))]
+    before, beginning = _ids(tokenizer, prompt), _ids(tokenizer, prefix)
+    cursors = [
+        _cursor(model, clip, settings, code, before, beginning) for clip, code in zip(clips, languages, strict=True)
+    ]
+    _run(model, cursors, settings, progress or (lambda seconds: None))
+    transcripts = [cursor.transcript() for cursor in cursors]
+    return transcripts[0] if single else transcripts
+
+
+def _ids(tokenizer: Any, text: str | Sequence[int] | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    return tuple(tokenizer.encode(" " + text.strip()) if isinstance(text, str) else text)
+
+
+def _cursor(
+    model: Any, clip: Clip, settings: Settings, language: str | None, prompt: tuple[int, ...], prefix: tuple[int, ...]
+) -> Cursor:
+    chances = settings.vad.probabilities(clip)
+    spans = settings.vad.spans(chances, len(clip))
+    longest = model.config.audio_ctx * 2 * FRAME
+    if settings.mode == "sequential":
+        return Sequential(
+            clip,
+            model,
+            settings.decoding,
+            language,
+            prompt,
+            prefix,
+            spans=spans,
+            longest=longest,
+            condition=settings.condition_on_previous_text,
+        )
+    cuts = windows(spans, chances, longest - FRAME, JOIN_SECONDS * RATE)
+    if prefix and len(cuts) > 1:
+        raise ConfigError('prefix: goes with recordings of one window in mode "batched"; use mode="sequential"')
+    return Packed(clip, model, settings.decoding, language, prompt, prefix, cuts=cuts)
+
+
+def _run(model: Any, cursors: Sequence[Cursor], settings: Settings, progress: Callable[[float], None]) -> None:
+    """Decode until no cursor has a window left; the longest first, so that a batch ends together."""
+    ready = [window for cursor in cursors for window in cursor.windows()]
+    while ready:
+        ready.sort(key=lambda window: window.start - window.stop)
+        batch, ready = ready[: settings.batch_size], ready[settings.batch_size :]
+        for window, (decoded, words) in zip(batch, _decode(model, batch, settings), strict=True):
+            ready += window.cursor.take(window, decoded, words)
+            progress(window.seconds)
+
+
+def _decode(model: Any, batch: Sequence[Window], settings: Settings) -> list[tuple[Decoded, list[Timed] | None]]:
+    """Decode a batch. What fails in context "clip" is tried again in "full" before the temperature rises."""
+    options, context = settings.decoding, settings.context or model.context
+    states = listen(model, batch, context)
+    if context == "clip":
+        results = decode(
+            model, states, [w.request for w in batch], replace(options, temperatures=options.temperatures[:1])
+        )
+        failed = [i for i, result in enumerate(results) if result.failed(options)]
+        if failed:
+            again = [batch[i] for i in failed]
+            second = decode(model, listen(model, again, "full"), [w.request for w in again], options)
+            for i, result in zip(failed, second, strict=True):
+                results[i] = result
+    else:
+        results = decode(model, states, [w.request for w in batch], options)
+    if not settings.word_timestamps:
+        return [(result, None) for result in results]
+    eot = model.tokenizer.eot
+    texts = [
+        [t for t in (*w.request.prefix, *result.tokens) if t < eot] for w, result in zip(batch, results, strict=True)
+    ]
+    words = find_words(model, states, texts, [r.language for r in results], [w.seconds for w in batch], options)
+    return list(zip(results, words, strict=True))
+
+
+def listen(model: Any, batch: Sequence[Window], context: str) -> Any:
+    """Encoder states of windows. In context "full" their mel is followed by zeros up to 30 s, as openai-whisper has it;
+    in "clip" by a second of silence.
+    """
+    with torch.no_grad():
+        mels = [_mel(model, w.cursor.clip, w.start, w.stop, w.peak) for w in batch]
+        if context == "full":
+            size = max(len(mel) for mel in mels)
+            padded = [torch.nn.functional.pad(mel, (0, 0, 0, size - len(mel))) for mel in mels]
+            return model.encode_mel(torch.stack(padded))
+        return model.encode_windows([w.cursor.clip[w.start : w.stop].to(model.device) for w in batch], context=context)
+
+
+def _mel(model: Any, clip: Clip, start: int, stop: int, peak: Tensor | None) -> Tensor:
+    """Log-mel (M, N) of samples start ... stop (start in whole frames); frames at the edges see the samples beyond."""
+    first = max(0, start - EDGE * FRAME)
+    power = next(model.mel.blocks(clip[first : stop + EDGE * FRAME].to(model.device)))
+    peak = power.amax() if peak is None else peak[0].to(power)
+    skipped = (start - first) // FRAME
+    return model.mel.compress(power[skipped : skipped + (stop - start) // FRAME], peak)

@@ -1,0 +1,248 @@
+"""One job from paths to files.
+
+collect -> survey -> ahead ==threads==> model.transcribe -> FORMATS -> OUT/talk.srt, journal
+inputs                                     failures -----------------> OUT/errors.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from rich.console import Console
+
+from zoo.audio import Clip
+from zoo.encoder import Encoder
+from zoo.errors import AudioError, ConfigError
+from zoo.extract import decode
+from zoo.extract.files import hold, replace
+from zoo.extract.inputs import Item, collect
+from zoo.extract.job import open_encoder
+from zoo.extract.plan import Planned
+from zoo.extract.prepare import survey
+from zoo.extract.progress import Meter, clock
+from zoo.transcribe.formats import parse_formats, render
+from zoo.transcribe.journal import Journal
+from zoo.transcribe.naming import stems
+from zoo.transcript import Transcript
+
+ERRORS_NAME = "errors.jsonl"
+GROUP_SECONDS = 600.0  # audio that is handed to the model at once, and that a crash can cost; a longer file comes alone
+GROUP_FILES = 256
+
+
+@runtime_checkable
+class Transcriber(Protocol):
+    """A model that writes down what is said."""
+
+    def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
+        """A Transcript for each recording of a list."""
+        ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """written + skipped + failed = the number of recordings; skipped: those that earlier runs had written.
+
+    audio_hours: of the written ones; wall_seconds: of the whole run, loading the model included.
+    """
+
+    written: int
+    skipped: int
+    failed: int
+    audio_hours: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """A recording and the files to be made of it, relative to the output folder."""
+
+    item: Planned
+    files: tuple[str, ...]
+
+
+def run(
+    paths: str | Path | Sequence[str | Path | Item],
+    model: str | Path | Encoder,
+    out: str | Path,
+    *,
+    formats: str = "txt",
+    dtype: str = "auto",
+    device: str = "auto",
+    workers: int | None = None,
+    progress: bool | Console = True,
+    **options: Any,
+) -> Summary:
+    """Transcribe any number of recordings into files of a folder.
+
+    paths: files, folders, globs and .jsonl manifests, or items (`zoo.extract.inputs.collect`).
+    model: what `zoo.load` takes, or a model that transcribes, which is used as and where it is.
+    formats: names of `FORMATS` with commas between, or "all"; options: those of the model's `transcribe`.
+
+    Run again with the same settings it writes what is missing and what changed since. Recordings that cannot be read
+    are in OUT/errors.jsonl with the reason and do not stop the others.
+
+    Raises ZooError where nothing is found, the folder is in use or was begun with other settings; ConfigError for an
+    option that the model cannot honour.
+    """
+    began = time.monotonic()
+    console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
+    workers = min(8, os.cpu_count() or 1) if workers is None else workers
+    if workers < 1:
+        raise ConfigError(f"workers {workers}: at least 1 is needed")
+    chosen, items, out = parse_formats(formats), collect(paths), Path(out)
+    transcriber, numbers, why = open_encoder(model, device, dtype)
+    if not isinstance(transcriber, Transcriber):
+        raise ConfigError(f"{transcriber.name or transcriber.family} cannot transcribe; use a Whisper")
+    _say(console, f"{transcriber.name or transcriber.family} on {transcriber.device}, {numbers}: {why}")
+    with hold(out):
+        settings = {"model": transcriber.fingerprint(), "dtype": numbers, "formats": chosen, "options": _plain(options)}
+        journal = Journal(out, settings)
+        tasks = [
+            Task(item, tuple(f"{stem}.{name}" for name in chosen))
+            for item, stem in zip(survey(items, {}, workers, console), stems(items), strict=True)
+        ]
+        missing = [task for task in tasks if not journal.done(task.item, task.files)]
+        job = Job(transcriber, out, journal, options, console)
+        job.work(missing, workers, before=sum(task.item.seconds for task in tasks if task not in missing))
+    return job.report(len(tasks) - len(missing), time.monotonic() - began)
+
+
+class Job:
+    """The recordings that are left to do."""
+
+    def __init__(self, model: Any, out: Path, journal: Journal, options: dict[str, Any], console: Console) -> None:
+        self.model, self.out, self.journal, self.options, self.console = model, out, journal, options, console
+        self.failures: list[tuple[Planned, str]] = []
+        self.written, self.seconds = 0, 0.0
+
+    def work(self, tasks: Sequence[Task], workers: int, before: float) -> None:
+        """Transcribe and write them; before: seconds of audio that earlier runs did."""
+        write_errors(self.out, [])
+        readable = [task for task in tasks if task.item.reason is None]
+        total = before + sum(task.item.seconds for task in tasks)
+        read = partial(decode.read, sample_rate=self.model.sample_rate, min_samples=1)
+        with Meter(self.console, total=total, before=before, failed=0) as meter:
+            for task in tasks:
+                if task.item.reason is not None:
+                    self._fail(task, task.item.reason, meter)
+            coming = (task.item for task in readable)
+            ahead = decode.ahead(coming, read, workers=workers, look_ahead_seconds=GROUP_SECONDS)
+            with closing(ahead) as clips:
+                for group in groups(readable):
+                    self._group(group, [next(clips)[1] for _ in group], meter)
+
+    def _group(self, group: Sequence[Task], clips: list[Clip | str], meter: Meter) -> None:
+        heard: list[tuple[Task, Clip]] = []
+        for task, clip in zip(group, clips, strict=True):
+            if isinstance(clip, str):
+                self._fail(task, clip, meter)
+            else:
+                heard.append((task, clip))
+        if not heard:
+            return
+        try:
+            results = self._transcribe([clip for _, clip in heard], meter)
+        except AudioError as error:
+            if len(heard) == 1:
+                self._fail(heard[0][0], error.reason, meter)
+                return
+            for task, clip in heard:  # which one it was is found out by taking each alone
+                self._group([task], [clip], meter)
+            return
+        for (task, _), transcript in zip(heard, results, strict=True):
+            self._write(task, transcript)
+
+    def _transcribe(self, clips: list[Clip], meter: Meter) -> list[Transcript]:
+        """The model's transcripts; the meter moves while they come, and has passed all clips at the end."""
+        left = sum(len(clip) for clip in clips) / self.model.sample_rate
+
+        def advance(seconds: float) -> None:
+            nonlocal left
+            step = min(seconds, left)
+            left -= step
+            meter.advance(step)
+
+        results: list[Transcript] = self.model.transcribe(
+            clips, self.model.sample_rate, progress=advance, **self.options
+        )
+        advance(left)
+        return results
+
+    def _write(self, task: Task, transcript: Transcript) -> None:
+        for name in task.files:
+            path = self.out / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replace(path) as file:
+                file.write(render(transcript, path.suffix[1:]).encode())
+        self.journal.add(task.item, task.files)
+        self.written += 1
+        self.seconds += transcript.duration
+
+    def _fail(self, task: Task, reason: str, meter: Meter) -> None:
+        self.failures.append((task.item, reason))
+        write_errors(self.out, self.failures)
+        meter.fail(task.item.seconds)
+
+    def report(self, skipped: int, wall_seconds: float) -> Summary:
+        """Say what was done."""
+        before = f"; {skipped} were there already" if skipped else ""
+        if self.written:
+            speed = f"{self.seconds / max(wall_seconds, 1e-9):.1f}x real time with loading"
+            _say(
+                self.console,
+                f"{self.out}: {self.written} recordings, {self.seconds / 3600:.2f} h in {clock(wall_seconds)}, "
+                f"{speed}{before}",
+            )
+        else:
+            _say(self.console, f"{self.out}: nothing written{before}")
+        for item, reason in self.failures[:10]:
+            _say(self.console, f"failed: {item.path}: {reason}")
+        if self.failures:
+            _say(self.console, f"{len(self.failures)} failed; all reasons are in {self.out / ERRORS_NAME}")
+        return Summary(self.written, skipped, len(self.failures), self.seconds / 3600, wall_seconds)
+
+
+def groups(tasks: Sequence[Task]) -> Iterator[list[Task]]:
+    """Consecutive recordings, about GROUP_SECONDS at a time."""
+    group: list[Task] = []
+    seconds = 0.0
+    for task in tasks:
+        if group and (seconds + task.item.seconds > GROUP_SECONDS or len(group) == GROUP_FILES):
+            yield group
+            group, seconds = [], 0.0
+        group.append(task)
+        seconds += task.item.seconds
+    if group:
+        yield group
+
+
+def write_errors(out: Path, failures: Sequence[tuple[Planned, str]]) -> None:
+    """OUT/errors.jsonl, or none where nothing failed."""
+    path = out / ERRORS_NAME
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    with replace(path) as file:
+        for item, reason in failures:
+            line = {"path": item.path, "start": item.start, "end": item.end, "reason": reason}
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as they can be compared later."""
+    plain = (bool, int, float, str, type(None))
+    return {name: value if isinstance(value, plain) else repr(value) for name, value in options.items()}
+
+
+def _say(console: Console, line: str) -> None:
+    """A line as it is: names may hold what Rich takes for markup."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
