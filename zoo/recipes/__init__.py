@@ -1,0 +1,1 @@
+"""Training recipes: python -m zoo.recipes.FAMILY.train."""

@@ -1,0 +1,1 @@
+"""HuBERT: pre-training (train) and CTC fine-tuning (finetune)."""
