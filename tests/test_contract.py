@@ -9,14 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import noise, small
+from small import VARIANTS, noise, small
 from torch import Tensor
 
 import zoo
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError
 
-NAMES = zoo.list_models()
+NAMES = [*zoo.list_models(), *VARIANTS]
 TOLERANCE = 1e-5
 _models: dict[str, Encoder] = {}
 

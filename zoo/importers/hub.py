@@ -81,8 +81,8 @@ def fetch(source: str) -> Path:
         if any(match for pattern in weights for match in folder.glob(pattern)):
             return folder
     raise CheckpointError(
-        f"{source}: {folder} holds none of model.safetensors, pytorch_model.bin and model.bin; "
-        + ("run once with a network to complete the cache" if failure else "the repository has no weights zoo reads")
+        f"{source}: {folder} holds neither model.safetensors nor pytorch_model.bin nor CTranslate2's model.bin; "
+        + ("run once with a network to complete the cache" if failure else "the repository has no PyTorch weights")
     )
 
 

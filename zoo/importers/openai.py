@@ -52,7 +52,8 @@ _RULES = (
     (_BLOCK + r"mlp_ln\.(weight|bias)", _OURS + r"ffn_norm.\3"),
 )
 _SPECIALS = 1_501 + 8  # timestamps, end and start of text, two tasks, four markers
-_GPT2, _MULTILINGUAL = 50_256, 50_257  # text tokens of the two vocabularies
+_ENGLISH = 51_864  # ids of the English-only models
+_PUBLISHED = {_ENGLISH: "openai/whisper-tiny.en", 51_865: "openai/whisper-tiny", 51_866: "openai/whisper-large-v3"}
 
 
 def read(source: Source) -> Foreign:
@@ -88,19 +89,17 @@ def _tokenizer(path: Path, size: int) -> WhisperTokenizer | None:
 
 
 def _candidates(folder: Path, size: int) -> Iterator[WhisperTokenizer]:
-    english = size == _GPT2 + 99 + _SPECIALS
-    name, languages = ("gpt2", 99) if english else ("multilingual", size - _MULTILINGUAL - _SPECIALS)
     if (folder / "tokenizer.json").is_file():
         yield WhisperTokenizer.from_file(folder / "tokenizer.json")
+    name = "gpt2.tiktoken" if size == _ENGLISH else "multilingual.tiktoken"
     installed = find_spec("whisper")  # looked for, not imported
     roots = installed.submodule_search_locations if installed else None
     for place in (folder, *(Path(root) / "assets" for root in roots or ())):
-        if (place / f"{name}.tiktoken").is_file():
-            yield WhisperTokenizer.from_tiktoken(place / f"{name}.tiktoken", languages)
-    if languages in (99, 100):
-        fetched = _from_hub("openai/whisper-" + ("tiny.en" if english else "tiny" if languages == 99 else "large-v3"))
-        if fetched is not None:
-            yield fetched
+        if (place / name).is_file():
+            text = len((place / name).read_text(encoding="ascii", errors="replace").splitlines())
+            yield WhisperTokenizer.from_tiktoken(place / name, max(0, size - text - _SPECIALS))
+    if size in _PUBLISHED and (fetched := _from_hub(_PUBLISHED[size])) is not None:
+        yield fetched
 
 
 def _from_hub(repo: str) -> WhisperTokenizer | None:

@@ -197,7 +197,8 @@ class Whisper(Encoder):
         """
         context = self.context if context is None else context
         with frozen(self):
-            mel = self.log_mel([wave.to(self.device) for wave in waves], context=context, tail=TAIL)
+            # One position more than is kept: the last one must hear silence after it, not the convolution's padding.
+            mel = self.log_mel([wave.to(self.device) for wave in waves], context=context, tail=TAIL + 1)
             counts = torch.tensor([-(-len(wave) // self.hop) for wave in waves], device=self.device)
             return self.encode_mel(mel, counts + TAIL if context == "clip" else None)
 
@@ -211,7 +212,14 @@ class Whisper(Encoder):
             size = mel.shape[1] // 2
             lengths = torch.full((len(mel),), size, device=mel.device) if lengths is None else lengths.clamp(max=size)
             mask = lengths_to_mask(lengths, size) if int(lengths.min()) < size else None
-            return AudioStates(self._encode(mel, mask, [self.num_layers])[0], lengths)
+            x = self._encode(mel, mask, [self.num_layers])[0]  # (B, T, D)
+            return AudioStates(x[:, : int(lengths.max())], lengths)
+
+    def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
+        """What is said: a Transcript, or a list of them. `zoo.models.longform.transcribe` describes the options."""
+        from zoo.models.longform import transcribe
+
+        return transcribe(self, waves, sample_rate, **options)
 
     def preprocessing(self) -> dict[str, Any]:
         return super().preprocessing() | {"mels": self.config.mels, "context": self.context}

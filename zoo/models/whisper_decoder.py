@@ -160,7 +160,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.heads = heads
         self.text_ctx = text_ctx
-        self.alignment_heads = tuple(alignment_heads)
+        # As openai-whisper, where nobody has looked for the heads that follow the words: all of the upper half.
+        upper = tuple((layer, head) for layer in range(layers // 2, layers) for head in range(heads))
+        self.alignment_heads = tuple(alignment_heads) or upper
         self.tokens = nn.Embedding(vocab_size, dim)
         self.positions = nn.Parameter(torch.empty(text_ctx, dim).normal_(std=0.01))
         self.blocks = nn.ModuleList(DecoderBlock(dim, heads) for _ in range(layers))
@@ -187,12 +189,14 @@ class Decoder(nn.Module):
         cache: Cache,
         *,
         last_only: bool = True,
+        at: Tensor | None = None,
         need_attention: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """tokens (R, U), to be appended to what the cache holds; aligned to the right the first time.
 
-        Returns float32 logits, (R, V) after the last token or (R, U, V), and with need_attention what the alignment
-        heads see before the softmax, (R, A, U, T). Raises ConfigError when a text outgrows cache or positions.
+        Returns float32 logits: (R, V) after the last token, (R, P, V) after the tokens in columns `at` (R, P), or
+        (R, U, V) after each where last_only is off. With need_attention also what the alignment heads see before the
+        softmax, (R, A, U, T). Raises ConfigError when a text outgrows cache or positions.
         """
         start, end = cache.length, cache.length + tokens.shape[1]
         place = torch.arange(start, end, device=tokens.device) - cache.padding[:, None]  # (R, U)
@@ -213,7 +217,11 @@ class Decoder(nn.Module):
             x = x + y
             x = x + block.ffn(block.ffn_norm(x))
         cache.length = end
-        x = self.norm(x[:, -1] if last_only else x)
+        if at is not None:
+            x = x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))  # (R, P, D)
+        elif last_only:
+            x = x[:, -1]  # (R, D)
+        x = self.norm(x)
         logits = F.linear(x, self.tokens.weight).float()  # (R, V) or (R, U, V)
         if not need_attention:
             return logits, None
