@@ -63,7 +63,7 @@ def beam_search(
     windows, steps = len(logits), int(limits.max())
     pool = Pool.empty(windows, max(1, round(beam_size * patience)), steps)
     rest: list[list[Hypothesis]] = [[] for _ in range(windows)]
-    live = torch.arange(windows)
+    live, done = torch.arange(windows), torch.zeros(windows, dtype=torch.bool)
     beams, score = 1, torch.zeros(windows, 1)  # until the first step a window has one row
     out = torch.zeros(windows, 1, steps, dtype=torch.long)  # (live W, K, U)
     state = rules.begin(windows)
@@ -76,16 +76,17 @@ def beam_search(
         parent = order // (beam_size + 1)
         ends = chosen == rules.eot
         ahead = (~ends).cumsum(1)  # continuations that go on, up to and with this one
-        ending = ends & (ahead < beam_size) & (total > NEVER)
+        ending = ends & (ahead < beam_size) & (total > NEVER) & ~done[live, None]
         pool.add(live, ending, total, out.gather(1, _like(parent, out))[..., :step])
         going = (~ends).long().sort(dim=1, descending=True, stable=True).indices[:, :beam_size]  # (live W, K)
         score, chosen, parent = total.gather(1, going), chosen.gather(1, going), parent.gather(1, going)
         out = out.gather(1, _like(parent, out))
         out[..., step] = chosen
-        over = step + 1 >= limits[live]
-        for w in (over & ~pool.full[live]).nonzero()[:, 0].tolist():  # once a window
+        over = (step + 1 >= limits[live]) & ~pool.full[live] & ~done[live]
+        for w in over.nonzero()[:, 0].tolist():  # once a window
             rest[int(live[w])] = _unfinished(out[w, :, : step + 1], score[w])
-        on = ~(over | pool.full[live])
+        done[live] |= over | pool.full[live]
+        on = ~done[live]
         if not on.any():
             break
         kept = torch.arange(len(live)) if (~on).sum() < max(1, DROP * len(live)) else on.nonzero()[:, 0]
