@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch.utils.tensorboard  # noqa: F401 (slow to import: once, for all forks)
+import torch._dynamo
+import torch.utils.tensorboard  # noqa: F401 (slow to import, both: once, for all forks)
 from dying import attempt
 from tiny_task import Tiny, loader, read_corpus
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
-from tiny_task import Tiny, loader, write_corpus
+import pytest
+import torch
+from tiny_task import Tiny, loader, read_corpus, write_corpus
 
-from zoo.train import TrainConfig, fit
+from zoo.data.dataset import Batch
+from zoo.data.sampler import Cursor
+from zoo.errors import TrainingError
+from zoo.train import Output, Precision, TrainConfig, fit
 
 QUICK = {"learning_rate": 1e-2, "log_every": 5, "validate_every": 10, "save_every": 5}
 
@@ -31,3 +37,81 @@ def test_learns_reports_and_exports(tmp_path: Path) -> None:
     assert (result.best / "weights.pt").is_file() and (result.last / "weights.pt").is_file()
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert names == ["step-00000055", "step-00000060"]
+
+
+class Poisoned(Tiny):
+    """Becomes infinite at one item: in its loss, or only in its gradient."""
+
+    def __init__(self, place: int, gradient_only: bool) -> None:
+        super().__init__()
+        self.place, self.gradient_only = place, gradient_only
+
+    def forward(self, batch: Batch) -> Output:
+        output = super().forward(batch)
+        if self.place in batch.indices.tolist():
+            weight = self.net[0].weight[0, 0]
+            zero = (weight - weight.detach()).abs().sqrt()  # 0, and its slope is infinite
+            output.loss = output.loss + (zero if self.gradient_only else weight * math.nan)
+        return output
+
+
+@pytest.mark.parametrize("gradient_only", [False, True])
+def test_what_is_not_finite_stops_before_the_weights_change(tmp_path: Path, gradient_only: bool) -> None:
+    entries = write_corpus(tmp_path / "corpus")
+    task = Poisoned(7, gradient_only)
+    seen: list[torch.Tensor] = []
+    task.register_forward_pre_hook(lambda *_: seen.append(task.net[0].weight.detach().clone()))
+    with pytest.raises(TrainingError, match=r"step \d: the (loss|gradient) is not finite") as error:
+        fit(task, loader(entries), None, TrainConfig(steps=9, **QUICK), tmp_path / "run")
+    assert torch.equal(task.net[0].weight, seen[-1]) and task.net[0].weight.isfinite().all()
+    assert str(entries[7].audio) in str(error.value)
+    assert (str(error.value).count(".wav") == 1) == (not gradient_only)
+
+
+def test_bf16_learns_with_weights_in_float32(tmp_path: Path) -> None:
+    entries = write_corpus(tmp_path / "corpus")
+    dtypes = set()
+    task = Tiny()
+    task.net[0].register_forward_hook(lambda *a: dtypes.add(a[2].dtype))
+    config = TrainConfig(steps=40, precision=Precision.bf16, **QUICK)
+    fit(task, loader(entries), loader(entries, shuffle=False), config, tmp_path / "run")
+    assert dtypes == {torch.bfloat16} and task.net[0].weight.dtype == torch.float32
+    train = lines(tmp_path / "run")
+    assert train[-1]["loss"] < 0.5 * train[0]["loss"]
+
+
+def test_corrupt_items_are_counted_and_listed(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "corpus")
+    entries = read_corpus(tmp_path / "corpus")
+    entries[5].audio.write_bytes(b"RIFF")
+    fit(Tiny(), loader(entries), None, TrainConfig(steps=15, **QUICK), tmp_path / "run")
+    assert lines(tmp_path / "run")[-1]["skipped"] == 1
+    assert "05.wav" in (tmp_path / "run" / "skipped.jsonl").read_text()
+
+
+def test_the_best_is_kept_by_the_metric_that_the_task_names(tmp_path: Path) -> None:
+    class Waning(Tiny):
+        monitor, maximise = "score", True
+        scores = iter([0.2, 0.9, 0.4])
+
+        def validate(self, batches: object) -> dict[str, float]:
+            return {"score": next(self.scores)}
+
+    entries = write_corpus(tmp_path / "corpus")
+    result = fit(Waning(), loader(entries), loader(entries), TrainConfig(steps=30, **QUICK), tmp_path / "run")
+    best = torch.load(result.best / "weights.pt", weights_only=True)
+    last = torch.load(result.last / "weights.pt", weights_only=True)
+    assert any(not torch.equal(best[name], last[name]) for name in best)
+    saved = json.loads((tmp_path / "run" / "checkpoints" / "step-00000030" / "progress.json").read_text())
+    assert saved["best"] == {"step": 20, "value": 0.9}
+    with pytest.raises(TrainingError, match="best is chosen by 'score'"):
+        Waning.validate = Tiny.validate  # type: ignore[assignment]
+        fit(Waning(), loader(entries), loader(entries), TrainConfig(steps=30, **QUICK), tmp_path / "other")
+
+
+def test_a_task_may_replay_its_batches(tmp_path: Path) -> None:
+    """`run` twice on a batch draws the same dropout: what gradient caching needs."""
+    batch = loader(write_corpus(tmp_path)).batch(Cursor(), [1, 2, 3])
+    task = Tiny(dropout=0.5)
+    assert torch.equal(task.run(batch).loss, task.run(batch).loss)
+    assert not torch.equal(task(batch).loss, task(batch).loss)

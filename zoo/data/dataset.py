@@ -35,9 +35,11 @@ class Item:
     seed: int
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Batch:
-    """Padded waveforms and what they are. Recipes with more to carry derive from this class.
+    """Padded waveforms and what they are.
+
+    A recipe that has more to carry derives a dataclass: `Mine(**vars(Batch.of(items)), tokens=...)`.
 
     waves (B, S) float32, zero behind each; lengths (B,) samples; indices (B,) into the data set's entries;
     starts (B,) first sample of the crop at the model's rate;

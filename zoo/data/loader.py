@@ -52,24 +52,23 @@ class Step:
 class Skipped:
     """Items that could not be used, each with its reason; kept in a file once `attach` named one."""
 
-    def __init__(self, total: int) -> None:
-        self.total = total
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._known = {_name(entry) for entry in entries}
+        self.total = len(entries)
         self.reasons: dict[str, str] = {}
         self._path: Path | None = None
         self._lock = Lock()
 
     def attach(self, path: Path) -> None:
-        """Remember in `path` (JSON lines), and count what is there from before."""
+        """Remember in `path` (JSON lines), and count those of these entries that are there from before."""
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        for line in lines:
-            if line.endswith("}"):  # the last one may have been cut
-                record = json.loads(line)
-                self.reasons[record["audio"]] = record["reason"]
+        records = [json.loads(line) for line in lines if line.endswith("}")]  # the last one may have been cut
+        self.reasons |= {r["audio"]: r["reason"] for r in records if r["audio"] in self._known}
         self._path = path
 
     def add(self, entry: Entry, reason: str) -> None:
         """Raises ManifestError when so much of the data set is unusable that something else must be wrong."""
-        name = f"{entry.audio}" if entry.start is None else f"{entry.audio} from {entry.start:g} s"
+        name = _name(entry)
         with self._lock:
             if name not in self.reasons:
                 self.reasons[name] = reason
@@ -108,7 +107,7 @@ class Loader:
     ) -> None:
         self.dataset, self.sampler, self.collate = dataset, sampler, collate
         self.workers, self.prefetch = workers, prefetch
-        self.skipped = Skipped(len(dataset))
+        self.skipped = Skipped(dataset.entries)
         self._by_length = np.argsort(dataset.seconds, kind="stable")
         self._rank = np.argsort(self._by_length)
 
@@ -181,6 +180,10 @@ class Loader:
                 for neighbour in (rank - distance, rank + distance):
                     if 0 <= neighbour < total:
                         yield int(self._by_length[neighbour])
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.audio}" if entry.start is None else f"{entry.audio} from {entry.start:g} s"
 
 
 def loaders(

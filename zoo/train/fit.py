@@ -80,6 +80,7 @@ class _Run:
         """All steps that are left, with reports, validation and checkpoints where they are due."""
         progress, config = self.progress, self.config
         steps = self.train.steps(progress.cursor, config.batches_per_step, processes.rank(), processes.world())
+        self.task.train()
         with Log(self.folder, progress.step, config.steps) as log, Signals() as signals:
             while progress.step < config.steps:
                 stop = self.advance(next(steps), log, stop=signals.name is not None)
@@ -100,7 +101,6 @@ class _Run:
     def advance(self, step: Step, log: Log, stop: bool) -> bool:
         """One optimiser step; returns whether any process has been asked to stop."""
         number = self.progress.step + 1
-        self.task.train()
         self.optimizer.set_step(number)
         batches = [batch.to(self.device) for batch in step.batches]
         tally = Tally()
@@ -155,7 +155,10 @@ class _Run:
         checkpoints = state.found(self.folder / CHECKPOINTS)
         if processes.is_main():
             runfolder.prepare(self.folder, recipe, self.train.dataset.fingerprint(), resuming=bool(checkpoints))
-        self.train.skipped.attach(self.folder / SKIPPED)
+            state.sweep(self.folder)
+        for loader in (self.train, self.dev):
+            if loader is not None:
+                loader.skipped.attach(self.folder / SKIPPED)
         if checkpoints:
             self.progress = state.load(checkpoints[-1], self.task, self.optimizer)
         processes.share_weights(self.task)

@@ -66,8 +66,6 @@ def save(folder: Path, task: Task, optimizer: Optimizer, progress: Progress, kee
         (directory / PROGRESS).write_text(json.dumps({"format": FORMAT} | asdict(progress)), encoding="utf-8")
     for old in found(folder)[:-keep]:
         shutil.rmtree(old)
-    for left in folder.glob(".step-*.tmp"):  # of a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
     return target
 
 
@@ -91,6 +89,12 @@ def load(directory: Path, task: Task, optimizer: Optimizer) -> Progress:
 def found(folder: Path) -> list[Path]:
     """Checkpoints below `folder`, oldest first."""
     return sorted(path for path in folder.glob("step-*") if _NAME.fullmatch(path.name))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed run left half written in its folder."""
+    for left in folder.glob("**/.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _damaged(directory: Path, error: Any) -> str:
