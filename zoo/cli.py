@@ -16,6 +16,7 @@ from rich.table import Table
 
 from zoo import registry
 from zoo.batching import BATCH_SECONDS, SHARD_ITEMS
+from zoo.benchmarks.command import app as bench_app
 from zoo.errors import ConfigError, ZooError
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 corpora_app = typer.Typer(help="Build and describe the embedded corpora.", no_args_is_help=True)
 app.add_typer(corpora_app, name="corpora")
+app.add_typer(bench_app, name="bench")
 console = Console()
 
 

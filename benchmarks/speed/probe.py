@@ -1,0 +1,131 @@
+"""Batched probes against scikit-learn: every layer x every penalty x every seed, the same splits and penalties.
+
+    python benchmarks/speed/probe.py [--layers 13] [--items 3000] [--width 768] [--classes 10] [--seeds 5]
+        [--converge 1] [--out benchmarks/results/...]
+
+Synthetic features with a spectrum that falls as those of encoders do, and a class signal that grows with the layer.
+Both sides get standardised float32 features of 90 % of the items a seed. scikit-learn runs LogisticRegression as it
+comes (lbfgs, 100 iterations), where it often stops early; so one layer's accuracy is also taken from runs to the end
+(--converge layers, 5,000 iterations, untimed). Ours is timed first in the same process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import sklearn
+import torch
+from embed import processor
+from rich.console import Console
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from zoo.benchmarks.probe import ProbeConfig, Split, fit_layer, seed_weights
+
+
+def features(layer: int, items: int, width: int, classes: int) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Train and test features (N, D) of one layer, and the labels that both share."""
+    shared = torch.Generator().manual_seed(0)
+    labels = torch.randint(classes, (items,), generator=shared)
+    own = torch.Generator().manual_seed(layer + 1)
+    basis = torch.linalg.qr(torch.randn(width, width, generator=own))[0]
+    spectrum = torch.arange(1, width + 1).float() ** -0.75
+    means = torch.randn(classes, width, generator=own) * (0.04 + 0.01 * layer)
+    both = [(torch.randn(items, width, generator=own) + means[labels]) * spectrum @ basis for _ in range(2)]
+    centre, scale = both[0].mean(0), both[0].std(0)
+    train, test = ((x - centre) / scale for x in both)
+    return train, test, labels.numpy()
+
+
+def ours(data: list[tuple[Tensor, Tensor, np.ndarray]], weights: np.ndarray, config: ProbeConfig) -> np.ndarray:
+    """Test accuracy (L, R, S)."""
+    return np.array([(fit_layer(x, y, weights, config)(t) == y).mean(-1) for x, t, y in data])
+
+
+def theirs(
+    data: list[tuple[Tensor, Tensor, np.ndarray]], weights: np.ndarray, config: ProbeConfig, iterations: int
+) -> tuple[np.ndarray, int]:
+    """Test accuracy (L, R, S), and how many fits stopped before they converged."""
+    found, stopped = [], 0
+    for x, t, y in data:
+        for penalty in config.penalties:
+            for row in weights:
+                kept = row > 0
+                model = LogisticRegression(C=1 / (penalty * kept.sum()), max_iter=iterations)
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always", ConvergenceWarning)
+                    model.fit(x.numpy()[kept], y[kept])
+                stopped += bool(caught)
+                found.append(model.score(t.numpy(), y))
+    return np.array(found).reshape(len(data), len(config.penalties), len(weights)), stopped
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, value in (
+        ("layers", 13),
+        ("items", 3000),
+        ("width", 768),
+        ("classes", 10),
+        ("seeds", 5),
+        ("converge", 1),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    data = [features(k, options.items, options.width, options.classes) for k in range(options.layers)]
+    config = ProbeConfig(seeds=options.seeds)
+    split = Split(lambda k: data[k][0], data[0][2], np.arange(options.items))
+    weights = seed_weights(split, config)
+    ours(data[:1], weights, config)  # the first product loads oneDNN's kernels
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        fast = ours(data, weights, config)
+        times.append(time.perf_counter() - start)
+    start = time.perf_counter()
+    slow, stopped = theirs(data, weights, config, 100)
+    reference = time.perf_counter() - start
+    last = data[-options.converge :]
+    exact, _ = theirs(last, weights, config, 5000)
+    gap = np.abs(fast[-options.converge :].mean(-1) - exact.mean(-1)).max()
+    quick, best = float(np.median(times)), (fast.mean(-1).max(1) - slow.mean(-1).max(1))
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    fits = fast.size
+    lines = [
+        f"# {options.layers} layers x {len(config.penalties)} penalties x {options.seeds} seeds, "
+        f"{options.items} x {options.width}, {options.classes} classes, {time.strftime('%Y-%m-%d')}",
+        "",
+        "`python benchmarks/speed/probe.py`",
+        "",
+        f"commit {commit}, {processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"scikit-learn {sklearn.__version__}.",
+        "",
+        "| | seconds | per fit, ms |",
+        "|-|-|-|",
+        f"| batched | {quick:.2f} ({min(times):.2f} to {max(times):.2f}) | {1000 * quick / fits:.1f} |",
+        f"| scikit-learn | {reference:.1f} | {1000 * reference / fits:.1f} |",
+        "",
+        f"{reference / quick:.0f} times faster. {stopped} of scikit-learn's {fits} fits stopped at 100 iterations.",
+        f"Accuracy at each layer's best penalty, mean over seeds, ours minus theirs: {100 * best.min():+.2f} to "
+        f"{100 * best.max():+.2f} points.",
+        f"Against scikit-learn run to convergence (layer {options.layers - options.converge} on), largest difference "
+        f"at any penalty, mean over seeds: {100 * gap:.2f} points.",
+        "",
+        "| layer | best, batched | best, scikit-learn |",
+        "|-|-|-|",
+        *(f"| {k} | {fast[k].mean(-1).max():.4f} | {slow[k].mean(-1).max():.4f} |" for k in range(options.layers)),
+    ]
+    Console().print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
+    if options.out:
+        options.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Exams that are killed (SIGKILL) at chosen moments, for test_run.
+
+    python kill_bench.py MANIFEST FOLDER MOMENT...
+
+A moment is FUNCTION:N, the N-th call of one of `MOMENTS` (see tests/dying.py); its output is in FOLDER/MOMENT.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torchaudio.transforms  # noqa: F401 (slow to import: once, for all forks)
+from dying import attempt
+from rich.console import Console
+from small import small
+
+from zoo.benchmarks import examine, features, results, runner
+from zoo.benchmarks.suite import Source, Suite, Task
+from zoo.extract import files
+
+MOMENTS: dict[str, tuple[Any, str]] = {
+    "save": (np, "save"),  # between the files of a shard
+    "sync": (files, "_sync"),
+    "probe": (examine, "run_probe"),
+    "write": (results.Store, "_write"),
+}
+
+
+def exam(manifest: str | Path) -> Suite:
+    """Two tasks on one corpus of tones, in shards of 16 clips."""
+    features.SHARD = 16
+    return Suite(
+        "tones",
+        frames=3,
+        data={"tones": Source(str(manifest))},
+        tasks=[
+            Task("pitch", "tones", "class", "pitch", metric="accuracy", seeds=2),
+            Task("phones", "tones", "phones", metric="accuracy", seeds=2),
+        ],
+    )
+
+
+def run(manifest: str | Path, out: Path) -> results.Store:
+    quiet = Console(quiet=True)
+    return runner.run([small("hubert-base")], exam(manifest), out, cache=out / "cache", baselines=False, console=quiet)
+
+
+if __name__ == "__main__":
+    manifest_, folder, *moments = sys.argv[1:]
+    attempt(moments, MOMENTS, lambda moment: run(manifest_, Path(folder) / moment))

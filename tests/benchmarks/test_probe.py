@@ -1,0 +1,120 @@
+"""Probes on features with a known truth: found where it is, not found where it is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from synthetic import generator, splits
+
+from zoo.benchmarks.metrics import METRICS
+from zoo.benchmarks.probe import ProbeConfig, Split, probe, seed_weights
+from zoo.benchmarks.significance import seeds_interval
+from zoo.errors import ConfigError
+
+SIZES = (400, 120, 240)
+
+
+def planted(layer: int, layers: int = 5, width: int = 24) -> tuple[torch.Tensor, np.ndarray]:
+    """Noise everywhere, and at one layer a linear trace of the class."""
+    g = generator(7)
+    labels = torch.randint(4, (sum(SIZES),), generator=g)
+    x = torch.randn(layers, sum(SIZES), width, generator=g)
+    x[layer] += 1.2 * torch.randn(4, width, generator=g)[labels]
+    return x, labels.numpy()
+
+
+def test_a_planted_linear_signal_is_found_at_its_layer() -> None:
+    x, labels = planted(layer=3)
+    train, dev, test = splits(x, labels, SIZES)
+    found = probe(train, dev, test, range(5), ProbeConfig())
+    assert found.layer == 3
+    assert found.scores.mean() > 0.9
+    assert len(found.scores) == 5 and found.outputs.shape == (5, 240)
+    others = [score for k, score in enumerate(found.test) if k != 3]
+    assert max(others) < 0.4
+
+
+def test_shuffled_labels_give_chance_within_the_interval() -> None:
+    x, labels = planted(layer=2)
+    inside = 0
+    for seed in range(5):
+        shuffled = np.random.default_rng(seed).permutation(labels)
+        train, dev, test = splits(x, shuffled, SIZES)
+        found = probe(train, dev, test, range(5), ProbeConfig(seeds=3))
+        interval = seeds_interval(found.outputs == test.targets, test.groups)
+        inside += interval.low <= 0.25 <= interval.high
+    assert inside >= 4
+
+
+def test_test_labels_have_no_say_in_what_is_chosen() -> None:
+    x, labels = planted(layer=1)
+    train, dev, test = splits(x, labels, SIZES)
+    honest = probe(train, dev, test, range(5), ProbeConfig(seeds=2))
+    test.targets = np.roll(test.targets, 1)
+    blind = probe(train, dev, test, range(5), ProbeConfig(seeds=2))
+    assert (honest.layer, honest.penalty, honest.dev) == (blind.layer, blind.penalty, blind.dev)
+    assert (honest.outputs == blind.outputs).all()
+
+
+def test_values_and_tags() -> None:
+    g = generator(1)
+    x = torch.randn(2, sum(SIZES), 16, generator=g)
+    values = (x[1] @ torch.randn(16, 2, generator=g)).double().numpy() * 50 + 120
+    found = probe(*splits(x, values, SIZES), range(2), ProbeConfig("value", "r2", seeds=2))
+    assert found.layer == 1 and found.scores.min() > 0.99
+    assert abs(found.outputs.mean() - 120) < 20, "outputs are in the units of the targets"
+    tags = (values > 120).astype(float)
+    found = probe(*splits(x, tags, SIZES), range(2), ProbeConfig("tags", "map", seeds=2))
+    assert found.layer == 1 and found.scores.min() > 0.9
+
+
+def test_balancing_raises_the_recall_of_rare_classes() -> None:
+    g = generator(3)
+    labels = (torch.rand(sum(SIZES), generator=g) < 0.06).long()
+    x = torch.randn(1, sum(SIZES), 8, generator=g) + 1.2 * labels[None, :, None]
+    parts = splits(x, labels.numpy(), SIZES)
+    plain = probe(*parts, [0], ProbeConfig(metric="balanced_accuracy", penalties=(1.0,), seeds=2))
+    balanced = probe(*parts, [0], ProbeConfig(metric="balanced_accuracy", penalties=(1.0,), seeds=2, balanced=True))
+    assert balanced.scores.mean() > plain.scores.mean() + 0.1
+
+
+def test_a_seed_leaves_out_whole_groups_and_no_class() -> None:
+    groups = np.repeat(np.arange(20), 10)
+    labels = np.zeros(200, dtype=np.int64)
+    labels[:10] = 1  # one group has all of class 1
+    rows = seed_weights(Split(lambda k: torch.zeros(200, 1), labels, groups), ProbeConfig(seeds=30))
+    np.testing.assert_allclose(rows.sum(1), 1, rtol=1e-5)
+    kept = rows.reshape(30, 20, 10) > 0
+    assert (kept.all(2) | ~kept.any(2)).all(), "a group is in or out"
+    assert (kept[:, :1].all()) and set(kept.any(2).sum(1)) <= {18, 19}
+    assert len({tuple(row) for row in kept.any(2)}) > 5, "seeds differ"
+
+
+def test_constant_features_do_no_harm() -> None:
+    x, labels = planted(layer=0, layers=1)
+    x = torch.cat([x, torch.full((1, sum(SIZES), 3), 5.0)], dim=2)
+    found = probe(*splits(x, labels, SIZES), [0], ProbeConfig(seeds=2))
+    assert found.scores.mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(np.zeros(760, dtype=np.int64), "one class"), (np.r_[np.arange(400) % 2, np.full(360, 2)], "train lacks")],
+)
+def test_what_cannot_be_learned_is_refused(labels: np.ndarray, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        probe(*splits(torch.zeros(1, 760, 2), labels, SIZES), [0], ProbeConfig())
+
+
+def test_metrics_agree_with_sklearn() -> None:
+    from sklearn import metrics
+
+    rng = np.random.default_rng(0)
+    truth, scores = (rng.random((80, 5)) < 0.3).astype(float), np.round(rng.normal(size=(80, 5)), 1)  # with ties
+    expected = metrics.average_precision_score(truth, scores, average="macro")
+    assert METRICS["map"](scores, truth) == pytest.approx(expected)
+    assert METRICS["roc_auc"](scores, truth) == pytest.approx(metrics.roc_auc_score(truth, scores, average="macro"))
+    assert METRICS["r2"](scores, truth) == pytest.approx(metrics.r2_score(truth, scores))
+    a, b = rng.integers(4, size=90), rng.integers(4, size=90)
+    assert METRICS["balanced_accuracy"](a, b) == pytest.approx(metrics.balanced_accuracy_score(b, a))

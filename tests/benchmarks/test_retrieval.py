@@ -1,0 +1,49 @@
+"""Retrieval and zero-shot on vectors whose neighbours are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from synthetic import generator
+
+from zoo.benchmarks.retrieval import classify, retrieve
+from zoo.errors import ConfigError
+
+
+def test_ranks_by_hand() -> None:
+    audio = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    texts = torch.tensor([[2.0, 0.1], [0.5, 0.9], [0.6, 0.8]])
+    found = retrieve(audio, texts, np.arange(3))
+    assert found.ranks.tolist() == [1, 2, 1]
+    assert found.recall_at_1 == pytest.approx(2 / 3) and found.mean_reciprocal_rank == pytest.approx(2.5 / 3)
+    assert found.recall_at_10 == 1 and found.median_rank == 1
+
+
+def test_clips_with_one_caption_are_as_right_as_each_other() -> None:
+    audio = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    texts = audio[[1, 1, 2]]
+    assert retrieve(audio, texts, np.arange(3)).ranks.tolist() == [2, 1, 1]
+    assert retrieve(audio, texts, np.arange(3), np.array([0, 0, 1])).ranks.tolist() == [1, 1, 1]
+
+
+def test_a_model_that_says_the_same_of_everything_is_at_chance() -> None:
+    found = retrieve(torch.ones(21, 4), torch.ones(21, 4), np.arange(21))
+    assert set(found.ranks.tolist()) == {11.0} and found.recall_at_1 == 0
+    with pytest.raises(ConfigError, match="two clips"):
+        retrieve(torch.ones(1, 4), torch.ones(1, 4), np.arange(1))
+
+
+def test_zero_shot_uses_all_templates_and_tells_them_apart() -> None:
+    names = {"cat": 0, "dog": 1}
+    basis = torch.eye(4)
+
+    def embed_text(texts: list[str]) -> torch.Tensor:
+        return torch.stack([basis[names[t.split()[-1]] if t.startswith("good") else 3] for t in texts])
+
+    audio = basis[[0, 1, 1]] + 0.01 * torch.rand(3, 4, generator=generator())
+    together, alone = classify(audio, ["cat", "dog"], embed_text, ["good {}", "bad {}"])
+    assert together.tolist() == [0, 1, 1] == alone[0].tolist()
+    assert len(set(alone[1].tolist())) == 1
+    with pytest.raises(ConfigError, match="template"):
+        classify(audio, ["cat", "dog"], embed_text, ["no place"])

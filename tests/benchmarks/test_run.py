@@ -1,0 +1,249 @@
+"""Whole exams on small encoders: what comes out, what goes wrong, and what a rerun does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kill_bench
+import pytest
+import torch
+from rich.console import Console
+from small import small
+from synthetic import tones
+
+from zoo.benchmarks import features, runner, verbs
+from zoo.benchmarks.items import open_source
+from zoo.benchmarks.results import Record, Store
+from zoo.benchmarks.subjects import untrained
+from zoo.benchmarks.suite import Source, Suite, Task
+from zoo.data import manifest
+from zoo.encoder import Encoder
+from zoo.errors import CheckpointError, ZooError
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return tones(tmp_path / "tones")
+
+
+def examine(corpus: Path, out: Path, *tasks: Task, models: Any = ("logmel",), **options: Any) -> Store:
+    for task in tasks:
+        task.data, task.metric, task.seeds = "tones", task.metric or "accuracy", 2
+    suite = Suite("tones", frames=3, data={"tones": Source(str(corpus))}, tasks=list(tasks))
+    options = {"baselines": False, "console": Console(quiet=True), "cache": out / "cache"} | options
+    return runner.run(list(models), suite, out, **options)
+
+
+def only(store: Store) -> Record:
+    (record,) = store.records.values()
+    return record
+
+
+def test_an_exam_with_all_baselines(corpus: Path, tmp_path: Path) -> None:
+    tasks = [
+        Task("pitch", kind="class", target="pitch"),
+        Task("height", kind="value", target="height", metric="r2"),
+        Task("tags", kind="tags", columns=["pitch"], metric="roc_auc"),
+        Task("phones", kind="phones"),
+    ]
+    store = examine(corpus, tmp_path / "out", *tasks, models=[small("hubert-base", seed=1)], baselines=True)
+    found = {(r.subject, r.task): r for r in store.records.values()}
+    names = {name for name, _ in found}
+    assert names == {"hubert-base", "hubert-base, untrained", "mfcc", "logmel", "chance"} and len(found) == 20
+    assert all(r.status == "ok" for r in found.values())
+    for task in ("pitch", "phones"):
+        record = found["logmel", task]
+        assert record.score is not None and record.score > 0.9, "log-mel tells tones an octave apart"
+        assert record.low is not None and record.low < record.score and (found["chance", task].score or 1) < 0.7
+    assert found["hubert-base", "pitch"].groups == 3
+    assert len(found["hubert-base", "pitch"].curves["dev"]) == 4
+    rows = (tmp_path / "out" / found["logmel", "pitch"].predictions).read_text().splitlines()
+    row = json.loads(rows[0])
+    assert len(rows) == 12 and row["truth"] in ("high", "low") and len(row["predicted"]) == 2
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert content["protocol"] == 1 and len(content["records"]) == 20
+    table = (tmp_path / "out" / "results.md").read_text()
+    assert all(f"| {name} |" in table for name in names)
+
+
+def test_a_rerun_computes_nothing_and_changes_nothing(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    task = Task("pitch", kind="class", target="pitch")
+    examine(corpus, tmp_path / "out", task)
+    before = (tmp_path / "out" / "results.json").read_bytes()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(Encoder, "embed", refuse)
+    examine(corpus, tmp_path / "out", task)
+    assert (tmp_path / "out" / "results.json").read_bytes() == before
+    monkeypatch.setattr("zoo.benchmarks.examine.run_probe", refuse)
+    with pytest.raises(AssertionError):  # another task is not in the store, though its features are in the cache
+        examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch", balanced=True))
+
+
+def test_killed_at_any_moment_and_run_again_it_gives_the_same_numbers(corpus: Path, tmp_path: Path) -> None:
+    moments = ["save:4", "sync:6", "probe:2", "write:2"]
+    path = os.pathsep.join(map(str, (HERE, HERE.parent, HERE.parents[1])))
+    env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, str(HERE / "kill_bench.py"), str(corpus), str(tmp_path), *moments]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [word for moment in moments for word in (moment, "9")], done.stdout
+    shard, kill_bench.features.SHARD = features.SHARD, 16
+    try:
+        whole = numbers(kill_bench.run(corpus, tmp_path / "whole"))
+        for moment in moments:
+            assert numbers(kill_bench.run(corpus, tmp_path / moment)) == whole, moment
+    finally:
+        features.SHARD = shard
+
+
+def numbers(store: Store) -> list[Any]:
+    return [(r.identity, r.score, r.low, r.high, r.curves, r.seeds) for r in store.records.values()]
+
+
+# What goes wrong
+
+
+def change(corpus: Path, **changes: Any) -> None:
+    """Give entries (by place) other labels."""
+    entries = manifest.read(corpus)
+    for place, labels in changes.pop("places").items():
+        entries[place].labels.update(labels)
+    manifest.write(corpus, entries)
+
+
+def test_a_broken_clip_is_left_out_and_said_and_many_are_refused(corpus: Path, tmp_path: Path) -> None:
+    (corpus.parent / "001.wav").write_text("no audio")
+    record = only(examine(corpus, tmp_path / "a", Task("pitch", kind="class", target="pitch")))
+    assert record.status == "ok" and "1 of 60 clips could not be used, e.g. tones/001.wav" in record.notes
+    for place in range(2, 8):
+        (corpus.parent / f"{place:03d}.wav").unlink()
+    record = only(examine(corpus, tmp_path / "b", Task("pitch", kind="class", target="pitch")))
+    assert record.status == "skipped" and "7 of 60" in record.reason and record.score is None
+
+
+def test_missing_labels_are_left_out_and_counted(corpus: Path, tmp_path: Path) -> None:
+    change(corpus, places={0: {"pitch": None}, 50: {"pitch": None}})
+    record = only(examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch")))
+    assert "2 of 60 clips have no label and are left out" in record.notes
+    assert record.test_items == 11
+
+
+def test_a_class_that_train_lacks_is_left_out_and_named(corpus: Path, tmp_path: Path) -> None:
+    change(corpus, places={59: {"pitch": "piercing"}})
+    record = only(examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch")))
+    assert any("not in train (piercing)" in note for note in record.notes) and record.test_items == 11
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        (Task("t", kind="class", target="one"), "one class"),
+        (Task("t", kind="class", target="mood"), "no clip has a column 'mood'"),
+        (Task("t", kind="value", target="pitch", metric="r2"), "where a number is needed"),
+        (Task("t", kind="class", target="pitch", where={"one": "other"}), "no labelled clips"),
+        (Task("t", kind="wer"), "does not transcribe"),
+        (Task("t", kind="retrieval"), "does not embed text"),
+    ],
+)
+def test_what_cannot_be_asked_is_skipped_with_its_reason(corpus: Path, tmp_path: Path, task: Task, reason: str) -> None:
+    record = only(examine(corpus, tmp_path / "out", task))
+    assert record.status == "skipped" and reason in record.reason and record.score is None
+    assert "skipped" in (tmp_path / "out" / "results.md").read_text()
+
+
+def test_a_checkpoint_of_the_wrong_kind_stops_the_run(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"not a model")
+    with pytest.raises(CheckpointError):
+        examine(corpus, tmp_path / "out", Task("t", kind="class", target="pitch"), models=[tmp_path / "model.pt"])
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_results_of_another_suite_are_not_touched(corpus: Path, tmp_path: Path) -> None:
+    examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch"))
+    with pytest.raises(ZooError, match="another folder"):
+        Store(tmp_path / "out", "other suite")
+    (tmp_path / "out" / "results.json").write_text("{")
+    with pytest.raises(ZooError, match="damaged"):
+        Store(tmp_path / "out", "tones")
+
+
+# The verbs
+
+
+class Parrot:
+    """Transcribes every clip alike."""
+
+    sample_rate = 16_000
+
+    def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> list[Any]:
+        return [type("Transcript", (), {"text": "High tone."}) for _ in waves]
+
+
+def test_word_errors_of_anything_that_transcribes(corpus: Path) -> None:
+    record = Record("words", "wer", "parrot", "model", "", "", "")
+    items = open_source(Source(str(corpus)))
+    rows = verbs.run(record, Task("words", "tones", "wer"), items, Parrot())  # type: ignore[arg-type]
+    wrong = sum(row["truth"] == "low tone" for row in rows)
+    assert record.score == pytest.approx(wrong / 24) and record.lower_is_better
+    assert record.details["raw"]["wer"] > record.details["basic"]["wer"] == record.score
+    assert record.details["basic"]["substitutions"] == wrong
+
+
+def test_retrieval_and_zero_shot_of_anything_that_embeds_text(corpus: Path, tmp_path: Path) -> None:
+    mulan = small("mulan-ast")
+    mulan.embed_text = lambda texts: torch.nn.functional.normalize(torch.randn(len(texts), mulan.dim), dim=1)
+    tasks = [
+        Task("captions", kind="retrieval"),
+        Task("names", kind="zero_shot", target="pitch", templates=["{}", "a {} tone"]),
+    ]
+    store = examine(corpus, tmp_path / "out", *tasks, models=[mulan])
+    captions, names = store.records.values()
+    assert captions.status == names.status == "ok"
+    assert 0 < (captions.score or 0) <= 1 and 0 < captions.details["chance"] < 1
+    assert names.details["by template"].keys() == {"{}", "a {} tone"}
+
+
+def test_speed_counts_parameters_and_products(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("zoo.benchmarks.speed.measure.__kwdefaults__", {"clips": 1, "seconds": 1.0, "rounds": 1})
+    model = small("hubert-base")
+    record = only(examine(corpus, tmp_path / "out", Task("speed", kind="speed"), models=[model]))
+    assert record.details["parameters"] == sum(p.numel() for p in model.parameters())
+    assert record.score is not None and record.score > 0 and record.details["gmacs"] > 0.001
+
+
+# The cache
+
+
+def test_features_are_those_of_embed_and_follow_the_model(corpus: Path, tmp_path: Path) -> None:
+    items, model = open_source(Source(str(corpus))), small("hubert-base")
+    found = features.extract(model, items, tmp_path, frames=3)
+    places = torch.tensor([40, 3, 17]).numpy()
+    expected = model.embed([str(items.items[i].entry.audio) for i in places], layer=2, pooling="stats")
+    assert (found.pooled(2, places) - expected).abs().max() < 1e-5
+    assert (found.pooled(2, places, "mean") - expected[:, : model.dim]).abs().max() < 1e-5
+    time = features.points_of_time(items.items[3], 3)
+    frames = model.encode(str(items.items[3].entry.audio), layer=1).x[0]
+    middles = (torch.arange(len(frames)) * model.hop + 200) / 16_000
+    nearest = (middles[None] - torch.from_numpy(time)[:, None]).abs().argmin(1)
+    assert (found.frames(1, places)[1] - frames[nearest]).abs().max() < 0.01, "float16"
+    other = features.extract(small("hubert-base", seed=1), items, tmp_path, frames=3)
+    assert other.folder != found.folder
+
+
+def test_untrained_is_the_same_architecture_and_reproducible() -> None:
+    model = small("hubert-base", seed=1)
+    state = torch.get_rng_state()
+    first, second = untrained(model), untrained(model)
+    assert first is not None and second is not None and first.config == model.config
+    assert first.fingerprint() == second.fingerprint() != model.fingerprint()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert untrained(small("mfcc")) is None

@@ -1,0 +1,113 @@
+"""Intervals cover at the stated rate; tests keep their level and see what is there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo.benchmarks import significance
+from zoo.benchmarks.significance import mcnemar, paired_bootstrap, ranks, ratio_interval, seeds_interval
+from zoo.errors import ConfigError
+
+TRIALS, FEW = 300, 60
+
+
+@pytest.fixture(autouse=True)
+def few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(significance, "REPLICATES", 600)
+
+
+def speakers(rng: np.random.Generator, count: int, items: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Correct or not, of clips whose speakers differ: (N,) and groups (N,); the mean is 0.7."""
+    skill = np.clip(0.7 + spread * rng.uniform(-1, 1, count), 0, 1)
+    return rng.random((count, items)).ravel() < np.repeat(skill, items), np.repeat(np.arange(count), items)
+
+
+@pytest.mark.parametrize("count", [12, 40])
+def test_grouped_intervals_cover_at_the_stated_rate(count: int) -> None:
+    rng = np.random.default_rng(0)
+    covered = ignoring = 0
+    for trial in range(TRIALS):
+        correct, groups = speakers(rng, count, 20, 0.3)
+        interval = ratio_interval(correct.astype(float), np.ones(len(correct)), groups)
+        covered += interval.low <= 0.7 <= interval.high
+        if trial < FEW:
+            interval = ratio_interval(correct.astype(float), np.ones(len(correct)), np.arange(len(correct)))
+            ignoring += interval.low <= 0.7 <= interval.high
+    assert 0.92 <= covered / TRIALS <= 0.985
+    assert ignoring / FEW < 0.88, "items of one speaker taken for independent: too sure of itself"
+
+
+def test_word_error_rates_with_utterances_of_any_length() -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(TRIALS):
+        words = rng.integers(1, 30, 150)
+        interval = ratio_interval(rng.binomial(words, 0.12), words, np.repeat(np.arange(50), 3))
+        covered += interval.low <= 0.12 <= interval.high
+    assert 0.92 <= covered / TRIALS <= 0.985
+
+
+def test_seeds_widen_the_interval() -> None:
+    rng = np.random.default_rng(2)
+    correct = rng.random((5, 200)) < np.array([0.5, 0.6, 0.7, 0.8, 0.9])[:, None]
+    groups = np.arange(200)
+    both = seeds_interval(correct, groups)
+    items = ratio_interval(correct.mean(0), np.ones(200), groups)
+    assert both.high - both.low > 1.5 * (items.high - items.low)
+    assert both.low <= correct.mean() <= both.high
+
+
+def test_unanimous_answers_do_not_make_certainty() -> None:
+    interval = seeds_interval(np.ones((3, 40), dtype=bool), np.arange(40))
+    assert interval.high == 1 and interval.low == pytest.approx(1 - (1 - 0.025 ** (1 / 40)))
+    interval = ratio_interval(np.zeros(40), np.ones(40), np.arange(40) // 4)
+    assert interval.low == 0 and 0.2 < interval.high < 0.4
+    assert np.isnan(seeds_interval(np.array([[True, False]]), np.array(["a", "a"])).low), "one group says nothing"
+
+
+def test_paired_bootstrap_keeps_its_level_and_has_power() -> None:
+    rng = np.random.default_rng(3)
+    words = rng.integers(3, 20, 200)
+    groups = np.repeat(np.arange(40), 5)
+    false_alarms = hits = 0
+    for _ in range(TRIALS):
+        hard = rng.uniform(0, 0.3, 200)
+        a, b = rng.binomial(words, hard), rng.binomial(words, hard)
+        false_alarms += paired_bootstrap(a, b, words, groups).p < 0.05
+        worse = rng.binomial(words, hard + 0.08)
+        hits += paired_bootstrap(worse, b, words, groups).p < 0.05
+    assert false_alarms / TRIALS < 0.09
+    assert hits / TRIALS > 0.9
+    same = paired_bootstrap(a, a, words, groups)
+    assert same.difference == 0 and same.p == 1
+    with pytest.raises(ConfigError, match="same items"):
+        paired_bootstrap(a, b[:-1], words, groups)
+
+
+def test_mcnemar_is_the_exact_binomial_test() -> None:
+    a = np.array([True] * 9 + [False] * 1 + [True] * 50)
+    b = np.array([False] * 9 + [True] * 1 + [True] * 50)
+    assert mcnemar(a, b) == pytest.approx(2 * (1 + 10) / 2**10)
+    assert mcnemar(a, a) == 1
+
+
+def test_systems_that_are_not_told_apart_share_a_rank() -> None:
+    p = np.ones((3, 3))
+    p[0, 2] = p[2, 0] = p[1, 2] = p[2, 1] = 0.001
+    p[0, 1] = p[1, 0] = 0.4
+    assert ranks([0.9, 0.89, 0.5], p) == [1, 1, 3]
+    p[0, 1] = p[1, 0] = 0.04
+    assert ranks([0.9, 0.89, 0.5], p) == [1, 2, 3]
+    p[0, 2] = p[2, 0] = p[1, 2] = p[2, 1] = 0.04  # Holm: none of three at 0.04
+    assert ranks([0.9, 0.89, 0.5], p) == [1, 1, 1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9), st.integers(0, 6)), min_size=2, max_size=40))
+def test_intervals_are_ordered_and_deterministic(rows: list[tuple[int, int, int]]) -> None:
+    errors, words, groups = (np.array(column) for column in zip(*rows, strict=True))
+    first, second = (ratio_interval(errors, words, groups) for _ in range(2))
+    assert repr(first) == repr(second)
+    assert np.isnan(first.low) or first.low <= first.high

@@ -1,0 +1,59 @@
+"""Suites are data: every YAML loads, and mistakes in one are named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoo.benchmarks import suite
+from zoo.errors import ConfigError
+
+TOP = Path(__file__).resolve().parents[2] / "benchmarks" / "suites"
+
+
+@pytest.mark.parametrize("name", suite.names())
+def test_packaged_suites_load_and_need_no_outside_data(name: str) -> None:
+    found = suite.load(name)
+    assert found.name == name and found.about
+    assert all(source.source.startswith("corpus:") for source in found.data.values())
+
+
+@pytest.mark.parametrize("path", sorted(TOP.glob("*.yaml")), ids=lambda path: path.stem)
+def test_suites_of_the_repository_load(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("ZOO_DATA", "LIBRISPEECH", "SUPERB", "MARBLE", "HEAR"):
+        monkeypatch.setenv(variable, "/nowhere")
+    assert suite.load(path).about
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("kind: clas", "one of class"),
+        ("data: nowhere", "nowhere"),
+        ("metric: loudness", "loudness"),
+        ("taget: x", "taget"),
+        ("pooling: max", "pooling"),
+        ("target: ''", "target"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, change: str, message: str) -> None:
+    key, _, value = change.partition(": ")
+    task = {"name": "a", "data": "d", "kind": "class", "target": "x"} | {key: value.strip("'")}
+    lines = ", ".join(f"{k}: '{v}'" for k, v in task.items())
+    path = tmp_path / "own.yaml"
+    path.write_text(f"data: {{d: {{source: 'corpus:speech/tiny'}}}}\ntasks: [{{{lines}}}]\n")
+    with pytest.raises(ConfigError, match=message):
+        suite.load(path)
+
+
+def test_unknown_names_list_what_there_is() -> None:
+    with pytest.raises(ConfigError, match="mini"):
+        suite.load("minii")
+
+
+def test_the_command_lists_suites() -> None:
+    done = subprocess.run([sys.executable, "-m", "zoo", "bench", "suites"], capture_output=True, text=True, check=True)
+    assert "mini" in done.stdout and "keyword" in done.stdout

@@ -1,0 +1,42 @@
+"""Word error rates: counted over the corpus, by hand where the hand can."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from zoo.benchmarks.wer import all_error_rates, error_rates
+from zoo.errors import ConfigError
+
+TRUTH = ["The cat, it sat.", "two words"]
+SAID = ["the cat sat", "two more words"]
+
+
+def test_a_corpus_rate_is_all_errors_over_all_words() -> None:
+    found = error_rates(TRUTH, SAID, "basic")
+    assert (found.substitutions, found.deletions, found.insertions) == (0, 1, 1)
+    assert found.wer == pytest.approx(2 / 6)
+    assert found.errors.tolist() == [1, 1] and found.words.tolist() == [4, 2]
+    assert error_rates(["a b c d e f g h i j", "x"], ["a b c d e f g h i j", "y"]).wer == pytest.approx(1 / 11)
+
+
+def test_normalisers_stand_side_by_side() -> None:
+    rates = all_error_rates(["I've got 2 colours"], ["i have got two colors"])
+    assert rates["raw"].wer > rates["basic"].wer > rates["english"].wer == 0
+
+
+def test_words_where_silence_is_right_are_insertions() -> None:
+    found = error_rates(["", "yes"], ["thank you", "yes"])
+    assert found.insertions == 2 and found.wer == 2 and found.left_out == 1
+    with pytest.raises(ConfigError, match="transcript"):
+        error_rates(["", "..."], ["a", "b"])
+    with pytest.raises(ConfigError, match="hypotheses"):
+        error_rates(["a"], [])
+
+
+def test_speakers_widen_the_interval() -> None:
+    truth = ["one two three four"] * 40
+    said = ["one two three four"] * 20 + ["one five three"] * 20
+    alone = error_rates(truth, said).interval
+    grouped = error_rates(truth, said, groups=np.repeat(np.arange(8), 5)).interval
+    assert grouped.high - grouped.low > 1.3 * (alone.high - alone.low)

@@ -1,0 +1,42 @@
+"""`zoo bench` and `python -m zoo.benchmarks`. Heavy imports wait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(help="Examine encoders: probes, WER, retrieval, speed, with error bars.", no_args_is_help=True)
+
+
+@app.command("run")
+def run(
+    model: Annotated[
+        list[str], typer.Option("--model", "-m", help="Name, directory, file or hf:owner/name; repeatable")
+    ],
+    suite: Annotated[str, typer.Option("--suite", "-s", help="Name, or a .yaml file")] = "mini",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of results; a rerun resumes")] = Path("bench"),
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable")] = None,
+    baselines: Annotated[bool, typer.Option(help="MFCC, log-mel, untrained, chance")] = True,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "float32",
+    cache: Annotated[Path | None, typer.Option(help="Folder of features; default: ZOO_CACHE")] = None,
+) -> None:
+    """Examine models; write results.json, results.md and what was predicted of every test item."""
+    from zoo.benchmarks import runner
+
+    runner.run(model, suite, out, baselines=baselines, tasks=task or [], device=device, dtype=dtype, cache=cache)
+    Console().print((out / runner.TABLE).read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("suites")
+def suites() -> None:
+    """List the suites that go by name, with their tasks."""
+    from zoo.benchmarks import suite
+
+    for name in suite.names():
+        found = suite.load(name)
+        tasks = ", ".join(task.name for task in found.tasks)
+        Console().print(f"{name}: {found.about}\n  {tasks}", markup=False, highlight=False, soft_wrap=True)

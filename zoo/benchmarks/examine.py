@@ -1,0 +1,84 @@
+"""One task on one subject: probes, and the chance that they are held against.
+
+Legend: N examples, S seeds, C classes or tags.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from zoo.benchmarks.features import Features
+from zoo.benchmarks.metrics import METRICS
+from zoo.benchmarks.probe import ProbeConfig, probe
+from zoo.benchmarks.results import Record, Rows
+from zoo.benchmarks.significance import Interval, seeds_interval, statistic_interval
+from zoo.benchmarks.suite import Task
+from zoo.benchmarks.targets import Examples, Targets
+
+_REPLICATES = 200  # for metrics that have to be computed anew for each
+
+
+def run_probe(record: Record, task: Task, targets: Targets, features: Features, device: str = "cpu") -> Rows:
+    """Fill the record; returns what was predicted of each test example.
+
+    Raises ConfigError where nothing can be learned.
+    """
+    config = ProbeConfig(_kind(task), task.metric, seeds=task.seeds, balanced=task.balanced, device=device)
+    train, dev, test = (targets.split(name, task, features) for name in ("train", "dev", "test"))
+    found = probe(train, dev, test, range(features.layers), config)
+    record.layer, record.penalty = found.layer, found.penalty
+    record.curves = {"dev": found.dev, "test": found.test}
+    record.seeds = found.scores.tolist()
+    return _fill(record, task, targets, found.outputs)
+
+
+def run_chance(record: Record, task: Task, targets: Targets) -> Rows:
+    """The best answer that looks at no audio: the commonest class, each tag's frequency, the mean value of train."""
+    train, count = targets.splits["train"].targets, len(targets.splits["test"].targets)
+    if _kind(task) == "class":
+        outputs = np.full((1, count), np.bincount(train).argmax())
+    else:
+        outputs = np.broadcast_to(train.mean(0), (1, count, train.shape[1]))
+    record.seeds = [METRICS[task.metric](outputs[0], targets.splits["test"].targets)]
+    return _fill(record, task, targets, outputs)
+
+
+def _fill(record: Record, task: Task, targets: Targets, outputs: np.ndarray) -> Rows:
+    test = targets.splits["test"]
+    interval = _interval(task, outputs, test)
+    record.metric, record.score = task.metric, float(np.mean(record.seeds))
+    record.low, record.high = interval.low, interval.high
+    record.test_items, record.groups = len(test.targets), len(np.unique(test.groups))
+    record.notes = list(targets.notes)
+    record.details = {"classes": targets.names[:200], "train_items": len(targets.splits["train"].targets)}
+    if _kind(task) == "class":
+        said = [[targets.names[c] for c in column] for column in outputs.T]
+        truth: list[Any] = [targets.names[c] for c in test.targets]
+    else:
+        said = np.round(outputs.mean(0), 5).tolist()
+        truth = test.targets.tolist()
+    groups = test.groups.tolist()
+    return [
+        {"item": key, "group": group, "truth": right, "predicted": guess}
+        for key, group, right, guess in zip(test.keys, groups, truth, said, strict=True)
+    ]
+
+
+def _interval(task: Task, outputs: np.ndarray, test: Examples) -> Interval:
+    if task.metric == "accuracy":
+        return seeds_interval(outputs == test.targets, test.groups)
+    metric = METRICS[task.metric]
+    generator = np.random.default_rng(0)
+
+    def score(items: np.ndarray) -> float:
+        seeds = generator.integers(len(outputs), size=len(outputs))
+        drawn = {seed: metric(outputs[seed][items], test.targets[items]) for seed in np.unique(seeds)}
+        return float(np.mean([drawn[seed] for seed in seeds]))
+
+    return statistic_interval(score, test.groups, replicates=_REPLICATES)
+
+
+def _kind(task: Task) -> str:
+    return "class" if task.kind == "phones" else task.kind

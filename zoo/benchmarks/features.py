@@ -1,0 +1,189 @@
+"""One pass of a frozen encoder over a source: what every probe needs of every layer, kept on disk.
+
+    <cache>/<model>-<key>/00000-pooled.npy    (L, n, 2 D) float32: mean and standard deviation over time
+                          00000-frames.npy    (L, n, F, D) float16: frames at F points of time, where phones are asked
+                          00000.json          written last; the clips of this shard that failed, with reasons
+
+The key hashes the preprocessing, the data and what is kept. Files are memory-mapped, and read a layer at a time. A run
+that is killed goes on with the next shard.
+
+Legend: L layers, N items, n items of a shard, F points of time, D width, T frames.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo import audio
+from zoo.audio import Clip
+from zoo.benchmarks.items import Item, Items
+from zoo.encoder import Encoder
+from zoo.errors import AudioError, MissingDependencyError
+from zoo.extract.files import hold, replace
+from zoo.nn.pooling import Summary
+
+SHARD = 64  # clips
+BATCH_SECONDS = 64.0
+VERSION = 1  # raised when the same encoder and clips would give other features
+
+
+@dataclass(frozen=True)
+class Features:
+    """failed: place of an item -> why it has no features."""
+
+    folder: Path
+    layers: int
+    width: int
+    count: int
+    failed: dict[int, str]
+
+    def pooled(self, layer: int, places: np.ndarray, pooling: str = "stats") -> Tensor:
+        """Mean, or mean and standard deviation, over time: (len(places), D or 2 D)."""
+        values = self._read("pooled", layer, places)
+        return values if pooling == "stats" else values[:, : values.shape[1] // 2]
+
+    def frames(self, layer: int, places: np.ndarray) -> Tensor:
+        """(len(places), F, D)."""
+        return self._read("frames", layer, places).float()
+
+    def _read(self, part: str, layer: int, chosen: np.ndarray) -> Tensor:
+        rows: list[np.ndarray] = []
+        for shard in np.unique(chosen // SHARD):
+            file = np.load(self.folder / f"{shard:05d}-{part}.npy", mmap_mode="r")
+            rows.append(file[layer][chosen[chosen // SHARD == shard] % SHARD])
+        order = np.argsort(np.argsort(chosen // SHARD, kind="stable"), kind="stable")
+        return torch.from_numpy(np.concatenate(rows)[order].copy())
+
+
+def points_of_time(item: Item, count: int) -> np.ndarray:
+    """`count` moments inside the item's phones, in s: a function of its audio alone, the same for every encoder."""
+    generator = np.random.default_rng(int(item.digest[:15], 16))
+    start, end = (item.entry.phones[0][0], item.entry.phones[-1][1]) if item.entry.phones else (0.0, 0.0)
+    return np.sort(generator.uniform(start, end, count))
+
+
+def extract(
+    encoder: Encoder,
+    items: Items,
+    cache: Path,
+    *,
+    frames: int = 0,
+    advance: Callable[[float], None] = lambda seconds: None,
+) -> Features:
+    """Features of all items, computed where the cache lacks them. frames: points of time per clip, 0 = none.
+
+    advance: told the seconds of audio of each shard that is done. Clips that cannot be decoded or encoded are `failed`.
+    """
+    name = f"{encoder.fingerprint()}-{_key(encoder, items, frames)}"
+    folder = cache / name
+    with hold(folder):
+        failed: dict[int, str] = {}
+        for start in range(0, len(items.items), SHARD):
+            shard = items.items[start : start + SHARD]
+            about = folder / f"{start // SHARD:05d}.json"
+            if not about.exists():
+                _make_shard(encoder, shard, folder, about, frames)
+            found = json.loads(about.read_text(encoding="utf-8"))["failed"]
+            failed.update({start + int(place): reason for place, reason in found.items()})
+            advance(sum(item.entry.duration for item in shard))
+    return Features(folder, encoder.num_layers + 1, encoder.dim, len(items.items), failed)
+
+
+def _key(encoder: Encoder, items: Items, frames: int) -> str:
+    dtype = str(next((p.dtype for p in encoder.parameters()), torch.float32))
+    device = encoder.device.type
+    parts = [VERSION, encoder.preprocessing(), items.fingerprint, frames, SHARD, dtype, device]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _make_shard(encoder: Encoder, shard: Sequence[Item], folder: Path, about: Path, frames: int) -> None:
+    layers = encoder.num_layers + 1
+    pooled = np.zeros((layers, len(shard), 2 * encoder.dim), dtype=np.float32)
+    points = np.zeros((layers, len(shard), frames, encoder.dim), dtype=np.float16)
+    failed: dict[int, str] = {}
+    for batch in _batches(_decode(encoder, shard, failed), encoder.sample_rate):
+        for place, mean_std, chosen in _encode(encoder, shard, batch, frames, failed):
+            if torch.isfinite(mean_std).all():
+                pooled[:, place] = mean_std.numpy()
+                points[:, place] = chosen.half().numpy()
+            else:
+                failed[place] = "the encoder gave values that are not finite"
+    stem = about.name.removesuffix(".json")
+    _save(folder / f"{stem}-pooled.npy", pooled)
+    if frames:
+        _save(folder / f"{stem}-frames.npy", points)
+    with replace(about) as file:
+        file.write(json.dumps({"failed": failed}).encode())
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with replace(path) as file:
+        np.save(file, array)
+
+
+def _decode(encoder: Encoder, shard: Sequence[Item], failed: dict[int, str]) -> Iterator[tuple[int, Clip]]:
+    for place, item in enumerate(shard):
+        try:
+            clip = audio.load(item.entry.audio, encoder.sample_rate, start=item.entry.start, end=item.entry.end)
+        except (AudioError, MissingDependencyError) as error:
+            failed[place] = getattr(error, "reason", None) or str(error)
+            continue
+        if encoder.count_frames(len(clip)):
+            yield place, clip
+        else:
+            failed[place] = f"too short for one frame: {len(clip)} samples, {encoder.min_samples} are needed"
+
+
+def _batches(clips: Iterator[tuple[int, Clip]], rate: int) -> Iterator[list[tuple[int, Clip]]]:
+    """Clips of at most BATCH_SECONDS together, or one longer clip."""
+    batch: list[tuple[int, Clip]] = []
+    for place, clip in clips:
+        if batch and sum(len(c) for _, c in batch) + len(clip) > BATCH_SECONDS * rate:
+            yield batch
+            batch = []
+        batch.append((place, clip))
+    if batch:
+        yield batch
+
+
+def _encode(
+    encoder: Encoder,
+    shard: Sequence[Item],
+    batch: Sequence[tuple[int, Clip]],
+    frames: int,
+    failed: dict[int, str],
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """(place, (L, 2 D) mean and deviation, (L, F, D) frames) of each clip that the encoder takes."""
+    clips = [clip for _, clip in batch]
+    try:
+        if frames:
+            encoded = encoder.encode(clips, encoder.sample_rate, layer="all").unpad()  # B x (L, T, D)
+            pooled = [encoder.finish(Summary.of(x).pool("stats"), "stats") for x in encoded]
+        else:
+            pooled = list(encoder.embed(clips, encoder.sample_rate, layer="all", pooling="stats").unbind(1))
+    except AudioError as error:
+        if len(batch) == 1:
+            failed[batch[0][0]] = error.reason
+            return
+        for single in batch:
+            yield from _encode(encoder, shard, [single], frames, failed)
+        return
+    for b, (place, _) in enumerate(batch):
+        chosen = torch.zeros(encoder.num_layers + 1, 0, encoder.dim)
+        if frames:
+            chosen = encoded[b][:, _frame_numbers(encoder, points_of_time(shard[place], frames), encoded[b].shape[1])]
+        yield place, pooled[b], chosen
+
+
+def _frame_numbers(encoder: Encoder, times: np.ndarray, count: int) -> Tensor:
+    """The frames whose middles are nearest to the times."""
+    middle = times * encoder.sample_rate - encoder.frame_samples / 2
+    return torch.from_numpy(np.clip(np.rint(middle / encoder.hop), 0, count - 1).astype(np.int64))

@@ -1,0 +1,154 @@
+"""The clips of a source: read, filtered, split, identified by their audio, and checked for leaks between splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from zoo.benchmarks.suite import Source, Task
+from zoo.data import manifest, sources
+from zoo.data.manifest import SPLITS, Entry, Label
+from zoo.errors import ConfigError, ZooError
+
+GROUPS = ("speaker", "piece", "artist", "session", "source_clip")
+"""Columns that are taken for groups wherever they occur: clips that share a value are not independent."""
+
+
+class LeakError(ZooError, ValueError):
+    """Something is in more than one split. The message names it and the way out."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One clip. digest: of the bytes of its file and its span; group: what it is not independent within."""
+
+    entry: Entry
+    digest: str
+    group: str
+
+    @property
+    def key(self) -> str:
+        """A name for people that is the same on every machine."""
+        span = "" if self.entry.start is None else f"@{self.entry.start:g}"
+        return f"{self.entry.audio.parent.name}/{self.entry.audio.name}{span}"
+
+
+@dataclass(frozen=True)
+class Items:
+    """All clips of a source, in a fixed order. fingerprint: 16 hex digits over audio and labels."""
+
+    items: tuple[Item, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    def chosen(self, task: Task) -> list[int]:
+        """Places of the clips that a task is about."""
+        for column in (*task.where, *([task.target] if task.target else []), *task.columns):
+            if all(value_of(item.entry, column) is None for item in self.items):
+                known = sorted({key for item in self.items for key in item.entry.labels})
+                raise ConfigError(f"no clip has a column {column!r}; label columns: {', '.join(known) or 'none'}")
+        return [
+            place
+            for place, item in enumerate(self.items)
+            if all(str(value_of(item.entry, column)) == value for column, value in task.where.items())
+        ]
+
+
+def value_of(entry: Entry, column: str) -> Label:
+    """A label column, or one of text, speaker, lang."""
+    if column in ("text", "speaker", "lang"):
+        return getattr(entry, column)
+    return entry.labels.get(column)
+
+
+def open_source(source: Source) -> Items:
+    """Read a source and check it.
+
+    Clips whose file is missing are kept: they fail when they are decoded, and are counted.
+    Raises LeakError where splits share audio or groups; what reading a manifest raises; ConfigError for empty splits.
+    """
+    entries = _limit(_split(sources.open(source.source), source), source.limit)
+    if not entries:
+        raise ConfigError("no clips are left: check limit, dev and test of the source")
+    columns = (
+        [source.group] if source.group else [c for c in GROUPS if any(value_of(e, c) is not None for e in entries)]
+    )
+    digests = [audio_digest(entry) for entry in entries]
+    notes = _check_leaks(entries, digests, columns, source)
+    unit = columns[0] if columns else ""
+    items = [
+        Item(entry, digest, str(value_of(entry, unit) if unit and value_of(entry, unit) is not None else digest))
+        for entry, digest in zip(entries, digests, strict=True)
+    ]
+    total = hashlib.sha256()
+    for item in items:
+        total.update(f"{item.digest} {manifest.dump(item.entry, item.entry.audio.parent)}\n".encode())
+    return Items(tuple(items), total.hexdigest()[:16], tuple(notes))
+
+
+def audio_digest(entry: Entry) -> str:
+    """Of the file's bytes and the span; of its name where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with entry.audio.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        digest.update(str(entry.audio.name).encode())
+    if entry.start is not None or entry.end is not None:
+        digest.update(f"{entry.start} {entry.end}".encode())
+    return digest.hexdigest()[:24]
+
+
+def _split(entries: list[Entry], source: Source) -> list[Entry]:
+    """Deal the values of `split_by` out to the splits, where a source asks for it."""
+    if not source.split_by:
+        return entries
+    found = {str(value_of(entry, source.split_by)) for entry in entries}
+    if missing := {*source.dev, *source.test} - found:
+        raise ConfigError(f"split_by {source.split_by}: no clip has {sorted(missing)}; there are {sorted(found)}")
+    for entry in entries:
+        value = str(value_of(entry, source.split_by))
+        entry.split = "test" if value in source.test else "dev" if value in source.dev else "train"
+    return entries
+
+
+def _limit(entries: list[Entry], limit: dict[str, int]) -> list[Entry]:
+    """At most limit[split] clips of each split: those whose names have the least hashes, in the manifest's order."""
+    if unknown := set(limit) - set(SPLITS):
+        raise ConfigError(f"limit: {sorted(unknown)} are no splits; the splits are {', '.join(SPLITS)}")
+    kept: set[int] = set()
+    for split in SPLITS:
+        places = [place for place, entry in enumerate(entries) if entry.split == split]
+        places.sort(key=lambda place: hashlib.sha256(str(entries[place].audio.name).encode()).digest())
+        kept.update(places[: limit.get(split, len(places))])
+    return [entry for place, entry in enumerate(entries) if place in kept]
+
+
+def _check_leaks(entries: Sequence[Entry], digests: Sequence[str], columns: Sequence[str], source: Source) -> list[str]:
+    """Raise LeakError, or return what is to be said beside every number."""
+    shared = _in_several_splits(zip(digests, entries, strict=True))
+    if shared:
+        names = [str(entry.audio) for digest, entry in zip(digests, entries, strict=True) if digest == shared[0]]
+        raise LeakError(f"{len(shared)} recordings are in more than one split, e.g. {', '.join(names[:3])}")
+    notes = []
+    for column in columns:
+        values = ((str(v), entry) for entry in entries if (v := value_of(entry, column)) is not None)
+        if shared := _in_several_splits(values):
+            what = f"{len(shared)} of the column {column!r} are in more than one split, e.g. {', '.join(shared[:3])}"
+            if not source.shared:
+                raise LeakError(
+                    f"{what}; split by it (split_by: {column}), or, where the published protocol has it so, say why "
+                    "(shared: ...)"
+                )
+            notes.append(f"{what} ({source.shared})")
+    return notes
+
+
+def _in_several_splits(values: Iterable[tuple[str, Entry]]) -> list[str]:
+    splits: dict[str, set[str]] = defaultdict(set)
+    for value, entry in values:
+        splits[value].add(entry.split)
+    return sorted(value for value, found in splits.items() if len(found) > 1)

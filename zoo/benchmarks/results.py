@@ -1,0 +1,146 @@
+"""results.json: one record per task and subject, written as soon as it is known, read again by a rerun."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import zoo
+from zoo.benchmarks.suite import PROTOCOL
+from zoo.errors import ZooError
+from zoo.extract.files import replace
+
+FORMAT = 1
+Rows = Sequence[Mapping[str, Any]]
+"""What was said of each test item, for the file of predictions."""
+RESULTS, PREDICTIONS = "results.json", "predictions"
+
+
+@dataclass
+class Record:
+    """What one task said about one subject.
+
+    status: "ok", or "skipped" with a reason. role: "model" or "baseline". score: higher is better, except for word
+    error rates and seconds (`lower_is_better`). low, high: of the interval at 95 %. groups: how many independent units
+    the test set has. predictions: file of what was said of each test item. model, data, task_key: fingerprints.
+    """
+
+    task: str
+    kind: str
+    subject: str
+    role: str
+    model: str
+    data: str
+    task_key: str
+    status: str = "ok"
+    reason: str = ""
+    metric: str = ""
+    score: float | None = None
+    low: float | None = None
+    high: float | None = None
+    lower_is_better: bool = False
+    seeds: list[float] = field(default_factory=list)
+    layer: int | None = None
+    penalty: float | None = None
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    test_items: int = 0
+    groups: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    predictions: str = ""
+    seconds: float = 0.0
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return (self.task, self.subject, self.model, self.data, self.task_key)
+
+
+class Store:
+    """The records of one output folder. Anything already there and still valid is not computed again."""
+
+    def __init__(self, folder: Path, suite: str) -> None:
+        """Raises ZooError where the folder holds results of another suite, protocol or format, or damaged ones."""
+        self.folder, self.suite = folder, suite
+        self.records: dict[tuple[str, ...], Record] = {}
+        path = folder / RESULTS
+        if not path.exists():
+            return
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            head = {key: found[key] for key in ("format", "protocol", "suite")}
+            records = [Record(**record) for record in found["records"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ZooError(f"{path}: damaged ({error}); move it away, or use another folder") from None
+        wanted = {"format": FORMAT, "protocol": PROTOCOL, "suite": suite}
+        if head != wanted:
+            raise ZooError(f"{path}: holds {head}, this run is {wanted}; use another folder")
+        self.records = {record.identity: record for record in records}
+
+    def get(self, record: Record) -> Record | None:
+        return self.records.get(record.identity)
+
+    def add(self, record: Record, predictions: Rows = ()) -> None:
+        """Write predictions first, then the results that name them."""
+        if predictions:
+            name = f"{record.task}.{_file_name(record.subject)}.{record.model}.jsonl"
+            record.predictions = f"{PREDICTIONS}/{name}"
+            (self.folder / PREDICTIONS).mkdir(exist_ok=True)
+            with replace(self.folder / PREDICTIONS / name) as file:
+                file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in predictions)
+        self.records[record.identity] = record
+        self._write()
+
+    def _write(self) -> None:
+        content = {
+            "format": FORMAT,
+            "protocol": PROTOCOL,
+            "suite": self.suite,
+            "zoo": zoo.__version__,
+            "environment": environment(),
+            "records": [_finite(asdict(record)) for record in self.records.values()],
+        }
+        with replace(self.folder / RESULTS) as file:
+            file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
+def environment() -> dict[str, Any]:
+    """What timings, and last digits, depend on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """Of the clone that zoo is imported from; None for an installed wheel."""
+    here = Path(zoo.__file__).parent
+    command = ["git", "-C", str(here), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _file_name(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,70 @@
+"""What a joint embedding of audio and text is asked: to find clips by caption, and to name classes it never learned.
+
+Legend: N clips, M captions, C classes, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from zoo.errors import ConfigError
+
+EmbedText = Callable[[Sequence[str]], Tensor]
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """ranks (M,): place of the right clip among all, 1 = first, ties at their mean place. The rest are means of it."""
+
+    ranks: np.ndarray
+    recall_at_1: float
+    recall_at_10: float
+    mean_reciprocal_rank: float
+    median_rank: float
+
+
+def retrieve(audio: Tensor, texts: Tensor, owner: np.ndarray, same: np.ndarray | None = None) -> Retrieval:
+    """Text to audio: audio (N, D), texts (M, D), owner (M,): which clip each text describes.
+
+    same (N,): clips of one number are as right as each other, such as those with one caption.
+    Raises ConfigError for fewer than two clips.
+    """
+    if len(audio) < 2:
+        raise ConfigError("retrieval needs at least two clips")
+    scores = (normalize(texts.double(), dim=1) @ normalize(audio.double(), dim=1).T).numpy()  # (M, N)
+    label = np.arange(len(audio)) if same is None else same
+    right = label[None, :] == label[owner][:, None]  # (M, N)
+    best = np.where(right, scores, -np.inf).max(1, keepdims=True)
+    wrong = ~right
+    ranks = 1 + ((scores > best) & wrong).sum(1) + ((scores == best) & wrong).sum(1) / 2
+    return Retrieval(
+        ranks,
+        float((ranks < 2).mean()),
+        float((ranks < 11).mean()),
+        float((1 / ranks).mean()),
+        float(np.median(ranks)),
+    )
+
+
+def classify(
+    audio: Tensor, classes: Sequence[str], embed_text: EmbedText, templates: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Zero-shot classes of clips audio (N, D): with all templates together (N,), and with each alone (templates, N).
+
+    A class is the renormalised mean of its prompts' embeddings (as CLIP, Radford et al. 2021, section 3.1.4).
+    Raises ConfigError for a template without {}.
+    """
+    if wrong := [template for template in templates if "{}" not in template]:
+        raise ConfigError(f"template {wrong[0]!r} has no {{}} for the class to stand in")
+    prompts = torch.stack(
+        [normalize(embed_text([template.format(name) for name in classes]), dim=1) for template in templates]
+    )  # (templates, C, D)
+    alone = (audio @ prompts.transpose(1, 2)).argmax(-1)  # (templates, N)
+    together = (audio @ normalize(prompts.mean(0), dim=1).T).argmax(-1)  # (N,)
+    return together.numpy(), alone.numpy()

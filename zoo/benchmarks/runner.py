@@ -1,0 +1,145 @@
+"""An exam from beginning to end: every task of a suite, for every subject, resumable at any point."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from zoo.benchmarks import examine, suite, table, verbs
+from zoo.benchmarks.features import Features, extract
+from zoo.benchmarks.items import Items, open_source
+from zoo.benchmarks.results import Record, Rows, Store
+from zoo.benchmarks.subjects import CHANCE, Subject, subjects
+from zoo.benchmarks.suite import PROBES, Suite, Task
+from zoo.benchmarks.targets import prepare
+from zoo.encoder import Encoder
+from zoo.errors import ConfigError, MissingDependencyError
+from zoo.extract.files import hold, replace
+
+TABLE = "results.md"
+
+
+def run(
+    models: Sequence[str | Path | Encoder],
+    exam: str | Path | Suite = "mini",
+    out: str | Path = "bench",
+    *,
+    baselines: bool = True,
+    tasks: Sequence[str] = (),
+    device: str = "auto",
+    dtype: str = "float32",
+    cache: str | Path | None = None,
+    console: Console | None = None,
+) -> Store:
+    """Examine models; what `out` holds already is not computed again.
+
+    models: what zoo.load takes, or encoders. exam: name or file of a suite. tasks: names, all when left out.
+    cache: folder of features, default ZOO_CACHE or ~/.cache/audiozoo. Writes results.json, results.md and predictions.
+
+    Raises what zoo.load, suite.load and items.open_source raise: before anything is computed.
+    """
+    chosen = exam if isinstance(exam, Suite) else suite.load(exam)
+    wanted = _choose(chosen, tasks)
+    cache = Path(cache or default_cache())
+    console = console or Console(stderr=True)
+    folder = Path(out)
+    who = subjects(models, baselines=baselines, device=device, dtype=dtype)
+    sources = {name: open_source(chosen.data[name]) for name in dict.fromkeys(task.data for task in wanted)}
+    with hold(folder):
+        store = Store(folder, chosen.name)
+        session = _Session(chosen, sources, store, cache, console)
+        for subject in who:
+            for task in wanted:
+                session.examine(task, subject)
+        if baselines:
+            for task in wanted:
+                session.chance(task, who[0].encoder)
+        with replace(folder / TABLE) as file:
+            file.write(table.markdown(store).encode())
+    return store
+
+
+def default_cache() -> Path:
+    """Where features are kept: under the folder that ZOO_CACHE names, or ~/.cache/audiozoo."""
+    return Path(os.environ.get("ZOO_CACHE") or "~/.cache/audiozoo").expanduser() / "features"
+
+
+def _choose(chosen: Suite, tasks: Sequence[str]) -> list[Task]:
+    known = [task.name for task in chosen.tasks]
+    if unknown := [name for name in tasks if name not in known]:
+        raise ConfigError(f"suite {chosen.name} has no task {unknown[0]!r}; it has {', '.join(known)}")
+    return [task for task in chosen.tasks if not tasks or task.name in tasks]
+
+
+class _Session:
+    """What all tasks of one run share."""
+
+    def __init__(self, exam: Suite, sources: dict[str, Items], store: Store, cache: Path, console: Console) -> None:
+        self.exam, self.sources, self.store, self.cache, self.console = exam, sources, store, cache, console
+        self._features: dict[tuple[str, str], Features] = {}
+        self._fingerprints: dict[int, str] = {}
+
+    def examine(self, task: Task, subject: Subject) -> None:
+        """One task, one subject: taken from the store, computed, or skipped with a reason."""
+        record = self._record(task, subject.name, subject.role, self._fingerprint(subject.encoder))
+        if self.store.get(record):
+            return
+        began = time.monotonic()
+        rows: Rows = []
+        missing = verbs.missing_verb(task, subject.encoder)
+        if subject.role == "baseline" and task.kind in ("wer", "retrieval", "zero_shot"):
+            return
+        try:
+            if missing:
+                raise ConfigError(missing)
+            if task.kind in PROBES:
+                features = self._extract(task.data, subject)
+                targets = prepare(task, self.sources[task.data], features.failed, self.exam.frames)
+                rows = examine.run_probe(record, task, targets, features, str(subject.encoder.device))
+            else:
+                rows = verbs.run(record, task, self.sources[task.data], subject.encoder)
+        except (ConfigError, MissingDependencyError) as error:
+            record.status, record.reason = "skipped", str(error)
+        record.seconds = round(time.monotonic() - began, 2)
+        self._keep(record, rows)
+
+    def chance(self, task: Task, encoder: Encoder) -> None:
+        """What guessing would score."""
+        if task.kind not in PROBES:
+            return
+        record = self._record(task, CHANCE, "baseline", "")
+        if self.store.get(record):
+            return
+        try:
+            targets = prepare(task, self.sources[task.data], {}, self.exam.frames)
+            self._keep(record, examine.run_chance(record, task, targets))
+        except ConfigError as error:
+            record.status, record.reason = "skipped", str(error)
+            self._keep(record, [])
+
+    def _record(self, task: Task, subject: str, role: str, model: str) -> Record:
+        data = self.sources[task.data].fingerprint
+        return Record(task.name, task.kind, subject, role, model, data, task.fingerprint())
+
+    def _keep(self, record: Record, rows: Rows) -> None:
+        self.store.add(record, rows)
+        self.console.print(table.line(record), highlight=False, markup=False, soft_wrap=True)
+
+    def _fingerprint(self, encoder: Encoder) -> str:
+        if id(encoder) not in self._fingerprints:
+            self._fingerprints[id(encoder)] = encoder.fingerprint()
+        return self._fingerprints[id(encoder)]
+
+    def _extract(self, source: str, subject: Subject) -> Features:
+        key = (source, subject.name)
+        if key not in self._features:
+            items = self.sources[source]
+            phones = any(task.kind == "phones" and task.data == source for task in self.exam.tasks)
+            self.console.print(f"{subject.name}: reading {len(items.items)} clips of {source}", highlight=False)
+            frames = self.exam.frames if phones else 0
+            self._features[key] = extract(subject.encoder, items, self.cache, frames=frames)
+        return self._features[key]

@@ -1,0 +1,67 @@
+"""Who sits the exam: the models that were asked for, and the baselines that each has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from zoo import registry
+from zoo.encoder import Encoder
+
+CHANCE = "chance"
+SPECTRAL = ("mfcc", "logmel")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """name: as it appears in tables. role: "model" or "baseline"."""
+
+    name: str
+    role: str
+    encoder: Encoder
+
+
+def subjects(
+    models: Sequence[str | Path | Encoder], *, baselines: bool = True, device: str = "auto", dtype: str = "float32"
+) -> list[Subject]:
+    """Models under distinct names, then MFCC, log-mel, and each architecture once with random weights.
+
+    Raises what zoo.load raises.
+    """
+    found: list[Subject] = []
+    for source in models:
+        encoder = source if isinstance(source, Encoder) else registry.load(source, device=device, dtype=dtype)
+        name = encoder.name or encoder.family if isinstance(source, Encoder) else _short(source)
+        taken = {subject.name for subject in found}
+        found.append(Subject(name if name not in taken else f"{name} ({encoder.fingerprint()[:6]})", "model", encoder))
+    if not baselines:
+        return found
+    asked = {subject.encoder.fingerprint() for subject in found}
+    for name in SPECTRAL:
+        encoder = registry.load(name, device=device)
+        if encoder.fingerprint() not in asked:
+            found.append(Subject(name, "baseline", encoder))
+    for subject in [s for s in found if s.role == "model"]:
+        fresh = untrained(subject.encoder)
+        if fresh is not None and fresh.fingerprint() not in asked:
+            asked.add(fresh.fingerprint())
+            found.append(Subject(f"{subject.name}, untrained", "baseline", fresh))
+    return found
+
+
+def _short(source: str | Path) -> str:
+    """A registered name as it is, and of a path its last part."""
+    return Path(source).resolve().name if Path(source).exists() else str(source)
+
+
+def untrained(encoder: Encoder, seed: int = 0) -> Encoder | None:
+    """The same architecture with fresh weights that depend on the seed alone; None where there are no weights."""
+    if not any(True for _ in encoder.parameters()):
+        return None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = registry.build(encoder.family, asdict(encoder.config), encoder.name)
+    return fresh.to(encoder.device).eval()

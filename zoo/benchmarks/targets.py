@@ -1,0 +1,167 @@
+"""From the clips of a task to what a probe learns: targets by split, and what had to be left out, in words.
+
+Legend: N examples (clips, or points of time in clips), C tags, F points of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from zoo.benchmarks.features import Features, points_of_time
+from zoo.benchmarks.items import Item, Items, value_of
+from zoo.benchmarks.probe import Split
+from zoo.benchmarks.suite import Task
+from zoo.data.manifest import SPLITS
+from zoo.errors import ConfigError
+
+FAILED_SHARE = 0.05
+"""With more clips than this unreadable, a number would be about another data set."""
+
+
+@dataclass
+class Examples:
+    """One split. places (N,): items; points (N,): which point of time, for phones; targets as in probe.Split."""
+
+    places: np.ndarray
+    points: np.ndarray
+    targets: np.ndarray
+    groups: np.ndarray
+    keys: list[str]
+
+
+@dataclass
+class Targets:
+    """splits: train, dev, test. names: of the classes or tags. notes: what was left out, and why."""
+
+    splits: dict[str, Examples]
+    names: list[str]
+    notes: list[str] = field(default_factory=list)
+
+    def split(self, name: str, task: Task, features: Features) -> Split:
+        """A split with its features."""
+        examples = self.splits[name]
+        return Split(_reader(task, features, examples), examples.targets, examples.groups)
+
+
+def prepare(task: Task, items: Items, failed: dict[int, str], frames: int) -> Targets:
+    """Targets of a task without the clips that failed.
+
+    Raises ConfigError where nothing can be learned: no labels, one class, too many clips that failed.
+    """
+    chosen = items.chosen(task)
+    broken = [place for place in chosen if place in failed]
+    notes = list(items.notes)
+    if len(broken) > FAILED_SHARE * len(chosen):
+        place = broken[0]
+        raise ConfigError(
+            f"{len(broken)} of {len(chosen)} clips cannot be used, e.g. {items.items[place].key}: {failed[place]}"
+        )
+    if broken:
+        notes.append(f"{len(broken)} of {len(chosen)} clips could not be used, e.g. {items.items[broken[0]].key}")
+    rows = [(place, items.items[place]) for place in chosen if place not in failed]
+    found = _PREPARERS[task.kind](task, rows, frames)
+    found.notes = notes + found.notes
+    for name in SPLITS:
+        if not len(found.splits[name].targets):
+            raise ConfigError(f"the {name} split has no labelled clips")
+    return found
+
+
+def _classes(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Targets:
+    labelled = [(place, item, str(v)) for place, item in rows if (v := value_of(item.entry, task.target)) is not None]
+    notes = _unlabelled(len(rows), len(labelled))
+    return _known_classes([(place, 0, item, label) for place, item, label in labelled], notes)
+
+
+def _phones(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Targets:
+    labelled = []
+    with_phones = [(place, item) for place, item in rows if item.entry.phones]
+    for place, item in with_phones:
+        starts = np.array([start for start, _, _ in item.entry.phones])
+        for point, time in enumerate(points_of_time(item, frames)):
+            _, end, symbol = item.entry.phones[int(np.searchsorted(starts, time, "right")) - 1]
+            if time < end:
+                labelled.append((place, point, item, symbol))
+    return _known_classes(labelled, _unlabelled(len(rows), len(with_phones)))
+
+
+def _known_classes(labelled: Sequence[tuple[int, int, Item, str]], notes: list[str]) -> Targets:
+    """Class numbers by the classes of train; examples of other classes are left out, and counted."""
+    names = sorted({label for _, _, item, label in labelled if item.entry.split == "train"})
+    number = {name: n for n, name in enumerate(names)}
+    strange = [(item.entry.split, label) for _, _, item, label in labelled if label not in number]
+    if strange:
+        classes = sorted({label for _, label in strange})
+        notes.append(f"{len(strange)} examples left out: their classes are not in train ({', '.join(classes[:5])})")
+    known = [(place, point, item, number[label]) for place, point, item, label in labelled if label in number]
+    return Targets(_by_split(known, np.int64), names, notes)
+
+
+def _tags(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Targets:
+    carried = [
+        {f"{column}={v}" for column in task.columns if (v := value_of(item.entry, column)) is not None}
+        for _, item in rows
+    ]
+    names = sorted(set().union(*(tags for tags, (_, item) in zip(carried, rows, strict=True) if _is_train(item))))
+    if not names:
+        raise ConfigError("no clip of train carries a tag")
+    labelled = [
+        (place, 0, item, [float(name in tags) for name in names])
+        for tags, (place, item) in zip(carried, rows, strict=True)
+    ]
+    return Targets(_by_split(labelled, np.float64), names)
+
+
+def _values(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Targets:
+    labelled = []
+    for place, item in rows:
+        value = value_of(item.entry, task.target)
+        if value is None:
+            continue
+        try:
+            labelled.append((place, 0, item, [float(value)]))
+        except ValueError:
+            raise ConfigError(f"{item.key}: {task.target} is {value!r}, where a number is needed") from None
+    return Targets(_by_split(labelled, np.float64), [task.target], _unlabelled(len(rows), len(labelled)))
+
+
+_PREPARERS: dict[str, Callable[[Task, Sequence[tuple[int, Item]], int], Targets]] = {
+    "class": _classes,
+    "phones": _phones,
+    "tags": _tags,
+    "value": _values,
+}
+
+
+def _is_train(item: Item) -> bool:
+    return item.entry.split == "train"
+
+
+def _unlabelled(count: int, labelled: int) -> list[str]:
+    return [f"{count - labelled} of {count} clips have no label and are left out"] if labelled < count else []
+
+
+def _by_split(labelled: Sequence[tuple[int, int, Item, object]], dtype: type) -> dict[str, Examples]:
+    splits = {}
+    for name in SPLITS:
+        rows = [row for row in labelled if row[2].entry.split == name]
+        splits[name] = Examples(
+            places=np.array([place for place, _, _, _ in rows], dtype=np.int64),
+            points=np.array([point for _, point, _, _ in rows], dtype=np.int64),
+            targets=np.array([target for _, _, _, target in rows], dtype=dtype),
+            groups=np.array([item.group for _, _, item, _ in rows]),
+            keys=[f"{item.key}#{point}" if point else item.key for _, point, item, _ in rows],
+        )
+    return splits
+
+
+def _reader(task: Task, features: Features, examples: Examples) -> Callable[[int], Tensor]:
+    """layer -> (N, D)."""
+    if task.kind != "phones":
+        return lambda layer: features.pooled(layer, examples.places, task.pooling)
+    clips, row = np.unique(examples.places, return_inverse=True)
+    return lambda layer: features.frames(layer, clips)[row, examples.points]

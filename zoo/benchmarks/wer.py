@@ -1,0 +1,87 @@
+"""Word and character error rates over a corpus, by jiwer, under several normalisers side by side.
+
+A corpus rate is all errors over all words, never a mean of rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jiwer
+import numpy as np
+
+from zoo.benchmarks.significance import Interval, ratio_interval
+from zoo.errors import ConfigError
+from zoo.text import NORMALISERS, normaliser
+
+
+@dataclass(frozen=True)
+class ErrorRates:
+    """wer, cer: errors over reference words or characters. The rest are counts of words over the corpus.
+
+    errors, words (N,): of each utterance, for paired tests. left_out: utterances without a word after normalisation.
+    """
+
+    wer: float
+    cer: float
+    substitutions: int
+    deletions: int
+    insertions: int
+    errors: np.ndarray
+    words: np.ndarray
+    interval: Interval
+    left_out: int = 0
+
+
+def error_rates(
+    references: Sequence[str], hypotheses: Sequence[str], normalise: str = "basic", groups: np.ndarray | None = None
+) -> ErrorRates:
+    """Corpus WER and CER of N hypotheses against N references.
+
+    normalise: name of a normaliser in zoo.text, used on both sides. groups (N,): speakers, for the interval; without
+    them every utterance stands alone. An utterance whose reference is empty after normalisation counts its words as
+    insertions.
+
+    Raises ConfigError for lists of different lengths, an unknown normaliser, and where no reference has a word.
+    """
+    if len(references) != len(hypotheses):
+        raise ConfigError(f"{len(references)} references, but {len(hypotheses)} hypotheses")
+    clean = normaliser(normalise)
+    pairs = [
+        (clean(reference), clean(hypothesis)) for reference, hypothesis in zip(references, hypotheses, strict=True)
+    ]
+    words = np.array([len(reference.split()) for reference, _ in pairs])
+    if not words.sum():
+        raise ConfigError("no reference has a word: a word error rate needs a transcript")
+    counts = np.array([_counts(jiwer.process_words, *pair) for pair in pairs])  # (N, 3)
+    letters = np.array([_counts(jiwer.process_characters, *pair).sum() for pair in pairs])
+    characters = sum(len(reference) for reference, _ in pairs)
+    errors = counts.sum(1)
+    units = np.arange(len(pairs)) if groups is None else groups
+    return ErrorRates(
+        wer=float(errors.sum() / words.sum()),
+        cer=float(letters.sum() / characters),
+        substitutions=int(counts[:, 0].sum()),
+        deletions=int(counts[:, 1].sum()),
+        insertions=int(counts[:, 2].sum()),
+        errors=errors,
+        words=words,
+        interval=ratio_interval(errors, words, units),
+        left_out=int((words == 0).sum()),
+    )
+
+
+def all_error_rates(
+    references: Sequence[str], hypotheses: Sequence[str], groups: np.ndarray | None = None
+) -> dict[str, ErrorRates]:
+    """Under every normaliser, by name."""
+    return {name: error_rates(references, hypotheses, name, groups) for name in NORMALISERS}
+
+
+def _counts(process: Callable[..., jiwer.WordOutput | jiwer.CharacterOutput], reference: str, said: str) -> np.ndarray:
+    """Substitutions, deletions, insertions."""
+    if not reference:  # jiwer refuses
+        return np.array([0, 0, len(said.split()) if process is jiwer.process_words else len(said)])
+    found = process(reference, said)
+    return np.array([found.substitutions, found.deletions, found.insertions])
