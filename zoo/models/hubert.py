@@ -8,6 +8,7 @@ Legend: L layers, B batch, S samples, T frames, D width, C front-end channels, K
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from zoo import audio
 from zoo.audio import Clip
@@ -37,7 +39,8 @@ class HubertConfig:
 
     frontend: "waveform" (seven convolutions, 20 ms) or "logmel" (frame_ms 20 or 40, far cheaper).
     conv_norm: "group" (Base) or "layer" (Large, X-Large); normalize: waveform to zero mean, unit variance per clip.
-    units: classes of each codebook to predict in pre-training; vocabulary: CTC symbols, blank first. Both optional.
+    units: classes of each codebook to predict in pre-training; unit_head: "cosine" (with unit_dim and temperature, as
+    published) or "linear"; vocabulary: CTC symbols, blank first. Units and vocabulary are optional.
     """
 
     sample_rate: int = 16_000
@@ -60,6 +63,7 @@ class HubertConfig:
     activation_dropout: float = 0.0
     layerdrop: float = 0.05
     units: tuple[int, ...] = ()
+    unit_head: str = "cosine"
     unit_dim: int = 256
     temperature: float = 0.1
     vocabulary: tuple[str, ...] = ()
@@ -69,6 +73,8 @@ class HubertConfig:
         object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
         if self.frontend not in ("waveform", "logmel"):
             raise ConfigError(f'frontend {self.frontend!r}: choose "waveform" or "logmel"')
+        if self.unit_head not in ("cosine", "linear"):
+            raise ConfigError(f'unit_head {self.unit_head!r}: choose "cosine" or "linear"')
         if self.conv_norm not in ("group", "layer"):
             raise ConfigError(f'conv_norm {self.conv_norm!r}: choose "group" or "layer"')
         if self.frame_ms not in ((20,) if self.frontend == "waveform" else (20, 40)):
@@ -94,6 +100,19 @@ class UnitHead(nn.Module):
         queries = F.normalize(queries.float(), dim=-1)
         codes = F.normalize(self.codes.float(), dim=-1).split(list(self.units))
         return [queries[..., i, :] @ code.T / self.temperature for i, code in enumerate(codes)]
+
+
+class LinearUnitHead(nn.Module):
+    """Logits of hidden units by a linear map: cheaper than cosines, as Fast-HuBERT has it (arXiv 2309.13860)."""
+
+    def __init__(self, dim: int, units: tuple[int, ...]) -> None:
+        super().__init__()
+        self.units = units
+        self.projection = Linear(dim, sum(units))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """x (..., D) -> one (..., K) per codebook."""
+        return list(self.projection(x).float().split(list(self.units), dim=-1))
 
 
 class HuBERT(Encoder):
@@ -127,7 +146,7 @@ class HuBERT(Encoder):
             activation_dropout=config.activation_dropout,
             layerdrop=config.layerdrop,
         )
-        self.head = UnitHead(config.dim, config.unit_dim, config.units, config.temperature) if config.units else None
+        self.head = _unit_head(config) if config.units else None
         self.ctc = Linear(config.dim, len(config.vocabulary)) if config.vocabulary else None
         self.apply(_init_weights)
 
@@ -144,11 +163,28 @@ class HuBERT(Encoder):
         masked: Tensor | None = None,
     ) -> Frames:
         """As Encoder.forward. masked (B, T): frames that mask_embedding replaces before the transformer sees them."""
-        x = self.projection(self.frontend(waves, lengths, moments))  # (B, T, D)
+        return self.contextualise(self.frontend(waves, lengths, moments), lengths, layer=layer, masked=masked)
+
+    def contextualise(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        *,
+        layer: Layer = -1,
+        masked: Tensor | None = None,
+        masked_channels: Tensor | None = None,
+    ) -> Frames:
+        """All that follows the front end: features (B, T, C) of clips of lengths (B,) samples -> Frames.
+
+        masked_channels (B, D): channels that are zero in all frames, as fine-tuning wants it.
+        """
+        x = self.projection(features)  # (B, T, D)
         counts = (lengths - self.min_samples) // self.hop + 1  # (B,)
         mask = lengths_to_mask(counts, x.shape[1]) if int(counts.min()) < x.shape[1] else None  # (B, T)
         if masked is not None:
             x = torch.where(masked[..., None], self.mask_embedding.to(x.dtype), x)
+        if masked_channels is not None:
+            x = torch.where(masked_channels[:, None], x.new_zeros(()), x)
         x = zero_padding(x, mask)
         x = x + self.position(x)
         states = [zero_padding(state, mask) for state in self.transformer(x, mask, self.resolve_layers(layer))]
@@ -159,12 +195,39 @@ class HuBERT(Encoder):
 
         Raises ConfigError when the model has no CTC head, and what `encode` raises.
         """
+        clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
+        rows = self._logits(clips)
+        lengths = torch.tensor([len(row) for row in rows])
+        return Frames(pad_sequence(rows, batch_first=True), lengths, self.frame_rate)
+
+    def log_probabilities(self, clips: Sequence[Clip], progress: Callable[[float], None] | None = None) -> list[Tensor]:
+        """Log-probabilities (T, V) of the CTC symbols for each clip at `sample_rate`; nothing else of it stays.
+
+        progress: called with seconds of audio that are done. Raises as `logits`.
+        """
+        return [row.log_softmax(-1) for row in self._logits(clips, progress)]
+
+    def _logits(self, clips: Sequence[Clip], progress: Callable[[float], None] | None = None) -> list[Tensor]:
         if self.ctc is None:
-            raise ConfigError(f"{self.name or 'this HuBERT'} has no CTC head: its vocabulary is empty")
-        frames = self.encode(waves, sample_rate)
-        with torch.no_grad():
-            x = self.ctc(frames.x.to(self.device, self.ctc.weight.dtype)).float().cpu()
-        return Frames(zero_padding(x, frames.mask), frames.lengths, frames.frame_rate)
+            raise ConfigError(
+                f"{self.name or 'this HuBERT'} has no CTC head: its vocabulary is empty; "
+                "python -m zoo.recipes.hubert.finetune trains one"
+            )
+        rows = [torch.zeros(n, len(self.config.vocabulary)) for n in self._count_all(clips)]
+        for batch, frames in self._forward_batches(clips, [self.num_layers]):
+            with torch.no_grad():
+                x = self.ctc(frames.x[0].to(self.ctc.weight.dtype)).float().cpu()  # (B, T, V)
+            for piece, scores in zip(batch, x, strict=True):
+                rows[piece.clip][piece.keep] = scores[piece.real]
+                if progress is not None:
+                    progress((piece.keep.stop - piece.keep.start) / self.frame_rate)
+        return rows
+
+    def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
+        """What is said: a Transcript, or a list of them. `zoo.models.ctc.transcription.transcribe` has the options."""
+        from zoo.models.ctc.transcription import transcribe
+
+        return transcribe(self, waves, sample_rate, **options)
 
     def attach(self, quantizer: Quantizer) -> None:
         """Give the model the quantizer that `units` needs; it is saved and loaded with the model from then on.
@@ -219,6 +282,12 @@ class HuBERT(Encoder):
     def preprocessing(self) -> dict[str, Any]:
         chosen = {k: v for k, v in asdict(self.config).items() if k in ("frontend", "frame_ms", "mels", "normalize")}
         return super().preprocessing() | chosen
+
+
+def _unit_head(config: HubertConfig) -> UnitHead | LinearUnitHead:
+    if config.unit_head == "linear":
+        return LinearUnitHead(config.dim, config.units)
+    return UnitHead(config.dim, config.unit_dim, config.units, config.temperature)
 
 
 def _frontend(config: HubertConfig) -> WaveformFrontend | LogMelFrontend:

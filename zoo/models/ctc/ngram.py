@@ -1,0 +1,83 @@
+"""Back-off n-gram models of words, as SRILM and KenLM write them (ARPA format).
+
+log p(w | h) = the entry of (h, w) where there is one, else back-off(h) + log p(w | h without its first word)
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from zoo.errors import ConfigError
+
+BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
+UNSEEN = -10 * math.log(10)  # log-probability of an unknown word where the model has no <unk>
+
+Context = tuple[str, ...]
+
+
+class NGram:
+    """entries: n-gram -> (log-probability, back-off), natural logarithms. order: length of the longest."""
+
+    def __init__(self, entries: Mapping[Context, tuple[float, float]]) -> None:
+        if not entries:
+            raise ConfigError("an n-gram model without entries")
+        self.entries = dict(entries)
+        self.order = max(map(len, self.entries))
+        self.start: Context = (BEGIN,) if self.order > 1 else ()
+
+    @classmethod
+    def read(cls, path: str | Path) -> NGram:
+        """Read an ARPA file, gzipped or not. Raises ConfigError naming the line that is none."""
+        path = Path(path).expanduser()
+        try:
+            with (
+                gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file
+            ):
+                entries = _entries(file, path)
+        except (OSError, UnicodeDecodeError, EOFError) as error:
+            raise ConfigError(f"{path}: cannot be read as an ARPA n-gram model ({error})") from None
+        if not entries:
+            raise ConfigError(f"{path}: holds no n-grams; an ARPA file is expected, not a binary one of KenLM")
+        return cls(entries)
+
+    @property
+    def words(self) -> set[str]:
+        """The words that it knows."""
+        return {gram[0] for gram in self.entries if len(gram) == 1} - {BEGIN, END, UNKNOWN}
+
+    def score(self, context: Context, word: str) -> tuple[float, Context]:
+        """log p(word | context), and the context of the word after it."""
+        if (word,) not in self.entries:
+            word = UNKNOWN
+        backed = 0.0
+        history = context
+        while (found := self.entries.get((*history, word))) is None and history:
+            backed += self.entries.get(history, (0.0, 0.0))[1]
+            history = history[1:]
+        chance = UNSEEN if found is None else found[0]
+        after = (*context, word)
+        return backed + chance, after[max(0, len(after) - self.order + 1) :]
+
+
+def _entries(lines: Iterable[str], path: Path) -> dict[Context, tuple[float, float]]:
+    entries: dict[Context, tuple[float, float]] = {}
+    length = 0
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if text.startswith("\\") and text.endswith("-grams:") and text[1:-7].isdigit():
+            length = int(text[1:-7])
+        elif text == "\\end\\":
+            break
+        elif text and length:
+            parts = text.split()
+            try:
+                chance, back = float(parts[0]), float(parts[length + 1]) if len(parts) > length + 1 else 0.0
+                if not length + 1 <= len(parts) <= length + 2:
+                    raise ValueError
+            except ValueError:
+                raise ConfigError(f"{path}:{number}: not a {length}-gram of an ARPA file: {text!r}") from None
+            entries[tuple(parts[1 : length + 1])] = (chance * math.log(10), back * math.log(10))
+    return entries

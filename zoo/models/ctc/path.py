@@ -1,0 +1,80 @@
+"""Paths: one symbol or blank for each frame, and what they spell when.
+
+Legend: B clips, T frames, V symbols, U labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torchaudio
+from torch import Tensor
+
+from zoo.models.ctc.alphabet import Alphabet
+from zoo.nn.masking import lengths_to_mask
+from zoo.transcript import Word
+
+
+@dataclass(frozen=True)
+class Character:
+    """A symbol that a path emits in frames start ... stop; probability: in the surest of them."""
+
+    symbol: int
+    start: int
+    stop: int
+    probability: float
+
+
+def greedy(scores: Tensor, lengths: Tensor) -> Tensor:
+    """scores (B, T, V), lengths (B,) -> the likeliest path (B, T); blank behind each clip."""
+    return torch.where(lengths_to_mask(lengths, scores.shape[1]), scores.argmax(-1), Alphabet.blank)
+
+
+def collapse(paths: Tensor) -> list[list[int]]:
+    """paths (B, T) -> the labels that each spells: repetitions once, blanks not at all."""
+    first = torch.ones_like(paths[:, :1], dtype=torch.bool)
+    kept = torch.cat([first, paths[:, 1:] != paths[:, :-1]], dim=1) & (paths != Alphabet.blank)  # (B, T)
+    return [path[keep].tolist() for path, keep in zip(paths, kept, strict=True)]
+
+
+def align(log_probs: Tensor, labels: Sequence[int]) -> Tensor:
+    """log_probs (T, V), labels of a sequence that fits into T frames -> the likeliest path (T,) that spells it."""
+    if not labels:
+        return log_probs.new_full((len(log_probs),), Alphabet.blank, dtype=torch.int64)
+    path, _ = torchaudio.functional.forced_align(log_probs[None].float(), torch.tensor([list(labels)]), blank=0)
+    return path[0].long()
+
+
+def characters(path: Tensor, log_probs: Tensor) -> list[Character]:
+    """path (T,), log_probs (T, V) -> its symbols in order."""
+    if not len(path):
+        return []
+    symbols, counts = path.unique_consecutive(return_counts=True)
+    chosen = log_probs.gather(1, path[:, None])[:, 0].exp()  # (T,)
+    found, start = [], 0
+    for symbol, count in zip(symbols.tolist(), counts.tolist(), strict=True):
+        if symbol != Alphabet.blank:
+            found.append(Character(symbol, start, start + count, float(chosen[start : start + count].max())))
+        start += count
+    return found
+
+
+def words(found: Sequence[Character], alphabet: Alphabet, rate: float, offset: float = 0.0) -> list[Word]:
+    """Characters as words, each with its leading space. rate: frames a second; offset: s, where frame 0 begins.
+
+    A word begins with its first character and ends with its last. CTC says a character once, somewhere while it is
+    heard, so ends tend to be early.
+    """
+    made: list[Word] = []
+    group: list[Character] = []
+    for character in [*found, None]:
+        if character is not None and character.symbol != alphabet.boundary:
+            group += [character] if alphabet.written[character.symbol] else []
+        elif group:
+            text = alphabet.decode(c.symbol for c in group)
+            chance = sum(c.probability for c in group) / len(group)
+            made.append(Word(f" {text}", offset + group[0].start / rate, offset + group[-1].stop / rate, chance))
+            group = []
+    return made

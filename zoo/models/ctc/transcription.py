@@ -1,0 +1,189 @@
+"""Transcripts of recordings of any length by a model with a CTC head.
+
+recordings -> log-probabilities, window by window -> segments, cut at pauses -> greedy or beam -> words -> Transcript
+
+What stays in memory of a recording is (T, V): some 20 MB an hour. Legend: B segments, T frames, V symbols.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from zoo import audio
+from zoo.errors import ConfigError
+from zoo.models.ctc.alphabet import Alphabet
+from zoo.models.ctc.beam import Fusion, beam_search
+from zoo.models.ctc.ngram import NGram
+from zoo.models.ctc.path import align, characters, collapse, greedy, words
+from zoo.transcript import Segment, Transcript, Word
+
+PAUSE = 0.5  # s without a character, but with a word boundary, that end a segment
+SILENCE = 1.0  # s without a character that do so in any case
+LONGEST = 30.0  # s; longer segments are cut at their longest pause between words
+
+# Options of other transcribers, and what they must be: CTC hears all, once, and without a prompt.
+FIXED: dict[str, tuple[Any, ...]] = {
+    "task": ("transcribe",),
+    "mode": ("batched",),
+    "vad": ("auto", "none"),
+    "prompt": (None,),
+    "prefix": (None,),
+    "condition_on_previous_text": (False,),
+    "context": (None,),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How log-probabilities become text.
+
+    beam_size: 1 takes the likeliest symbol of each frame; more searches for the likeliest text.
+    lm: an ARPA file of words or an `NGram`, which needs a beam; lm_weight: of its natural logarithms (the published
+        weight 2 is for base 10: 0.87 here); word_score: added for each word.
+    batch_size: segments that are searched together.
+    """
+
+    beam_size: int = 1
+    lm: str | Path | NGram | None = None
+    lm_weight: float = 0.5
+    word_score: float = 1.0
+    word_timestamps: bool = False
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        if self.beam_size < 1 or self.batch_size < 1:
+            raise ConfigError(f"beam_size {self.beam_size}, batch_size {self.batch_size}: both at least 1")
+        if self.lm is not None and self.beam_size == 1:
+            raise ConfigError("lm: a language model needs a beam to choose from; give beam_size, 20 or more")
+
+    @classmethod
+    def of(cls, *, temperature: Any = 0.0, **options: Any) -> Options:
+        """From the keyword arguments of `transcribe`. Raises ConfigError, naming the option."""
+        first = temperature[0] if isinstance(temperature, (tuple, list)) and temperature else temperature
+        if first not in (0, None):
+            raise ConfigError(f"temperature {temperature!r}: CTC does not sample; leave it at 0")
+        for name, allowed in FIXED.items():
+            if name in options and (value := options.pop(name)) not in allowed:
+                raise ConfigError(f"{name} {value!r}: a CTC model cannot honour it; only {allowed[0]!r}")
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(options.keys() - known):
+            raise ConfigError(f"unknown option {unknown[0]!r}; options are {', '.join(sorted(known))}")
+        return cls(**options)
+
+
+def transcribe(
+    model: Any,
+    waves: Any,
+    sample_rate: int | None = None,
+    *,
+    language: str | None = None,
+    progress: Callable[[float], None] | None = None,
+    **options: Any,
+) -> Transcript | list[Transcript]:
+    """Transcripts of any number of recordings of any lengths; the same whether they come together or alone.
+
+    waves, sample_rate: as for `Encoder.encode`. language: code, where the model knows several or none.
+    progress: called with seconds of audio that are done. options: fields of `Options`; those of Whisper that mean
+    nothing here are accepted at their defaults.
+
+    Returns a Transcript for a single input, else a list. Raises ConfigError for a model without a vocabulary and for
+    options that it cannot honour; AudioError, naming the item.
+    """
+    settings = Options.of(**options)
+    language = _language(model, language)
+    clips, single = audio.as_clips(waves, sample_rate, model.sample_rate)
+    scores = model.log_probabilities(clips, progress or (lambda seconds: None))
+    alphabet = Alphabet(model.config.vocabulary)
+    offset = (model.frame_samples - model.hop) / 2 / model.sample_rate
+    spans = [(clip, span) for clip, x in enumerate(scores) for span in segments(x, alphabet, model.frame_rate)]
+    parts = [scores[clip][span] for clip, span in spans]
+    transcripts = [Transcript(language, len(clip) / model.sample_rate) for clip in clips]
+    for (clip, span), part, labels in zip(spans, parts, decode(parts, alphabet, settings), strict=True):
+        path = align(part, labels)
+        begin = offset + span.start / model.frame_rate
+        said = words(characters(path, part), alphabet, model.frame_rate, begin)
+        if said:
+            said[-1].end = min(said[-1].end, transcripts[clip].duration)
+            chance = float(part.gather(1, path[:, None]).mean())
+            transcripts[clip].segments.append(_segment(said, labels, chance, settings.word_timestamps))
+    return transcripts[0] if single else transcripts
+
+
+def decode(parts: Sequence[Tensor], alphabet: Alphabet, settings: Options) -> list[list[int]]:
+    """The labels of each segment (T, V), blanks left out."""
+    fusion = None
+    if settings.lm is not None:
+        lm = settings.lm if isinstance(settings.lm, NGram) else NGram.read(settings.lm)
+        fusion = Fusion(lm, alphabet, settings.lm_weight, settings.word_score)
+    found: list[list[int]] = [[] for _ in parts]
+    order = sorted(range(len(parts)), key=lambda i: -len(parts[i]))
+    for first in range(0, len(order), settings.batch_size):
+        chosen = order[first : first + settings.batch_size]
+        batch = pad_sequence([parts[i] for i in chosen], batch_first=True)  # (B, T, V)
+        lengths = torch.tensor([len(parts[i]) for i in chosen])
+        if settings.beam_size == 1:
+            labels = collapse(greedy(batch, lengths))
+        else:
+            labels = beam_search(batch, lengths, width=settings.beam_size, alphabet=alphabet, fusion=fusion)
+        for i, row in zip(chosen, labels, strict=True):
+            found[i] = row
+    return found
+
+
+def segments(log_probs: Tensor, alphabet: Alphabet, rate: float) -> list[slice]:
+    """Frames (T, V) cut in the middle of pauses: the slices cover all frames."""
+    path = log_probs.argmax(-1)  # (T,)
+    quiet = path == Alphabet.blank
+    between = path == (-1 if alphabet.boundary is None else alphabet.boundary)
+    pauses = list(_pauses(quiet | between, between))
+    cuts = [
+        (start + stop) // 2
+        for start, stop, word in pauses
+        if stop - start >= (PAUSE if word else SILENCE) * rate and start > 0 and stop < len(path)
+    ]
+    edges = [0, *cuts, len(path)]
+    spans = [slice(a, b) for a, b in itertools.pairwise(edges)]
+    return [part for span in spans for part in _shorten(span, pauses, int(LONGEST * rate))]
+
+
+def _pauses(quiet: Tensor, between: Tensor) -> Iterator[tuple[int, int, bool]]:
+    """Runs of frames without a character: start, stop, and whether a word ends there."""
+    values, counts = quiet.unique_consecutive(return_counts=True)
+    start = 0
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        if value:
+            yield start, start + count, bool(between[start : start + count].any())
+        start += count
+
+
+def _shorten(span: slice, pauses: Sequence[tuple[int, int, bool]], longest: int) -> list[slice]:
+    """The span, cut at its longest pauses between words until no part is longer than `longest`, if it has any."""
+    inside = [(b - a, (a + b) // 2) for a, b, word in pauses if word and span.start < a and b < span.stop]
+    if span.stop - span.start <= longest or not inside:
+        return [span]
+    _, place = max(inside)
+    parts = (slice(span.start, place), slice(place, span.stop))
+    return [short for part in parts for short in _shorten(part, pauses, longest)]
+
+
+def _segment(said: list[Word], labels: list[int], chance: float, timed: bool) -> Segment:
+    text = "".join(word.text for word in said)
+    return Segment(said[0].start, said[-1].end, text, labels, log_probability=chance, words=said if timed else None)
+
+
+def _language(model: Any, language: str | None) -> str:
+    """The code to write into transcripts. Raises ConfigError for one that the model was not trained on."""
+    known = tuple(model.provenance.get("languages", ()))
+    if language is None:
+        return known[0] if len(known) == 1 else ""
+    if known and language not in known:
+        raise ConfigError(f"language {language!r}: this model was trained on {', '.join(known)}")
+    return language
