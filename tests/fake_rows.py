@@ -1,4 +1,4 @@
-"""A decoder for tests of search: a random but fixed distribution after every prefix, without audio or tensors of weights."""
+"""A decoder for tests of search: a random but fixed distribution after every prefix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ class FakeIds:
     eot, sot, translate, transcribe, sot_lm, sot_prev, no_speech, no_timestamps = range(12, 20)
     timestamp_begin = 20
     size = 26
-    languages: dict[str, int] = {}
+
+    def __init__(self) -> None:
+        self.languages: dict[str, int] = {}
 
     def encode(self, text: str) -> list[int]:
         return [0] if text == " " else [1 + ord(c) % 11 for c in text]

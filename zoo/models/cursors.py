@@ -13,14 +13,16 @@ from torch import Tensor
 
 from zoo.audio import Clip
 from zoo.models.decoding import Decoded, DecodingOptions, Request
-from zoo.models.segments import Piece, has_text, split, split_all
-from zoo.models.timing import Timed
+from zoo.models.segments import Cut, has_text, split, split_all
 from zoo.models.vad import Span
 from zoo.transcript import Segment, Transcript, Word
 
 RATE = 16_000
 FRAME = 160  # samples of one mel frame, in which windows begin and end
+LEAST_STEP = 3_200  # samples: without it, a decoder that babbles could take 50 windows for a second
 HOT = 0.5  # above this temperature a text is no context for the next
+Words = Sequence[list[Word]] | None
+"""Of the segments of a window, in seconds from its start; None where they were not asked for."""
 
 
 @dataclass(eq=False)
@@ -48,8 +50,12 @@ class Cursor(Protocol):
         """The windows that can be decoded from the start."""
         ...
 
-    def take(self, window: Window, decoded: Decoded, words: Sequence[Timed] | None) -> list[Window]:
-        """Keep what became of a window; returns those that can be decoded now. words: where asked for."""
+    def cut(self, window: Window, decoded: Decoded) -> Cut:
+        """The segments of a window."""
+        ...
+
+    def take(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Window]:
+        """Keep what became of a window; returns those that can be decoded now."""
         ...
 
     def transcript(self) -> Transcript:
@@ -74,14 +80,11 @@ class Recording:
         if self.language is None:
             self.language, self.certainty = decoded.language, decoded.language_probability
 
-    def _keep(
-        self, window: Window, decoded: Decoded, pieces: Sequence[Piece], words: Sequence[Timed] | None
-    ) -> list[Segment]:
+    def _keep(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Segment]:
         """Segments of a window in seconds of the recording, inside the window; those without text are left out."""
         tokenizer, offset = self.model.tokenizer, window.start / RATE
-        spoken = share_words(words, [sum(t < tokenizer.eot for t in piece.tokens) for piece in pieces])
         kept, here = [], 0.0
-        for piece, own in zip(pieces, spoken, strict=True):
+        for piece, own in zip(cut.pieces, words or [None] * len(cut.pieces), strict=True):
             if not has_text(piece, tokenizer.decode):
                 continue
             start, end = min(piece.start, window.seconds), min(piece.end, window.seconds)
@@ -90,11 +93,11 @@ class Recording:
             start = max(start, here)
             end = here = max(end, start)
             for word in own or ():
-                word.start, word.end = offset + word.start, offset + word.end
+                word.start, word.end = round(offset + word.start, 3), round(offset + word.end, 3)
             kept.append(
                 Segment(
-                    start=offset + start,
-                    end=offset + end,
+                    start=round(offset + start, 3),
+                    end=round(offset + end, 3),
                     text=tokenizer.decode(piece.tokens),
                     tokens=piece.tokens,
                     temperature=decoded.temperature,
@@ -146,27 +149,26 @@ class Sequential(Recording):
         request = Request(self.language, tuple(self.tail), () if self.segments else self.prefix, start)
         return [Window(self, start, stop, request, self.peak)]
 
-    def take(self, window: Window, decoded: Decoded, words: Sequence[Timed] | None) -> list[Window]:
+    def cut(self, window: Window, decoded: Decoded) -> Cut:
+        """See Cursor."""
+        tokens = [*window.request.prefix, *decoded.tokens]
+        return split(tokens, self.model.tokenizer.timestamp_begin, window.seconds)
+
+    def take(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Window]:
         """See Cursor."""
         self._learn_language(decoded)
         if decoded.silent(self.options):
             return self._next(window.stop)
-        tokens = [*window.request.prefix, *decoded.tokens]
-        pieces, done, closed = split(tokens, self.begin_stamps, window.seconds)
-        kept = self._keep(window, decoded, pieces, words)
+        kept, done = self._keep(window, decoded, cut, words), cut.done
         self.segments += kept
         if not self.condition or decoded.temperature > HOT:
             self.tail = []
         else:
             self.tail += [token for segment in kept for token in segment.tokens]
-        if words and not closed and kept and kept[-1].end * RATE > window.start:
+        if words and not cut.closed and kept and kept[-1].end * RATE > window.start:
             done = kept[-1].end - window.start / RATE  # the end of the last word is known better
         advance = round(done * RATE / FRAME) * FRAME
-        return self._next(window.start + (advance if advance > 0 else window.stop - window.start))
-
-    @property
-    def begin_stamps(self) -> int:
-        return int(self.model.tokenizer.timestamp_begin)
+        return self._next(window.stop if advance <= 0 else window.start + max(advance, LEAST_STEP))
 
 
 @dataclass(eq=False)
@@ -177,39 +179,27 @@ class Packed(Recording):
 
     def windows(self) -> list[Window]:
         """See Cursor. Where the language is unknown the first window comes alone, and tells it to the others."""
+        borders = [(start // FRAME * FRAME, stop // FRAME * FRAME) for start, stop in self.cuts]
         self.rest = [
-            Window(self, start // FRAME * FRAME, stop, Request(self.language, self.prompt, self.prefix, start))
-            for start, stop in self.cuts
+            Window(self, start, stop, Request(self.language, self.prompt, self.prefix, start))
+            for start, stop in borders
+            if start < stop
         ]
         first = self.rest if self.language is not None else self.rest[:1]
         self.rest = self.rest[len(first) :]
         return first
 
-    def take(self, window: Window, decoded: Decoded, words: Sequence[Timed] | None) -> list[Window]:
+    def cut(self, window: Window, decoded: Decoded) -> Cut:
+        """See Cursor."""
+        tokens = [*window.request.prefix, *decoded.tokens]
+        return split_all(tokens, self.model.tokenizer.timestamp_begin, window.seconds)
+
+    def take(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Window]:
         """See Cursor."""
         self._learn_language(decoded)
         if not decoded.silent(self.options):
-            tokens = [*window.request.prefix, *decoded.tokens]
-            pieces = split_all(tokens, self.model.tokenizer.timestamp_begin, window.seconds)
-            self.segments += self._keep(window, decoded, pieces, words)
+            self.segments += self._keep(window, decoded, cut, words)
         ready, self.rest = self.rest, []
         for waiting in ready:
             waiting.request = Request(self.language, self.prompt, self.prefix, waiting.start)
         return ready
-
-
-def share_words(words: Sequence[Timed] | None, counts: Sequence[int]) -> list[list[Word] | None]:
-    """The words of a window, given out to its segments by their numbers of text tokens."""
-    if words is None:
-        return [None] * len(counts)
-    shares: list[list[Word] | None] = []
-    coming, taken, owed = list(words), 0, 0
-    for count in counts:
-        own: list[Word] = []
-        owed += count
-        while coming and taken < owed:
-            timed = coming.pop(0)
-            own.append(timed.word)
-            taken += timed.tokens
-        shares.append(own)
-    return shares

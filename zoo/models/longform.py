@@ -18,10 +18,11 @@ from torch import Tensor
 from zoo import audio
 from zoo.audio import Clip
 from zoo.errors import ConfigError
-from zoo.models.cursors import FRAME, RATE, Cursor, Packed, Sequential, Window
+from zoo.models.cursors import FRAME, RATE, Cursor, Packed, Sequential, Window, Words
 from zoo.models.decoding import Decoded, DecodingOptions, decode
 from zoo.models.decoding.language import check_language, check_languages
-from zoo.models.timing import Timed, find_words
+from zoo.models.segments import Cut
+from zoo.models.timing import find_words
 from zoo.models.vad import VoiceActivity, windows
 from zoo.transcript import Transcript
 
@@ -147,13 +148,19 @@ def _run(model: Any, cursors: Sequence[Cursor], settings: Settings, progress: Ca
     while ready:
         ready.sort(key=lambda window: window.start - window.stop)
         batch, ready = ready[: settings.batch_size], ready[settings.batch_size :]
-        for window, (decoded, words) in zip(batch, _decode(model, batch, settings), strict=True):
-            ready += window.cursor.take(window, decoded, words)
+        results, states = _decode(model, batch, settings)
+        cuts = [window.cursor.cut(window, result) for window, result in zip(batch, results, strict=True)]
+        words = _words(model, states, batch, results, cuts, settings)
+        for window, result, cut, spoken in zip(batch, results, cuts, words, strict=True):
+            ready += window.cursor.take(window, result, cut, spoken)
             progress(window.seconds)
 
 
-def _decode(model: Any, batch: Sequence[Window], settings: Settings) -> list[tuple[Decoded, list[Timed] | None]]:
-    """Decode a batch. What fails in context "clip" is tried again in "full" before the temperature rises."""
+def _decode(model: Any, batch: Sequence[Window], settings: Settings) -> tuple[list[Decoded], Any]:
+    """What became of each window, and the states that were listened to.
+
+    What fails in context "clip" is tried again in "full" before the temperature rises.
+    """
     options, context = settings.decoding, settings.context or model.context
     states = listen(model, batch, context)
     if context == "clip":
@@ -168,14 +175,24 @@ def _decode(model: Any, batch: Sequence[Window], settings: Settings) -> list[tup
                 results[i] = result
     else:
         results = decode(model, states, [w.request for w in batch], options)
+    return results, states
+
+
+def _words(
+    model: Any,
+    states: Any,
+    batch: Sequence[Window],
+    results: Sequence[Decoded],
+    cuts: Sequence[Cut],
+    settings: Settings,
+) -> Sequence[Words]:
+    """Word times of each window's segments, where they are wanted."""
     if not settings.word_timestamps:
-        return [(result, None) for result in results]
+        return [None] * len(batch)
     eot = model.tokenizer.eot
-    texts = [
-        [t for t in (*w.request.prefix, *result.tokens) if t < eot] for w, result in zip(batch, results, strict=True)
-    ]
-    words = find_words(model, states, texts, [r.language for r in results], [w.seconds for w in batch], options)
-    return list(zip(results, words, strict=True))
+    texts = [[[t for t in piece.tokens if t < eot] for piece in cut.pieces] for cut in cuts]
+    languages, seconds = [result.language for result in results], [window.seconds for window in batch]
+    return find_words(model, states, texts, languages, seconds, settings.decoding)
 
 
 def listen(model: Any, batch: Sequence[Window], context: str) -> Any:

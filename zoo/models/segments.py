@@ -21,34 +21,44 @@ class Piece:
     end: float
 
 
-def split(tokens: Sequence[int], begin_stamps: int, seconds: float) -> tuple[list[Piece], float, bool]:
-    """tokens of a window of so many seconds -> segments, the seconds of the window that are done with, and whether the
-    model said that no speech follows, by a timestamp without a twin.
+@dataclass
+class Cut:
+    """The segments of a window, the seconds of it that are done with, and whether the model said that no speech
+    follows: by a timestamp without a twin at the end.
     """
+
+    pieces: list[Piece]
+    done: float
+    closed: bool
+
+
+def split(tokens: Sequence[int], begin_stamps: int, seconds: float) -> Cut:
+    """Cut the tokens of a window of so many seconds."""
     stamps = [token >= begin_stamps for token in tokens]
     ends_alone = stamps[-2:] == [False, True]
     cuts = [i for i in range(1, len(tokens)) if stamps[i - 1] and stamps[i]]
     if not cuts:
         last = next((t - begin_stamps for t in reversed(tokens) if t > begin_stamps), None)
         end = seconds if last is None else last * STAMP_SECONDS
-        return [Piece(list(tokens), 0.0, end)], seconds, ends_alone
+        return Cut([Piece(list(tokens), 0.0, end)], seconds, ends_alone)
     if ends_alone:
         cuts.append(len(tokens))
     pieces = []
     for a, b in zip([0, *cuts], cuts, strict=False):
         start, end = (max(0, tokens[i] - begin_stamps) * STAMP_SECONDS for i in (a, b - 1))  # a prefix has no stamp
         pieces.append(Piece(list(tokens[a:b]), start, end))
-    return pieces, seconds if ends_alone else pieces[-1].end, ends_alone
+    return Cut(pieces, seconds if ends_alone else pieces[-1].end, ends_alone)
 
 
-def split_all(tokens: Sequence[int], begin_stamps: int, seconds: float) -> list[Piece]:
+def split_all(tokens: Sequence[int], begin_stamps: int, seconds: float) -> Cut:
     """As `split` for a window that nothing follows: what comes after the last pair is a segment to the window's end."""
-    pieces, _, _ = split(tokens, begin_stamps, seconds)
+    cut = split(tokens, begin_stamps, seconds)
+    pieces = cut.pieces
     rest = list(tokens[sum(len(piece.tokens) for piece in pieces) :])
     if any(token < begin_stamps for token in rest):
         start = (rest[0] - begin_stamps) * STAMP_SECONDS if rest[0] >= begin_stamps else pieces[-1].end
         pieces.append(Piece(rest, start, max(start, seconds)))
-    return pieces
+    return Cut(pieces, seconds, True)
 
 
 def has_text(piece: Piece, decode: Callable[[Sequence[int]], str]) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -23,19 +22,12 @@ from zoo.models.decoding.rules import Ids
 from zoo.transcript import Word
 
 POSITION_SECONDS = 0.02
+LOGITS = 1 << 26  # numbers held at once: 256 MiB
 MEDIAN = 7  # positions
 LONGEST_TYPICAL = 0.7  # s, of a word in running speech
 SENTENCE_ENDS = (".", "。", "!", "！", "?", "？")  # noqa: RUF001
 BEFORE = "\"'“¿([{-"  # marks that belong to the next word
 AFTER = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 marks that belong to the word before
-
-
-@dataclass
-class Timed:
-    """A word and how many tokens it is made of."""
-
-    word: Word
-    tokens: int
 
 
 class Splitter(Ids, Protocol):
@@ -50,34 +42,55 @@ class Splitter(Ids, Protocol):
 def find_words(
     model: Any,
     states: Any,
-    texts: Sequence[Sequence[int]],
+    texts: Sequence[Sequence[Sequence[int]]],
     languages: Sequence[str],
     seconds: Sequence[float],
     options: DecodingOptions,
-) -> list[list[Timed]]:
-    """Words of each window, with times from its start.
+) -> list[list[list[Word]]]:
+    """Words of each segment of each window, with times from the window's start.
 
-    states: what the model's `encode_windows` gave; texts: ids of each window without specials; seconds: its length.
-    Together the words of a window are its text; times never decrease and lie within 0 ... seconds.
+    states: what the model's `encode_windows` gave; texts: for each window the ids of its segments, without specials;
+    seconds: its length. The words of a segment make up its text; times never decrease and lie within 0 ... seconds.
     """
     tokenizer = model.tokenizer
-    chosen = [w for w, text in enumerate(texts) if text]
-    found: list[list[Timed]] = [[] for _ in texts]
+    chosen = [w for w, segments in enumerate(texts) if any(segments)]
+    found: list[list[list[Word]]] = [[[] for _ in segments] for segments in texts]
     if not chosen:
         return found
-    prompts = [_prompt(tokenizer, texts[w], languages[w], options) for w in chosen]
-    with torch.no_grad():
-        logits, scores, pads = _attend(model, states.select(torch.tensor(chosen, device=model.device)), prompts)
-    for i, w in enumerate(chosen):
-        text = list(texts[w])
-        begin = len(prompts[i]) - len(text) - 2  # column of <|notimestamps|>, which predicts the first word
-        size = max(1, min(scores.shape[-1], round(seconds[w] / POSITION_SECONDS)))
-        starts = _token_starts(scores[i, :, pads[i] :, :size], begin)
-        chances = logits[i, pads[i] + begin :][: len(text), : tokenizer.eot].softmax(-1)
-        chances = chances.gather(1, torch.tensor(text, device=chances.device)[:, None])[:, 0]
-        timed = _words(tokenizer, text, languages[w], starts, chances.tolist())
-        found[w] = _monotone(_merge_marks(_shorten(timed)), seconds[w])
+    prompts = [_prompt(tokenizer, [t for ids in texts[w] for t in ids], languages[w], options) for w in chosen]
+    count = max(1, LOGITS // (max(map(len, prompts)) * model.config.vocab_size))
+    for first in range(0, len(chosen), count):
+        part = chosen[first : first + count]
+        with torch.no_grad():
+            heard = states.select(torch.tensor(part, device=model.device))
+            logits, scores, pads = _attend(model, heard, prompts[first : first + count])
+        for i, w in enumerate(part):
+            found[w] = _align(
+                tokenizer, logits[i, pads[i] :], scores[i, :, pads[i] :], texts[w], languages[w], seconds[w]
+            )
     return found
+
+
+def _align(
+    tokenizer: Splitter, logits: Tensor, scores: Tensor, texts: Sequence[Sequence[int]], language: str, seconds: float
+) -> list[list[Word]]:
+    """Words of one window, by segment. logits (U, V), scores (A, U, T): of its prompt, without padding."""
+    text = [token for segment in texts for token in segment]
+    begin = len(logits) - len(text) - 2  # row of <|notimestamps|>, which predicts the first word
+    size = max(1, min(scores.shape[-1], round(seconds / POSITION_SECONDS)))
+    starts = _token_starts(scores[..., :size], begin)
+    chances = logits[begin : begin + len(text), : tokenizer.eot].softmax(-1)
+    chances = chances.gather(1, torch.tensor(text, device=chances.device)[:, None])[:, 0]
+    words, first = [], 0
+    for segment in texts:
+        last = first + len(segment)
+        part = slice(first, last)
+        words.append(_words(tokenizer, segment, language, starts[first : last + 1], chances[part].tolist()))
+        first = last
+    _shorten([word for segment in words for word in segment])
+    merged = [_merge_marks(segment) for segment in words]
+    _hold([word for segment in merged for word in segment], seconds)
+    return merged
 
 
 def _prompt(tokenizer: Splitter, text: Sequence[int], language: str, options: DecodingOptions) -> list[int]:
@@ -147,60 +160,55 @@ def warp(cost: Tensor) -> list[int]:
 
 
 def _words(
-    tokenizer: Splitter, text: list[int], language: str, starts: Sequence[float], chances: Sequence[float]
-) -> list[Timed]:
+    tokenizer: Splitter, text: Sequence[int], language: str, starts: Sequence[float], chances: Sequence[float]
+) -> list[Word]:
     """Words with the times of their tokens; a word ends where the next begins."""
     names, parts = tokenizer.split_to_words(text, language)
     words, first = [], 0
     for name, part in zip(names, parts, strict=True):
         last = first + len(part)
-        words.append(Timed(Word(name, starts[first], starts[last], sum(chances[first:last]) / len(part)), len(part)))
+        words.append(Word(name, starts[first], starts[last], sum(chances[first:last]) / len(part)))
         first = last
     return words
 
 
-def _shorten(found: list[Timed]) -> list[Timed]:
-    """A pause belongs to no word: words at its borders last at most twice the median word."""
-    words = [timed.word for timed in found]
+def _shorten(words: Sequence[Word]) -> None:
+    """A pause belongs to no word: those at its borders last at most twice the median word. In place."""
     lengths = sorted(word.end - word.start for word in words if word.end > word.start)
     longest = 2 * min(LONGEST_TYPICAL, lengths[len(lengths) // 2] if lengths else 0.0)
-    if longest:
-        for before, word in itertools.pairwise(words):
-            if word.end - word.start > longest:
-                if word.text.strip() in SENTENCE_ENDS:
-                    word.end = word.start + longest
-                elif before.text.strip() in SENTENCE_ENDS:
-                    word.start = word.end - longest
-        words[0].start = max(words[0].start, words[0].end - longest)
-        words[-1].end = min(words[-1].end, words[-1].start + longest)
-    return found
+    if not longest:
+        return
+    for before, word in itertools.pairwise(words):
+        if word.end - word.start > longest:
+            if word.text.strip() in SENTENCE_ENDS:
+                word.end = word.start + longest
+            elif before.text.strip() in SENTENCE_ENDS:
+                word.start = word.end - longest
+    words[0].start = max(words[0].start, words[0].end - longest)
+    words[-1].end = min(words[-1].end, words[-1].start + longest)
 
 
-def _merge_marks(found: list[Timed]) -> list[Timed]:
+def _merge_marks(words: Sequence[Word]) -> list[Word]:
     """Punctuation goes to the word it stands by, which keeps its own times and probability."""
-    merged: list[Timed] = []
-    opening: list[Timed] = []
-    for timed in found:
-        text, mark = timed.word.text, timed.word.text.strip()
-        if mark and mark in BEFORE and text.startswith(" "):
-            opening.append(timed)
-        elif mark and mark in AFTER and merged and not opening and not merged[-1].word.text.endswith(" "):
-            merged[-1].word.text += text
-            merged[-1].tokens += timed.tokens
+    merged: list[Word] = []
+    opening: list[Word] = []
+    for word in words:
+        mark = word.text.strip()
+        if mark and mark in BEFORE and word.text.startswith(" "):
+            opening.append(word)
+        elif mark and mark in AFTER and merged and not opening and not merged[-1].text.endswith(" "):
+            merged[-1].text += word.text
         else:
-            timed.word.text = "".join(mark.word.text for mark in opening) + text
-            timed.tokens += sum(mark.tokens for mark in opening)
-            merged.append(timed)
+            word.text = "".join(mark.text for mark in opening) + word.text
+            merged.append(word)
             opening = []
     return [*merged, *opening]
 
 
-def _monotone(found: list[Timed], seconds: float) -> list[Timed]:
-    """Times that never decrease, within 0 ... seconds."""
+def _hold(words: Sequence[Word], seconds: float) -> None:
+    """Times that never decrease, within 0 ... seconds. In place."""
     here = 0.0
-    for timed in found:
-        word = timed.word
+    for word in words:
         word.start = min(max(word.start, here), seconds)
         word.end = min(max(word.end, word.start), seconds)
         here = word.end
-    return found

@@ -139,7 +139,7 @@ def test_numbers_depend_on_seed_and_place_alone() -> None:
     numbers = uniform_numbers([7, 9], 2, 5, seed=1)
     assert torch.equal(numbers[1], uniform_numbers([9], 2, 5, seed=1)[0])
     assert not torch.equal(numbers[1], uniform_numbers([9], 2, 5, seed=2)[0])
-    assert not torch.equal(numbers[0], numbers[1]) and 0 <= numbers.min() and numbers.max() < 1
+    assert not torch.equal(numbers[0], numbers[1]) and numbers.min() >= 0 and numbers.max() < 1
 
 
 def test_draws_follow_the_distribution() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zoo.models.decoding.rows import Rows
 from zoo.models.decoding.rules import NEVER, Rules
-from zoo.models.decoding.sampling import DROP, Hypothesis
+from zoo.models.decoding.sampling import Hypothesis, must_drop
 
 
 @dataclass
@@ -89,7 +89,8 @@ def beam_search(
         on = ~done[live]
         if not on.any():
             break
-        kept = torch.arange(len(live)) if (~on).sum() < max(1, DROP * len(live)) else on.nonzero()[:, 0]
+        drop = must_drop(~on, step + 1 >= limits[live])
+        kept = on.nonzero()[:, 0] if drop else torch.arange(len(live))
         source = (kept[:, None] * beams + parent[kept]).flatten()  # (R',)
         following = chosen[kept].flatten()
         rows.select(source, kept if len(kept) < len(live) else None)

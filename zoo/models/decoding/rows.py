@@ -50,8 +50,7 @@ class DecoderRows:
         is_sot &= torch.arange(is_sot.shape[1], device=self.device) >= self.cache.padding[:, None]
         first = is_sot.int().argmax(1)  # (W,)
         places = torch.stack([first, torch.full_like(first, is_sot.shape[1] - 1)], 1)  # (W, 2)
-        logits, _ = self.decoder(self.prompts, self.cross, self.cache, last_only=False)  # (W, U, V)
-        logits = logits[torch.arange(len(places), device=self.device)[:, None], places]  # (W, 2, V)
+        logits, _ = self.decoder(self.prompts, self.cross, self.cache, at=places)  # (W, 2, V)
         return logits[:, 1].contiguous(), logits[:, 0]
 
     def step(self, tokens: Tensor) -> Tensor:

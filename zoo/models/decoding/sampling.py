@@ -66,7 +66,7 @@ def sample(
         if not going.any():
             break
         rules.advance(state, tokens)
-        if (~going).sum() >= max(1, DROP * len(live)):
+        if must_drop(~going, step + 1 >= limits[live]):
             kept = going.nonzero()[:, 0]
             chosen_rows = (kept[:, None] * group + torch.arange(group)).flatten()
             rows.select(chosen_rows, kept)
@@ -77,6 +77,11 @@ def sample(
         [_hypothesis(out[w, g], float(score[w, g]), bool(looped[w, g]), rules.eot) for g in range(group)]
         for w in range(windows)
     ]
+
+
+def must_drop(ended: Tensor, full: Tensor) -> bool:
+    """Whether windows that have ended are to leave now: many have, or the context of one is full (W,)."""
+    return bool(full.any()) or int(ended.sum()) >= max(1, DROP * len(ended))
 
 
 def uniform_numbers(places: list[int], group: int, steps: int, seed: int) -> Tensor:
