@@ -1,0 +1,227 @@
+"""HuBERT pre-training: masks, loss, checks of targets, presets, and the whole run on a tiny corpus."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import SMALL, noise
+
+import zoo
+from zoo import config as configuration
+from zoo.cluster import Labels
+from zoo.data import manifest
+from zoo.data.dataset import Batch, Item
+from zoo.data.manifest import Entry
+from zoo.errors import ConfigError, TrainingError
+from zoo.models.hubert import HuBERT, HubertConfig
+from zoo.recipes.hubert.checks import check_targets
+from zoo.recipes.hubert.config import Features, LossConfig, MaskConfig, PretrainConfig, Round
+from zoo.recipes.hubert.masking import span_mask
+from zoo.recipes.hubert.rounds import pretrain
+from zoo.recipes.hubert.task import Pretrain, UnitBatch
+from zoo.train.health import effective_rank
+
+PRESETS = sorted((Path(__file__).parents[2] / "recipes" / "hubert").glob("*.yaml"))
+TINY = {
+    **SMALL["hubert"],
+    "frontend": "logmel",
+    "layers": 2,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "layerdrop": 0.0,
+}
+
+
+@given(st.integers(2, 400), st.integers(0, 2**62), st.sampled_from([0.0, 0.04, 0.08, 0.2]), st.sampled_from([1, 5, 10]))
+@settings(max_examples=200, deadline=None)
+def test_masks_have_spans_and_leave_something_to_see(frames: int, seed: int, starts: float, length: int) -> None:
+    config = MaskConfig(starts=starts, length=length)
+    mask = span_mask(frames, seed, config)
+    assert mask.shape == (frames,) and mask.any()
+    assert torch.equal(mask, span_mask(frames, seed, config)), "a function of the seed"
+    edges = torch.diff(F.pad(mask.long(), (1, 1)))
+    runs = (edges == -1).nonzero()[:, 0] - (edges == 1).nonzero()[:, 0]
+    assert runs.min() >= min(length, frames - 1)
+    if frames > 3 * length and starts < 0.2:
+        assert not mask.all()
+
+
+def test_share_of_masked_frames_is_that_of_the_paper() -> None:
+    """8 % starts of spans of 10 that may overlap: 1 - (1 - 0.08)^10 = 0.57, less at the edges."""
+    share = torch.stack([span_mask(700, seed, MaskConfig()) for seed in range(200)]).float().mean()
+    assert 0.53 < share < 0.58
+
+
+def make_batch(model: HuBERT, clips: int = 3, seconds: float = 1.5) -> UnitBatch:
+    entries = [Entry(Path(f"{i}.wav"), seconds, "train") for i in range(clips)]
+    items = [Item(noise(seconds - 0.2 * i, i), i, entries[i], 0, i) for i in range(clips)]
+    plain = Batch.of(items)
+    counts = [model.count_frames(int(n)) for n in plain.lengths]
+    generator = torch.Generator().manual_seed(1)
+    targets = torch.stack(
+        [torch.randint(0, size, (clips, max(counts)), generator=generator) for size in model.config.units], dim=-1
+    )
+    masked = torch.zeros(clips, max(counts), dtype=torch.bool)
+    for row, count in zip(masked, counts, strict=True):
+        row[:count] = span_mask(count, count, MaskConfig())
+    return UnitBatch(**vars(plain), targets=targets, masked=masked)
+
+
+def model_of(**overrides: object) -> HuBERT:
+    torch.manual_seed(0)
+    model = zoo.create("hubert-base", **TINY | {"units": (7, 5)} | overrides)
+    assert isinstance(model, HuBERT)
+    return model
+
+
+@pytest.mark.parametrize("head", ["cosine", "linear"])
+@pytest.mark.parametrize("alpha", [1.0, 0.5, 0.0])
+def test_loss_is_the_weighted_sum_over_frames(alpha: float, head: str) -> None:
+    model = model_of(unit_head=head)
+    batch = make_batch(model)
+    task = Pretrain(model, LossConfig(alpha=alpha, feature_penalty=0.3)).train()
+    output = task(batch)
+    frames = model.forward(batch.waves, batch.lengths, masked=batch.masked)
+    features = model.frontend(batch.waves, batch.lengths)
+    expected, counted = 0.0, 0.0
+    for b, count in enumerate(frames.lengths.tolist()):
+        for t in range(count):
+            weight = alpha if batch.masked[b, t] else 1 - alpha
+            counted += weight
+            for logits, target in zip(model.head(frames.x[b, t]), batch.targets[b, t], strict=True):
+                expected -= weight * float(logits.detach().double().log_softmax(-1)[target])
+    expected += 0.3 * float(features.detach()[frames.mask].double().square().mean()) * counted
+    assert float(output.loss.detach()) == pytest.approx(expected, rel=1e-4)
+    assert float(output.count) == pytest.approx(counted)
+    assert task.chance() == pytest.approx(math.log(7) + math.log(5))
+
+
+def test_frontend_gradient_is_scaled_and_nothing_else() -> None:
+    grads = []
+    for scale in (1.0, 0.1):
+        model = model_of()
+        Pretrain(model, LossConfig(frontend_gradient=scale)).train()(make_batch(model)).loss.backward()
+        grads.append((model.frontend.conv_in.weight.grad, model.projection.linear.weight.grad))
+    torch.testing.assert_close(grads[1][0], grads[0][0] * 0.1, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(grads[1][1], grads[0][1])
+
+
+def test_loss_of_a_clip_does_not_depend_on_its_batch() -> None:
+    model = model_of()
+    task = Pretrain(model, LossConfig(alpha=0.5)).train()
+    batch = make_batch(model)
+    alone = sum(float(task(batch.only(place)).loss.detach()) for place in range(3))
+    assert float(task(batch).loss.detach()) == pytest.approx(alone, rel=1e-5)
+
+
+def test_effective_rank() -> None:
+    torch.manual_seed(0)
+    assert effective_rank(torch.randn(500, 1) @ torch.randn(1, 20)) == pytest.approx(1, abs=0.01)
+    assert 18 < effective_rank(torch.randn(5000, 20)) <= 20
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_is_read_and_says_what_it_costs(preset: Path) -> None:
+    opening = preset.read_text().splitlines()[:5]
+    for word in ("command:", "time:", "result:"):
+        assert any(line.startswith(f"# {word}") for line in opening), f"{preset} opens with {word}"
+    if any("hubert.train" in line for line in opening):
+        config = configuration.load(PretrainConfig, [preset])
+        model = replace(config.model, units=tuple(config.rounds[0].units))
+        with torch.device("meta"):
+            zoo.registry.build("hubert", vars(model))
+
+
+def test_the_first_round_needs_something_to_cluster() -> None:
+    with pytest.raises(ConfigError, match="rounds"):
+        PretrainConfig(rounds=[Round(Features.layer)])
+
+
+def labels(units: list[list[int]], sizes: int, quantizer: str = "q", rate: float = 50.0) -> Labels:
+    parts = torch.tensor([u for clip in units for u in clip], dtype=torch.int16)[:, None]
+    lengths = torch.tensor([len(clip) for clip in units])
+    places = torch.stack([torch.zeros_like(lengths), lengths.cumsum(0) - lengths], dim=1)
+    return Labels(Path("labels"), rate, 0.0125, (sizes,), quantizer, {}, lengths, (parts,), places)
+
+
+def test_targets_that_would_waste_a_run_are_refused() -> None:
+    entries = [Entry(Path(f"{i}.wav"), 2.0, "train") for i in range(4)]
+    good = labels([list(range(99)), list(range(99)), list(range(99)), list(range(99))], 100)
+    check_targets(good, good, entries, entries)
+    other = labels([list(range(99))] * 4, 100, quantizer="another")
+    constant = labels([[3] * 99] * 4, 100)
+    twice = labels([list(range(99)) * 2] * 4, 100)
+    missing = labels([list(range(99)), list(range(99)), [], []], 100)
+    unseen = labels([[99] * 99] * 4, 100)
+    for train, dev, message in (
+        (good, other, "labelled by quantizer"),
+        (constant, constant, "uses 1.0 of 100 units"),
+        (twice, good, "units where"),
+        (missing, good, "2 of 4 clips have no units"),
+        (good, unseen, "units of codebook 0 that training never sees"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            check_targets(train, dev, entries, entries)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 clips of the tiny speech corpus, 32 to train on."""
+    entries = manifest.read(zoo.data.corpora.build("speech", "tiny", workers=1, progress=False))
+    chosen = [e for e in entries if e.split == "train"][:32] + [e for e in entries if e.split == "dev"][:8]
+    path = tmp_path_factory.mktemp("corpus") / "manifest.jsonl"
+    manifest.write(path, chosen)
+    return path
+
+
+def tiny_config(corpus: Path, out: Path) -> PretrainConfig:
+    config = PretrainConfig(out=str(out), final_units=12, model=HubertConfig(**{**vars(HubertConfig()), **TINY}))
+    config.rounds = [Round(Features.mfcc, units=[16, 8]), Round(Features.layer, units=[20])]
+    config.data = replace(config.data, source=str(corpus), batch_seconds=20.0)
+    config.train = replace(config.train, steps=6, log_every=2, validate_every=3, save_every=2)
+    return config
+
+
+def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: Path, tmp_path: Path) -> None:
+    config = tiny_config(corpus, tmp_path / "run")
+    directory = pretrain(config)
+    model = zoo.load(directory)
+    assert isinstance(model, HuBERT) and model.name == "hubert-mini" and model.quantizer.sizes == (12,)
+    units = model.units(noise(2), 16_000)
+    assert units.shape == (model.count_frames(32_000),) and units.max() < 12
+    assert model.provenance["round"] == 2
+    layers = json.loads((tmp_path / "run" / "round-2" / "units" / "layers.json").read_text())
+    assert set(layers) == {"1", "2"} and all(0 < pnmi < 1 for pnmi in layers.values())
+    lines = [json.loads(line) for line in (tmp_path / "run/round-2/run/metrics.jsonl").read_text().splitlines()]
+    dev = [line for line in lines if line["split"] == "dev"]
+    assert [line["step"] for line in dev] == [3, 6]
+    for name in ("loss", "bits", "chance", "masked_accuracy", "unmasked_accuracy", "pnmi", "effective_rank"):
+        assert math.isfinite(dev[-1][name]), name
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("part-*.safetensors")}
+    weights = (directory / "model.safetensors").read_bytes()
+    pretrain(config)
+    assert (directory / "model.safetensors").read_bytes() == weights
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    with pytest.raises(ConfigError, match="alpha"):
+        pretrain(replace(config, loss=LossConfig(alpha=0.5)))
+
+
+@pytest.mark.slow
+def test_ten_utterances_are_learned_by_heart(corpus: Path, tmp_path: Path) -> None:
+    """Masked accuracy > 95 % where there is nothing to generalise."""
+    entries = [replace(e, split=split) for split in ("train", "dev") for e in manifest.read(corpus)[:10]]
+    manifest.write(tmp_path / "ten.jsonl", entries)
+    config = PretrainConfig(out=str(tmp_path / "run"), final_units=0, rounds=[Round(Features.mfcc, units=[50])])
+    config.data = replace(config.data, source=str(tmp_path / "ten.jsonl"))
+    config.train = replace(config.train, steps=700, validate_every=100, learning_rate=1.5e-3)
+    pretrain(config)
+    lines = [json.loads(line) for line in (tmp_path / "run/round-1/run/metrics.jsonl").read_text().splitlines()]
+    assert max(line["masked_accuracy"] for line in lines) > 0.95

@@ -1,0 +1,77 @@
+"""Checks of targets before a model spends hours on them: each stops with what is wrong and what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from zoo.cluster import Labels
+from zoo.data.manifest import Entry
+from zoo.encoder import Encoder
+from zoo.errors import TrainingError
+
+FAILED = 0.1  # share of clips that may lack units
+RATIO = 0.05  # relative difference between units expected from the durations and those that are there
+PERPLEXITY = 0.1  # least perplexity of the units' use, relative to their number
+UNSEEN = 0.05  # share of dev frames whose unit never occurs in training
+
+
+def check_targets(train: Labels, dev: Labels, train_entries: Sequence[Entry], dev_entries: Sequence[Entry]) -> None:
+    """One quantizer for train and dev; units for nearly all clips, as many as their durations ask for; units in use.
+
+    Raises TrainingError naming the folder and the figures.
+    """
+    if train.quantizer != dev.quantizer:
+        raise TrainingError(
+            f"{train.folder} was labelled by quantizer {train.quantizer}, {dev.folder} by {dev.quantizer}: the dev "
+            "loss would mean nothing; remove both folders, and the run labels them anew"
+        )
+    for labels, entries in ((train, train_entries), (dev, dev_entries)):
+        _check_length(labels, entries)
+    for book, (counts, others) in enumerate(zip(train.counts, dev.counts, strict=True)):
+        _check_usage(train, book, counts, others)
+
+
+def _check_length(labels: Labels, entries: Sequence[Entry]) -> None:
+    missing = [i for i, length in enumerate(labels.lengths.tolist()) if not length]
+    if len(missing) > FAILED * len(entries):
+        reason = labels.failures.get(missing[0], "too short")
+        raise TrainingError(
+            f"{labels.folder}: {len(missing)} of {len(entries)} clips have no units; the first, "
+            f"{entries[missing[0]].audio}: {reason}"
+        )
+    expected = sum(entry.duration for i, entry in enumerate(entries) if labels.lengths[i]) * labels.rate
+    found = int(labels.lengths.sum()) + 2 * labels.rate * labels.centre * (len(entries) - len(missing))  # both ends
+    if abs(found / expected - 1) > RATIO:
+        raise TrainingError(
+            f"{labels.folder}: {int(labels.lengths.sum())} units where {expected:.0f} are due at {labels.rate:g} Hz; "
+            "the durations of the manifest are wrong, or the audio was changed"
+        )
+
+
+def _check_usage(labels: Labels, book: int, counts: torch.Tensor, others: torch.Tensor) -> None:
+    used = counts.double() / counts.sum()
+    perplexity = float(torch.exp(-torch.xlogy(used, used).sum()))
+    if perplexity < max(1.5, PERPLEXITY * len(counts)):
+        raise TrainingError(
+            f"{labels.folder}: codebook {book} uses {perplexity:.1f} of {len(counts)} units (perplexity; "
+            f"{math.log2(perplexity):.2f} bits): nearly every frame has the same target. Is the audio silent, or "
+            "digitally padded? Fewer units, or more audio to fit them on, may help"
+        )
+    unseen = float(others[counts == 0].sum() / others.sum().clamp(min=1))
+    if unseen > UNSEEN:
+        raise TrainingError(
+            f"{labels.folder}: {unseen:.0%} of dev frames have units of codebook {book} that training never sees; "
+            "train and dev are too different, or there is too little training audio for so many units"
+        )
+
+
+def check_frame_rate(labels: Labels, encoder: Encoder) -> None:
+    """Raises TrainingError where the model has fewer frames than a third of the units, or far more."""
+    ratio = labels.rate / encoder.frame_rate
+    if not 0.3 < ratio < 3.4:
+        raise TrainingError(
+            f"{labels.folder}: {labels.rate:g} units a second for a model of {encoder.frame_rate:g} frames a second"
+        )

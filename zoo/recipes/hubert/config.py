@@ -1,0 +1,97 @@
+"""What HuBERT pre-training is configured by. The defaults are the mini preset: two cores, ten minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from zoo.data.loader import DataConfig
+from zoo.errors import ConfigError
+from zoo.models.hubert import HubertConfig
+from zoo.train import Precision, Schedule, TrainConfig
+
+
+class Features(str, Enum):
+    """What is clustered into the targets of a round."""
+
+    mfcc = "mfcc"
+    layer = "layer"  # of the model of the round before
+
+
+@dataclass
+class Round:
+    """One iteration of the paper: units are made, then a fresh model learns to predict them."""
+
+    features: Features = Features.layer  # mfcc, or layer: of the model of the round before
+    layer: int | None = None  # which; null = the one whose units have the highest PNMI on dev
+    units: list[int] = field(default_factory=lambda: [100])  # classes, one number for each codebook
+    product: int | None = None  # cut the features into so many slices, with a codebook each (product k-means)
+    hours: float | None = None  # of training audio to fit the k-means on; null = all
+    steps: int | None = None  # where it differs from train.steps
+    learning_rate: float | None = None  # where it differs from train.learning_rate
+
+
+@dataclass
+class MaskConfig:
+    """Spans of frames that the model must fill in (section II-B, as wav2vec 2.0)."""
+
+    starts: float = 0.08  # share of frames that begin a span
+    length: int = 10  # frames
+    least: int = 2  # spans in a clip
+
+
+@dataclass
+class LossConfig:
+    """Cross-entropy of the units: alpha on masked frames, 1 - alpha on the others (section II-B, equation 2)."""
+
+    alpha: float = 1.0  # 1: masked frames alone
+    feature_penalty: float = 0.0  # times the mean square of the front end's output; published: 10, waveform front end
+    frontend_gradient: float = 1.0  # scale of the gradient that reaches the front end; published: 0.1 for Base
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise ConfigError(f"loss.alpha {self.alpha}: a weight between 0 and 1")
+
+
+def mini_model() -> HubertConfig:
+    return HubertConfig(
+        frontend="logmel",
+        conv_dim=256,
+        layers=4,
+        dim=256,
+        heads=4,
+        ffn_dim=1024,
+        position_kernel=64,
+        position_groups=16,
+        dropout=0.0,
+        attention_dropout=0.0,
+        layerdrop=0.0,
+        unit_dim=128,
+    )
+
+
+@dataclass
+class PretrainConfig:
+    """HuBERT pre-training: rounds of clustering and masked prediction, in one resumable run."""
+
+    out: str = "runs/hubert/mini"  # run folder; the finished model is OUT/model
+    name: str = "hubert-mini"  # of the finished model
+    data: DataConfig = field(default_factory=lambda: DataConfig(batch_seconds=40.0))
+    teacher: str | None = None  # what zoo.load takes: the model whose layers the first round's units come from
+    rounds: list[Round] = field(
+        default_factory=lambda: [Round(Features.mfcc, units=[100]), Round(Features.layer, units=[200])]
+    )
+    final_units: int = 200  # classes of the quantizer that the finished model carries, on its best layer; 0: none
+    final_layer: int | None = None  # the layer for it; null = by PNMI on dev
+    mask: MaskConfig = field(default_factory=MaskConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    model: HubertConfig = field(default_factory=mini_model)
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            steps=600, learning_rate=2e-3, schedule=Schedule.linear, precision=Precision.bf16, validate_every=100
+        )
+    )
+
+    def __post_init__(self) -> None:
+        if not self.rounds or (self.rounds[0].features == Features.layer and self.teacher is None):
+            raise ConfigError("rounds: the first takes its units from mfcc, or from a layer of `teacher`")

@@ -1,0 +1,165 @@
+"""The whole of pre-training: for each round, units and then a model that predicts them, each from scratch.
+
+OUT/round-1/units, round-1/run, round-2/units, ...   OUT/model   the finished model, with a quantizer of its own
+
+Killed at any point, the same command goes on from there: what is finished is only read.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+import zoo
+from zoo import checkpoint, registry
+from zoo.data import sources
+from zoo.data.loader import DataConfig, split_loader
+from zoo.encoder import Encoder
+from zoo.models.hubert import HuBERT, HubertConfig
+from zoo.recipes.hubert.checks import check_frame_rate, check_targets
+from zoo.recipes.hubert.config import Features, LossConfig, MaskConfig, PretrainConfig, Round
+from zoo.recipes.hubert.task import Collate, Pretrain, symbols_of
+from zoo.recipes.hubert.units import Corpus, Targets, hours_of, make_targets
+from zoo.train import TrainConfig, fit, processes
+
+
+@dataclass
+class RoundConfig:
+    """All that one round's model depends on: what its run folder records, and compares on resuming."""
+
+    round: Round
+    data: DataConfig
+    mask: MaskConfig
+    loss: LossConfig
+    model: HubertConfig
+    train: TrainConfig
+
+
+def pretrain(config: PretrainConfig) -> Path:
+    """Run all rounds; returns the directory of the finished model.
+
+    Raises ConfigError, ManifestError, TrainingError; TrainingStopped after SIGTERM or SIGINT.
+    """
+    device = processes.start(config.train.device)
+    out = Path(config.out)
+    shortest = registry.build("hubert", vars(config.model)).min_samples / config.model.sample_rate
+    entries = [e for e in sources.open(config.data.source) if e.duration >= max(config.data.min_seconds, shortest)]
+    loader = {split: split_loader(config.data, entries, split, config.model.sample_rate) for split in ("train", "dev")}
+    corpus = Corpus(loader["train"].dataset.entries, loader["dev"].dataset.entries)
+    say(
+        f"{len(corpus.train)} clips, {hours_of(corpus.train):.2f} h for training; {len(corpus.dev)} clips, "
+        f"{hours_of(corpus.dev):.2f} h for dev; {'with' if corpus.has_phones else 'no'} phones to measure units against"
+    )
+    model: Encoder | None = zoo.load(config.teacher, device=str(device)) if config.teacher else None
+    for number, wanted in enumerate(config.rounds, 1):
+        model = run_round(config, number, wanted, model, corpus, out / f"round-{number}", device)
+    assert isinstance(model, HuBERT)
+    return finish(config, model, corpus, out)
+
+
+def run_round(
+    config: PretrainConfig,
+    number: int,
+    wanted: Round,
+    teacher: Encoder | None,
+    corpus: Corpus,
+    folder: Path,
+    device: torch.device,
+) -> HuBERT:
+    """Units, then training on them; returns the model, in eval mode on `device`."""
+    seed = config.train.seed
+    say(f"round {number} of {len(config.rounds)}")
+    rate = registry.build("hubert", vars(config.model)).frame_rate
+    targets = targets_on_main(wanted, teacher, corpus, folder / "units", rate, seed)
+    settings = RoundConfig(wanted, config.data, config.mask, config.loss, config.model, config.train)
+    settings.model = replace(config.model, units=targets.train.sizes)
+    settings.train = replace(
+        config.train,
+        steps=wanted.steps or config.train.steps,
+        learning_rate=wanted.learning_rate or config.train.learning_rate,
+        seed=seed + number - 1,
+    )
+    torch.manual_seed(settings.train.seed)
+    model = registry.build("hubert", vars(settings.model), config.name)
+    assert isinstance(model, HuBERT)
+    check_frame_rate(targets.train, model)
+    model.provenance = {
+        "recipe": "zoo.recipes.hubert.train",
+        "round": number,
+        "data": config.data.source,
+        "units": f"{targets.train.sizes} of {targets.source.describe()['model']}, layer {targets.source.layer}",
+        "seed": settings.train.seed,
+    }
+    task = Pretrain(model, config.loss, symbols_of(corpus.dev))
+    train, dev = (
+        split_loader(
+            config.data,
+            entries,
+            split,
+            model.sample_rate,
+            model.min_samples,
+            settings.train.seed,
+            Collate(model, labels, config.mask),
+        )
+        for split, entries, labels in (("train", corpus.train, targets.train), ("dev", corpus.dev, targets.dev))
+    )
+    say(budget(settings.train, config.data, hours_of(corpus.train), task.chance()))
+    result = fit(task, train, dev, settings.train, folder / "run", recipe=settings)
+    return load(result.last, device)
+
+
+def targets_on_main(
+    wanted: Round, teacher: Encoder | None, corpus: Corpus, folder: Path, rate: float, seed: int
+) -> Targets:
+    """Targets made by the first process and then read by all."""
+    if not processes.is_main():
+        processes.barrier()
+    targets = make_targets(wanted, teacher, corpus, folder, rate, seed, say)
+    check_targets(targets.train, targets.dev, corpus.train, corpus.dev)
+    if processes.is_main():
+        processes.barrier()
+    found = targets.measures
+    if found is not None:
+        say(
+            f"  {found.units} units of {targets.source.describe()['model']}, layer {targets.source.layer}: "
+            f"PNMI {found.pnmi:.3f}, phone purity {found.phone_purity:.3f}, cluster purity {found.cluster_purity:.3f}, "
+            f"perplexity {found.perplexity:.0f} on dev"
+        )
+    return targets
+
+
+def finish(config: PretrainConfig, model: HuBERT, corpus: Corpus, out: Path) -> Path:
+    """Fit the quantizer that the model is to carry, and save both."""
+    if config.final_units:
+        last = Round(Features.layer, config.final_layer, [config.final_units])
+        targets_on_main(last, model, corpus, out / "final" / "units", model.frame_rate, config.train.seed)
+    if processes.is_main():
+        if config.final_units:
+            model.attach(zoo.cluster.Quantizer.load(out / "final" / "units" / "quantizer.safetensors"))
+        checkpoint.save(model.cpu(), out / "model")
+    processes.barrier()
+    say(f"finished: zoo.load({str(out / 'model')!r})")
+    return out / "model"
+
+
+def load(directory: Path, device: torch.device) -> HuBERT:
+    model = zoo.load(directory, device=str(device))
+    assert isinstance(model, HuBERT)
+    return model
+
+
+def budget(train: TrainConfig, data: DataConfig, hours: float, chance: float) -> str:
+    """What a round will cost, before it does."""
+    seen = train.steps * train.batches_per_step * data.batch_seconds / 3600
+    return (
+        f"  {train.steps} steps of up to {train.batches_per_step * data.batch_seconds:.0f} s: {seen:.1f} h of audio, "
+        f"{seen / hours:.1f} epochs; chance is {chance:.2f} nats"
+    )
+
+
+def say(line: str) -> None:
+    if processes.is_main():
+        print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,148 @@
+"""Masked prediction of hidden units (Hsu et al. 2021, arXiv 2106.07447, section II-B).
+
+Legend: B batch, T frames, C codebooks, K units, P phones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.cluster import Labels, Measures
+from zoo.cluster.measures import phones_of_frames
+from zoo.data.dataset import Batch, Item
+from zoo.encoder import Frames
+from zoo.models.hubert import HuBERT
+from zoo.recipes.hubert.config import LossConfig, MaskConfig
+from zoo.recipes.hubert.masking import span_mask
+from zoo.train import Output, Task, processes
+from zoo.train.health import effective_rank
+
+RANK_FRAMES = 2000  # of the dev set, for the effective rank
+
+
+@dataclass
+class UnitBatch(Batch):
+    """A batch with its targets (B, T, C), and masked (B, T): the frames to be predicted unseen."""
+
+    targets: Tensor = field(default_factory=lambda: torch.empty(0))
+    masked: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+class Collate:
+    """Items -> UnitBatch: looks up the units of each crop and draws its mask."""
+
+    def __init__(self, model: HuBERT, labels: Labels, mask: MaskConfig) -> None:
+        self.model, self.labels, self.mask = model, labels, mask
+
+    def __call__(self, items: Sequence[Item]) -> UnitBatch:
+        plain = Batch.of(items)
+        counts = [self.model.count_frames(len(item.wave)) for item in items]
+        targets = torch.zeros(len(items), max(counts), len(self.labels.sizes), dtype=torch.int64)
+        masked = torch.zeros(len(items), max(counts), dtype=torch.bool)
+        for b, (item, count) in enumerate(zip(items, counts, strict=True)):
+            targets[b, :count] = self.labels.at(item.index, item.start, count, self.model)
+            masked[b, :count] = span_mask(count, item.seed, self.mask)
+        return UnitBatch(**vars(plain), targets=targets, masked=masked)
+
+
+class Pretrain(Task):
+    """loss = (alpha sum over masked frames + (1 - alpha) sum over the others of cross-entropy) / (the same of frames).
+
+    Several codebooks add up. The feature penalty is weighted as in fairseq: per frame that counts.
+    """
+
+    def __init__(self, model: HuBERT, loss: LossConfig, phones: Sequence[str] = ()) -> None:
+        """phones: symbols of the dev set, against which predicted units are measured; none where there are none."""
+        super().__init__()
+        self.model, self.loss = model, loss
+        self.symbols = {symbol: i for i, symbol in enumerate(phones)}
+
+    def forward(self, batch: UnitBatch) -> Output:
+        features = self.model.frontend(batch.waves, batch.lengths)  # (B, T, channels)
+        scale = self.loss.frontend_gradient
+        features = features if scale == 1 else features * scale + features.detach() * (1 - scale)
+        frames = self.model.contextualise(features, batch.lengths, masked=batch.masked)
+        masked, other = batch.masked, frames.mask & ~batch.masked  # (B, T)
+        alpha = self.loss.alpha
+        loss, logs = features.new_zeros((), dtype=torch.float32), {}
+        for name, weight, chosen in (("masked", alpha, masked), ("unmasked", 1 - alpha, other)):
+            if weight or not self.training:
+                error, right = self.predict(frames.x[chosen], batch.targets[chosen])
+                loss = loss + weight * error
+                logs[f"{name}_accuracy"] = (right, chosen.sum() * len(self.model.config.units))
+                logs[f"{name}_loss"] = (error.detach(), chosen.sum())
+        count = alpha * masked.sum() + (1 - alpha) * other.sum()
+        if self.loss.feature_penalty:
+            loss = loss + self.loss.feature_penalty * features[frames.mask].float().square().mean() * count
+        logs["bits"] = (loss.detach() / math.log(2), count)
+        return Output(loss, count, logs)
+
+    def predict(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """x (N, D), targets (N, C) -> summed cross-entropy in nats, and how many of the N C units are right."""
+        error, right = x.new_zeros((), dtype=torch.float32), torch.zeros((), device=x.device)
+        assert self.model.head is not None
+        for logits, target in zip(self.model.head(x), targets.unbind(1), strict=True):  # (N, K), (N,)
+            error = error + F.cross_entropy(logits.float(), target, reduction="sum")
+            right = right + (logits.detach().argmax(1) == target).sum()
+        return error, right
+
+    def chance(self) -> float:
+        """Loss, in nats, of guessing every unit alike."""
+        return sum(math.log(size) for size in self.model.config.units)
+
+    def validate(self, batches: Iterable[UnitBatch]) -> dict[str, float]:
+        """Means over the dev set; PNMI of the units predicted from unmasked audio; effective rank of the last layer."""
+        kept = Kept(len(self.symbols), self.model.config.units[0])
+        metrics = super().validate(self._watched(batch, kept) for batch in batches)
+        metrics |= {"chance": self.chance(), "chance_bits": self.chance() / math.log(2)}
+        table = sum(torch.tensor(part) for part in processes.gather(kept.table.tolist()))
+        if isinstance(table, Tensor) and table.sum():
+            metrics["pnmi"] = Measures.of(table).pnmi
+        metrics["effective_rank"] = effective_rank(torch.cat(kept.frames))
+        return metrics
+
+    def _watched(self, batch: UnitBatch, kept: Kept) -> UnitBatch:
+        with self.autocast():
+            frames = self.model(batch.waves, batch.lengths)
+            assert self.model.head is not None
+            units = self.model.head(frames.x)[0].argmax(-1).cpu()  # (B, T)
+        kept.add(batch, frames, units, self.symbols, self.model)
+        return batch
+
+    def export(self, directory: Path) -> None:
+        self.model.save(directory)
+
+
+class Kept:
+    """What validation gathers from unmasked audio: table (P, K) of phones and units, some frames of the last layer."""
+
+    def __init__(self, phones: int, units: int) -> None:
+        self.table = torch.zeros(phones, units, dtype=torch.int64)
+        self.frames: list[Tensor] = []
+        self.room = RANK_FRAMES
+
+    def add(self, batch: Batch, frames: Frames, units: Tensor, symbols: dict[str, int], model: HuBERT) -> None:
+        centre = model.frame_samples / 2 / model.sample_rate
+        for b, (entry, x) in enumerate(zip(batch.entries, frames.unpad(), strict=True)):
+            if self.room > 0:
+                self.frames.append(x[:: max(1, len(x) // 40)][: self.room].float().cpu())
+                self.room -= len(self.frames[-1])
+            if entry.phones:
+                begin = centre + int(batch.starts[b]) / model.sample_rate
+                phones = phones_of_frames(entry.phones, len(x), model.frame_rate, begin, symbols)
+                inside = phones >= 0
+                pairs = phones[inside] * self.table.shape[1] + units[b, : len(x)][inside]
+                self.table += torch.bincount(pairs, minlength=self.table.numel()).view_as(self.table)
+
+
+def symbols_of(entries: Iterable[Any]) -> list[str]:
+    """All phones of the entries, in a fixed order."""
+    return sorted({symbol for entry in entries for _, _, symbol in entry.phones})

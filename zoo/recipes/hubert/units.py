@@ -1,0 +1,112 @@
+"""The targets of a round: features, the quantizer that is fitted on them, and the units of train and dev.
+
+FOLDER/quantizer.safetensors   FOLDER/labels/{train,dev}   FOLDER/layers.json, layers/   where a layer was searched for
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.atomic import replacing_file
+from zoo.cluster import FeatureSource, Labels, fit_quantizer, label_corpus, layer, measure, mfcc39
+from zoo.cluster.measures import Measures
+from zoo.data.manifest import Entry
+from zoo.encoder import Encoder
+from zoo.errors import ConfigError
+from zoo.recipes.hubert.config import Features, Round
+
+SEARCH_HOURS = 0.5  # of training audio for the trial k-means of each layer
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The clips of a run."""
+
+    train: list[Entry]
+    dev: list[Entry]
+
+    @property
+    def has_phones(self) -> bool:
+        return any(entry.phones for entry in self.dev)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Units of train and dev from one quantizer; measures against the dev set's phones, where there are any."""
+
+    source: FeatureSource
+    train: Labels
+    dev: Labels
+    measures: Measures | None
+
+
+def make_targets(
+    wanted: Round,
+    teacher: Encoder | None,
+    corpus: Corpus,
+    folder: Path,
+    rate: float,
+    seed: int,
+    say: Callable[[str], None],
+) -> Targets:
+    """Fit a quantizer and label the corpus, or read what an earlier run finished.
+
+    teacher: the model of the round before; rate: frames a second of the model that is to learn the units.
+    """
+    if wanted.features == Features.mfcc:
+        source = mfcc39(rate)
+    else:
+        assert teacher is not None
+        number = wanted.layer
+        if number is None:
+            number = best_layer(teacher, corpus, folder, wanted.units[0], seed, say)
+        source = layer(teacher, number)
+    k = wanted.units[0] if len(wanted.units) == 1 else tuple(wanted.units)
+    quantizer = fit_quantizer(
+        corpus.train,
+        source,
+        k,
+        path=folder / "quantizer.safetensors",
+        product=wanted.product,
+        seed=seed,
+        hours=wanted.hours,
+    )
+    train = label_corpus(quantizer, source, corpus.train, folder / "labels" / "train")
+    dev = label_corpus(quantizer, source, corpus.dev, folder / "labels" / "dev")
+    return Targets(source, train, dev, measure(dev, corpus.dev) if corpus.has_phones else None)
+
+
+def best_layer(teacher: Encoder, corpus: Corpus, folder: Path, k: int, seed: int, say: Callable[[str], None]) -> int:
+    """The layer whose units have the highest PNMI on dev; what was found is kept in layers.json.
+
+    Raises ConfigError where the dev set has no phones to measure against.
+    """
+    if not corpus.has_phones:
+        raise ConfigError(
+            "the dev set has no `phones`, so the best layer cannot be measured: give it by number (rounds[].layer, "
+            "final_layer), or align the corpus and add phones to its manifest"
+        )
+    record = folder / "layers.json"
+    if not record.is_file():
+        found = {}
+        for number in range(1, teacher.num_layers + 1):
+            found[number] = _trial(teacher, number, corpus, folder / "layers", k, seed)
+            say(f"layer {number}: PNMI {found[number]:.3f} on dev with {k} units")
+        with replacing_file(record) as partial:
+            partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    scores = {int(number): pnmi for number, pnmi in json.loads(record.read_text(encoding="utf-8")).items()}
+    return max(scores, key=lambda number: scores[number])
+
+
+def _trial(teacher: Encoder, number: int, corpus: Corpus, folder: Path, k: int, seed: int) -> float:
+    source = layer(teacher, number)
+    path = folder / f"layer-{number}.safetensors"
+    quantizer = fit_quantizer(corpus.train, source, k, path=path, seed=seed, hours=SEARCH_HOURS)
+    return measure(label_corpus(quantizer, source, corpus.dev, folder / f"layer-{number}"), corpus.dev).pnmi
+
+
+def hours_of(entries: Sequence[Entry]) -> float:
+    return sum(entry.duration for entry in entries) / 3600
