@@ -6,7 +6,7 @@ Legend: B batch, S samples, T frames, N mels or coefficients, Q frequency bins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -126,13 +126,27 @@ class WhisperMel(nn.Module):
         return (torch.maximum(x, peak - self.depth) + 4) / 4
 
 
-def mfcc(wave: Tensor, sample_rate: int, coefficients: int = 13) -> Tensor:
-    """Kaldi MFCC of one clip with first and second differences, as HuBERT's first targets: (S,) -> (T, 3 N).
+def mfcc(clips: Sequence[Tensor], sample_rate: int, coefficients: int = 13) -> list[Tensor]:
+    """Kaldi MFCC of each clip with first and second differences, as HuBERT's first targets: (S,) -> (T, 3 N).
 
     10 ms a frame, no dither, no energy term (fairseq examples/hubert/simple_kmeans/dump_mfcc_feature.py). Differences
-    at the ends of the clip repeat its first and last frame.
+    at the ends of a clip repeat its first and last frame.
     """
-    frames = kaldi.mfcc(wave[None], sample_frequency=sample_rate, use_energy=False, num_ceps=coefficients)  # (T, N)
+    # All clips in one call, which builds its filters each time anew: each begins on a frame of the row of them all.
+    hop, window = sample_rate // 100, sample_rate // 40
+    starts = [0]
+    for clip in clips:
+        starts.append(starts[-1] + -(-len(clip) // hop))
+    row = clips[0].new_zeros(starts[-1] * hop + window)
+    for clip, start in zip(clips, starts, strict=False):
+        row[start * hop : start * hop + len(clip)] = clip
+    frames = kaldi.mfcc(row[None], sample_frequency=sample_rate, use_energy=False, num_ceps=coefficients)  # (T, N)
+    own = [frames[start : start + (len(c) - window) // hop + 1] for c, start in zip(clips, starts, strict=False)]
+    return [_with_differences(frames) for frames in own]
+
+
+def _with_differences(frames: Tensor) -> Tensor:
+    """(T, N) -> (T, 3 N)."""
     first = torchaudio.functional.compute_deltas(frames.T)  # (N, T)
     second = torchaudio.functional.compute_deltas(first)
     return torch.cat([frames, first.T, second.T], dim=1)

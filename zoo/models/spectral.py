@@ -46,14 +46,14 @@ class Spectral(Encoder):
     def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
         """As Encoder.forward."""
         layers = self.resolve_layers(layer)
-        clips = [self._frames(wave[:n]) for wave, n in zip(waves, lengths.tolist(), strict=True)]
+        clips = self._frames([wave[:n] for wave, n in zip(waves, lengths.tolist(), strict=True)])
         x = nn.utils.rnn.pad_sequence(clips, batch_first=True)  # (B, T, D)
         x = x if isinstance(layer, int) else x.expand(len(layers), *x.shape)
         counts = torch.tensor([len(clip) for clip in clips], device=waves.device)
         return Frames(x, counts, self.frame_rate)
 
-    def _frames(self, wave: Tensor) -> Tensor:
-        """(S,) -> (T, D)."""
+    def _frames(self, clips: list[Tensor]) -> list[Tensor]:
+        """(S,) -> (T, D) each."""
         if self.config.kind == "mfcc":
-            return mfcc(wave, self.sample_rate, self.config.bands)
-        return self.logmel(wave[None])[0]
+            return mfcc(clips, self.sample_rate, self.config.bands)
+        return [self.logmel(clip[None])[0] for clip in clips]
