@@ -84,7 +84,8 @@ class Recording:
         """Segments of a window in seconds of the recording, inside the window; those without text are left out."""
         tokenizer, offset = self.model.tokenizer, window.start / RATE
         kept, here = [], 0.0
-        for piece, own in zip(cut.pieces, words or [None] * len(cut.pieces), strict=True):
+        for i, piece in enumerate(cut.pieces):
+            own = None if words is None else words[i]
             if not has_text(piece, tokenizer.decode):
                 continue
             start, end = min(piece.start, window.seconds), min(piece.end, window.seconds)
@@ -94,6 +95,7 @@ class Recording:
             end = here = max(end, start)
             for word in own or ():
                 word.start, word.end = round(offset + word.start, 3), round(offset + word.end, 3)
+                word.probability = round(word.probability, 4)
             kept.append(
                 Segment(
                     start=round(offset + start, 3),
@@ -101,9 +103,9 @@ class Recording:
                     text=tokenizer.decode(piece.tokens),
                     tokens=piece.tokens,
                     temperature=decoded.temperature,
-                    log_probability=decoded.log_probability,
-                    compression_ratio=decoded.compression_ratio,
-                    no_speech=decoded.no_speech,
+                    log_probability=round(decoded.log_probability, 4),
+                    compression_ratio=round(decoded.compression_ratio, 4),
+                    no_speech=round(decoded.no_speech, 4),
                     words=own,
                 )
             )
@@ -112,7 +114,7 @@ class Recording:
     def transcript(self) -> Transcript:
         """See Cursor."""
         segments = sorted(self.segments, key=lambda segment: segment.start)
-        return Transcript(self.language or "", len(self.clip) / RATE, segments, self.certainty)
+        return Transcript(self.language or "", len(self.clip) / RATE, segments, round(self.certainty, 4))
 
 
 @dataclass(eq=False)

@@ -1,0 +1,38 @@
+"""Runs of `zoo transcribe` that are killed (SIGKILL) at chosen moments, for test_transcribe_resume.
+
+python kill_transcripts.py CORPUS FOLDER MOMENT...
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from dying import attempt
+from small_whisper import small_whisper
+
+from zoo.extract import files
+from zoo.models.whisper import Whisper
+from zoo.transcribe import job, journal
+
+MOMENTS: dict[str, tuple[Any, str]] = {
+    "hear": (Whisper, "transcribe"),
+    "write": (job, "render"),
+    "sync": (files, "_sync"),
+    "replace": (Path, "replace"),
+    "add": (journal.Journal, "add"),
+    "flush": (journal.os, "fsync"),
+}
+
+
+def run(corpus: str, out: Path) -> job.Summary:
+    options = {"vad": "none", "temperature": 0.0, "language": "en"}
+    with mock.patch.object(job, "GROUP_SECONDS", 2.0):
+        return job.run(corpus, small_whisper(), out, formats="txt,json", workers=1, progress=False, **options)
+
+
+if __name__ == "__main__":
+    corpus, folder, *moments = sys.argv[1:]
+    attempt(moments, MOMENTS, lambda moment: run(corpus, Path(folder) / moment))

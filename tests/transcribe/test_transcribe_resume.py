@@ -1,0 +1,111 @@
+"""Runs that are begun again: killed and continued, finished and repeated, refused, brought up to date."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import kill_transcripts
+import pytest
+import soundfile
+import torch
+from small import noise
+from small_whisper import small_whisper
+
+from zoo.errors import ZooError
+from zoo.transcribe import job, run
+
+HERE = Path(__file__).parent
+OPTIONS = {"vad": "none", "temperature": 0.0, "language": "en", "workers": 1, "progress": False}
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    files = [path for path in sorted(out.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(out)): path.read_bytes() for path in files}
+
+
+MOMENTS = ["hear:1", "hear:3", "write:3", "sync:4", "replace:5", "add:2", "flush:3"]
+
+
+def test_killed_at_any_moment_and_run_again_it_leaves_the_same_files(corpus: Path, tmp_path: Path) -> None:
+    whole = kill_transcripts.run(str(corpus), tmp_path / "whole")
+    assert (whole.written, whole.failed) == (4, 1)
+    expected = contents(tmp_path / "whole")
+    assert len(expected) == 8 + 2  # the journal and the errors
+    path = os.pathsep.join(map(str, (HERE, HERE.parent, HERE.parents[1])))
+    done = subprocess.run(
+        [sys.executable, kill_transcripts.__file__, corpus, tmp_path, *MOMENTS],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split("\n")[:-1] == [f"{moment} 9" for moment in MOMENTS]
+    states = set()
+    for moment in MOMENTS:
+        out = tmp_path / moment
+        begun = contents(out)
+        states.add(frozenset(begun))
+        for name, content in begun.items():
+            if name.endswith((".txt", ".json")) and not Path(name).name.startswith("."):
+                assert content == expected[name]
+        kill_transcripts.run(str(corpus), out)
+        assert contents(out) == expected, moment
+    assert len(states) >= 4  # the moments were different ones
+
+
+def test_a_finished_run_hears_nothing_again(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, out = small_whisper(), tmp_path / "out"
+    run(corpus, model, out, **OPTIONS)
+    before = contents(out)
+    heard: list[int] = []
+    whole = type(model).transcribe
+    monkeypatch.setattr(
+        type(model), "transcribe", lambda self, waves, *a, **k: heard.append(len(waves)) or whole(self, waves, *a, **k)
+    )
+    again = run(corpus, model, out, **OPTIONS)
+    assert (again.written, again.skipped, again.failed, heard) == (0, 4, 1, [])
+    (out / "a" / "two.txt").unlink()
+    soundfile.write(corpus / "b" / "three.wav", noise(0.5, seed=9).numpy(), 16_000)
+    soundfile.write(corpus / "b" / "new.wav", noise(0.5, seed=9).numpy(), 16_000)
+    more = run(corpus, model, out, **OPTIONS)
+    assert (more.written, more.skipped) == (3, 2) and heard == [3]
+    assert contents(out)["a/two.txt"] == before["a/two.txt"]
+    assert contents(out)["b/new.txt"] == contents(out)["b/three.txt"]
+
+
+def test_other_settings_and_strangers_are_refused(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(corpus, small_whisper(), out, **OPTIONS)
+    before = contents(out)
+    for options, words in (
+        ({"language": "de"}, r"options .*'en'"),
+        ({"formats": "srt"}, r"formats \['txt'\] \(now \['srt'\]\)"),
+        ({"beam_size": 2}, "beam_size"),
+    ):
+        with pytest.raises(ZooError, match=words):
+            run(corpus, small_whisper(), out, **{**OPTIONS, **options})
+    with pytest.raises(ZooError, match="model"):
+        run(corpus, small_whisper(seed=1), out, **OPTIONS)
+    assert contents(out) == before
+    (out / "_transcripts.jsonl").write_text("{")
+    with pytest.raises(ZooError, match="damaged"):
+        run(corpus, small_whisper(), out, **OPTIONS)
+
+
+def test_a_torn_line_costs_one_recording(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(corpus, small_whisper(), out, **OPTIONS)
+    before = contents(out)
+    journal = out / "_transcripts.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-9])
+    assert run(corpus, small_whisper(), out, **OPTIONS).written == 1
+    assert contents(out) == before
+
+
+def test_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [job.Task(job.Planned(f"{i}", None, None, 1, 1, s), ()) for i, s in enumerate((300, 299, 2, 900, 1, 1, 1))]
+    monkeypatch.setattr(job, "GROUP_FILES", 2)
+    assert [[t.item.seconds for t in g] for g in job.groups(tasks)] == [[300, 299], [2], [900], [1, 1], [1]]
