@@ -40,3 +40,17 @@ def suites() -> None:
         found = suite.load(name)
         tasks = ", ".join(task.name for task in found.tasks)
         Console().print(f"{name}: {found.about}\n  {tasks}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("compare")
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that zoo bench run wrote")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Markdown file to write as well")] = None,
+) -> None:
+    """Rank everything in these results, task by task; who cannot be told apart shares a rank."""
+    from zoo.benchmarks import compare
+
+    page = compare.markdown(compare.compare(folders))
+    if out:
+        out.write_text(page, encoding="utf-8")
+    Console().print(page, markup=False, highlight=False, soft_wrap=True)

@@ -73,16 +73,7 @@ class Store:
         path = folder / RESULTS
         if not path.exists():
             return
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            head = {key: found[key] for key in ("format", "protocol", "suite")}
-            records = [Record(**record) for record in found["records"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ZooError(f"{path}: damaged ({error}); move it away, or use another folder") from None
-        wanted = {"format": FORMAT, "protocol": PROTOCOL, "suite": suite}
-        if head != wanted:
-            raise ZooError(f"{path}: holds {head}, this run is {wanted}; use another folder")
-        self.records = {record.identity: record for record in records}
+        self.records = {record.identity: record for record in read_records(path, suite)}
 
     def get(self, record: Record) -> Record | None:
         return self.records.get(record.identity)
@@ -109,6 +100,23 @@ class Store:
         }
         with replace(self.folder / RESULTS) as file:
             file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
+def read_records(path: Path, suite: str | None = None) -> list[Record]:
+    """The records of a results.json, of that suite if one is named.
+
+    Raises ZooError where it is damaged, or of another suite, protocol or format.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        head = {key: found[key] for key in ("format", "protocol", "suite")}
+        records = [Record(**record) for record in found["records"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ZooError(f"{path}: damaged ({error}); move it away, or use another folder") from None
+    wanted = {"format": FORMAT, "protocol": PROTOCOL, "suite": head["suite"] if suite is None else suite}
+    if head != wanted:
+        raise ZooError(f"{path}: holds {head}, this run is {wanted}; use another folder")
+    return records
 
 
 def environment() -> dict[str, Any]:

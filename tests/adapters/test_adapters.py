@@ -1,0 +1,84 @@
+"""Others' interfaces: HEAR's documented checks, an s3prl-style downstream loop, a scikit-learn pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from small import noise, small
+
+from zoo.adapters import hear
+from zoo.adapters.s3prl import UpstreamExpert
+from zoo.adapters.sklearn import AudioEmbedding
+from zoo.errors import AudioError
+
+
+def test_hear_as_its_page_demands(tmp_path: Path) -> None:
+    small("hubert-base").save(tmp_path / "model")
+    model = hear.load_model(str(tmp_path / "model"))
+    assert isinstance(model, torch.nn.Module)
+    assert model.sample_rate in (16_000, 22_050, 32_000, 44_100, 48_000)
+    audio = torch.stack([noise(2.0, seed) for seed in range(3)])
+    scenes = hear.get_scene_embeddings(audio, model)
+    assert scenes.shape == (3, model.scene_embedding_size) and scenes.dtype == torch.float32
+    frames, times = hear.get_timestamp_embeddings(audio, model)
+    assert frames.shape[0] == 3 and frames.shape[2] == model.timestamp_embedding_size
+    assert times.shape == frames.shape[:2] and times.dtype == torch.float32
+    steps = times[0].diff()
+    assert steps.min() > 0 and steps.max() - steps.min() < 1e-2 and steps.max() <= 50
+    assert times.min() >= 0 and times.max() <= 2000
+    assert (frames.mean(1) - scenes).abs().max() < 1e-5
+    assert hear.load_model().scene_embedding_size == 80, "an empty path loads the default"
+    with pytest.raises(AudioError, match="clips, samples"):
+        hear.get_scene_embeddings(audio[0], model)
+
+
+def test_an_s3prl_downstream_learns_on_our_upstream() -> None:
+    torch.manual_seed(0)
+    upstream = UpstreamExpert(small("hubert-base"))
+    waves = [noise(0.5 + 0.1 * i, i) * (1.0 if i % 2 else 0.1) for i in range(6)]
+    labels = torch.tensor([i % 2 for i in range(6)])
+    with torch.no_grad():
+        hidden = upstream(waves)["hidden_states"]
+    assert len(hidden) == 4 and upstream.get_downsample_rates("hidden_states") == 320
+    encoded = upstream.model.encode(waves, 16_000, layer="all")
+    for layer, states in enumerate(hidden):
+        assert (states - encoded.x[layer]).abs().max() < 1e-4
+    weights = torch.zeros(4, requires_grad=True)
+    head = torch.nn.Linear(48, 2)
+    optimiser = torch.optim.Adam([weights, *head.parameters()], lr=0.05)
+    losses = []
+    for _ in range(60):
+        mixed = sum(w * states for w, states in zip(weights.softmax(0), hidden, strict=True))
+        loss = torch.nn.functional.cross_entropy(head(mixed.mean(1)), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+    upstream.train()
+    upstream(waves)["last_hidden_state"].sum().backward()
+    assert any(p.grad is not None for p in upstream.model.parameters()), "fine-tuning reaches the encoder"
+    with pytest.raises(AudioError, match="waveform 1"):
+        upstream([waves[0], waves[1][:10]])
+
+
+def test_a_scikit_learn_pipeline(tmp_path: Path) -> None:
+    time = np.arange(4000) / 16_000
+    paths, labels = [], []
+    for i in range(12):
+        paths.append(str(tmp_path / f"{i}.wav"))
+        labels.append(i % 2)
+        soundfile.write(paths[-1], 0.3 * np.sin(2 * np.pi * (400 + 1600 * labels[-1] + 10 * i) * time), 16_000)
+    pipeline = clone(make_pipeline(AudioEmbedding("logmel", pooling="stats"), LogisticRegression()))
+    assert pipeline.fit(paths[:8], labels[:8]).score(paths[8:], labels[8:]) == 1
+    vectors = AudioEmbedding("logmel", sample_rate=16_000).transform([noise(0.3).numpy()] * 40)
+    assert vectors.shape == (40, 80) and vectors.dtype == np.float32
+    with pytest.raises(AudioError, match="sample_rate"):
+        AudioEmbedding("logmel").transform([noise(0.3).numpy()])

@@ -1,0 +1,56 @@
+"""The module that the HEAR benchmark asks for (https://hearbenchmark.com/hear-api.html).
+
+    python -m heareval.embeddings.runner zoo.adapters.hear --model hubert-base --tasks-dir tasks
+
+Legend: B clips, S samples, T frames, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zoo import registry
+from zoo.encoder import Encoder
+from zoo.errors import AudioError
+
+DEFAULT = "logmel"
+
+
+class HearModel(nn.Module):
+    """An encoder with the attributes that HEAR reads: sample_rate, scene_embedding_size, timestamp_embedding_size."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.sample_rate = encoder.sample_rate
+        self.scene_embedding_size = encoder.dim
+        self.timestamp_embedding_size = encoder.dim
+
+    def forward(self, audio: Tensor) -> Tensor:
+        return get_scene_embeddings(audio, self)
+
+
+def load_model(model_file_path: str = "", device: str = "cpu") -> HearModel:
+    """Whatever zoo.load takes; log-mel for an empty path. HEAR moves the model to its device itself."""
+    return HearModel(registry.load(model_file_path or DEFAULT, device=device))
+
+
+def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
+    """audio (B, S) at model.sample_rate -> one vector a clip: (B, D)."""
+    return model.encoder.embed(_checked(audio), model.sample_rate).to(audio.device)
+
+
+def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
+    """audio (B, S) -> frames (B, T, D), and the middle of each in ms (B, T)."""
+    encoder = model.encoder
+    x = encoder.encode(_checked(audio), model.sample_rate).x  # (B, T, D)
+    middles = torch.arange(x.shape[1]) * encoder.hop + encoder.frame_samples / 2
+    times = (1000 * middles / encoder.sample_rate).expand(len(x), -1)
+    return x.to(audio.device), times.to(audio.device)
+
+
+def _checked(audio: Tensor) -> list[Tensor]:
+    if audio.ndim != 2:
+        raise AudioError("audio", f"HEAR passes (clips, samples), not a tensor of shape {tuple(audio.shape)}")
+    return list(audio.cpu())  # a list: a batch of clips this short would be taken for channels

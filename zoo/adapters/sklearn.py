@@ -1,0 +1,59 @@
+"""A scikit-learn transformer: clips in, vectors out.
+
+make_pipeline(AudioEmbedding("hubert-base", layer=6), StandardScaler(), LogisticRegression()).fit(paths, labels)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from zoo import registry
+from zoo.encoder import Encoder
+
+_BATCH = 32  # clips
+
+
+class AudioEmbedding(TransformerMixin, BaseEstimator):
+    """model: what zoo.load takes, or an encoder; layer and pooling as in Encoder.embed; sample_rate: of arrays, Hz.
+
+    There is nothing to fit. The model is loaded at the first `transform`, so that estimators are cheap to clone.
+    """
+
+    def __init__(
+        self,
+        model: str | Encoder = "logmel",
+        layer: int = -1,
+        pooling: str = "mean",
+        sample_rate: int | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.model = model
+        self.layer = layer
+        self.pooling = pooling
+        self.sample_rate = sample_rate
+        self.device = device
+
+    def fit(self, X: Any, y: Any = None) -> AudioEmbedding:
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Paths, arrays or a mixture, N of them -> (N, D) float32. Raises AudioError, naming the clip."""
+        encoder, clips = self._encoder(), list(X)
+        parts = [
+            encoder.embed(clips[start : start + _BATCH], self.sample_rate, layer=self.layer, pooling=self.pooling)
+            for start in range(0, len(clips), _BATCH)
+        ]
+        return np.concatenate([part.numpy() for part in parts])
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def _encoder(self) -> Encoder:
+        if isinstance(self.model, Encoder):
+            return self.model
+        if getattr(self, "_loaded", (None,))[0] != (self.model, self.device):
+            self._loaded = ((self.model, self.device), registry.load(self.model, device=self.device))
+        return self._loaded[1]

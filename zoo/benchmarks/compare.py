@@ -1,0 +1,133 @@
+"""Results side by side: who is better on which task, and who cannot be told apart.
+
+Two subjects are compared on the same test items, by a bootstrap of the paired differences over speakers or pieces.
+
+Legend: M subjects, N items.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from zoo.benchmarks import table
+from zoo.benchmarks.results import RESULTS, Record, read_records
+from zoo.benchmarks.significance import LEVEL, Comparison, mcnemar, paired_bootstrap, ranks
+from zoo.errors import ConfigError, ZooError
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A record with what it said of each item: credit per item over weight per item is its score."""
+
+    record: Record
+    items: dict[str, tuple[float, float, str]]  # key -> credit, weight, group
+    right: dict[str, bool]  # key -> whether its first seed was right; for McNemar's test of accuracies
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One task. ranks (M,): 1 + how many are significantly better; None where no test fits the metric.
+
+    pairs: numbers of two entrants, the difference of the first to the second, and McNemar's p where scores are
+    accuracies.
+    """
+
+    task: str
+    entrants: list[Entrant]
+    ranks: list[int] | None
+    pairs: list[tuple[int, int, Comparison, float | None]]
+    notes: list[str]
+
+
+def compare(folders: Sequence[str | Path]) -> list[Contest]:
+    """Contests of all tasks that at least two subjects of these results share, in the order of the first folder.
+
+    Only records about the same data and the same task are held against each other; others are named in the notes.
+    Raises ZooError where a folder holds no results, ConfigError where nothing can be compared.
+    """
+    found: list[tuple[Path, Record]] = []
+    for folder in map(Path, folders):
+        if not (folder / RESULTS).is_file():
+            raise ZooError(f"{folder}: holds no {RESULTS}; make one with zoo bench run")
+        found += [(folder, record) for record in read_records(folder / RESULTS) if record.status == "ok"]
+    contests = []
+    for task in dict.fromkeys(record.task for _, record in found):
+        contest = _contest(task, [(folder, record) for folder, record in found if record.task == task])
+        if len(contest.entrants) > 1:
+            contests.append(contest)
+    if not contests:
+        raise ConfigError("no task was sat by two subjects on the same data")
+    return contests
+
+
+def markdown(contests: Sequence[Contest]) -> str:
+    """A table per task, the best first; equal ranks are ties."""
+    lines = []
+    for contest in contests:
+        metric = contest.entrants[0].record.metric
+        lines += [f"## {contest.task} ({metric})", "", "| rank | | score (95 % interval) |", "|-|-|-|"]
+        numbers = [str(rank) for rank in contest.ranks] if contest.ranks else ["?"] * len(contest.entrants)
+        for rank, entrant in zip(numbers, contest.entrants, strict=True):
+            lines.append(f"| {rank} | {entrant.record.subject} | {table.cell(entrant.record)} |")
+        lines += ["", *(f"- {note}" for note in contest.notes)]
+    lines.append(f"Equal ranks: not told apart at {LEVEL:.0%} (paired bootstrap over groups, Holm's correction).")
+    return "\n".join(lines) + "\n"
+
+
+def _contest(task: str, found: Sequence[tuple[Path, Record]]) -> Contest:
+    first = found[0][1]
+    same = [(f, r) for f, r in found if (r.data, r.task_key) == (first.data, first.task_key)]
+    others = sorted({record.subject for _, record in found} - {record.subject for _, record in same})
+    notes = [f"left out, examined on other data or settings: {', '.join(others)}"] if others else []
+    unique = {(record.subject, record.model): (folder, record) for folder, record in same}
+    sign = 1 if first.lower_is_better else -1
+    ordered = sorted(unique.values(), key=lambda each: sign * (each[1].score or 0.0))
+    entrants = [_entrant(folder, record) for folder, record in ordered]
+    common = sorted(set.intersection(*(set(entrant.items) for entrant in entrants)))
+    most = max(len(entrant.items) for entrant in entrants)
+    if not common:
+        return Contest(task, entrants, None, [], [*notes, f"no paired test for {first.metric or 'this metric'}"])
+    if len(common) < most:
+        notes.append(f"tests use the {len(common)} of {most} items that all have")
+    pairs = [(i, j, *_pair(entrants[i], entrants[j], common)) for i, j in combinations(range(len(entrants)), 2)]
+    p = np.ones((len(entrants), len(entrants)))
+    for i, j, comparison, _ in pairs:
+        p[i, j] = p[j, i] = comparison.p
+    scores = [-sign * (entrant.record.score or 0.0) for entrant in entrants]
+    return Contest(task, entrants, ranks(scores, p), pairs, notes)
+
+
+def _pair(a: Entrant, b: Entrant, common: Sequence[str]) -> tuple[Comparison, float | None]:
+    credit_a, credit_b = (np.array([entrant.items[key][0] for key in common]) for entrant in (a, b))
+    weight = np.array([a.items[key][1] for key in common])
+    groups = np.array([a.items[key][2] for key in common])
+    comparison = paired_bootstrap(credit_a, credit_b, weight, groups)
+    if not (a.right and b.right):
+        return comparison, None
+    return comparison, mcnemar(*(np.array([entrant.right[key] for key in common]) for entrant in (a, b)))
+
+
+def _entrant(folder: Path, record: Record) -> Entrant:
+    items: dict[str, tuple[float, float, str]] = {}
+    right: dict[str, bool] = {}
+    if record.predictions:
+        for line in (folder / record.predictions).read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            if record.kind == "wer":
+                credit, weight = row["errors"], row["words"]
+            elif record.kind == "retrieval":
+                credit, weight = 1 / row["rank"], 1
+            elif record.metric == "accuracy":
+                said = row["predicted"] if isinstance(row["predicted"], list) else [row["predicted"]]
+                credit, weight = float(np.mean([guess == row["truth"] for guess in said])), 1
+                right[row["item"]] = said[0] == row["truth"]
+            else:
+                continue  # not a mean over items
+            items[row["item"]] = (credit, weight, row["group"])
+    return Entrant(record, items, right)
