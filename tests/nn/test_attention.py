@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from zoo.nn import attention
+from zoo.nn.attend import attend
 from zoo.nn.attention import SelfAttention, attend_by_clip
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.transformer import Transformer
@@ -50,3 +51,52 @@ def test_the_first_frames_alone_are_those_of_all(norm_first: bool, dtype: torch.
 def test_a_dropped_last_block_still_gives_the_first_frames() -> None:
     stack = Transformer(2, 64, 4, 128, norm_first=True, layerdrop=1.0).train()
     assert stack(torch.randn(2, 30, 64), None, [2], first=1)[0].shape == (2, 1, 64)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_for_training_is_masked_softmax_attention_with_its_gradients(masked: bool) -> None:
+    torch.manual_seed(0)
+    qkv = torch.randn(3, 11, 24, dtype=torch.float64, requires_grad=True)
+    mask = lengths_to_mask(torch.tensor([11, 7, 1]), 11) if masked else None
+    found = attend(qkv, 2, mask)
+    q, k, v = qkv.unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+    keys = None if mask is None else mask[:, None, None, :]
+    expected = F.scaled_dot_product_attention(q, k, v, attn_mask=keys).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(found)
+    gradients = [torch.autograd.grad((y * weights).sum(), qkv)[0] for y in (found, expected)]
+    torch.testing.assert_close(*gradients)
+    assert torch.autograd.gradcheck(lambda x: attend(x, 2, mask), qkv)
+
+
+def test_attention_dropout_keeps_the_mean_and_has_the_right_gradient() -> None:
+    torch.manual_seed(0)
+    qkv = torch.randn(1, 6, 12, dtype=torch.float64, requires_grad=True)
+    draws = torch.stack([attend(qkv.detach(), 2, None, 0.3) for _ in range(4000)])
+    torch.testing.assert_close(draws.mean(0), attend(qkv.detach(), 2, None), atol=0.05, rtol=0.05)
+
+    def seeded(x: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(1)
+        return attend(x, 2, None, 0.3)
+
+    assert torch.autograd.gradcheck(seeded, qkv)
+
+
+def test_autocast_on_a_cpu_trains_through_plain_products() -> None:
+    torch.manual_seed(0)
+    module, x = SelfAttention(64, 4).train(), torch.randn(2, 30, 64)
+    exact = module(x, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = module(x, None)
+    assert "Attend" in _names(rough.grad_fn)
+    assert torch.cosine_similarity(exact, rough.float(), dim=-1).min() > 0.999
+
+
+def _names(node: object) -> str:
+    """Names of the operations behind a tensor."""
+    found, left = [], [node]
+    while left:
+        current = left.pop()
+        found.append(type(current).__name__)
+        left += [parent for parent, _ in getattr(current, "next_functions", ()) if parent is not None]
+    return " ".join(found)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.nn.attend import attend
 from zoo.nn.linear import Linear
 
 SCORES = 1 << 22  # attention scores held at once: 8 MiB in bfloat16, about what the last-level cache can keep
@@ -50,11 +51,15 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None, first: int | None = None) -> Tensor:
         """x (B, T, D), mask (B, T) True = real -> (B, T, D), or (B, first, D): only those frames ask."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, T, 3, H, D/H)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D/H)
+        qkv = self.qkv(x)  # (B, T, 3 D)
+        dropout = self.dropout if self.training else 0.0
+        slow = qkv.dtype == torch.bfloat16 and qkv.device.type == "cpu"  # for PyTorch's fused kernel
+        if slow and qkv.requires_grad and first is None:
+            return self.out(attend(qkv, self.heads, mask, dropout))
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, T, D/H)
         q = q[:, :, :first]
-        if x.dtype == torch.bfloat16 and x.device.type == "cpu" and not torch.is_grad_enabled():
+        if slow and not torch.is_grad_enabled():
             return self.out(attend_by_clip(q, k, v, mask))
         keys = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=self.dropout if self.training else 0.0)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=dropout)
         return self.out(y.transpose(1, 2).flatten(2))  # (B, T, D)
