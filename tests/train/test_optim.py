@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from zoo.errors import ConfigError
+from zoo.nn.linear import Linear
 from zoo.train.optim import Group, Optimizer, Schedule, TrainConfig, schedule
 
 
@@ -103,6 +104,21 @@ def test_nothing_counted_changes_nothing() -> None:
         p.grad = torch.zeros_like(p)
     assert float(optimizer.normalise(torch.tensor(0.0, dtype=torch.float64))) == 0
     assert all(not p.grad.any() for p in net.parameters())
+
+
+def test_inference_sees_every_step() -> None:
+    """Linear layers keep a packed copy of their weight for inference."""
+    torch.manual_seed(0)
+    layer = Linear(8, 8)
+    optimizer = Optimizer(layer, TrainConfig(steps=4, warmup=0, learning_rate=0.1))
+    x = torch.randn(2, 8)
+    for step in range(1, 4):
+        with torch.no_grad():
+            torch.testing.assert_close(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias))
+        layer(x).sum().backward()
+        optimizer.set_step(step)
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def test_the_state_returns_by_name() -> None:

@@ -82,6 +82,7 @@ class _Run:
         steps = self.train.steps(progress.cursor, config.batches_per_step, processes.rank(), processes.world())
         self.task.train()
         with Log(self.folder, progress.step, config.steps) as log, Signals() as signals:
+            self.task.say = log.say
             while progress.step < config.steps:
                 stop = self.advance(next(steps), log, stop=signals.name is not None)
                 last = progress.step == config.steps

@@ -132,6 +132,7 @@ class Optimizer:
 
     def step(self) -> None:
         self.adamw.step()
+        torch.autograd.graph.increment_version(self.parameters)  # the fused step does not, and packed copies look there
 
     def zero_grad(self) -> None:
         self.adamw.zero_grad()

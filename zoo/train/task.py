@@ -57,6 +57,8 @@ class Task(nn.Module):
     maximise: ClassVar[bool] = False
     autocast: Callable[[], AbstractContextManager[Any]] = staticmethod(nullcontext)
     """What `run` wraps `forward` in: the number format, set by `fit`."""
+    say: Callable[[str], None] = staticmethod(print)
+    """Tells people something, such as a sample; `fit` sends it to the console and log.txt."""
 
     def forward(self, batch: Any) -> Output:
         """The differentiable path of one micro-batch. Everything random comes from batch.seeds or torch's generator."""
