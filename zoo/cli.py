@@ -190,7 +190,7 @@ def units(
 @app.command()
 def transcribe(
     paths: Annotated[list[str], typer.Argument(help="Audio and video files, folders, globs or .jsonl manifests")],
-    model: Annotated[str, typer.Option("--model", "-m", help="A Whisper: name, directory, file or hf:owner/name")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Whisper, or HuBERT with CTC: name, folder, file")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of transcripts; a rerun resumes")],
     formats: Annotated[str, typer.Option("--format", "-f", help="Of txt, srt, vtt, json, tsv; or all")] = "txt",
     language: Annotated[str | None, typer.Option(help="Code such as en; default: identified")] = None,

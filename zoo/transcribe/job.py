@@ -101,7 +101,8 @@ def run(
     chosen, items, out = parse_formats(formats), collect(paths), Path(out)
     transcriber, numbers, why = open_encoder(model, device, dtype)
     if not isinstance(transcriber, Transcriber):
-        raise ConfigError(f"{transcriber.name or transcriber.family} cannot transcribe; use a Whisper")
+        name = transcriber.name or transcriber.family
+        raise ConfigError(f"{name} cannot transcribe; use a Whisper, or a HuBERT tuned with CTC")
     _say(console, f"{transcriber.name or transcriber.family} on {transcriber.device}, {numbers}: {why}")
     with hold(out):
         settings = {"model": transcriber.fingerprint(), "dtype": numbers, "formats": chosen, "options": _plain(options)}

@@ -1,0 +1,50 @@
+"""What CTC fine-tuning is configured by. The defaults tune the mini HuBERT on the spoken words of the speech corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from zoo.data.loader import DataConfig
+from zoo.recipes.hubert.config import MaskConfig
+from zoo.train import Schedule, TrainConfig
+
+
+@dataclass
+class TuneConfig:
+    """How the model is changed while it learns to spell."""
+
+    freeze_steps: int = 100  # the head alone learns first, then the transformer joins in
+    train_frontend: bool = False  # published: the front end stays as pre-training left it
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.1
+    layerdrop: float = 0.0
+    time_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.03, length=5, least=0))
+    channel_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.004, length=32, least=0))
+
+
+@dataclass
+class FinetuneConfig:
+    """CTC fine-tuning: a pre-trained HuBERT learns to write what is said."""
+
+    out: str = "runs/hubert/mini-ctc"  # run folder; the model to use is OUT/best
+    name: str = "hubert-mini-ctc"  # of the finished model
+    init: str = "runs/hubert/mini"  # HuBERT to start from: run folder, checkpoint, registered name or hf:owner/name
+    only: str = "style=keyword|digits lang=en"  # clips with these values in these columns; "" = all
+    normalise: str = "basic"  # of transcripts (zoo.text): raw, basic or english
+    samples: int = 5  # transcripts of dev clips that each validation shows
+    data: DataConfig = field(default_factory=lambda: DataConfig(batch_seconds=40.0, min_seconds=0.2))
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            steps=800,
+            learning_rate=1e-3,
+            schedule=Schedule.tri_stage,
+            warmup=0.1,
+            hold=0.4,
+            final=0.05,
+            epsilon=1e-8,
+            validate_every=100,
+            save_every=100,
+        )
+    )

@@ -1,0 +1,113 @@
+"""Transcribed clips for CTC: which ones can be used, and batches of waveforms with labels and masks.
+
+Legend: B batch, T frames, D width, U labels.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from zoo.data.dataset import Batch, Item
+from zoo.data.loader import DataConfig
+from zoo.data.manifest import Entry
+from zoo.data.sampler import mix
+from zoo.errors import ConfigError
+from zoo.models.ctc import Alphabet
+from zoo.models.hubert import HuBERT
+from zoo.recipes.hubert.ctc_config import TuneConfig
+from zoo.recipes.hubert.masking import span_mask
+from zoo.text import normaliser
+
+
+@dataclass
+class TextBatch(Batch):
+    """A batch with what is said: labels (B, U), label_lengths (B,); masked (B, T) frames, masked_channels (B, D)."""
+
+    labels: Tensor = field(default_factory=lambda: torch.empty(0))
+    label_lengths: Tensor = field(default_factory=lambda: torch.empty(0))
+    masked: Tensor = field(default_factory=lambda: torch.empty(0))
+    masked_channels: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+class Collate:
+    """Items -> TextBatch. Masks are a function of the item's seed."""
+
+    def __init__(self, model: HuBERT, alphabet: Alphabet, tune: TuneConfig) -> None:
+        self.model, self.alphabet, self.tune = model, alphabet, tune
+
+    def __call__(self, items: Sequence[Item]) -> TextBatch:
+        plain = Batch.of(items)
+        labels = [torch.tensor(self.alphabet.encode(item.entry.text or ""), dtype=torch.int64) for item in items]
+        counts = [self.model.count_frames(len(item.wave)) for item in items]
+        masked = torch.zeros(len(items), max(counts), dtype=torch.bool)
+        for row, item, count in zip(masked, items, counts, strict=True):
+            row[:count] = span_mask(count, item.seed, self.tune.time_mask)
+        channels = [span_mask(self.model.dim, mix(item.seed, 1), self.tune.channel_mask) for item in items]
+        return TextBatch(
+            **vars(plain),
+            labels=pad_sequence(labels, batch_first=True),
+            label_lengths=torch.tensor([len(row) for row in labels]),
+            masked=masked,
+            masked_channels=torch.stack(channels),
+        )
+
+
+def select(entries: Sequence[Entry], only: str, source: str) -> list[Entry]:
+    """Entries that have one of the values of every "column=value|value" in `only`. Raises ConfigError for none."""
+    chosen = list(entries)
+    for part in only.replace(",", " ").split():
+        column, equals, values = part.partition("=")
+        if not equals:
+            raise ConfigError(f"only={only!r}: column=value|value is expected, not {part!r}")
+        chosen = [entry for entry in chosen if str(_column(entry, column)) in values.split("|")]
+        if not chosen:
+            raise ConfigError(f'{source}: no clip has {part}; change only, or take all clips with only=""')
+    return chosen
+
+
+def _column(entry: Entry, name: str) -> object:
+    return getattr(entry, name) if name in ("speaker", "lang", "split") else entry.labels.get(name)
+
+
+def usable(
+    entries: Sequence[Entry], config: DataConfig, normalise: str, model: HuBERT, say: Callable[[str], None]
+) -> tuple[list[Entry], Alphabet]:
+    """Entries with normalised text that can be learnt from, and the alphabet of the training set.
+
+    Left out, and said so: clips without text, shorter than data.min_seconds, longer than data.max_seconds (their text
+    cannot be cropped with them), and with more characters than frames.
+    Raises ConfigError where nothing is left.
+    """
+    clean = normaliser(normalise)
+    reasons = {"without text": 0, "too short": 0, "too long": 0, "more characters than frames": 0}
+    kept: list[Entry] = []
+    for entry in entries:
+        text = clean(entry.text or "")
+        frames = model.count_frames(int(entry.duration * model.sample_rate))
+        if not text:
+            reasons["without text"] += 1
+        elif entry.duration < config.min_seconds or not frames:
+            reasons["too short"] += 1
+        elif config.max_seconds is not None and entry.duration > config.max_seconds:
+            reasons["too long"] += 1
+        elif entry.split == "train" and _frames_needed(text) > frames:
+            reasons["more characters than frames"] += 1
+        else:
+            kept.append(replace(entry, text=text))
+    if left_out := ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count):
+        say(f"{config.source}: {len(kept)} of {len(entries)} clips are used; left out: {left_out}")
+    texts = [entry.text or "" for entry in kept if entry.split == "train"]
+    if not texts:
+        raise ConfigError(f'{config.source}: no clip of split "train" can be used ({left_out or "there are none"})')
+    return kept, Alphabet.of(texts)
+
+
+def _frames_needed(text: str) -> int:
+    """One for each character, and a blank between equal neighbours."""
+    return len(text) + sum(a == b for a, b in itertools.pairwise(text))

@@ -1,0 +1,102 @@
+"""Fine-tuning from start to end: data, model, training, and the exam on the test split."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import zoo
+from zoo import audio
+from zoo.atomic import replacing_file
+from zoo.benchmarks.wer import error_rates
+from zoo.data import sources
+from zoo.data.loader import split_loader
+from zoo.data.manifest import Entry
+from zoo.recipes.hubert import ctc_data
+from zoo.recipes.hubert.ctc_config import FinetuneConfig
+from zoo.recipes.hubert.ctc_model import pretrained, with_head
+from zoo.recipes.hubert.ctc_task import CtcTask
+from zoo.train import fit, processes
+
+TEST, TEST_TEXTS = "test.json", "test.tsv"
+GROUP = 256  # test clips that are transcribed at once
+
+
+def finetune(config: FinetuneConfig) -> str:
+    """Train, or go on where an earlier run in config.out stopped; returns a line about the result.
+
+    Raises ConfigError and ManifestError for what cannot be used, and whatever `fit` raises.
+    """
+    start = pretrained(config.init)
+    entries = ctc_data.select(sources.open(config.data.source), config.only, config.data.source)
+    entries, alphabet = ctc_data.usable(entries, config.data, config.normalise, start, _say)
+    torch.manual_seed(config.train.seed)
+    model = with_head(start, alphabet.symbols, config.tune)
+    model.name = config.name
+    model.provenance = {
+        "recipe": "zoo.recipes.hubert.finetune",
+        "init": config.init,
+        "init_fingerprint": start.fingerprint(),
+        "data": config.data.source,
+        "only": config.only,
+        "normalise": config.normalise,
+        "languages": sorted({entry.lang for entry in entries if entry.lang and entry.split == "train"}),
+    }
+    data = replace(config.data, max_seconds=None)  # a cropped clip would not fit its text
+    train, dev = (
+        split_loader(
+            data,
+            entries,
+            split,
+            model.sample_rate,
+            model.min_samples,
+            config.train.seed,
+            ctc_data.Collate(model, alphabet, config.tune),
+        )
+        for split in ("train", "dev")
+    )
+    result = fit(CtcTask(model, config.tune, config.samples), train, dev, config.train, config.out, recipe=config)
+    line = f"{result.best}: the best of {result.step} steps by WER on dev"
+    test = [entry for entry in entries if entry.split == "test"]
+    if test and processes.is_main():
+        line += f"; {examine(result.best, test, config.normalise, Path(config.out), config.train.device)}"
+    return line
+
+
+def examine(model: Path, entries: Sequence[Entry], normalise: str, out: Path, device: str = "auto") -> str:
+    """Error rates of a model's greedy transcripts, with an interval over speakers: test.json, and test.tsv with the
+    texts; returns them in words.
+    """
+    reader: Any = zoo.load(model, device=device)
+    texts: list[str] = []
+    for first in range(0, len(entries), GROUP):
+        clips = [
+            audio.load(entry.audio, reader.sample_rate, start=entry.start, end=entry.end)
+            for entry in entries[first : first + GROUP]
+        ]
+        texts += [transcript.text for transcript in reader.transcribe(clips, reader.sample_rate)]
+    speakers = np.array([entry.speaker or str(entry.audio) for entry in entries])
+    rates = error_rates([entry.text or "" for entry in entries], texts, normalise, speakers)
+    interval = [rates.interval.low, rates.interval.high]
+    found = {"wer": rates.wer, "cer": rates.cer, "interval": interval, "clips": len(entries), "normalise": normalise}
+    with replacing_file(out / TEST) as partial:
+        partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    with replacing_file(out / TEST_TEXTS) as partial:
+        rows = (f"{e.audio.name}\t{e.speaker}\t{e.text}\t{text}\n" for e, text in zip(entries, texts, strict=True))
+        partial.write_text("file\tspeaker\treference\ttranscript\n" + "".join(rows), encoding="utf-8")
+    return (
+        f"test: WER {rates.wer:.1%} ({interval[0]:.1%} to {interval[1]:.1%} over {len(set(speakers))} speakers), "
+        f"CER {rates.cer:.1%}, {len(entries)} clips"
+    )
+
+
+def _say(line: str) -> None:
+    if processes.is_main():
+        print(line, file=sys.stderr)
