@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torchaudio
 from small import noise
 from torchaudio.compliance import kaldi
 
-from zoo.frontend import LogMel, mfcc
+from zoo.frontend import LogMel, mel_filters, mfcc, slaney_filters
 
 
 def test_logmel_equals_torchaudio_without_centring() -> None:
@@ -70,3 +71,32 @@ def test_mfcc_is_kaldi_with_two_orders_of_differences() -> None:
     padded = torch.cat([plain[:1], plain[:1], plain, plain[-1:], plain[-1:]])
     slope = sum(n * (padded[2 + n : 2 + n + 68] - padded[2 - n : 2 - n + 68]) for n in (1, 2)) / 10
     torch.testing.assert_close(ours[:, 13:26], slope, atol=1e-3, rtol=1e-3)
+
+
+def librosa_filters(fft: int, mels: int, *, htk: bool) -> np.ndarray:
+    """librosa.filters.mel at 16 kHz by its formulas, in float64: (mels, fft / 2 + 1); area-normalised where not htk."""
+    step, border = 200 / 3, 1000.0  # Slaney: linear below 1 kHz, logarithmic above
+    log_step = np.log(6.4) / 27
+
+    def to_mel(f: np.ndarray) -> np.ndarray:
+        if htk:
+            return 2595 * np.log10(1 + f / 700)
+        return np.where(f < border, f / step, border / step + np.log(np.maximum(f, border) / border) / log_step)
+
+    def to_hertz(m: np.ndarray) -> np.ndarray:
+        if htk:
+            return 700 * (10 ** (m / 2595) - 1)
+        return np.where(m < border / step, m * step, border * np.exp(log_step * (m - border / step)))
+
+    edges = to_hertz(np.linspace(to_mel(np.array(0.0)), to_mel(np.array(8000.0)), mels + 2))
+    ramps = edges[:, None] - np.linspace(0, 8000, fft // 2 + 1)
+    width = np.diff(edges)[:, None]
+    weights = np.maximum(0, np.minimum(-ramps[:-2] / width[:-1], ramps[2:] / width[1:]))
+    return weights if htk else weights * (2 / (edges[2:] - edges[:-2]))[:, None]
+
+
+@pytest.mark.parametrize(("htk", "filters"), [(True, mel_filters), (False, slaney_filters)])
+@pytest.mark.parametrize(("fft", "mels"), [(512, 64), (1024, 128), (400, 80)])
+def test_filters_are_those_of_librosa(fft: int, mels: int, htk: bool, filters: Callable[..., torch.Tensor]) -> None:
+    ours = filters(fft, 16_000, mels, torch.device("cpu")).T.double().numpy()
+    np.testing.assert_allclose(ours, librosa_filters(fft, mels, htk=htk), atol=2e-5)
