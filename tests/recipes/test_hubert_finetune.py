@@ -279,8 +279,9 @@ def test_clips_are_chosen_by_their_columns() -> None:
     ]
     assert ctc_data.select(entries, "style=digits|keyword lang=en", "x") == entries[:1]
     assert ctc_data.select(entries, "take=1", "x") == entries[:1]
-    assert ctc_data.select(entries, "", "x") == entries
-    with pytest.raises(ConfigError, match=r'no clip has style=song.*only=""'):
+    assert ctc_data.select(entries, None, "x") == ctc_data.select(entries, "", "x") == entries
+    assert configuration.load(FinetuneConfig, overrides=["only="]).only is None
+    with pytest.raises(ConfigError, match=r"no clip has style=song.*with only=$"):
         ctc_data.select(entries, "style=song", "x")
     with pytest.raises(ConfigError, match="column=value"):
         ctc_data.select(entries, "digits", "x")

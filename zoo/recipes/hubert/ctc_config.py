@@ -30,7 +30,7 @@ class FinetuneConfig:
     out: str = "runs/hubert/mini-ctc"  # run folder; the model to use is OUT/best
     name: str = "hubert-mini-ctc"  # of the finished model
     init: str = "runs/hubert/mini"  # HuBERT to start from: run folder, checkpoint, registered name or hf:owner/name
-    only: str = "style=keyword|digits lang=en"  # clips with these values in these columns; "" = all
+    only: str | None = "style=keyword|digits lang=en"  # clips with these values in these columns; only= for all
     normalise: str = "basic"  # of transcripts (zoo.text): raw, basic or english
     samples: int = 5  # transcripts of dev clips that each validation shows
     data: DataConfig = field(default_factory=lambda: DataConfig(batch_seconds=40.0, min_seconds=0.2))

@@ -58,16 +58,16 @@ class Collate:
         )
 
 
-def select(entries: Sequence[Entry], only: str, source: str) -> list[Entry]:
+def select(entries: Sequence[Entry], only: str | None, source: str) -> list[Entry]:
     """Entries that have one of the values of every "column=value|value" in `only`. Raises ConfigError for none."""
     chosen = list(entries)
-    for part in only.replace(",", " ").split():
+    for part in (only or "").replace(",", " ").split():
         column, equals, values = part.partition("=")
         if not equals:
             raise ConfigError(f"only={only!r}: column=value|value is expected, not {part!r}")
         chosen = [entry for entry in chosen if str(_column(entry, column)) in values.split("|")]
         if not chosen:
-            raise ConfigError(f'{source}: no clip has {part}; change only, or take all clips with only=""')
+            raise ConfigError(f"{source}: no clip has {part}; change only, or take all clips with only=")
     return chosen
 
 
