@@ -33,6 +33,7 @@ RECIPES = Path(__file__).parents[2] / "recipes" / "hubert"
 TINY = SMALL["hubert"] | {"frontend": "logmel", "layers": 2, "norm_first": True}
 NO_MASKS = TuneConfig(
     freeze_steps=0,
+    dropout=0.0,
     activation_dropout=0.0,
     time_mask=MaskConfig(0.0, 5, 0),
     channel_mask=MaskConfig(0.0, 8, 0),
@@ -192,7 +193,7 @@ def test_the_head_learns_alone_and_the_front_end_never() -> None:
 
 
 def test_loss_of_a_clip_does_not_depend_on_its_batch() -> None:
-    task, batch = task_and_batch(TuneConfig(freeze_steps=0, activation_dropout=0.0), clips=3)
+    task, batch = task_and_batch(TuneConfig(freeze_steps=0, dropout=0.0, activation_dropout=0.0), clips=3)
     task.train()
     whole = task(batch)
     alone = [task(batch.only(b)) for b in range(3)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from zoo.data.loader import DataConfig
 from zoo.recipes.hubert.config import MaskConfig
-from zoo.train import Schedule, TrainConfig
+from zoo.train import Precision, Schedule, TrainConfig
 
 
 @dataclass
@@ -15,11 +15,11 @@ class TuneConfig:
 
     freeze_steps: int = 100  # the head alone learns first, then the transformer joins in
     train_frontend: bool = False  # published: the front end stays as pre-training left it
-    dropout: float = 0.0
+    dropout: float = 0.1
     attention_dropout: float = 0.0
     activation_dropout: float = 0.1
     layerdrop: float = 0.0
-    time_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.03, length=5, least=0))
+    time_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.05, length=5, least=0))
     channel_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.004, length=32, least=0))
 
 
@@ -37,13 +37,14 @@ class FinetuneConfig:
     tune: TuneConfig = field(default_factory=TuneConfig)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=800,
-            learning_rate=1e-3,
+            steps=1000,
+            learning_rate=5e-4,
             schedule=Schedule.tri_stage,
             warmup=0.1,
             hold=0.4,
             final=0.05,
             epsilon=1e-8,
+            precision=Precision.bf16,
             validate_every=100,
             save_every=100,
         )
