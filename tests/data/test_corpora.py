@@ -128,7 +128,8 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
     """Spawned workers import it again; they must not wait for the lock that their parent holds."""
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom zoo.data import corpora\ncorpora.build('music', 'tiny', sys.argv[1], workers=2, progress=False)"
+        "import sys\nfrom zoo.data import corpora\n"
+        "corpora.build('music', 'tiny', sys.argv[1], workers=2, progress=False)"
     )
     done = subprocess.run([sys.executable, script, tmp_path / "corpus"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1

@@ -211,7 +211,7 @@ def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: P
     assert (directory / "model.safetensors").read_bytes() == weights
     assert {path: path.stat().st_mtime_ns for path in before} == before
     with pytest.raises(ConfigError, match="alpha"):
-        pretrain(replace(config, loss=LossConfig(alpha=0.5)))
+        pretrain(replace(config, loss=LossConfig(alpha=0.25)))
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from kill_runs import CONFIG, MOMENTS, run
+from kill_training import CONFIG, MOMENTS, run
 from tiny_task import Tiny, loader, read_corpus, write_corpus
 
 from zoo.errors import CheckpointError, ConfigError, TrainingStopped, ZooError
@@ -48,7 +48,7 @@ def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, o
 def killed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one killed run for each of CHOSEN."""
     folder = tmp_path_factory.mktemp("killed")
-    command = [sys.executable, str(HERE / "kill_runs.py"), str(corpus), str(folder), *CHOSEN]
+    command = [sys.executable, str(HERE / "kill_training.py"), str(corpus), str(folder), *CHOSEN]
     paths = os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=300)
     deaths = [line.split() for line in done.stdout.splitlines()]

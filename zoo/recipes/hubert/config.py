@@ -79,16 +79,17 @@ class PretrainConfig:
     data: DataConfig = field(default_factory=lambda: DataConfig(batch_seconds=40.0))
     teacher: str | None = None  # what zoo.load takes: the model whose layers the first round's units come from
     rounds: list[Round] = field(
-        default_factory=lambda: [Round(Features.mfcc, units=[100]), Round(Features.layer, units=[200])]
+        default_factory=lambda: [Round(Features.mfcc, units=[100]), Round(Features.layer, units=[100])]
     )
-    final_units: int = 200  # classes of the quantizer that the finished model carries, on its best layer; 0: none
+    final_units: int = 100  # classes of the quantizer that the finished model carries, on its best layer; 0: none
     final_layer: int | None = None  # the layer for it; null = by PNMI on dev
     mask: MaskConfig = field(default_factory=MaskConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    # At this scale, unmasked frames teach the first layers in the few minutes that there are; see recipes/hubert.
+    loss: LossConfig = field(default_factory=lambda: LossConfig(alpha=0.5))
     model: HubertConfig = field(default_factory=mini_model)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=600, learning_rate=2e-3, schedule=Schedule.linear, precision=Precision.bf16, validate_every=100
+            steps=1000, learning_rate=1e-3, schedule=Schedule.linear, precision=Precision.bf16, validate_every=100
         )
     )
 

@@ -1,6 +1,6 @@
 """Runs that are killed (SIGKILL) at chosen moments, for test_resume.
 
-    python kill_runs.py CORPUS FOLDER MOMENT...
+    python kill_training.py CORPUS FOLDER MOMENT...
 
 A moment is FUNCTION:N, the N-th call of one of `MOMENTS` (see tests/dying.py); its run is in FOLDER/MOMENT.
 """
