@@ -31,7 +31,8 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from zoo.data.manifest import Entry
-from zoo.models.hubert import HuBERT, HubertConfig, UnitHead
+from zoo.models.hubert import HuBERT, HubertConfig
+from zoo.models.hubert_heads import UnitHead
 from zoo.recipes.hubert.config import LossConfig, MaskConfig
 from zoo.recipes.hubert.masking import span_mask
 from zoo.recipes.hubert.task import Pretrain, UnitBatch

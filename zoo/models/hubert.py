@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -22,6 +21,7 @@ from zoo import audio
 from zoo.audio import Clip
 from zoo.encoder import Encoder, Frames, Layer
 from zoo.errors import CheckpointError, ConfigError
+from zoo.models.hubert_heads import LinearUnitHead, UnitHead
 from zoo.nn.conv import ConvPosition, FeatureProjection, LogMelFrontend, WaveformFrontend
 from zoo.nn.linear import Linear
 from zoo.nn.masking import lengths_to_mask, zero_padding
@@ -82,37 +82,6 @@ class HubertConfig:
         for name, count in (("heads", self.heads), ("position_groups", self.position_groups)):
             if self.dim % count:
                 raise ConfigError(f"dim {self.dim} is not a multiple of {name} {count}")
-
-
-class UnitHead(nn.Module):
-    """Logits of hidden units: cos(A o_t, e_k) / temperature for each codebook (section II-B, equation 3)."""
-
-    def __init__(self, dim: int, unit_dim: int, units: tuple[int, ...], temperature: float) -> None:
-        super().__init__()
-        self.units = units
-        self.temperature = temperature
-        self.projection = Linear(dim, unit_dim * len(units))
-        self.codes = nn.Parameter(torch.rand(sum(units), unit_dim))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """x (..., D) -> one (..., K) per codebook."""
-        queries = self.projection(x).unflatten(-1, (len(self.units), -1))  # (..., codebooks, unit_dim)
-        queries = F.normalize(queries.float(), dim=-1)
-        codes = F.normalize(self.codes.float(), dim=-1).split(list(self.units))
-        return [queries[..., i, :] @ code.T / self.temperature for i, code in enumerate(codes)]
-
-
-class LinearUnitHead(nn.Module):
-    """Logits of hidden units by a linear map: cheaper than cosines, as Fast-HuBERT has it (arXiv 2309.13860)."""
-
-    def __init__(self, dim: int, units: tuple[int, ...]) -> None:
-        super().__init__()
-        self.units = units
-        self.projection = Linear(dim, sum(units))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """x (..., D) -> one (..., K) per codebook."""
-        return list(self.projection(x).float().split(list(self.units), dim=-1))
 
 
 class HuBERT(Encoder):
