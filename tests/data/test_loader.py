@@ -116,7 +116,7 @@ def test_a_corrupt_item_is_left_out_of_dev(entries: list[Entry]) -> None:
 
 def test_a_corrupt_data_set_is_refused(entries: list[Entry]) -> None:
     break_files(entries, *range(12))
-    with pytest.raises(ManifestError, match="1[1-4] of 24 items cannot be used"):
+    with pytest.raises(ManifestError, match=r"1[1-4] of 24 items cannot be used"):
         list(islice(loader(entries).steps(Cursor(), 1), 30))
 
 
