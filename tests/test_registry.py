@@ -136,3 +136,11 @@ def test_importing_zoo_does_not_import_torch() -> None:
     code = f"import sys, zoo, zoo.cli; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_loading_the_packaged_models_imports_little_beside_torch() -> None:
+    """A fresh process has them in a tenth of a second beyond torch's own import; each of these would cost several."""
+    heavy = "{'transformers', 'pyarrow', 'scipy', 'sklearn', 'matplotlib', 'accelerate', 'omegaconf', 'rich', 'sympy'}"
+    code = f"import sys, zoo; [zoo.load(n) for n in ('hubert', 'mulan', 'whisper')]; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
+    assert done.stdout.strip() == "set()"
