@@ -22,6 +22,7 @@ class ModelCard:
     parameters: millions. scores: published results, "task: figure (where it is printed)".
     assets: folder under zoo/assets with what an untrained one needs beside fresh weights, such as a vocabulary.
     recipe: the command that trains it, where there is one.
+    limits: what it cannot do, or was never tried on, one sentence each.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ModelCard:
     scores: tuple[str, ...] = ()
     assets: str = ""
     recipe: str = ""
+    limits: tuple[str, ...] = ()
 
     @property
     def has_weights(self) -> bool:
@@ -163,7 +165,12 @@ CARDS: tuple[ModelCard, ...] = (
         "HuBERT on log-mel, 20 ms frames, with its units",
         config=_HUBERT_MINI,
         source=PACKAGED,
-        training_data="an hour of generated speech in five languages (eSpeak NG)",
+        training_data="an hour of generated speech in five languages (eSpeak NG), no labels",
+        limits=(
+            "It has never heard a real voice, a room or noise.",
+            "It is small and was trained for a quarter of an hour: it is there to try things offline.",
+            "Its 100 units follow the phones of generated speech; on real speech they were not measured.",
+        ),
         parameters=4.0,
         paper=_HUBERT_PAPER,
         scores=(
@@ -246,7 +253,13 @@ CARDS: tuple[ModelCard, ...] = (
         "MuLan with a ResNet and a BERT small enough to train on two cores",
         config=_MULAN_MINI,
         source=PACKAGED,
-        training_data="ten hours of music composed by rule, with captions that state facts",
+        training_data="ten hours of music composed by rule (TimGM6mb soundfont), with captions that state facts",
+        limits=(
+            "It knows what the captions name: instruments, their family, tempo, mode, meter, drums, style. Nothing of "
+            "mood, voices or artists.",
+            "Its text tower knows the 564 word pieces of those captions, in English.",
+            "It has never heard a recording of real instruments; other soundfonts already sound foreign to it.",
+        ),
         parameters=2.6,
         paper=_MULAN_PAPER,
         scores=(
@@ -284,6 +297,11 @@ CARDS: tuple[ModelCard, ...] = (
         config=_WHISPER_MINI,
         source=PACKAGED,
         training_data="88 minutes of generated speech (eSpeak NG): twenty English keywords, and strings of digits",
+        limits=(
+            "It writes twenty keywords and digits, in English, and takes whatever else it hears for these.",
+            "It has never heard a real voice, a room or noise.",
+            "It hears 8 s at a time and gives no times of words.",
+        ),
         parameters=3.5,
         paper="https://arxiv.org/abs/2212.04356",
         scores=(

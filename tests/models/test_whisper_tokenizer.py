@@ -74,6 +74,7 @@ def test_splitting_any_ids_loses_none(small: WhisperTokenizer, ids: list[int], l
     words, tokens = small.split_to_words(ids, language)
     assert [i for word in tokens for i in word] == ids
     assert len(words) == len(tokens)
+    assert "".join(words) == small.decode(ids)
 
 
 def test_file_brings_back_the_same(small: WhisperTokenizer, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import hashlib
 import json
 import string
@@ -131,25 +132,21 @@ class WhisperTokenizer:
         return words, tokens
 
     def _split_on_characters(self, ids: Sequence[int]) -> tuple[list[str], list[list[int]]]:
-        """The shortest runs of ids that are valid UTF-8 where the whole is."""
+        """The shortest runs of ids that end with a whole character; joined, the texts are what `decode` gives."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         pieces: list[str] = []
         parts: list[list[int]] = []
-        pending: list[int] = []
+        text, pending = "", list[int]()
         for i in ids:
             pending.append(int(i))
-            data = b"".join(self._bytes.get(j, b"") for j in pending)
-            try:
-                text = data.decode("utf-8")
-            except UnicodeDecodeError as error:
-                incomplete = error.reason == "unexpected end of data"
-                if incomplete and len(data) - error.start < 4:
-                    continue
-                text = data.decode("utf-8", errors="replace")
-            pieces.append(text)
-            parts.append(pending)
-            pending = []
+            text += decoder.decode(self._bytes.get(int(i), b""))
+            unfinished, _ = decoder.getstate()
+            if not unfinished:
+                pieces.append(text)
+                parts.append(pending)
+                text, pending = "", []
         if pending:
-            pieces.append(self.decode(pending))
+            pieces.append(text + decoder.decode(b"", final=True))
             parts.append(pending)
         return pieces, parts
 

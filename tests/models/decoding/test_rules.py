@@ -44,8 +44,8 @@ def test_a_window_opens_with_a_timestamp() -> None:
 def test_without_timestamps_it_opens_with_a_word_that_is_no_space() -> None:
     rule = rules(timestamps=False, suppress_blank=True, suppress_non_speech=True)
     words = [t for t in range(12) if t not in (0, 3, 5)]
-    assert [t for t in allowed(rule, after(rule, []))[0] if t < Z] == [*words, IDS.no_timestamps]
-    assert IDS.eot in allowed(rule, after(rule, [1]))[0] and 0 in allowed(rule, after(rule, [1]))[0]
+    assert allowed(rule, after(rule, []))[0] == words
+    assert allowed(rule, after(rule, [1]))[0] == sorted([0, *words, IDS.eot])
 
 
 LOUD_WORDS = torch.zeros(1, IDS.size).index_fill_(1, torch.arange(13), 9.0)  # so that no timestamp is forced

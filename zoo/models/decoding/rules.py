@@ -83,8 +83,9 @@ class Rules:
         never = {*suppress, ids.transcribe, ids.translate, ids.sot, ids.sot_prev, ids.sot_lm, ids.no_speech}
         if suppress_non_speech:
             never |= set(ids.non_speech_tokens())
-        if timestamps:
-            never.add(ids.no_timestamps)  # chosen by the prompt, never by the model
+        never.add(ids.no_timestamps)  # chosen by the prompt, never by the model
+        if not timestamps:
+            never |= set(range(ids.timestamp_begin, vocabulary))  # a sampled one would cut a text that has no times
         self.never = torch.tensor(sorted(t for t in never if 0 <= t < vocabulary), device=device)
         blank = {*ids.encode(" "), ids.eot} if suppress_blank else set()
         self.blank = torch.tensor(sorted(blank), dtype=torch.long, device=device)
