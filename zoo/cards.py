@@ -255,9 +255,9 @@ CARDS: tuple[ModelCard, ...] = (
         source=PACKAGED,
         training_data="ten hours of music composed by rule (TimGM6mb soundfont), with captions that state facts",
         limits=(
-            "It knows what the captions name: instruments, their family, tempo, mode, meter, drums, style. Nothing of "
-            "mood, voices or artists.",
-            "Its text tower knows the 564 word pieces of those captions, in English.",
+            "It tells instruments, their families and styles apart; tempo and meter no better than a regression on "
+            "log-mel statistics does. It knows nothing of moods, voices or artists.",
+            "Its 564 word pieces are those of its captions, in English.",
             "It has never heard a recording of real instruments; other soundfonts already sound foreign to it.",
         ),
         parameters=2.6,
@@ -300,7 +300,7 @@ CARDS: tuple[ModelCard, ...] = (
         limits=(
             "It writes twenty keywords and digits, in English, and takes whatever else it hears for these.",
             "It has never heard a real voice, a room or noise.",
-            "It hears 8 s at a time and gives no times of words.",
+            "It hears 8 s at a time, and its words get no times.",
         ),
         parameters=3.5,
         paper="https://arxiv.org/abs/2212.04356",

@@ -113,7 +113,7 @@ def read(directory: str | Path) -> Checkpoint:
     Raises CheckpointError: a file is missing or damaged, the format is unknown, the weights are not the ones hashed.
     """
     path = Path(directory)
-    header = _read_header(path)
+    header = read_header(path)
     weights = path / WEIGHTS
     if not weights.is_file():
         raise CheckpointError(f"{weights}: no such file; the checkpoint is incomplete")
@@ -218,7 +218,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: damaged, or not a safetensors file ({error})") from error
 
 
-def _read_header(path: Path) -> dict[str, Any]:
+def read_header(path: Path) -> dict[str, Any]:
+    """config.yaml of a checkpoint directory. Raises CheckpointError: it is missing, damaged or of another format."""
     file = path / CONFIG
     try:
         header = yaml.safe_load(file.read_text(encoding="utf-8"))

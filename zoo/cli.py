@@ -78,7 +78,7 @@ def list_models(pattern: Annotated[str, typer.Argument(help="Shell pattern, e.g.
 
 @app.command()
 def info(name: str) -> None:
-    """Show the card of a registered model."""
+    """Show what the table knows of a registered model; `zoo card` tells more of those in the package."""
     card = registry.info(name)
     table = Table(show_header=False, box=None)
     for field, value in vars(card).items():
@@ -86,6 +86,14 @@ def info(name: str) -> None:
         shown = "\n".join(shown) if isinstance(shown, tuple) else str(shown)
         table.add_row(f"[bold]{field}[/]", shown or "-")
     console.print(table)
+
+
+@app.command()
+def card(source: Annotated[str, typer.Argument(help="Registered name, or checkpoint directory")]) -> None:
+    """Print a model's card: data, limits, results beside the baselines."""
+    from zoo import modelcard
+
+    console.print(modelcard.read(source), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

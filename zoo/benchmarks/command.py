@@ -80,3 +80,22 @@ def table(
         if not check:
             with replacing_file(page) as temporary:
                 temporary.write_text(text, encoding="utf-8")
+
+
+@app.command("card")
+def card(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint directory whose README.md is written")],
+    results: Annotated[list[Path] | None, typer.Argument(help="results.json files, of any models")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail where the page is out of step")] = False,
+) -> None:
+    """Write a checkpoint's model card anew, with its results beside the baselines."""
+    from zoo.benchmarks import cards
+    from zoo.modelcard import PAGE
+
+    text = cards.page(checkpoint, results or [])
+    page = checkpoint / PAGE
+    if check and (not page.is_file() or text != page.read_text(encoding="utf-8")):
+        raise ConfigError(f"{page} is out of step; run zoo bench card {checkpoint} RESULTS.json ...")
+    if not check:
+        with replacing_file(page) as temporary:
+            temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,61 @@
+"""Model cards: data, limits, and the results of these weights and no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small import small
+from test_compare import write
+from typer.testing import CliRunner
+
+import zoo
+from zoo import modelcard, registry
+from zoo.benchmarks import cards
+from zoo.benchmarks.command import app
+from zoo.cards import PACKAGED
+from zoo.errors import UnknownModelError
+
+TOP = Path(__file__).resolve().parents[2]
+RESULTS = [path for suite in ("mini", "real") for path in (TOP / "benchmarks" / "results").glob(f"{suite}-*.json")]
+INSIDE = [name for name in zoo.list_models() if zoo.info(name).source == PACKAGED]
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_packaged_cards_are_in_step(name: str) -> None:
+    page = registry.ASSETS / name / modelcard.PAGE
+    assert page.read_text(encoding="utf-8") == cards.page(page.parent, RESULTS), "run: make tables"
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_packaged_cards_tell_data_licence_and_limits(name: str) -> None:
+    text = modelcard.read(name)
+    assert text.startswith(f"# {name}\n") and all(limit in text for limit in zoo.info(name).limits)
+    assert zoo.info(name).training_data in text and "| licence | MIT |" in text
+    assert modelcard.read(zoo.info(name).family) == text
+
+
+def test_results_are_those_of_the_weights_beside_the_baselines(tmp_path: Path) -> None:
+    model = small("hubert-base")
+    model.save(tmp_path / "mine")
+    old, new = tmp_path / "exam-2000-01-01", tmp_path / "exam-2000-01-02"
+    write(old, "former name", 0.4, 0, model=model.fingerprint())
+    write(new, "mine", 0.8, 0, model=model.fingerprint())
+    write(new, "another", 0.5, 1)
+    files = [(folder / "results.json").rename(tmp_path / f"{folder.name}.json") for folder in (old, new)]
+    runner = CliRunner()
+    command = ["card", str(tmp_path / "mine"), *map(str, files)]
+    assert runner.invoke(app, [*command, "--check"]).exit_code != 0
+    assert runner.invoke(app, command).exit_code == 0
+    assert runner.invoke(app, [*command, "--check"]).exit_code == 0
+    text = modelcard.read(str(tmp_path / "mine"))
+    assert "### Suite suite" in text and "| task (accuracy) | 0.7" in text and "exam-2000-01-02.json" in text
+    assert "another" not in text and "former name" not in text, "other models are no baselines; the last run counts"
+    assert zoo.load(tmp_path / "mine").fingerprint() == model.fingerprint()
+
+
+def test_a_card_without_a_page_is_made_of_the_table() -> None:
+    text = modelcard.read("hubert-large")
+    assert "Apache-2.0" in text and "not measured here" in text
+    with pytest.raises(UnknownModelError, match="did you mean hubert-base"):
+        modelcard.read("hubert-bse")
