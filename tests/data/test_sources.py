@@ -58,6 +58,12 @@ def test_columns_can_be_named(folder: Path) -> None:
     assert entry.duration == pytest.approx(0.3)
 
 
+def test_lists_of_words_become_one_label(folder: Path) -> None:
+    rows = [{"path": "a.wav", "tags": ["slow", "piano"], "years": [1, 2]}, {"path": "b.wav", "tags": [], "years": None}]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "t.parquet")
+    assert [entry.labels for entry in sources.open(folder / "t.parquet")] == [{"tags": "slow, piano"}, {}]
+
+
 @pytest.mark.parametrize(
     ("text", "columns", "error", "message"),
     [

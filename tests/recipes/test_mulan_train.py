@@ -17,12 +17,13 @@ from transformers import BertConfig, BertModel
 
 import zoo
 from zoo import config as configuration
+from zoo.data import manifest
 from zoo.data.sampler import Cursor
 from zoo.errors import ConfigError, TrainingError
 from zoo.losses import Temperature
 from zoo.models.mulan import MuLan
 from zoo.recipes.mulan.alarms import Alarms, mean_cosine
-from zoo.recipes.mulan.config import AlarmConfig, Loss, MulanTraining, TowerConfig
+from zoo.recipes.mulan.config import AlarmConfig, Loss, MulanTraining, TowerConfig, ZeroShot
 from zoo.recipes.mulan.exam import embed_clips
 from zoo.recipes.mulan.run import train
 from zoo.recipes.mulan.spectra import PairBatch, Spectrograms
@@ -184,11 +185,16 @@ def test_a_whole_model_is_where_training_starts(make: Any, tmp_path: Path) -> No
     zoo.create("hubert-base", layers=1).save(tmp_path / "hubert")
     with pytest.raises(ConfigError, match="a hubert, not a MuLan"):
         make(init=str(tmp_path / "hubert"))
+    (tmp_path / "mulan" / "tokenizer.json").unlink()
+    with pytest.raises(ConfigError, match=r"mulan: comes without a tokenizer; put its tokenizer.json"):
+        make(init=str(tmp_path / "mulan"))
+    with pytest.raises(ConfigError, match=r"init 'nowhere': no such model, folder or file; `zoo list`"):
+        make(init="nowhere")
     with pytest.raises(ConfigError, match="brings its towers"):
         MulanTraining(init="mulan", tokenizer="vocab.txt")
 
 
-def test_the_whole_run_learns_and_a_rerun_only_reads(tones: Path, tmp_path: Path) -> None:
+def test_the_whole_run_learns_and_a_rerun_only_reads(make: Any, tones: Path, tmp_path: Path) -> None:
     config = tones_config(tones, tmp_path / "run", steps=60, validate_every=30, save_every=30)
     line = train(config)
     model = zoo.load(tmp_path / "run" / "best")
@@ -211,6 +217,26 @@ def test_the_whole_run_learns_and_a_rerun_only_reads(tones: Path, tmp_path: Path
     assert (tmp_path / "run" / "best" / "model.safetensors").read_bytes() == weights
     with pytest.raises(ConfigError, match="loss"):
         train(replace(config, loss=Loss.infonce))
+    fewer = train(replace(config, exam=replace(config.exam, probes=[])))
+    assert "zero-shot accuracy" in fewer and "probe" not in fewer, "a finished run is asked other questions"
+    task, _ = make(init=str(tmp_path / "run"))
+    torch.testing.assert_close(dict(task.model.state_dict()), dict(model.state_dict()))
+
+
+def test_what_will_not_be_examined_is_told_before_training(
+    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tones_config(tones, tmp_path / "run", steps=1)
+    train(replace(config, exam=replace(config.exam, zero_shot=[ZeroShot("mood")], probes=["mood", "word"])))
+    told = capsys.readouterr().err.partition("train 1/1")[0]
+    assert "test clips have no column mood: the exam leaves out" in told and "column mood, word" not in told
+    entries = [entry for entry in manifest.read(tones) if entry.split != "test"]
+    manifest.write(tmp_path / "untested.jsonl", entries)
+    config = tones_config(tmp_path / "untested.jsonl", tmp_path / "other", steps=1)
+    assert train(config).endswith("the best of 1 steps by retrieval on dev")
+    assert "has 0 test clips with text: there will be no exam" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"exam.zero_shot word: template 'A tone' has no \{\}"):
+        ZeroShot("word", ["{}", "A tone"])
 
 
 def test_an_item_with_a_bad_loss_is_found(make: Any) -> None:

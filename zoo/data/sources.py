@@ -122,7 +122,10 @@ def _folder(path: Path) -> list[Entry]:
 
 
 def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
-    """A row as a manifest's record: named columns, then the usual names; what is left is a label if it can be one."""
+    """A row as a manifest's record: named columns, then the usual names; what is left is a label if it can be one.
+
+    A list of words becomes one label with commas between them.
+    """
     left = {str(key): value for key, value in row.items() if value not in (None, "")}
     record: dict[str, Any] = {}
     for name, names in ALIASES.items():
@@ -144,7 +147,10 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
             record[name] = str(record[name])
     if isinstance(record.get("captions"), str):
         record["captions"] = [record["captions"]]
-    return record | {k: v for k, v in left.items() if isinstance(v, str | int | float | bool)}
+    tags = {
+        k: ", ".join(v) for k, v in left.items() if v and isinstance(v, list) and all(isinstance(x, str) for x in v)
+    }
+    return record | tags | {k: v for k, v in left.items() if isinstance(v, str | int | float | bool)}
 
 
 def _duration(record: dict[str, Any], folder: Path) -> float | AudioError:

@@ -81,6 +81,12 @@ class ZeroShot:
     column: str = ""
     templates: list[str] = field(default_factory=lambda: ["{}"])  # prompts, {} for the value
 
+    def __post_init__(self) -> None:
+        if wrong := [template for template in self.templates if "{}" not in template]:
+            raise ConfigError(f"exam.zero_shot {self.column}: template {wrong[0]!r} has no {{}} for the value")
+        if not self.templates:
+            raise ConfigError(f"exam.zero_shot {self.column}: has no templates; at least one is needed")
+
 
 def prompts() -> list[ZeroShot]:
     """Wordings in the manner of captions."""

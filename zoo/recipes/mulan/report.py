@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,39 +28,63 @@ def write(folder: Path, exam: Exam, config: MulanTraining) -> str:
 
 def summary(exam: Exam, config: MulanTraining) -> str:
     """Tables in Markdown: retrieval, zero-shot, probes, and the differences with their intervals."""
+    units = f"{exam.groups} groups of one {config.exam.group}" if exam.groups < exam.clips else "clips"
     lines = [
-        f"# {config.name}: {exam.clips} test clips of {exam.groups} pieces",
+        f"# {config.name}: {exam.clips} test clips",
         "",
         f"Trained on {config.data.source}, {config.train.steps} steps, {config.loss.value} loss, seed "
-        f"{config.train.seed}. In brackets: 95 % intervals over pieces.",
-        "",
+        f"{config.train.seed}. In brackets: 95 % intervals over {units}.",
     ]
     for task in DIRECTIONS:
-        rows = [row for row in exam.rows if row.task == task]
-        metrics = list(dict.fromkeys(row.metric for row in rows))
-        lines += ["", f"| {task} | " + " | ".join(metrics) + " |", "|-" * (len(metrics) + 1) + "|"]
-        for subject in SUBJECTS:
-            cells = [_cell(row) for row in rows if row.subject == subject]
-            lines.append(f"| {subject} | " + " | ".join(cells) + " |")
-        at_random = [_number(row.metric, row.chance) for row in rows if row.subject == TRAINED]
-        lines.append("| chance | " + " | ".join(at_random) + " |")
-    for kind, last in (("zero-shot", "chance"), ("probe", "commonest class")):
-        prompted = " single prompts |" if kind == "zero-shot" else ""
-        lines += ["", f"| {kind} accuracy | " + " | ".join(SUBJECTS) + f" | {last} |{prompted}"]
-        lines.append("|-" * (len(SUBJECTS) + 2 + bool(prompted)) + "|")
-        for task in dict.fromkeys(row.task for row in exam.rows if row.task.startswith(kind)):
-            rows = [row for row in exam.rows if row.task == task]
-            spread = list(rows[0].details.get("by prompt", {}).values())
-            shown = f" {min(spread):.3f} to {max(spread):.3f} |" if spread else ""
-            cells = [_cell(row) for subject in SUBJECTS for row in rows if row.subject == subject]
-            name = f"{task.removeprefix(kind).strip()} ({rows[0].details['classes']})"
-            lines.append(f"| {name} | " + " | ".join(cells) + f" | {rows[0].chance:.3f} |{shown}")
-    lines += ["", "| trained minus | task | difference | p |", "|-|-|-|-|"]
-    for (task, metric, other), found in exam.comparisons.items():
-        if metric in ("MRR", "accuracy"):
-            span = f"{found.interval.low:+.3f} to {found.interval.high:+.3f}"
-            lines.append(f"| {other} | {task}, {metric} | {found.difference:+.3f} ({span}) | {_p(found.p)} |")
+        lines += _retrieval(task, [row for row in exam.rows if row.task == task])
+    for kind, last in (
+        ("zero-shot", ["chance", "commonest class", "single prompts"]),
+        ("probe", ["commonest class"]),
+    ):
+        tasks = dict.fromkeys(row.task for row in exam.rows if row.task.startswith(kind))
+        rows = [_classes([row for row in exam.rows if row.task == task]) for task in tasks]
+        lines += _table([f"{kind} accuracy", *SUBJECTS, *last], rows)
+    lines += _table(
+        ["trained minus", "task", "difference", "p"],
+        [
+            [
+                other,
+                f"{task}, {metric}",
+                f"{found.difference:+.3f} ({found.interval.low:+.3f} to {found.interval.high:+.3f})",
+                _p(found.p),
+            ]
+            for (task, metric, other), found in exam.comparisons.items()
+            if metric in ("MRR", "accuracy")
+        ],
+    )
     return "\n".join(lines) + "\n"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table with an empty one above; nothing where there are no rows."""
+    if not rows:
+        return []
+    return ["", *("| " + " | ".join(cells) + " |" for cells in (header, ["-"] * len(header), *rows))]
+
+
+def _retrieval(task: str, rows: Sequence[Row]) -> list[str]:
+    """A line for each subject, and chance."""
+    body = [[subject, *(_cell(row) for row in rows if row.subject == subject)] for subject in SUBJECTS]
+    trained = [row for row in rows if row.subject == TRAINED]
+    by_chance = ["chance", *(_number(row.metric, row.chance) for row in trained)]
+    return _table([task, *(row.metric for row in trained)], [*body, by_chance])
+
+
+def _classes(rows: Sequence[Row]) -> list[str]:
+    """The line of one column of labels: subjects, chance, and what the details hold."""
+    details = rows[0].details
+    name = f"{rows[0].task.partition(' ')[2]} ({details['classes']})"
+    cells = [_cell(row) for subject in SUBJECTS for row in rows if row.subject == subject]
+    last = [f"{rows[0].chance:.3f}"]
+    if "by prompt" in details:
+        alone = details["by prompt"].values()
+        last += [f"{details['commonest class']:.3f}", f"{min(alone):.3f} to {max(alone):.3f}"]
+    return [name, *cells, *last]
 
 
 def _cell(row: Row) -> str:

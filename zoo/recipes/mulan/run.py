@@ -17,6 +17,7 @@ from zoo.importers.mulan import from_towers
 from zoo.models.mulan import MuLan
 from zoo.models.mulan_audio import SpecAugment
 from zoo.models.mulan_text import Tokenizer
+from zoo.recipes.init import model_source
 from zoo.recipes.mulan.config import MulanTraining
 from zoo.recipes.mulan.exam import examine
 from zoo.recipes.mulan.report import write
@@ -44,9 +45,10 @@ def train(config: MulanTraining) -> str:
         f"{len(loader['train'].dataset)} clips for training, {len(loader['dev'].dataset)} for dev; "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters"
     )
+    test = [entry for entry in entries if entry.split == "test"]
+    _announce(config, test)
     result = fit(Contrast(model, config), loader["train"], loader["dev"], config.train, config.out, recipe=config)
     line = f"{result.best}: the best of {result.step} steps by retrieval on dev"
-    test = [entry for entry in entries if entry.split == "test"]
     if len(test) < 2 or not processes.is_main():
         return line
     trained = zoo.load(result.best, device=str(device))
@@ -54,6 +56,17 @@ def train(config: MulanTraining) -> str:
     datasets = {split: loader[split].dataset for split in loader} | {"test": Spectrograms(test, model, config.data)}
     rows = examine(trained, build(config, entries).to(device), datasets, texts, config.exam)
     return f"{line}\n{write(Path(config.out), rows, config)}"
+
+
+def _announce(config: MulanTraining, test: Sequence[Entry]) -> None:
+    """Say before training what cannot be examined after it."""
+    if len(test) < 2:
+        say(f"{config.data.source} has {len(test)} test clips with text: there will be no exam, which takes 2 at least")
+        return
+    columns = {name for entry in test for name, value in entry.labels.items() if value is not None}
+    wanted = [question.column for question in config.exam.zero_shot] + config.exam.probes
+    if missing := [name for name in dict.fromkeys(wanted) if name not in columns]:
+        say(f"test clips have no column {', '.join(missing)}: the exam leaves out what it would ask about them")
 
 
 def usable(config: MulanTraining, texts: Texts) -> list[Entry]:
@@ -67,9 +80,17 @@ def usable(config: MulanTraining, texts: Texts) -> list[Entry]:
 
 def build(config: MulanTraining, entries: Sequence[Entry]) -> MuLan:
     """The model that training starts from, the same whenever it is made: weights from seed or elsewhere, tokenizer."""
-    model = zoo.load(config.init, device="cpu") if config.init else _assembled(config, entries)
+    if config.init:
+        model = zoo.load(model_source(config.init, "best", "`zoo list` shows the names"), device="cpu")
+    else:
+        model = _assembled(config, entries)
     if not isinstance(model, MuLan):
         raise ConfigError(f"init {config.init}: a {model.family}, not a MuLan")
+    if model.tokenizer is None:
+        raise ConfigError(
+            f"{config.init or config.text.init}: comes without a tokenizer; put its tokenizer.json or vocab.txt beside "
+            "the weights" + ("" if config.init else ", or name it as tokenizer=FILE")
+        )
     model.name = config.name
     model.provenance = dict(model.provenance) | {
         "recipe": "zoo.recipes.mulan.train",
