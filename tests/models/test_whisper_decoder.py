@@ -97,7 +97,8 @@ def test_beams_are_reordered_and_finished_rows_leave(decoder: Decoder) -> None:
         expected = alone(decoder, audio, row // 2, torch.cat([text[parent], following[row]]))[-1]
         torch.testing.assert_close(reordered[row], expected, atol=TOLERANCE, rtol=0)
     cache.select(torch.tensor([2, 3]))
-    last, _ = decoder(following[:2], cross.select(torch.tensor([1])), cache)
+    cross.keep(torch.tensor([1]))
+    last, _ = decoder(following[:2], cross, cache)
     assert cache.rows == 2 and cache.length == 6
     for row, parent in enumerate([3, 2]):
         ids = torch.cat([text[parent], following[row + 2], following[row]])

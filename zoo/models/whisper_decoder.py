@@ -42,22 +42,26 @@ class AudioStates:
 
 @dataclass
 class Cross:
-    """Keys and values of the windows, once for all steps: per layer (W, H, T, d) each.
+    """Keys and values of the windows in all layers, once for all steps: (layers, W, H, T, d) each.
 
-    mask (W, 1, 1, T), True = real, or None when every position is.
+    They are most of the memory that decoding takes: two tensors for all layers, which go back to the system when they
+    are freed, and no copy when windows leave. mask (W, 1, 1, T), True = real, or None when every position is.
     """
 
-    keys: list[Tensor]
-    values: list[Tensor]
+    keys: Tensor
+    values: Tensor
     mask: Tensor | None
 
     def __len__(self) -> int:
-        return len(self.keys[0])
+        return self.keys.shape[1]
 
-    def select(self, windows: Tensor) -> Cross:
-        """Only these windows, in this order."""
-        mask = None if self.mask is None else self.mask[windows]
-        return Cross([k[windows] for k in self.keys], [v[windows] for v in self.values], mask)
+    def keep(self, windows: Tensor) -> None:
+        """Go on with these windows alone, ascending; the others are overwritten."""
+        for place, window in enumerate(windows.tolist()):
+            if place != window:
+                self.keys[:, place], self.values[:, place] = self.keys[:, window], self.values[:, window]
+        self.keys, self.values = self.keys[:, : len(windows)], self.values[:, : len(windows)]
+        self.mask = None if self.mask is None else self.mask[windows]
 
 
 class Cache:
@@ -87,8 +91,9 @@ class Cache:
         used = slice(0, self.length)
         for buffers in (self.keys, self.values):
             for i, buffer in enumerate(buffers):
-                if len(rows) == self.rows:
-                    buffer[:, :, used] = buffer[rows, :, used]
+                if len(rows) <= self.rows:
+                    buffers[i] = buffer[: len(rows)]
+                    buffers[i][:, :, used] = buffer[rows, :, used]
                 else:
                     buffers[i] = buffer[rows]
         self.padding = self.padding[rows]
@@ -107,7 +112,7 @@ class CrossAttention(nn.Module):
     def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (W, H, T, d) of x (W, T, D)."""
         k, v = self.kv(x).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return k.contiguous(), v.contiguous()
+        return k, v
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """x (R, U, D) -> (R, U, D), and the scores before the softmax (R, H, U, T)."""
@@ -152,7 +157,7 @@ class DecoderBlock(nn.Module):
         q, k, v = qkv.unflatten(-1, (3, self.attention.heads, -1)).permute(2, 0, 3, 1, 4)  # each (R, H, U, d)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.attention.out(y.transpose(1, 2).flatten(2))
-        keys, values = self.cross.project(states)  # (W, H, T, d)
+        keys, values = (part.contiguous() for part in self.cross.project(states))  # (W, H, T, d)
         y, scores = self.cross(self.cross_norm(x), keys, values, mask)
         x = x + y
         return x + self.ffn(self.ffn_norm(x)), scores
@@ -184,8 +189,12 @@ class Decoder(nn.Module):
 
     def cross(self, states: AudioStates) -> Cross:
         """Keys and values of all layers for windows of audio."""
-        pairs = [cast(DecoderBlock, block).cross.project(states.x) for block in self.blocks]
-        return Cross([k for k, _ in pairs], [v for _, v in pairs], _audible(states))
+        windows, size, dim = states.x.shape
+        shape = (len(self.blocks), windows, self.heads, size, dim // self.heads)
+        keys, values = states.x.new_empty(shape), states.x.new_empty(shape)
+        for i, block in enumerate(self.blocks):
+            keys[i], values[i] = cast(DecoderBlock, block).cross.project(states.x)
+        return Cross(keys, values, _audible(states))
 
     def teach(self, tokens: Tensor, states: AudioStates) -> tuple[Tensor, Tensor]:
         """The differentiable path: tokens (R, U) of whole texts, padded at the right, one for each window -> (R, U, D)

@@ -34,7 +34,7 @@ class Speech(Ids, Protocol):
 
 
 RowsOf = Callable[[Sequence[int], list[list[int]], int], Rows]
-"""(numbers of the windows, their prompts, most steps) -> rows."""
+"""(numbers of the windows, their prompts, most steps; 0 = the prompts are only read) -> rows."""
 
 
 @dataclass
@@ -129,10 +129,16 @@ def decode(model: Any, states: Any, requests: Sequence[Request], options: Decodi
     Raises ConfigError for what the model cannot do.
     """
     with torch.no_grad():
-        cross = model.decoder.cross(states)
+        cross = model.decoder.cross(states)  # of all windows, until a search takes it
 
         def rows_of(windows: Sequence[int], prompts: list[list[int]], steps: int) -> Rows:
-            those = cross if len(windows) == len(requests) else cross.select(torch.tensor(windows, device=model.device))
+            nonlocal cross
+            whole = len(windows) == len(requests)
+            those = cross if whole else None
+            if those is None:
+                those = model.decoder.cross(states.select(torch.tensor(windows, device=model.device)))
+            if whole and steps:
+                cross = None  # its windows will leave it
             return DecoderRows(model.decoder, those, prompts, model.tokenizer.sot, steps)
 
         config = model.config
@@ -164,7 +170,7 @@ def _with_languages(search: Search, requests: Sequence[Request]) -> tuple[list[R
     unknown = [w for w, request in enumerate(requests) if request.language is None]
     requests, certainty = list(requests), [1.0] * len(requests)
     if unknown and languages:
-        _, logits = search.rows_of(unknown, [[search.tokenizer.sot]] * len(unknown), 1).begin()
+        _, logits = search.rows_of(unknown, [[search.tokenizer.sot]] * len(unknown), 0).begin()
         for w, (code, probability) in zip(unknown, identify(logits, languages), strict=True):
             requests[w], certainty[w] = replace(requests[w], language=code), probability
     return requests, certainty

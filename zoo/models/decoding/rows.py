@@ -26,7 +26,10 @@ class Rows(Protocol):
         ...
 
     def select(self, rows: Tensor, windows: Tensor | None = None) -> None:
-        """Go on with these rows, in this order, repetitions allowed; windows: those that are left, None = all."""
+        """Go on with these rows, in this order, repetitions allowed.
+
+        windows: those that are left, ascending; None = all.
+        """
         ...
 
 
@@ -34,7 +37,9 @@ class DecoderRows:
     """Rows of a Whisper decoder."""
 
     def __init__(self, decoder: Any, cross: Any, prompts: Sequence[Sequence[int]], sot: int, steps: int) -> None:
-        """prompts: ids that precede the transcript of each window, `sot` among them; steps: most tokens to follow."""
+        """cross: of the windows; it loses those that leave. prompts: ids that precede the transcript of each, `sot`
+        among them; steps: most tokens to follow.
+        """
         self.decoder, self.cross, self.sot = decoder, cross, sot
         longest = max(map(len, prompts))
         self.device = decoder.tokens.weight.device
@@ -62,4 +67,4 @@ class DecoderRows:
         """See Rows."""
         self.cache.select(rows)
         if windows is not None:
-            self.cross = self.cross.select(windows)
+            self.cross.keep(windows)
