@@ -100,20 +100,21 @@ def class_targets(labels: Tensor, classes: int) -> Tensor:
 class Axes:
     """Features in their principal axes, with a bias, packed for fast products from both sides.
 
-    x (N, D), centred. Directions without variance are left out: no penalised solution has weight there.
+    x (N, D) float32, centred. Directions without variance are left out: no penalised solution has weight there.
     """
 
+    @torch.no_grad()
     def __init__(self, x: Tensor) -> None:
         items, width = x.shape
-        wide = x.double()
-        if width <= items:
-            squares, basis = torch.linalg.eigh(wide.T @ wide)  # (D,), (D, D)
+        if width <= items:  # any orthogonal basis has the same solution, so float32 will do
+            squares, basis = torch.linalg.eigh(_product_with(x.T.contiguous())(x.T))  # (D,), (D, D)
         else:  # fewer items than features: the same axes from the smaller matrix
+            wide = x.double()  # dividing by small squares needs the digits
             squares, left = torch.linalg.eigh(wide @ wide.T)  # (N,), (N, N)
             basis = wide.T @ left / squares.clamp(min=1e-300).sqrt()  # (D, N)
-        kept = squares > _RANK * squares[-1].clamp(min=1e-300)
+        kept = squares > _RANK * squares[-1].clamp(min=1e-30)
         self.basis = basis[:, kept].float()  # (D, K - 1)
-        rotated = torch.cat([x @ self.basis, x.new_ones(items, 1)], dim=1)  # (N, K)
+        rotated = torch.cat([_product_with(self.basis.T.contiguous())(x), x.new_ones(items, 1)], dim=1)  # (N, K)
         self.variance = rotated.square().mean(0)  # (K,)
         self.penalised = torch.ones_like(self.variance)
         self.penalised[-1] = 0
@@ -134,7 +135,7 @@ class Axes:
 
 def _product_with(matrix: Tensor) -> Linear:
     """y -> y matrix^T, from the layout that is fastest on this device."""
-    product = Linear(matrix.shape[1], matrix.shape[0], bias=False).to(matrix.device)
+    product = Linear(1, 1, bias=False)  # a weight of its own would only cost time
     product.weight = torch.nn.Parameter(matrix, requires_grad=False)
     return product
 
