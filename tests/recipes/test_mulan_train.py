@@ -53,6 +53,8 @@ def test_windows_are_crops_of_the_spectrogram_kept_or_not(make: Any, tmp_path: P
     damaged = Spectrograms(entries, task.model, replace(config, spectra=str(tmp_path / "spectra")))
     assert torch.equal(damaged.spectrogram(5), fresh.spectrogram(5))
     assert loader.dataset.readable() is loader.dataset
+    some = loader.dataset.readable(9)
+    assert some.entries == list(entries[:40:5]) and torch.equal(some.spectrogram(1), fresh.spectrogram(5))
     gone = replace(entries[1], audio=tmp_path / "gone.wav")
     left = Spectrograms([entries[0], gone, entries[2]], task.model, config).readable()
     assert left.entries == [entries[0], entries[2]] and torch.equal(left.spectrogram(1), fresh.spectrogram(2))

@@ -28,7 +28,7 @@ from zoo.train import processes
 CONFIG, ENVIRONMENT, DATA = "config.yaml", "env.json", "data"
 # What may differ between the two halves of a run: none of it changes what is computed, or it is asked of the result.
 FREE = {"log_every", "validate_every", "save_every", "keep", "device", "workers", "cache_hours", "spectra", "out"}
-FREE |= {"zero_shot", "probes", "train_clips"}
+FREE |= {"zero_shot", "probes", "train_clips", "ridge_clips"}
 
 
 def prepare(folder: Path, config: Any, data: str, resuming: bool) -> None:

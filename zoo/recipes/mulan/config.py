@@ -108,6 +108,7 @@ class ExamConfig:
     zero_shot: list[ZeroShot] = field(default_factory=prompts)
     probes: list[str] = field(default_factory=lambda: ["instrument", "family", "style", "tempo", "meter", "drums"])
     train_clips: int = 1500  # that probes learn from, at most
+    ridge_clips: int = 20_000  # that ridge learns from, at most
 
 
 def mini_model() -> MulanConfig:

@@ -37,7 +37,7 @@ from zoo.encoder import frozen
 from zoo.models.mulan import MuLan
 from zoo.recipes.mulan import chance
 from zoo.recipes.mulan.config import ExamConfig, ZeroShot
-from zoo.recipes.mulan.spectra import Spectrograms
+from zoo.recipes.mulan.spectra import Spectrograms, stride
 from zoo.recipes.mulan.texts import Texts
 
 CLIPS = 64  # embedded at once
@@ -82,11 +82,12 @@ def examine(
     trained: MuLan, before: MuLan, datasets: Mapping[str, AudioDataset], texts: Texts, config: ExamConfig
 ) -> Exam:
     """All questions to all subjects. datasets: Spectrograms of train, dev and test; unreadable clips are left out."""
-    splits = {name: cast(Spectrograms, data).readable() for name, data in datasets.items()}
+    most = {"train": config.ridge_clips}
+    splits = {name: cast(Spectrograms, data).readable(most.get(name)) for name, data in datasets.items()}
     entries = {name: list(data.entries) for name, data in splits.items()}
     groups = {name: _column(chosen, config.group) for name, chosen in entries.items()}
     places = {name: np.arange(len(data)) for name, data in splits.items()}  # that probes see
-    places["train"] = places["train"][:: 1 + (len(splits["train"]) - 1) // config.train_clips]
+    places["train"] = places["train"][:: stride(len(splits["train"]), config.train_clips)]
     embedded = {
         subject: {
             name: embed_clips(model, splits[name], places[name]) for name in (splits if config.probes else ["test"])

@@ -95,10 +95,10 @@ class Spectrograms(AudioDataset):
                 self._mel_room -= len(mel)
         return mel
 
-    def readable(self) -> Spectrograms:
-        """The same without the clips that cannot be used; self, if there are none."""
+    def readable(self, most: int | None = None) -> Spectrograms:
+        """The same without the clips that cannot be used, and at most so many, evenly chosen; self, if it is all."""
         good = []
-        for index in range(len(self)):
+        for index in range(0, len(self), stride(len(self), most)):
             with suppress(AudioError, MissingDependencyError):
                 self.spectrogram(index)
                 good.append(index)
@@ -157,6 +157,11 @@ class Spectrograms(AudioDataset):
             raise AudioError(entry.audio, reason)
         with torch.no_grad():
             return self.logmel(wave[None])[0].half()  # (T, N)
+
+
+def stride(count: int, most: int | None) -> int:
+    """The step at which no more than `most` of `count` are met; None = all of them."""
+    return 1 if most is None else max(1, -(-count // most))
 
 
 class Collate:
