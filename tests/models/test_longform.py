@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,26 @@ def test_the_first_window_tells_the_language_to_the_others(monkeypatch: pytest.M
     script = Script(monkeypatch, lambda seconds: decoded([*stamps(0), 65, *stamps(1)]))
     found = transcribe(small_whisper(), torch.zeros(100 * RATE), RATE, vad="none")
     assert script.batches == [1, 3] and isinstance(found, Transcript) and found.language == "en"
+
+
+@pytest.mark.parametrize(
+    ("first", "heard"),
+    [
+        ({"text": "Dial again."}, ["clip"]),
+        ({"text": "Dial again. Dial again."}, ["clip", "full"]),
+        ({"text": "Dial again.", "log_probability": -3.0}, ["clip", "full"]),
+    ],
+)
+def test_what_goes_wrong_in_context_clip_is_heard_in_full(
+    monkeypatch: pytest.MonkeyPatch, first: dict[str, Any], heard: list[str]
+) -> None:
+    contexts: list[str] = []
+    answers = iter([replace(decoded([*stamps(0), 65, *stamps(1)]), **first), decoded([*stamps(0), 66, *stamps(1)])])
+    monkeypatch.setattr(longform, "listen", lambda model, batch, context: contexts.append(context))
+    monkeypatch.setattr(longform, "decode", lambda model, states, requests, options: [next(answers)])
+    found = transcribe(small_whisper(), torch.zeros(2 * RATE), RATE, vad="none", language="en", context="clip")
+    assert isinstance(found, Transcript) and contexts == heard
+    assert found.segments[0].tokens == [*stamps(0), 64 + len(heard), *stamps(1)]
 
 
 def test_windows_are_cut_from_the_mel_of_the_whole_recording() -> None:

@@ -21,6 +21,7 @@ from zoo.errors import ConfigError
 from zoo.models.cursors import FRAME, RATE, Cursor, Packed, Sequential, Window, Words
 from zoo.models.decoding import Decoded, DecodingOptions, decode
 from zoo.models.decoding.language import check_language, check_languages
+from zoo.models.decoding.repetition import doubled
 from zoo.models.segments import Cut
 from zoo.models.timing import find_words
 from zoo.models.vad import VoiceActivity, windows
@@ -159,7 +160,8 @@ def _run(model: Any, cursors: Sequence[Cursor], settings: Settings, progress: Ca
 def _decode(model: Any, batch: Sequence[Window], settings: Settings) -> tuple[list[Decoded], Any]:
     """What became of each window, and the states that were listened to.
 
-    What fails in context "clip" is tried again in "full" before the temperature rises.
+    What fails in context "clip" is tried again in "full" before the temperature rises; so is what is said twice in a
+    row, which happens to models that were taught on 30 s.
     """
     options, context = settings.decoding, settings.context or model.context
     states = listen(model, batch, context)
@@ -167,7 +169,7 @@ def _decode(model: Any, batch: Sequence[Window], settings: Settings) -> tuple[li
         first = options.temperatures[0]
         once = replace(options, temperatures=(first,), best_of=options.best_of if first else None)
         results = decode(model, states, [w.request for w in batch], once)
-        failed = [i for i, result in enumerate(results) if result.failed(options)]
+        failed = [i for i, result in enumerate(results) if result.failed(options) or doubled(result.text)]
         if failed:
             again = [batch[i] for i in failed]
             second = decode(model, listen(model, again, "full"), [w.request for w in again], options)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.models.decoding.beam import beam_search
-from zoo.models.decoding.repetition import SPAN, cut_loop, loops
+from zoo.models.decoding.repetition import SPAN, cut_loop, doubled, loops
 from zoo.models.decoding.rules import Rules
 from zoo.models.decoding.sampling import Hypothesis, _draw, sample, uniform_numbers
 
@@ -165,6 +165,22 @@ def test_a_phrase_with_growing_timestamps_is_a_loop_too() -> None:
     assert bool(loops(torch.tensor(tokens), 100)) and len(cut_loop(tokens, 100)) == 4
     assert not loops(torch.tensor(tokens[: SPAN - 1]), 100)
     assert cut_loop(tokens[: SPAN - 1], 100) == tokens[: SPAN - 1]
+
+
+SAID_TWICE = [
+    ("Dial again. Dial again.", True),
+    ("It is: check the number and dial again, check the number, and dial again!", True),
+    ("17, 17.", True),
+    ("你好。你好。", True),
+    ("Dial again. Please dial again.", False),
+    ("Very, very good.", False),
+    ("", False),
+]
+
+
+@pytest.mark.parametrize(("text", "twice"), SAID_TWICE)
+def test_a_text_that_ends_with_the_same_twice(text: str, twice: bool) -> None:
+    assert doubled(text) == twice
 
 
 def test_a_loop_ends_its_window_alone() -> None:

@@ -1,9 +1,11 @@
-"""Loops: a decoder that repeats the same few words until its context is full.
+"""A decoder that says the same again: over and over until its context is full, or twice in a row.
 
 Legend: U tokens.
 """
 
 from __future__ import annotations
+
+import re
 
 import torch
 from torch import Tensor
@@ -32,3 +34,9 @@ def cut_loop(tokens: list[int], begin_stamps: int) -> list[int]:
         if len(words) - start >= SPAN:
             return tokens[: start + period]
     return tokens
+
+
+def doubled(text: str) -> bool:
+    """Whether a text ends with what it said just before, in any case and punctuation: "Dial again. Dial again."."""
+    words = re.findall(r"\w+", text.casefold())
+    return any(words[-n:] == words[-2 * n : -n] for n in range(1, len(words) // 2 + 1))
