@@ -10,7 +10,8 @@ the length that Whisper writes about them. In fp32 and in bfloat16 (autocast).
   zoo, short windows  the same with the windows' own positions instead of 30 s (context "clip"), --seconds of them
 
 Rounds are interleaved (every system once, then again) after one warm-up each; the median is reported, with the range.
-Losses are compared first: both start from the same weights.
+Losses are compared first: both start from the same weights. All systems keep memory between steps, as zoo.train.fit
+does (zoo/train/heap.py); --as-is leaves malloc as it is, for all of them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from zoo.recipes.whisper.config import TuneConfig
 from zoo.recipes.whisper.data import IGNORED, SpeechBatch
 from zoo.recipes.whisper.task import Transcribe
 from zoo.recipes.whisper.vocabulary import train_tokenizer
+from zoo.train.heap import keep_freed_memory
 
 RATE = 16_000
 CONTEXT = 4  # tokens that are not learnt: start, language, task, no timestamps
@@ -128,8 +130,10 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=96)
     parser.add_argument("--seconds", type=float, default=6.0, help="of the short windows")
+    parser.add_argument("--as-is", action="store_true", help="leave malloc as it is")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    kept = not options.as_is and keep_freed_memory()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
@@ -163,12 +167,12 @@ def main() -> None:
         f"# Whisper training steps, {time.strftime('%Y-%m-%d')}",
         "",
         f"`python benchmarks/speed/whisper_train.py --rounds {options.rounds} --size {options.size} --windows "
-        f"{options.windows} --tokens {options.tokens} --seconds {options.seconds:g}`",
+        f"{options.windows} --tokens {options.tokens} --seconds {options.seconds:g}{' --as-is' * options.as_is}`",
         "",
         f"commit {commit}, {processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers "
         f"{transformers.__version__}; {options.size}, {options.windows} windows of 30 s and texts of {options.tokens} "
-        f"tokens a step; medians of {options.rounds} interleaved rounds. Losses of the first step differ by at most "
-        f"{apart:.1e}.",
+        f"tokens a step; medians of {options.rounds} interleaved rounds; memory is {'kept' if kept else 'not kept'} "
+        f"between steps. Losses of the first step differ by at most {apart:.1e}.",
         "",
         "| system | s a step (min to max) | x real time | vs transformers fp32 | vs its bf16 |",
         "|-|-|-|-|-|",

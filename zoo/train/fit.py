@@ -20,7 +20,7 @@ from zoo.data.loader import Loader, Step
 from zoo.encoder import frozen
 from zoo.errors import ConfigError, TrainingError, TrainingStopped
 from zoo.extract.files import hold
-from zoo.train import processes, runfolder, state
+from zoo.train import heap, processes, runfolder, state
 from zoo.train.log import Log
 from zoo.train.optim import Optimizer, Precision, TrainConfig
 from zoo.train.signals import Signals
@@ -53,6 +53,8 @@ def fit(
     """
     folder = Path(folder)
     device = processes.start(config.device)
+    if device.type == "cpu":
+        heap.keep_freed_memory()
     if config.batches_per_step % processes.world():
         raise ConfigError(
             f"batches_per_step {config.batches_per_step} cannot be shared evenly by {processes.world()} processes"
