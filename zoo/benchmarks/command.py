@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -26,10 +27,24 @@ def run(
     cache: Annotated[Path | None, typer.Option(help="Folder of features; default: ZOO_CACHE")] = None,
 ) -> None:
     """Examine models; write results.json, results.md, report.html and what was predicted of every test item."""
-    from zoo.benchmarks import runner
+    from zoo.benchmarks import pages, runner
 
-    runner.run(model, suite, out, baselines=baselines, tasks=task or [], device=device, dtype=dtype, cache=cache)
-    Console().print((out / runner.TABLE).read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+    said = ["zoo", "bench", "run", "--suite", suite, *(part for name in model for part in ("-m", name))]
+    said += [part for name in task or [] for part in ("--task", name)]
+    said += [] if baselines else ["--no-baselines"]
+    said += [] if (device, dtype) == ("auto", "float32") else ["--device", device, "--dtype", dtype]
+    runner.run(
+        model,
+        suite,
+        out,
+        baselines=baselines,
+        tasks=task or [],
+        device=device,
+        dtype=dtype,
+        cache=cache,
+        command=shlex.join(said),
+    )
+    Console().print((out / pages.TABLE).read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("suites")
@@ -61,8 +76,23 @@ def compare(
             raise ConfigError(f"--out {path}: .md or .html is wanted")
         records = [entrant.record for contest in contests for entrant in contest.entrants]
         title = f"Comparison of {', '.join(folder.name for folder in folders)}"
-        path.write_text(page if path.suffix == ".md" else Report(title, records, contests).page(), encoding="utf-8")
+        with replacing_file(path) as temporary:
+            temporary.write_text(
+                page if path.suffix == ".md" else Report(title, records, contests).page(), encoding="utf-8"
+            )
     Console().print(page, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("publish")
+def publish(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that zoo bench run wrote, of one suite")],
+    stem: Annotated[Path, typer.Option("--as", help="results/real-2026-11-22 for .json, .md and .html of that name")],
+) -> None:
+    """Write results, of several folders as one, as three files to keep: data, table, report; without predictions."""
+    from zoo.benchmarks import pages
+
+    for remark in pages.publish(folders, stem):
+        Console(stderr=True).print(remark, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("table")

@@ -10,13 +10,12 @@ The path is relative to the page. `; tasks: digits; gender` behind it chooses ta
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.benchmarks import table
-from zoo.benchmarks.results import Record, read_records
+from zoo.benchmarks.results import Record, read_results
 from zoo.errors import ConfigError
 
 _BLOCK = re.compile(
@@ -53,28 +52,16 @@ def compact(path: Path, tasks: Sequence[str] = (), subjects: Sequence[str] = (),
     """
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file of results")
-    records = [record for record in table.latest(read_records(path)) if record.status == "ok"]
-    ranks = json.loads(path.read_text(encoding="utf-8")).get("ranks", {})
+    results = read_results(path)
+    records = [record for record in table.latest(results.records) if record.status == "ok"]
     known = list(dict.fromkeys(record.task for record in records))
     examined = list(dict.fromkeys(record.subject for record in records if not tasks or record.task in tasks))
     for what, asked, there in (("task", tasks, known), ("subject", subjects, examined)):
         if unknown := [name for name in asked if name not in there]:
             raise ConfigError(f"{path}: has no {what} {unknown[0]!r}; it has {', '.join(there)}")
-    found = {(record.task, record.subject): record for record in records}
-    names = list(subjects or examined)
-    lines = ["| | " + " | ".join(names) + " |", "|-" * (len(names) + 1) + "|"]
-    for task in tasks or known:
-        here = ranks.get(task, {})
-        best = [name for name, rank in here.items() if rank == 1 < max(here.values())]
-        cells = [_cell(found.get((task, name)), name in best, plain) for name in names]
-        lines.append(f"| {table.heading(task, records)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    cells = table.cell if plain else _cell
+    return "\n".join(table.grid(records, results.ranks, list(tasks or known), list(subjects or examined), cells))
 
 
-def _cell(record: Record | None, best: bool, plain: bool) -> str:
-    if record is None:
-        return ""
-    score = table.number(record, record.score)
-    if plain:
-        return table.cell(record).replace(score, f"**{score}**", 1) if best else table.cell(record)
-    return f"{f'**{score}**' if best else score}<br><sub>{table.interval(record)}</sub>"
+def _cell(record: Record) -> str:
+    return f"{table.number(record, record.score)}<br><sub>{table.interval(record)}</sub>"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 
@@ -37,8 +36,8 @@ class Report:
         self.colours = {name: n % _MODELS for n, name in enumerate(models)}
         self.colours |= {name: _MODELS + n % _BASELINES for n, name in enumerate(others)}
 
-    def page(self, environment: Mapping[str, Any] | None = None) -> str:
-        """The whole file. environment: what results.json says of where they were computed."""
+    def page(self, computed: Sequence[str] = ()) -> str:
+        """The whole file. computed: a line of each run, as table.computed makes it."""
         sections = [
             ("Results", self._results()),
             ("Task by task", self._bars()),
@@ -47,7 +46,7 @@ class Report:
             *((sheet.title, _table(sheet)) for sheet in table.details(self.records)),
             ("Skipped", _list(table.skipped(self.records))),
             ("Notes", _list([*table.notes(self.records), *self.remarks])),
-            ("Where this was computed", _list([f"{key}: {value}" for key, value in (environment or {}).items()])),
+            ("Computed by", _list([line.removeprefix("- ").replace("`", "") for line in computed])),
         ]
         body = "".join(f"<section><h2>{escape(name)}</h2>{text}</section>" for name, text in sections if text)
         style = (files("zoo.benchmarks") / "report.css").read_text(encoding="utf-8")

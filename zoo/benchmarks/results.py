@@ -6,6 +6,7 @@ import json
 import math
 import platform
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,7 +31,8 @@ class Record:
 
     status: "ok", or "skipped" with a reason. role: "model" or "baseline". score: higher is better, except for word
     error rates and seconds (`lower_is_better`). low, high: of the interval at 95 %. groups: how many independent units
-    the test set has. predictions: file of what was said of each test item. model, data, task_key: fingerprints.
+    the test set has. predictions: file of what was said of each test item. model, data, task_key: fingerprints. run:
+    which of the runs in results.json computed it; None where that was not kept.
     """
 
     task: str
@@ -57,6 +59,7 @@ class Record:
     notes: list[str] = field(default_factory=list)
     predictions: str = ""
     seconds: float = 0.0
+    run: int | None = None
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -66,27 +69,33 @@ class Record:
 class Store:
     """The records of one output folder. Anything already there and still valid is not computed again."""
 
-    def __init__(self, folder: Path, suite: str) -> None:
-        """Raises ZooError where the folder holds results of another suite, protocol or format, or damaged ones."""
-        self.folder, self.suite = folder, suite
-        self.records: dict[tuple[str, ...], Record] = {}
-        self.ranks: dict[str, dict[str, int]] = {}
+    def __init__(self, folder: Path, suite: str, command: str = "") -> None:
+        """command: what the records to come are computed by, for people who want to do it again.
+
+        Raises ZooError where the folder holds results of another suite, protocol or format, or damaged ones.
+        """
+        self.folder, self.suite, self.command = folder, suite, command
+        self.results = Results(suite)
+        self._run: int | None = None
         path = folder / RESULTS
-        if not path.exists():
-            return
-        self.records = {record.identity: record for record in read_records(path, suite)}
+        if path.exists():
+            self.results = read_results(path, suite)
+        self.records = {record.identity: record for record in self.results.records}
 
     def get(self, record: Record) -> Record | None:
         return self.records.get(record.identity)
 
     def rank(self, ranks: dict[str, dict[str, int]]) -> None:
         """Keep who is 1 + how many significantly better ones, by task and subject, beside the records."""
-        self.ranks = ranks
+        self.results.ranks = ranks
         self._write()
 
     def add(self, record: Record, predictions: Rows = ()) -> None:
         """Write predictions first, then the results that name them."""
-        self.ranks = {}  # of fewer records
+        self.results.ranks = {}  # of fewer records
+        if self._run is None:
+            self._run = self.results.number(run_of(self.command))
+        record.run = self._run
         if predictions:
             name = f"{record.task}.{_file_name(record.subject)}.{record.model}.jsonl"
             record.predictions = f"{PREDICTIONS}/{name}"
@@ -97,21 +106,42 @@ class Store:
         self._write()
 
     def _write(self) -> None:
+        self.results.records = list(self.records.values())
+        self.results.write(self.folder / RESULTS)
+
+
+@dataclass
+class Results:
+    """What a results.json holds. runs: what computed the records, each as `run_of` describes it."""
+
+    suite: str
+    records: list[Record] = field(default_factory=list)
+    ranks: dict[str, dict[str, int]] = field(default_factory=dict)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+    def number(self, run: dict[str, Any]) -> int:
+        """The place of a run among the runs, where it is put if it is new."""
+        if run not in self.runs:
+            self.runs.append(run)
+        return self.runs.index(run)
+
+    def write(self, path: Path) -> None:
         content = {
             "format": FORMAT,
             "protocol": PROTOCOL,
             "suite": self.suite,
             "zoo": zoo.__version__,
             "environment": environment(),
+            "runs": self.runs,
             "ranks": self.ranks,
-            "records": [_finite(asdict(record)) for record in self.records.values()],
+            "records": [_finite(asdict(record)) for record in self.records],
         }
-        with replace(self.folder / RESULTS) as file:
+        with replace(path) as file:
             file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
-def read_records(path: Path, suite: str | None = None) -> list[Record]:
-    """The records of a results.json, of that suite if one is named.
+def read_results(path: Path, suite: str | None = None) -> Results:
+    """What a results.json holds, of that suite if one is named.
 
     Raises ZooError where it is damaged, or of another suite, protocol or format.
     """
@@ -119,12 +149,23 @@ def read_records(path: Path, suite: str | None = None) -> list[Record]:
         found = json.loads(path.read_text(encoding="utf-8"))
         head = {key: found[key] for key in ("format", "protocol", "suite")}
         records = [Record(**record) for record in found["records"]]
+        results = Results(head["suite"], records, found.get("ranks", {}), found.get("runs", []))
     except (ValueError, KeyError, TypeError) as error:
         raise ZooError(f"{path}: damaged ({error}); move it away, or use another folder") from None
     wanted = {"format": FORMAT, "protocol": PROTOCOL, "suite": head["suite"] if suite is None else suite}
     if head != wanted:
         raise ZooError(f"{path}: holds {head}, this run is {wanted}; use another folder")
-    return records
+    return results
+
+
+def read_records(path: Path, suite: str | None = None) -> list[Record]:
+    """The records of a results.json alone, see `read_results`."""
+    return read_results(path, suite).records
+
+
+def run_of(command: str) -> dict[str, Any]:
+    """What a run says of itself: its command, the day, and where it was computed."""
+    return {"command": command, "day": time.strftime("%Y-%m-%d"), **environment()}
 
 
 def environment() -> dict[str, Any]:

@@ -11,22 +11,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from zoo.benchmarks import examine, robustness, suite, table, verbs
-from zoo.benchmarks.compare import contests_of
+from zoo.benchmarks import examine, pages, robustness, suite, table, verbs
 from zoo.benchmarks.conditions import Condition, parse
 from zoo.benchmarks.credits import read_rows
 from zoo.benchmarks.features import Features, extract
 from zoo.benchmarks.items import Items, open_source
-from zoo.benchmarks.report import Report
-from zoo.benchmarks.results import Record, Rows, Store, environment
+from zoo.benchmarks.results import Record, Rows, Store
 from zoo.benchmarks.subjects import CHANCE, Subject, subjects
 from zoo.benchmarks.suite import PROBES, Suite, Task
 from zoo.benchmarks.targets import Targets, prepare
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError, MissingDependencyError
-from zoo.extract.files import hold, replace
-
-TABLE, REPORT = "results.md", "report.html"
+from zoo.extract.files import hold
 
 
 def run(
@@ -40,11 +36,13 @@ def run(
     dtype: str = "float32",
     cache: str | Path | None = None,
     console: Console | None = None,
+    command: str = "",
 ) -> Store:
     """Examine models; what `out` holds already is not computed again.
 
     models: what zoo.load takes, that with a name ("NAME=SOURCE"), or encoders. exam: name or file of a suite.
     tasks: names, all when left out. cache: folder of features, default ZOO_CACHE or ~/.cache/audiozoo.
+    command: what results.json says that they were computed by.
     Writes results.json, results.md, report.html and what was predicted.
 
     Raises what zoo.load, suite.load and items.open_source raise: before anything is computed.
@@ -57,7 +55,7 @@ def run(
     who = subjects(models, baselines=baselines, device=device, dtype=dtype)
     sources = {name: open_source(chosen.data[name]) for name in dict.fromkeys(task.data for task in wanted)}
     with hold(folder):
-        store = Store(folder, chosen.name)
+        store = Store(folder, chosen.name, command)
         session = _Session(chosen, sources, store, cache, console)
         for subject in who:
             for task in wanted:
@@ -65,19 +63,8 @@ def run(
         if baselines:
             for task in wanted:
                 session.chance(task, who[0].encoder)
-        _publish(store)
+        pages.write(store)
     return store
-
-
-def _publish(store: Store) -> None:
-    """The pages for people: results.md and report.html."""
-    records = table.latest(store.records.values())
-    contests = contests_of([(store.folder, record) for record in records])
-    store.rank({contest.task: contest.rank_of() for contest in contests if contest.ranks})
-    page = Report(f"Results of the suite {store.suite}", records, contests).page(environment())
-    for name, text in ((TABLE, table.markdown(store)), (REPORT, page)):
-        with replace(store.folder / name) as file:
-            file.write(text.encode())
 
 
 def default_cache() -> Path:

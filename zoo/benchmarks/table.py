@@ -6,12 +6,12 @@ The report shows the same cells and the same details.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from zoo.benchmarks.results import Record, Store
+from zoo.benchmarks.results import Record, Results
 
 FOOTNOTE = "Score (95 % interval; over speakers or pieces where the data names them). Layer chosen on dev."
-
+BOLD = "Bold: nobody is significantly better, and someone is worse (paired bootstrap, Holm's correction)."
 
 _FEW_GROUPS = 5  # resampling fewer says little of those that were not drawn
 
@@ -25,26 +25,73 @@ class Sheet:
     rows: list[list[str]]
 
 
-def markdown(store: Store) -> str:
-    """The whole page: one table, what was skipped, and what has to be known beside the numbers."""
-    records = latest(store.records.values())
-    tasks = list(dict.fromkeys(record.task for record in records))
-    names = list(dict.fromkeys(record.subject for record in records))
-    found = {(record.subject, record.task): record for record in records}
-    rows = [[name, *(cell(found.get((name, task))) for task in tasks)] for name in names]
-    lines = [f"# {store.suite}", "", *_lines(Sheet("", ["", *(heading(task, records) for task in tasks)], rows))]
-    lines += ["", FOOTNOTE]
-    for title, remarks in (("Skipped", skipped(records)), ("Notes", notes(records))):
-        if remarks:
-            lines += ["", f"{title}:", *(f"- {remark}" for remark in remarks)]
+def markdown(results: Results) -> str:
+    """The whole page: what computed it, one table, what was skipped, and what has to be known beside the numbers."""
+    records = latest(results.records)
+    lines = [f"# {results.suite}", "", *computed(results, records)]
+    tasks, subjects = (
+        list(dict.fromkeys(names)) for names in zip(*((r.task, r.subject) for r in records), strict=True)
+    )
+    lines += ["", *grid(records, results.ranks, tasks, subjects, cell), "", FOOTNOTE, BOLD]
+    remarks = notes(records)
+    if former := len(results.records) - len(records):
+        remarks.append(f"{former} results of former data or settings are in the file and not shown")
+    for title, found in (("Skipped", skipped(records)), ("Notes", remarks)):
+        if found:
+            lines += ["", f"{title}:", "", *(f"- {remark}" for remark in found)]
     for sheet in details(records):
         lines += ["", f"{sheet.title}:", "", *_lines(sheet)]
     return "\n".join(lines) + "\n"
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
-    """One of each subject and task: results of former data or settings stay in the file, but are not shown."""
-    return list({(record.subject, record.task): record for record in records}.values())
+    """What is shown: the results on each task's last data and settings; others stay in the file.
+
+    Different models of one name get a part of their fingerprints behind it, so that no row is of two models.
+    """
+    known = list(records)
+    asked = {record.task: (record.data, record.task_key) for record in known}  # the last one stays
+    current = [record for record in known if (record.data, record.task_key) == asked[record.task]]
+    models: dict[str, set[str]] = {}
+    for record in current:
+        models.setdefault(record.subject, set()).add(record.model)
+    return [
+        replace(record, subject=f"{record.subject} ({record.model[:6]})") if len(models[record.subject]) > 1 else record
+        for record in current
+    ]
+
+
+def computed(results: Results, records: Sequence[Record]) -> list[str]:
+    """Command, commit, hardware and day of every run that one of these records comes from."""
+    used = sorted({record.run for record in records if record.run is not None})
+    lines = ["Computed by"] if used else []
+    for run in (results.runs[number] for number in used):
+        where = ", ".join(filter(None, [run["machine"], run["gpu"], f"threads: {run['threads']}"]))
+        about = f"commit {run['commit'] or 'unknown'}, {where}, torch {run['torch']}, {run['day']}"
+        lines.append(f"- `{run['command'] or 'zoo.benchmarks.runner.run(...)'}` ({about})")
+    return lines
+
+
+def grid(
+    records: Sequence[Record],
+    ranks: Mapping[str, Mapping[str, int]],
+    tasks: Sequence[str],
+    subjects: Sequence[str],
+    text: Callable[[Record], str],
+) -> list[str]:
+    """A row for each task, a column for each subject. Bold: nobody is significantly better, and someone is worse."""
+    found = {(record.task, record.subject): record for record in records}
+    lines = ["| | " + " | ".join(subjects) + " |", "|-" * (len(subjects) + 1) + "|"]
+    for task in tasks:
+        here = ranks.get(task, {})
+        best = [name for name, rank in here.items() if rank == 1 < max(here.values())]
+        cells = []
+        for name in subjects:
+            record = found.get((task, name))
+            score, shown = (number(record, record.score), text(record)) if record else ("", "")
+            cells.append(shown.replace(score, f"**{score}**", 1) if name in best else shown)
+        lines.append(f"| {heading(task, records)} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def heading(task: str, records: Sequence[Record]) -> str:
@@ -53,10 +100,8 @@ def heading(task: str, records: Sequence[Record]) -> str:
     return f"{task} ({metric})" if metric else task
 
 
-def cell(record: Record | None) -> str:
+def cell(record: Record) -> str:
     """One number as the table shows it."""
-    if record is None:
-        return ""
     if record.score is None:
         return "skipped"
     layer = ""
@@ -89,8 +134,12 @@ def line(record: Record) -> str:
 
 
 def skipped(records: Sequence[Record]) -> list[str]:
-    """What was not asked, and why."""
-    return [f"{r.task}, {r.subject}: {r.reason}" for r in records if r.status == "skipped"]
+    """What was not asked, why, and of whom."""
+    who: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        if record.status == "skipped":
+            who.setdefault((record.task, record.reason), []).append(record.subject)
+    return [f"{task}: {reason}: {', '.join(subjects)}" for (task, reason), subjects in who.items()]
 
 
 def notes(records: Sequence[Record]) -> list[str]:
