@@ -31,6 +31,7 @@ docs: $(READY)  ## build the documentation into build/site, and run every tutori
 
 tables: $(READY)  ## write the tables in README, model cards and result pages anew from benchmarks/results
 	$(PYTHON) -m zoo bench table $$(grep -l "<!-- zoo bench table" README.md recipes/*/README.md benchmarks/results/*.md)
+	$(PYTHON) benchmarks/speed/summary.py
 	for model in zoo/assets/*; do $(PYTHON) -m zoo bench card $$model $(wildcard benchmarks/results/mini-*.json benchmarks/results/real-*.json) || exit 1; done
 
 speed: $(READY)  ## side by side with transformers and torchaudio; needs ZOO_DATA and a quiet machine

@@ -1,0 +1,65 @@
+"""README and the pages of the documentation say what is so."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from zoo.cli import app
+from zoo.data import corpora
+
+TOP = Path(__file__).resolve().parents[2]
+PAGES = [TOP / "README.md", *sorted((TOP / "docs").rglob("*.md")), *sorted((TOP / "recipes").glob("*/README.md"))]
+LINK = re.compile(r"""\]\(([^)\s#]+)[^)]*\)|(?:src|href)="([^"#]+)""")
+
+
+def test_every_verb_is_on_the_page_of_commands() -> None:
+    page = (TOP / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    verbs = [
+        [name, *([inner] if inner else [])] for name, c in commands.items() for inner in getattr(c, "commands", [""])
+    ]
+    assert len(verbs) > 15
+    assert [verb for verb in verbs if f"`zoo {' '.join(verb)}" not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = [a or b for a, b in LINK.findall(page.read_text(encoding="utf-8"))]
+    gone = [t for t in targets if not t.startswith(("http", "mailto")) and not (page.parent / t).exists()]
+    assert gone == []
+
+
+def test_the_speed_table_is_in_step_with_the_results() -> None:
+    command = [sys.executable, "benchmarks/speed/summary.py", "--check"]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_what_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for corpus in ("speech", "music"):
+        corpora.build(corpus, "tiny", tmp_path / corpus)
+    monkeypatch.chdir(tmp_path)
+    failed, tried = doctest.testfile(str(TOP / "README.md"), module_relative=False, encoding="utf-8")
+    assert tried > 6 and failed == 0, "see what it printed"
+
+
+def test_commands_of_readme_exist() -> None:
+    """Verbs of zoo, and recipes."""
+    text = (TOP / "README.md").read_text(encoding="utf-8")
+    lines = [
+        line for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", text, re.M | re.S) for line in block.splitlines()
+    ]
+    typed = [line.removeprefix("$ ").split() for line in lines if line.removeprefix("$ ").startswith("zoo ")]
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    assert typed and all(words[1] in commands for words in typed)
+    modules = {words[2] for line in lines if (words := line.removeprefix("$ ").split())[:2] == ["python", "-m"]}
+    assert modules and all((TOP / f"{name.replace('.', os.sep)}.py").is_file() for name in modules)
