@@ -23,6 +23,7 @@ from zoo.errors import ConfigError, TrainingError
 from zoo.losses import Temperature
 from zoo.models.mulan import MuLan
 from zoo.recipes.mulan.alarms import Alarms, mean_cosine
+from zoo.recipes.mulan.compare import compare
 from zoo.recipes.mulan.config import AlarmConfig, Loss, MulanTraining, TowerConfig, ZeroShot
 from zoo.recipes.mulan.exam import embed_clips
 from zoo.recipes.mulan.run import train
@@ -221,6 +222,11 @@ def test_the_whole_run_learns_and_a_rerun_only_reads(make: Any, tones: Path, tmp
         train(replace(config, loss=Loss.infonce))
     fewer = train(replace(config, exam=replace(config.exam, probes=[])))
     assert "zero-shot accuracy" in fewer and "probe" not in fewer, "a finished run is asked other questions"
+    lines = compare([[tmp_path / "run"], [tmp_path / "run"] * 2]).splitlines()
+    assert len(lines) == 2 + 2 * 4 and lines[4].startswith("| text to music, MRR | run | " + f"{mrr['value']:.3f} (")
+    assert lines[5].endswith("| +0.000 (+0.000 to +0.000) | 1.000 |")
+    with pytest.raises(ConfigError, match=r"tones.*: no finished run"):
+        compare([[tmp_path / "run"], [tones.parent]])
     task, _ = make(init=str(tmp_path / "run"))
     torch.testing.assert_close(dict(task.model.state_dict()), dict(model.state_dict()))
 

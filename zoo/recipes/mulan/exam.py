@@ -85,7 +85,7 @@ def examine(
     most = {"train": config.ridge_clips}
     splits = {name: cast(Spectrograms, data).readable(most.get(name)) for name, data in datasets.items()}
     entries = {name: list(data.entries) for name, data in splits.items()}
-    groups = {name: _column(chosen, config.group) for name, chosen in entries.items()}
+    groups = {name: numbered(chosen, config.group) for name, chosen in entries.items()}
     places = {name: np.arange(len(data)) for name, data in splits.items()}  # that probes see
     places["train"] = places["train"][:: stride(len(splits["train"]), config.train_clips)]
     embedded = {
@@ -101,7 +101,7 @@ def examine(
         Subject(RIDGE, ridge(measured, entries, groups, trained, texts), trained.embed_text),
     ]
     wanted = [texts.first(entry) for entry in entries["test"]]
-    same = _same(entries["test"], wanted, config.same)
+    same = alike(entries["test"], wanted, config.same)
     rows = [row for s in subjects for row in retrieval(s, wanted, same, groups["test"])]
     for question in config.zero_shot:
         rows += [row for s in subjects for row in zero_shot(s, question, entries["test"], groups["test"])]
@@ -232,17 +232,17 @@ def _always(x: Tensor) -> Callable[[int], Tensor]:
     return lambda layer: x
 
 
-def _column(entries: Sequence[Entry], column: str | None) -> np.ndarray:
+def numbered(entries: Sequence[Entry], column: str | None) -> np.ndarray:
     """A number for each value; clips without one stand for themselves."""
     values = [entry.labels.get(column) if column else None for entry in entries]
     names = [f"item {i}" if value is None else f"value {value}" for i, value in enumerate(values)]
     return np.unique(names, return_inverse=True)[1]
 
 
-def _same(entries: Sequence[Entry], wanted: Sequence[str], column: str | None) -> np.ndarray:
+def alike(entries: Sequence[Entry], wanted: Sequence[str], column: str | None) -> np.ndarray:
     """Clips with one number are as right as each other: those with one value of the column, or with one text."""
     if column and any(entry.labels.get(column) is not None for entry in entries):
-        return _column(entries, column)
+        return numbered(entries, column)
     return np.unique(list(wanted), return_inverse=True)[1]
 
 

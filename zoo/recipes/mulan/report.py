@@ -43,15 +43,15 @@ def summary(exam: Exam, config: MulanTraining) -> str:
     ):
         tasks = dict.fromkeys(row.task for row in exam.rows if row.task.startswith(kind))
         rows = [_classes([row for row in exam.rows if row.task == task]) for task in tasks]
-        lines += _table([f"{kind} accuracy", *SUBJECTS, *last], rows)
-    lines += _table(
+        lines += table([f"{kind} accuracy", *SUBJECTS, *last], rows)
+    lines += table(
         ["trained minus", "task", "difference", "p"],
         [
             [
                 other,
                 f"{task}, {metric}",
                 f"{found.difference:+.3f} ({found.interval.low:+.3f} to {found.interval.high:+.3f})",
-                _p(found.p),
+                probability(found.p),
             ]
             for (task, metric, other), found in exam.comparisons.items()
             if metric in ("MRR", "accuracy")
@@ -60,7 +60,7 @@ def summary(exam: Exam, config: MulanTraining) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table with an empty one above; nothing where there are no rows."""
     if not rows:
         return []
@@ -72,7 +72,7 @@ def _retrieval(task: str, rows: Sequence[Row]) -> list[str]:
     body = [[subject, *(_cell(row) for row in rows if row.subject == subject)] for subject in SUBJECTS]
     trained = [row for row in rows if row.subject == TRAINED]
     by_chance = ["chance", *(_number(row.metric, row.chance) for row in trained)]
-    return _table([task, *(row.metric for row in trained)], [*body, by_chance])
+    return table([task, *(row.metric for row in trained)], [*body, by_chance])
 
 
 def _classes(rows: Sequence[Row]) -> list[str]:
@@ -96,7 +96,8 @@ def _number(metric: str, value: float) -> str:
     return f"{value:.1f}" if metric == "median rank" else f"{value:.3f}"
 
 
-def _p(value: float) -> str:
+def probability(value: float) -> str:
+    """As it is shown: below a thousandth, resampling cannot tell."""
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
