@@ -1,4 +1,4 @@
-"""Packed fp32 and int8 linear layers."""
+"""Packed and int8 linear layers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ def linear() -> Linear:
 
 
 @pytest.mark.parametrize("shape", [(96,), (1, 96), (7, 96), (3, 50, 96), (2, 2, 2, 96), (0, 96)])
-def test_packed_product_equals_plain_product(linear: Linear, shape: tuple[int, ...]) -> None:
-    x = torch.randn(shape)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2**-7)])
+def test_packed_product_equals_plain_product(
+    linear: Linear, shape: tuple[int, ...], dtype: torch.dtype, tolerance: float
+) -> None:
+    x = torch.randn(shape, dtype=dtype)
+    linear.to(dtype)
     with torch.no_grad():
         packed = linear(x)
-    assert packed.shape == (*shape[:-1], 160)
-    torch.testing.assert_close(packed, F.linear(x, linear.weight, linear.bias), atol=1e-5, rtol=1e-5)
+    assert packed.shape == (*shape[:-1], 160) and packed.dtype == dtype
+    torch.testing.assert_close(packed, F.linear(x, linear.weight, linear.bias), atol=tolerance, rtol=tolerance)
 
 
 def test_packed_copy_follows_the_weight(linear: Linear) -> None:
@@ -55,7 +59,7 @@ def test_copies_and_pickles_do_not_carry_the_packed_weight(linear: Linear) -> No
     with torch.no_grad():
         expected = linear(x)
         for other in (copy.deepcopy(linear), pickle.loads(pickle.dumps(linear))):
-            assert other._packed.value is None
+            assert other._product._packed.value is None
             assert torch.equal(other(x), expected)
     assert set(linear.state_dict()) == {"weight", "bias"}
 

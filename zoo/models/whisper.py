@@ -32,7 +32,7 @@ CONTEXTS = ("full", "clip")
 MEL_HOP = 160  # samples
 TAIL = 200  # positions of silence that a decoder hears after a clip in context "clip": with fewer it repeats itself
 LEAST = 400  # positions that it hears of the shortest clips: it was not taught on shorter windows
-CHUNK = 3_000  # positions in one go without gradients: what stays near a CPU's caches
+CHUNK = 1_500  # positions in one go without gradients: what stays near a CPU's caches
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ V vocabulary, A alignment heads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from zoo.errors import ConfigError
 from zoo.nn.attention import SelfAttention
-from zoo.nn.linear import Linear
+from zoo.nn.linear import Linear, Product
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.transformer import FeedForward
 
@@ -185,7 +185,12 @@ class Decoder(nn.Module):
         self.positions = nn.Parameter(torch.empty(text_ctx, dim).normal_(std=0.01))
         self.blocks = nn.ModuleList(DecoderBlock(dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
+        self._to_logits = Product()
         self.layerdrop = 0.0  # of `teach`: share of blocks that a step leaves out
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Decoder:
+        self._to_logits = Product()
+        return super()._apply(fn, recurse)
 
     def cross(self, states: AudioStates) -> Cross:
         """Keys and values of all layers for windows of audio."""
@@ -258,7 +263,7 @@ class Decoder(nn.Module):
         elif last_only:
             x = x[:, -1]  # (R, D)
         x = self.norm(x)
-        logits = F.linear(x, self.tokens.weight).float()  # (R, V) or (R, U, V)
+        logits = self._to_logits(x, self.tokens.weight).float()  # (R, V) or (R, U, V)
         if not need_attention:
             return logits, None
         return logits, torch.stack([seen[i][:, h] for i, h in self.alignment_heads], dim=1).float()

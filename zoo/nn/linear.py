@@ -1,7 +1,8 @@
 """Linear layers that are fast on ordinary CPUs.
 
 PyTorch hands fp32 matrix products to MKL, which on many processors reaches less than half of what oneDNN reaches from a
-weight packed into its blocked layout. `Linear` keeps such a packed copy for inference; `Int8Linear` multiplies in int8.
+weight packed into its blocked layout; in bfloat16 it brings the weight into that layout anew for every product, which
+costs most where rows are few. `Product` keeps a packed copy for inference; `Int8Linear` multiplies in int8.
 
 Legend: (..., I) inputs, (..., O) outputs, M rows = product of the leading dimensions.
 """
@@ -16,37 +17,51 @@ from torch import Tensor, nn
 
 from zoo.nn.derived import Derived
 
-# Present in every PyTorch since 2.0 with oneDNN; inductor freezes CPU graphs with the same two operators.
-_CAN_PACK = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+# Present in every PyTorch since 2.0 with oneDNN; inductor freezes CPU graphs with the same operators.
+_PACKED: set[torch.dtype] = set()
+if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+    _PACKED = {torch.float32}
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        _PACKED.add(torch.bfloat16)
 _TYPICAL_ROWS = 2048  # the packed layout is chosen for products of about this many rows
 
 
-class Linear(nn.Linear):
-    """nn.Linear; in fp32 inference on a CPU the product runs from a packed copy of the weight (twice its memory).
+class Product:
+    """x W^T + b; in inference on a CPU from a packed copy of the weight, which takes as much memory again.
 
-    The copy follows the weight: in-place updates, load_state_dict and reassignment all renew it.
+    The copy follows the weight: in-place updates, load_state_dict and reassignment all renew it. `to` and its kin swap
+    a parameter's data without a new version: the `_apply` of the module that owns the weight must replace its Product.
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        super().__init__(in_features, out_features, bias)
+    def __init__(self) -> None:
         self._packed: Derived[Tensor] = Derived()
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:
-        """`to` and its kin swap the parameter's data without a new version, so they drop the copy themselves."""
-        self._packed = Derived()
-        return super()._apply(fn, recurse)
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight
-        packable = _CAN_PACK and not torch.is_grad_enabled() and not weight.is_inference()
-        if packable and weight.dtype == torch.float32 == x.dtype and x.device.type == weight.device.type == "cpu":
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x (..., I), weight (O, I), bias (O,) -> (..., O)."""
+        on_cpu = x.device.type == weight.device.type == "cpu" and x.dtype == weight.dtype
+        if on_cpu and weight.dtype in _PACKED and not torch.is_grad_enabled() and not weight.is_inference():
             packed = self._packed.get((weight,), lambda: _pack(weight))
-            return torch.ops.mkldnn._linear_pointwise(x, packed, self.bias, "none", [], "")
-        return F.linear(x, weight, self.bias)
+            return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+        return F.linear(x, weight, bias)
 
 
 def _pack(weight: Tensor) -> Tensor:
     return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _TYPICAL_ROWS)
+
+
+class Linear(nn.Linear):
+    """nn.Linear, with the `Product` above."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
+        self._product = Product()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:
+        self._product = Product()
+        return super()._apply(fn, recurse)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._product(x, self.weight, self.bias)
 
 
 class Int8Linear(nn.Module):
