@@ -6,7 +6,7 @@ BASE_PYTHON ?= python3
 PYTHON ?= $(VENV)/bin/python
 READY = $(if $(VENV),$(VENV)/.ready)
 
-.PHONY: demo test check lint wheel docs tables speed clean
+.PHONY: demo test check lint wheel docs tables fresh speed clean
 
 demo: $(READY)  ## build the tiny corpora, embed them, show neighbours and a map
 	$(PYTHON) -m zoo demo --out demo
@@ -28,6 +28,9 @@ wheel: $(READY)  ## build the wheel, install it in a fresh environment, use it f
 docs: $(READY)  ## build the documentation into build/site, and run every tutorial
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 	$(PYTHON) -m pytest -m slow tests/docs
+
+fresh:  ## what a newcomer gets: clone into an empty folder, new environment, make demo, make test; prints wall times
+	.ci/fresh
 
 tables: $(READY)  ## write the tables in README, model cards and result pages anew from benchmarks/results
 	$(PYTHON) -m zoo bench table $$(grep -l "<!-- zoo bench table" README.md recipes/*/README.md benchmarks/results/*.md)
