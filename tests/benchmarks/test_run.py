@@ -21,7 +21,7 @@ from zoo.benchmarks.subjects import subjects, untrained
 from zoo.benchmarks.suite import Source, Suite, Task
 from zoo.data import manifest
 from zoo.encoder import Encoder
-from zoo.errors import CheckpointError, ZooError
+from zoo.errors import CheckpointError, ConfigError, ZooError
 
 
 @pytest.fixture
@@ -31,7 +31,8 @@ def corpus(tmp_path: Path) -> Path:
 
 def examine(corpus: Path, out: Path, *tasks: Task, models: Any = ("logmel",), **options: Any) -> Store:
     for task in tasks:
-        task.data, task.metric, task.seeds = "tones", task.metric or "accuracy", 2
+        default = "basic" if task.kind == "wer" else "accuracy"
+        task.data, task.metric, task.seeds = "tones", task.metric or default, 2
     suite = Suite("tones", frames=3, data={"tones": Source(str(corpus))}, tasks=list(tasks))
     options = {"baselines": False, "console": Console(quiet=True), "cache": out / "cache"} | options
     return runner.run(list(models), suite, out, **options)
@@ -150,6 +151,69 @@ def test_what_cannot_be_asked_is_skipped_with_its_reason(corpus: Path, tmp_path:
     record = only(examine(corpus, tmp_path / "out", task))
     assert record.status == "skipped" and reason in record.reason and record.score is None
     assert "skipped" in (tmp_path / "out" / "results.md").read_text()
+
+
+@pytest.mark.parametrize(("split", "places"), [("train", range(36)), ("dev", range(36, 48)), ("test", range(48, 60))])
+def test_a_split_of_one_class_is_skipped_and_named(corpus: Path, tmp_path: Path, split: str, places: range) -> None:
+    change(corpus, places={place: {"pitch": "low", "height": 0.0} for place in places})
+    tasks = [
+        Task("class", kind="class", target="pitch"),
+        Task("tags", kind="tags", columns=["pitch"], metric="roc_auc"),
+        Task("value", kind="value", target="height", metric="r2"),
+    ]
+    store = examine(corpus, tmp_path / "out", *tasks, models=["mfcc"], baselines=True)
+    for record in store.records.values():
+        if split != "train" or record.task == "class":
+            assert record.status == "skipped" and record.score is None, (record.task, record.subject)
+    reasons = {record.task: record.reason for record in store.records.values() if record.subject == "mfcc"}
+    assert reasons["class"] == f"the {split} split has one class only: low"
+    if split != "train":
+        assert reasons["value"].startswith(f"r2 is not defined on the {split} split")
+        assert reasons["tags"].startswith(f"roc_auc is not defined on the {split} split")
+
+
+def test_tags_that_train_lacks_are_named_and_numbers_must_be_finite(corpus: Path, tmp_path: Path) -> None:
+    change(corpus, places={59: {"pitch": "piercing", "height": "nan"}})
+    task = Task("tags", kind="tags", columns=["pitch"], metric="roc_auc")
+    record = only(examine(corpus, tmp_path / "out", task))
+    assert record.status == "ok" and "1 tags left out: train lacks them (pitch=piercing)" in record.notes
+    record = only(examine(corpus, tmp_path / "b", Task("v", kind="value", target="height", metric="r2")))
+    assert record.status == "skipped" and "059.wav: height is 'nan', where a number is needed" in record.reason
+
+
+def test_clips_without_an_answer_are_counted_and_many_broken_ones_refused(corpus: Path) -> None:
+    entries = manifest.read(corpus)
+    for entry in entries[-2:]:
+        entry.text, entry.captions = "", []
+    manifest.write(corpus, entries)
+    task, parrot = Task("words", "tones", "wer"), Parrot()
+    record = Record("words", "wer", "parrot", "model", "", "", "")
+    verbs.run(record, task, open_source(Source(str(corpus))), parrot)  # type: ignore[arg-type]
+    assert record.test_items == 10 and record.notes == ["2 of 12 clips of test without a transcript are left out"]
+    for place in (48, 49):
+        (corpus.parent / f"{place:03d}.wav").write_text("no audio")
+    with pytest.raises(ConfigError, match=r"2 of 10 clips cannot be used, e\.g\. tones/048\.wav"):
+        verbs.run(record, task, open_source(Source(str(corpus))), parrot)  # type: ignore[arg-type]
+
+
+def test_what_was_skipped_is_asked_again_and_kept_if_nothing_changed(
+    corpus: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    task = Task("words", kind="wer")
+    examine(corpus, tmp_path / "out", task)
+    before = (tmp_path / "out" / "results.json").read_bytes()
+    examine(corpus, tmp_path / "out", task)
+    assert (tmp_path / "out" / "results.json").read_bytes() == before
+    monkeypatch.setattr("zoo.models.spectral.Spectral.transcribe", Parrot.transcribe, raising=False)
+    assert only(examine(corpus, tmp_path / "out", task)).status == "ok"
+
+
+def test_an_encoder_that_gives_no_numbers_is_skipped(corpus: Path, tmp_path: Path) -> None:
+    broken = small("hubert-base")
+    with torch.no_grad():
+        [parameter.fill_(torch.nan) for parameter in broken.parameters()]
+    record = only(examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch"), models=[broken]))
+    assert record.status == "skipped" and "not finite" in record.reason
 
 
 def test_a_checkpoint_of_the_wrong_kind_stops_the_run(corpus: Path, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def test_suites_of_the_repository_load(path: Path, monkeypatch: pytest.MonkeyPat
         ("kind: clas", "one of class"),
         ("data: nowhere", "nowhere"),
         ("metric: loudness", "loudness"),
+        ("metric: r2", "for class choose accuracy, balanced_accuracy"),
         ("taget: x", "taget"),
         ("pooling: max", "pooling"),
         ("target: ''", "target"),
@@ -49,6 +50,15 @@ def test_mistakes_are_named(tmp_path: Path, change: str, message: str) -> None:
     path.write_text(f"data: {{d: {{source: 'corpus:speech/tiny'}}}}\ntasks: [{{{lines}}}]\n")
     with pytest.raises(ConfigError, match=message):
         suite.load(path)
+
+
+def test_metrics_go_with_the_kind(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    for kind, message in (("wer", "for wer choose raw, basic, english"), ("retrieval", "none, it has its own")):
+        task = f"{{name: a, data: d, kind: {kind}, metric: accuracy}}"
+        path.write_text(f"data: {{d: {{source: 'corpus:speech/tiny'}}}}\ntasks: [{task}]\n")
+        with pytest.raises(ConfigError, match=message):
+            suite.load(path)
 
 
 def test_robustness_is_asked_of_a_task_that_exists(tmp_path: Path) -> None:

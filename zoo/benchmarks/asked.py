@@ -5,7 +5,7 @@ Legend: N clips, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from zoo.benchmarks.items import Item, Items
 from zoo.benchmarks.results import Record
 from zoo.benchmarks.significance import Interval
 from zoo.benchmarks.suite import Task
+from zoo.benchmarks.targets import FAILED_SHARE
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError
 
@@ -28,18 +29,30 @@ def test_items(task: Task, items: Items) -> list[Item]:
     return [items.items[place] for place in items.chosen(task) if items.items[place].entry.split == "test"]
 
 
+def having(record: Record, what: str, asked: Sequence[Item], has: Callable[[Item], bool]) -> list[Item]:
+    """The clips that have `what` is asked about; the others are noted. Raises ConfigError where there is none."""
+    found = [item for item in asked if has(item)]
+    if not found:
+        raise ConfigError(f"no clip of test has {what}")
+    if len(found) < len(asked):
+        record.notes.append(f"{len(asked) - len(found)} of {len(asked)} clips of test without {what} are left out")
+    return found
+
+
 def readable(
     record: Record, asked: Sequence[Item], sample_rate: int, condition: Condition | None = None
 ) -> list[tuple[Item, Clip]]:
-    """The clips that can be decoded; the others are noted. Raises ConfigError where there is none."""
+    """The clips that can be decoded; the others are noted. Raises ConfigError where they are too many, or none."""
+    if not asked:
+        raise ConfigError("the test split has no clips")
     found, failed = [], []
     for item in asked:
         try:
             found.append((item, read(item, sample_rate, condition)))
         except (AudioError, MissingDependencyError) as error:
             failed.append(f"{item.key}: {getattr(error, 'reason', error)}")
-    if not found:
-        raise ConfigError(f"no clip of test can be read, e.g. {failed[0]}")
+    if len(failed) > FAILED_SHARE * len(asked):
+        raise ConfigError(f"{len(failed)} of {len(asked)} clips cannot be used, e.g. {failed[0]}")
     if failed:
         record.notes.append(f"{len(failed)} of {len(asked)} clips could not be used, e.g. {failed[0]}")
     return found

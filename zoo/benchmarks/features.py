@@ -125,11 +125,11 @@ def _make_shard(
     moments = [points_of_time(item, frames) * (condition.stretch if condition else 1.0) for item in shard]
     for batch in _batches(_decode(encoder, shard, failed, condition), encoder.sample_rate):
         for place, mean_std, chosen in _encode(encoder, moments, batch, failed):
-            if torch.isfinite(mean_std).all():
+            if torch.isfinite(mean_std).all() and torch.isfinite(chosen.half()).all():
                 pooled[:, place] = mean_std.numpy()
                 points[:, place] = chosen.half().numpy()
             else:
-                failed[place] = "the encoder gave values that are not finite"
+                failed[place] = "the encoder gave values that are not finite, or frames beyond float16"
     stem = about.name.removesuffix(".json")
     _save(folder / f"{stem}-pooled.npy", pooled)
     if frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -79,6 +80,11 @@ def _choose(chosen: Suite, tasks: Sequence[str]) -> list[Task]:
     return [task for task in chosen.tasks if not tasks or task.name in tasks]
 
 
+def _asked_of_baselines(task: Task, encoder: Encoder) -> bool:
+    """Probes; and speed, but not of the untrained: it is that of the model."""
+    return task.kind in PROBES or (task.kind == "speed" and not any(True for _ in encoder.parameters()))
+
+
 class _Session:
     """What all tasks of one run share."""
 
@@ -90,13 +96,14 @@ class _Session:
     def examine(self, task: Task, subject: Subject) -> None:
         """One task, one subject: taken from the store, computed, or skipped with a reason."""
         record = self._record(task, subject.name, subject.role, self._fingerprint(subject.encoder))
-        if self.store.get(record):
+        known = self.store.get(record)
+        if known and known.status == "ok":  # what was skipped may be possible by now
             return
         began = time.monotonic()
         rows: Rows = []
         asked = self.exam.base(task) if task.of else task
         missing = verbs.missing_verb(asked, subject.encoder)
-        if subject.role == "baseline" and asked.kind not in (*PROBES, "speed"):
+        if subject.role == "baseline" and not _asked_of_baselines(asked, subject.encoder):
             return
         try:
             if missing:
@@ -109,9 +116,12 @@ class _Session:
             else:
                 rows = verbs.run(record, task, self.sources[task.data], subject.encoder)
         except (ConfigError, MissingDependencyError) as error:
-            record.status, record.reason = "skipped", str(error)
+            record.status, record.reason, record.score = "skipped", str(error), None
+        if record.status == "ok" and not (record.score is not None and math.isfinite(record.score)):
+            record.status, record.reason, record.score = "skipped", "the score is not a number", None
         record.seconds = round(time.monotonic() - began, 2)
-        self._keep(record, rows)
+        if not known or (known.status, known.reason) != (record.status, record.reason):
+            self._keep(record, rows)
 
     def chance(self, task: Task, encoder: Encoder) -> None:
         """What guessing would score."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import resource
+import copy
+import ctypes
+import gc
 import statistics
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,7 +25,8 @@ class Speed:
     """real_time_factor: seconds of audio embedded per second, the median; slowest, fastest: its range.
 
     parameters: count. gmacs: 10^9 multiply-accumulates per second of audio, of matrix products and convolutions.
-    peak_mib: most memory so far, of the process on a CPU, of tensors on a GPU.
+    peak_mib: most memory that the encoder took, weights included: of the process on a CPU (Linux only, else NaN), of
+    tensors on a GPU.
     """
 
     real_time_factor: float
@@ -34,16 +38,20 @@ class Speed:
 
 
 def measure(encoder: Encoder, *, clips: int = CLIPS, seconds: float = SECONDS, rounds: int = ROUNDS) -> Speed:
-    """Embed `clips` of noise, `rounds` times after a first that does not count."""
+    """Embed `clips` of noise, `rounds` times after a first that does not count.
+
+    It is a copy of the encoder that is measured: whatever the encoder keeps from earlier work counts as the copy's own.
+    """
     generator = torch.Generator().manual_seed(0)
     waves = [0.1 * torch.randn(round(seconds * encoder.sample_rate), generator=generator) for _ in range(clips)]
-    if encoder.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(encoder.device)
+    before = _reset_memory(encoder.device)
+    encoder = copy.deepcopy(encoder)
     times = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
         encoder.embed(waves, encoder.sample_rate)  # ends on the CPU, so nothing is left running
         times.append(time.perf_counter() - start)
+    peak = (_peak(encoder.device) - before) / 2**20
     factors = [clips * seconds / each for each in times[1:]]
     return Speed(
         statistics.median(factors),
@@ -51,7 +59,7 @@ def measure(encoder: Encoder, *, clips: int = CLIPS, seconds: float = SECONDS, r
         max(factors),
         sum(p.numel() for p in encoder.parameters()),
         count_macs(encoder, waves[0]) / seconds / 1e9,
-        _peak(encoder),
+        peak,
     )
 
 
@@ -65,8 +73,30 @@ def count_macs(encoder: Encoder, wave: Tensor) -> float:
     return counter.get_total_flops() / 2
 
 
-def _peak(encoder: Encoder) -> float:
-    if encoder.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(encoder.device) / 2**20
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (2**20 if sys.platform == "darwin" else 2**10)
+def _reset_memory(device: torch.device) -> float:
+    """Bytes in use now, from where on `_peak` counts anew; NaN where nobody tells."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return float(torch.cuda.memory_allocated(device))
+    if not sys.platform.startswith("linux"):
+        return float("nan")
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)
+    trim(0)  # what was freed before must not be taken again without being seen
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew: proc(5)
+    except OSError:
+        return float("nan")
+    return _of_process("VmRSS")
+
+
+def _peak(device: torch.device) -> float:
+    """Bytes that were in use at most since `_reset_memory`."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    return _of_process("VmHWM") if sys.platform.startswith("linux") else float("nan")
+
+
+def _of_process(field: str) -> float:
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024.0 * int(next(line for line in lines if line.startswith(f"{field}:")).split()[1])

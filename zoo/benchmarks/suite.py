@@ -13,8 +13,8 @@ from pathlib import Path
 
 from zoo import config
 from zoo.benchmarks import conditions
-from zoo.benchmarks.metrics import METRICS
 from zoo.errors import ConfigError
+from zoo.text import NORMALISERS
 
 PROTOCOL = 1
 """Raised whenever the same task, model and data would give another number."""
@@ -23,7 +23,9 @@ PROBES = ("class", "tags", "value", "phones")
 ROBUST = (*PROBES, "wer", "retrieval", "zero_shot")
 """Kinds that `robustness` can be asked of."""
 KINDS = (*ROBUST, "robustness", "units", "hallucination", "speed")
-_METRIC = {"class": "accuracy", "phones": "accuracy", "tags": "roc_auc", "value": "r2"}
+_CLASSES = ("accuracy", "balanced_accuracy")
+_METRICS = {"class": _CLASSES, "phones": _CLASSES, "tags": ("roc_auc", "map"), "value": ("r2",), "wer": NORMALISERS}
+"""What a kind can be scored by, its default first; word error rates by the name of a normaliser."""
 
 
 @dataclass
@@ -119,9 +121,12 @@ def _check(task: Task, suite: Suite, where: str) -> None:
         raise ConfigError(f"{where}: say which column is the target")
     if task.kind == "tags" and not task.columns:
         raise ConfigError(f"{where}: say which columns hold the tags")
-    task.metric = task.metric or _METRIC.get(task.kind, "")
-    if task.kind in PROBES and task.metric not in METRICS:
-        raise ConfigError(f"{where}: metric {task.metric!r} is none of {', '.join(METRICS)}")
+    possible = _METRICS.get(task.kind, ())
+    if task.kind in PROBES:
+        task.metric = task.metric or possible[0]
+    if task.metric and task.metric not in possible:
+        known = ", ".join(possible) or "none, it has its own"
+        raise ConfigError(f"{where}: metric {task.metric!r}: for {task.kind} choose {known}")
     if task.pooling not in ("mean", "stats"):
         raise ConfigError(f"{where}: pooling {task.pooling!r}: choose mean or stats")
     if task.layers not in ("best", "weighted"):

@@ -239,7 +239,11 @@ def _units(record: Record) -> list[list[str]]:
 def _speed(record: Record) -> list[list[str]]:
     found = record.details
     size = f"{found['parameters'] / 1e6:.1f}"
-    return [[_who(record), cell(record), size, f"{found['gmacs']:.2f}", f"{found['peak_mib']:.0f}"]]
+    return [[_who(record), cell(record), size, f"{found['gmacs']:.2f}", _mib(found["peak_mib"])]]
+
+
+def _mib(value: float | None) -> str:
+    return "?" if value is None or value != value else f"{value:.0f}"
 
 
 def _text_to_audio(record: Record) -> list[list[str]]:

@@ -5,6 +5,7 @@ Legend: N examples (clips, or points of time in clips), C tags, F points of time
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from zoo.benchmarks.features import Features, points_of_time
 from zoo.benchmarks.items import Item, Items, value_of
+from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.probe import Split
 from zoo.benchmarks.suite import Task
 from zoo.data.manifest import SPLITS
@@ -58,7 +60,8 @@ class Targets:
 def prepare(task: Task, items: Items, failed: dict[int, str], frames: int) -> Targets:
     """Targets of a task without the clips that failed.
 
-    Raises ConfigError where nothing can be learned: no labels, one class, too many clips that failed.
+    Raises ConfigError where nothing can be learned, chosen or asked: a split without labels or of one class, too many
+    clips that failed.
     """
     chosen = items.chosen(task)
     broken = [place for place in chosen if place in failed]
@@ -74,8 +77,13 @@ def prepare(task: Task, items: Items, failed: dict[int, str], frames: int) -> Ta
     found = _PREPARERS[task.kind](task, rows, frames)
     found.notes = notes + found.notes
     for name in SPLITS:
-        if not len(found.splits[name].targets):
+        targets = found.splits[name].targets
+        if not len(targets):
             raise ConfigError(f"the {name} split has no labelled clips")
+        if targets.ndim == 1 and (targets == targets[0]).all():
+            raise ConfigError(f"the {name} split has one class only: {found.names[targets[0]]}")
+        if name != "train" and np.isnan(METRICS[task.metric](targets, targets)):
+            raise ConfigError(f"{task.metric} is not defined on the {name} split: what is asked does not vary there")
     return found
 
 
@@ -117,11 +125,13 @@ def _tags(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Targets:
     names = sorted(set().union(*(tags for tags, (_, item) in zip(carried, rows, strict=True) if _is_train(item))))
     if not names:
         raise ConfigError("no clip of train carries a tag")
+    strange = sorted(set().union(*carried) - set(names))
+    notes = [f"{len(strange)} tags left out: train lacks them ({', '.join(strange[:5])})"] if strange else []
     labelled = [
         (place, 0, item, [float(name in tags) for name in names])
         for tags, (place, item) in zip(carried, rows, strict=True)
     ]
-    return Targets(_by_split(labelled, np.float64), names)
+    return Targets(_by_split(labelled, np.float64), names, notes)
 
 
 def _values(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Targets:
@@ -131,9 +141,12 @@ def _values(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Target
         if value is None:
             continue
         try:
-            labelled.append((place, 0, item, [float(value)]))
+            number = float(value)
         except ValueError:
-            raise ConfigError(f"{item.key}: {task.target} is {value!r}, where a number is needed") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise ConfigError(f"{item.key}: {task.target} is {value!r}, where a number is needed")
+        labelled.append((place, 0, item, [number]))
     return Targets(_by_split(labelled, np.float64), [task.target], _unlabelled(len(rows), len(labelled)))
 
 

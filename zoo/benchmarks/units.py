@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from zoo.audio import Clip
-from zoo.benchmarks.asked import BATCH, long_enough, readable, score, test_items
+from zoo.benchmarks.asked import BATCH, having, long_enough, readable, score, test_items
 from zoo.benchmarks.conditions import parse
 from zoo.benchmarks.corruptions import corrupt
 from zoo.benchmarks.items import Item, Items
@@ -28,7 +28,6 @@ from zoo.benchmarks.suite import Task
 from zoo.cluster.measures import Boundaries, Measures, phones_of_frames
 from zoo.cluster.quantizer import Quantizer
 from zoo.encoder import Encoder
-from zoo.errors import ConfigError
 
 NOISES = ("pink 20", "pink 10", "pink 0")
 _REPLICATES = 200
@@ -36,9 +35,7 @@ _REPLICATES = 200
 
 def run(record: Record, task: Task, items: Items, encoder: Encoder) -> Rows:
     """Fill the record: score is the PNMI of the first codebook. Raises ConfigError where no test clip has phones."""
-    asked = [item for item in test_items(task, items) if item.entry.phones]
-    if not asked:
-        raise ConfigError("no clip of test has phones")
+    asked = having(record, "phones", test_items(task, items), lambda item: bool(item.entry.phones))
     found = long_enough(record, readable(record, asked, encoder.sample_rate), encoder)
     known, units = [item for item, _ in found], _units(encoder, [clip for _, clip in found])
     symbols = {s: i for i, s in enumerate(sorted({symbol for item in known for _, _, symbol in item.entry.phones}))}

@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor
 
 from zoo.benchmarks import hallucination, speed, units, wer
-from zoo.benchmarks.asked import BATCH, embedded, readable, score, test_items
+from zoo.benchmarks.asked import BATCH, embedded, having, readable, score, test_items
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.items import Items, value_of
 from zoo.benchmarks.results import Record, Rows
@@ -57,9 +57,7 @@ def run(record: Record, task: Task, items: Items, encoder: Encoder, condition: C
 
 
 def _wer(record: Record, task: Task, items: Items, encoder: Encoder, condition: Condition | None = None) -> Rows:
-    asked = [item for item in test_items(task, items) if item.entry.text]
-    if not asked:
-        raise ConfigError("no clip of test has a transcript")
+    asked = having(record, "a transcript", test_items(task, items), lambda item: bool(item.entry.text))
     options = {key: yaml.safe_load(value) for key, value in task.options.items()}
     said: list[str] = []
     found = readable(record, asked, encoder.sample_rate, condition)
@@ -86,9 +84,7 @@ def _wer(record: Record, task: Task, items: Items, encoder: Encoder, condition: 
 
 
 def _retrieval(record: Record, task: Task, items: Items, encoder: Encoder, condition: Condition | None = None) -> Rows:
-    asked = [item for item in test_items(task, items) if item.entry.captions]
-    if not asked:
-        raise ConfigError("no clip of test has captions")
+    asked = having(record, "a caption", test_items(task, items), lambda item: bool(item.entry.captions))
     known, vectors = embedded(record, asked, encoder, condition)
     captions = [item.entry.captions[0] for item in known]
     same = np.unique(captions, return_inverse=True)[1]
@@ -109,10 +105,12 @@ def _retrieval(record: Record, task: Task, items: Items, encoder: Encoder, condi
 
 
 def _zero_shot(record: Record, task: Task, items: Items, encoder: Encoder, condition: Condition | None = None) -> Rows:
-    asked = [item for item in test_items(task, items) if value_of(item.entry, task.target) is not None]
+    asked = having(
+        record, task.target, test_items(task, items), lambda item: value_of(item.entry, task.target) is not None
+    )
     classes = sorted({str(value_of(item.entry, task.target)) for item in asked})
     if len(classes) < 2:
-        raise ConfigError("test has one class only")
+        raise ConfigError(f"the test split has one class only: {classes[0]}")
     known, vectors = embedded(record, asked, encoder, condition)
     together, alone = classify(vectors, classes, encoder.embed_text, task.templates)  # type: ignore[arg-type]
     truth = np.array([classes.index(str(value_of(item.entry, task.target))) for item in known])
