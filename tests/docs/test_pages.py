@@ -63,3 +63,9 @@ def test_commands_of_readme_exist() -> None:
     assert typed and all(words[1] in commands for words in typed)
     modules = {words[2] for line in lines if (words := line.removeprefix("$ ").split())[:2] == ["python", "-m"]}
     assert modules and all((TOP / f"{name.replace('.', os.sep)}.py").is_file() for name in modules)
+
+
+def test_every_result_is_explained() -> None:
+    page = (TOP / "docs" / "numbers.md").read_text(encoding="utf-8")
+    kinds = {re.sub(r"-\d{4}-\d\d-\d\d.*", "", path.name) for path in (TOP / "benchmarks" / "results").iterdir()}
+    assert len(kinds) > 8 and [kind for kind in kinds if f"| `{kind}` |" not in page] == []
