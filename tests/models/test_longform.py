@@ -212,6 +212,31 @@ def test_the_first_window_tells_the_language_to_the_others(monkeypatch: pytest.M
     assert script.batches == [1, 3] and isinstance(found, Transcript) and found.language == "en"
 
 
+BURSTS = torch.cat([noise(10.0, seed=1), torch.zeros(2 * RATE), noise(6.0, seed=2), torch.zeros(RATE)])
+
+
+@pytest.mark.parametrize(
+    ("ends", "vad", "seen"),
+    [
+        ([10.2, 7.6], "energy", [(0, 18.3), (10.2, 18.3)]),  # speech follows the first text, not the second
+        ([10.2, 3.0, 4.0], "energy", [(0, 18.3), (10.2, 18.3), (13.2, 18.3)]),
+        ([17.5], "energy", [(0, 18.3)]),  # what is left is too short
+        ([10.2], "none", [(0, 19)]),  # who knows whether it is speech
+        ([0.0], "energy", [(0, 18.3)]),  # no text
+    ],
+)
+def test_speech_that_a_text_leaves_out_is_a_window_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, ends: list[float], vad: str, seen: list[tuple[float, float]]
+) -> None:
+    answers = iter(decoded([*stamps(0), 65, *stamps(end)]) for end in ends)
+    script = Script(monkeypatch, lambda seconds: next(answers))
+    found = transcribe(small_whisper(), BURSTS, RATE, vad=vad, language="en", prefix=[66])
+    assert isinstance(found, Transcript)
+    assert [(a, pytest.approx(b, abs=0.05)) for _, a, b, _ in script.seen] == seen
+    times = [t for segment in found.segments for t in (segment.start, segment.end)]
+    assert times == sorted(times) and [s.tokens.count(66) for s in found.segments][1:] == [0] * (len(seen) - 1)
+
+
 @pytest.mark.parametrize(
     ("first", "heard"),
     [

@@ -1,6 +1,6 @@
 """How a recording is walked through in windows: one after the other by its timestamps, or all at once by its pauses.
 
-Legend: S samples. Times count in samples at 16 kHz, frames are 160 samples.
+Legend: S samples, T frames of 32 ms. Times count in samples at 16 kHz, frames are 160 samples.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from torch import Tensor
 from zoo.audio import Clip
 from zoo.models.decoding import Decoded, DecodingOptions, Request
 from zoo.models.segments import Cut, has_text, split, split_all
+from zoo.models.vad import FRAME as SPEECH_FRAME
 from zoo.models.vad import Span
 from zoo.transcript import Segment, Transcript, Word
 
 RATE = 16_000
 FRAME = 160  # samples of one mel frame, in which windows begin and end
 LEAST_STEP = 3_200  # samples: without it, a decoder that babbles could take 50 windows for a second
+LEAST_UNHEARD = 1.0  # seconds of speech after a text that are worth another window
 HOT = 0.5  # above this temperature a text is no context for the next
 Words = Sequence[list[Word]] | None
 """Of the segments of a window, in seconds from its start; None where they were not asked for."""
@@ -175,9 +177,14 @@ class Sequential(Recording):
 
 @dataclass(eq=False)
 class Packed(Recording):
-    """Windows cut at pauses, decoded independently of each other, many at a time."""
+    """Windows cut at pauses, decoded independently of each other, many at a time.
+
+    speech (T,): frames of vad.FRAME samples that hold speech, None = unknown. Where a text ends though much of it
+    follows, what follows is a window of its own: a decoder that is led to the end by pauses leaves out whole sentences.
+    """
 
     cuts: Sequence[Span] = ()
+    speech: Tensor | None = None
 
     def windows(self) -> list[Window]:
         """See Cursor. Where the language is unknown the first window comes alone, and tells it to the others."""
@@ -199,9 +206,21 @@ class Packed(Recording):
     def take(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Window]:
         """See Cursor."""
         self._learn_language(decoded)
-        if not decoded.silent(self.options):
-            self.segments += self._keep(window, decoded, cut, words)
         ready, self.rest = self.rest, []
         for waiting in ready:
             waiting.request = Request(self.language, self.prompt, self.prefix, waiting.start)
-        return ready
+        if decoded.silent(self.options):
+            return ready
+        kept = self._keep(window, decoded, cut, words)
+        self.segments += kept
+        return ready + self._unheard(window, kept)
+
+    def _unheard(self, window: Window, kept: Sequence[Segment]) -> list[Window]:
+        """A window of what follows the text, if that is speech."""
+        if not kept or self.speech is None:
+            return []
+        end = round(kept[-1].end * RATE / FRAME) * FRAME
+        left = self.speech[end // SPEECH_FRAME : window.stop // SPEECH_FRAME]
+        if end < window.start + LEAST_STEP or int(left.sum()) * SPEECH_FRAME < LEAST_UNHEARD * RATE:
+            return []
+        return [Window(self, end, window.stop, Request(self.language, self.prompt, place=end))]

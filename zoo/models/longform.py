@@ -36,8 +36,9 @@ EDGE = 2  # mel frames beside a window that its own see
 class Settings:
     """How recordings are transcribed, besides how a window is decoded.
 
-    mode: "batched" cuts at pauses into windows of at most 30 s, decoded independently of each other; "sequential" lets
-        each window begin where the last segment of the one before ended, as published.
+    mode: "batched" cuts at pauses into windows of at most 30 s, decoded independently of each other, and again what a
+        text leaves out at its end; "sequential" lets each window begin where the last segment of the one before ended,
+        as published.
     condition_on_previous_text: gives each window the text so far; "sequential" only.
     batch_size: windows decoded together; context: "full", "clip" or None for the model's own.
     """
@@ -140,7 +141,8 @@ def _cursor(
     cuts = windows(spans, chances, longest - FRAME, JOIN_SECONDS * RATE)
     if prefix and len(cuts) > 1:
         raise ConfigError('prefix: goes with recordings of one window in mode "batched"; use mode="sequential"')
-    return Packed(clip, model, settings.decoding, language, prompt, prefix, cuts=cuts)
+    speech = None if settings.vad.detector == "none" else chances >= settings.vad.threshold
+    return Packed(clip, model, settings.decoding, language, prompt, prefix, cuts=cuts, speech=speech)
 
 
 def _run(model: Any, cursors: Sequence[Cursor], settings: Settings, progress: Callable[[float], None]) -> None:
