@@ -214,7 +214,9 @@ def transcribe(
     previous_text: Annotated[bool, typer.Option("--previous-text", help="Each window knows the text so far")] = False,
     words: Annotated[bool, typer.Option("--words", help="Times of words, in json")] = False,
     context: Annotated[str | None, typer.Option(help="full: hear 30 s at a time; clip: no padding, faster")] = None,
-    batch_size: Annotated[int, typer.Option(help="Windows decoded together", min=1)] = 16,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Windows decoded together; default: what half a GiB holds", min=1)
+    ] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
@@ -242,7 +244,7 @@ def transcribe(
         condition_on_previous_text=previous_text,
         word_timestamps=words,
         context=context,
-        batch_size=batch_size,
+        **({} if batch_size is None else {"batch_size": batch_size}),
     )
     if summary.failed:
         raise ZooError(f"{summary.failed} recordings failed; the reasons are in {out / 'errors.jsonl'}")
@@ -276,12 +278,13 @@ def convert(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for vectors and map.png")] = Path("demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for vectors, map.png and the report")] = Path("demo"),
+    exam: Annotated[bool, typer.Option(help="A few tasks of the mini suite, too")] = True,
 ) -> None:
-    """Generate speech and music, embed them, show nearest neighbours and a map."""
+    """Generate speech and music; show neighbours, a map, units, a search, transcripts and an exam of the small models."""
     from zoo import demo
 
-    demo.run(out, console)
+    demo.run(out, console, exam=exam)
 
 
 @corpora_app.command("build")

@@ -95,7 +95,7 @@ def systems(weights: Path, name: str, task: Task) -> dict[str, Transcriber]:
     how = {"vad": "none", "mode": "sequential"} if task.name == "short" else {}  # some utterances are longer than 30 s
     for dtype, context in (("float32", "full"), ("bfloat16", "full"), ("int8", "full"), ("bfloat16", "clip")):
         label = f"zoo {dtype}" + (", context clip" if context == "clip" else "")
-        table[label] = ours(folder, "greedy", dtype, context=context, batch_size=20, **how)
+        table[label] = ours(folder, "greedy", dtype, context=context, **how)
     return table
 
 

@@ -18,6 +18,7 @@ from zoo.models import cursors, longform
 from zoo.models.decoding import Decoded, DecodingOptions
 from zoo.models.longform import transcribe
 from zoo.models.vad import VoiceActivity
+from zoo.models.whisper import Whisper, WhisperConfig
 from zoo.transcript import Transcript
 
 RATE = 16_000
@@ -204,6 +205,24 @@ def test_windows_of_all_recordings_share_batches_longest_first(monkeypatch: pyte
     lengths = [b - a for _, a, b, _ in script.seen]
     assert lengths == sorted(lengths, reverse=True) and isinstance(found, list)
     assert [len(t.segments) for t in found] == [1, 3, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("context", "seconds", "options", "size"),
+    [
+        ("full", 30, {}, 28),  # (1500 + 224) keys and values of 512 numbers in 6 layers, 2 bytes each: 21 MB
+        ("full", 3, {}, 28),
+        ("clip", 5, {}, 64),
+        ("clip", 28, {}, 28),
+        ("full", 30, {"beam_size": 5}, 16),
+    ],
+)
+def test_a_batch_takes_half_a_gib(context: str, seconds: int, options: dict[str, Any], size: int) -> None:
+    config = WhisperConfig(dim=512, heads=8, decoder_heads=8, decoder_layers=6, encoder_layers=1)
+    with torch.device("meta"):
+        model = Whisper(config).to(torch.bfloat16)
+    window = cursors.Window(None, 0, seconds * RATE, None)  # type: ignore[arg-type]
+    assert longform._batch_size(model, window, longform.Settings.of(context=context, **options)) == size
 
 
 def test_the_first_window_tells_the_language_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from zoo.transcript import Transcript
 
 MODES = ("batched", "sequential")
 JOIN_SECONDS = 2.0  # pauses up to this length do not end a window in mode "batched"
+MEMORY, FEWEST, MOST = 1 << 29, 8, 64  # bytes, windows
 EDGE = 2  # mel frames beside a window that its own see
 
 
@@ -40,14 +41,15 @@ class Settings:
         text leaves out at its end; "sequential" lets each window begin where the last segment of the one before ended,
         as published.
     condition_on_previous_text: gives each window the text so far; "sequential" only.
-    batch_size: windows decoded together; context: "full", "clip" or None for the model's own.
+    batch_size: windows decoded together, None = what half a GiB of keys and values holds, from 8 to 64.
+    context: "full", "clip" or None for the model's own.
     """
 
     mode: str = "batched"
     vad: VoiceActivity = field(default_factory=VoiceActivity)
     condition_on_previous_text: bool = False
     word_timestamps: bool = False
-    batch_size: int = 16
+    batch_size: int | None = None
     context: str | None = None
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
@@ -56,7 +58,7 @@ class Settings:
             raise ConfigError(f"mode {self.mode!r} is unknown; choose one of {', '.join(MODES)}")
         if self.condition_on_previous_text and self.mode != "sequential":
             raise ConfigError('condition_on_previous_text needs mode="sequential": batched windows know no other')
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size {self.batch_size}: at least 1")
 
     @classmethod
@@ -150,13 +152,32 @@ def _run(model: Any, cursors: Sequence[Cursor], settings: Settings, progress: Ca
     ready = [window for cursor in cursors for window in cursor.windows()]
     while ready:
         ready.sort(key=lambda window: window.start - window.stop)
-        batch, ready = ready[: settings.batch_size], ready[settings.batch_size :]
+        size = settings.batch_size or _batch_size(model, ready[0], settings)
+        batch, ready = ready[:size], ready[size:]
         results, states = _decode(model, batch, settings)
         cuts = [window.cursor.cut(window, result) for window, result in zip(batch, results, strict=True)]
         words = _words(model, states, batch, results, cuts, settings)
         for window, result, cut, spoken in zip(batch, results, cuts, words, strict=True):
             ready += window.cursor.take(window, result, cut, spoken)
             progress(window.seconds)
+
+
+def _batch_size(model: Any, longest: Window, settings: Settings) -> int:
+    """How many windows keep the decoder's keys and values, of what it hears and of what it writes, within MEMORY."""
+    config, positions = model.config, model.config.audio_ctx
+    if (settings.context or model.context) == "clip":
+        heard = -(-(longest.stop - longest.start) // model.hop) + config.tail
+        positions = min(positions, max(heard, config.least))
+    options = settings.decoding
+    candidates = options.samples if options.temperatures[0] else options.beam_size
+    each = (
+        (positions + candidates * config.text_ctx // 2)
+        * 2
+        * config.decoder_layers
+        * config.dim
+        * model.decoder.positions.element_size()
+    )
+    return max(FEWEST, min(MOST, MEMORY // each))
 
 
 def _decode(model: Any, batch: Sequence[Window], settings: Settings) -> tuple[list[Decoded], Any]:
