@@ -19,7 +19,7 @@ from zoo.errors import ConfigError, ZooError
 def test_several_folders_become_one_dated_result(tmp_path: Path) -> None:
     folders = [write(tmp_path / n, n, a, s) for s, (n, a) in enumerate([("good", 0.8), ("poor", 0.5)])]
     stem = tmp_path / "kept" / "suite-2026-11-22"
-    done = CliRunner().invoke(app, ["publish", *map(str, folders), "--as", str(stem)])
+    done = CliRunner().invoke(app, ["publish", *map(str, folders), "--as", str(stem), "--note", "Heard *once*."])
     assert done.exit_code == 0, done.output
     results = read_results(stem.with_name(f"{stem.name}.json"), "suite")
     assert [r.subject for r in results.records] == ["good", "poor"] and results.ranks == {
@@ -27,6 +27,7 @@ def test_several_folders_become_one_dated_result(tmp_path: Path) -> None:
     }
     assert all(not r.predictions and r.run == 0 for r in results.records), "one day, one machine: one run"
     text = stem.with_name(f"{stem.name}.md").read_text()
+    assert text.startswith("# suite\n\nHeard *once*.\n\nComputed by\n\n- `")
     assert "| | good | poor |" in text and "**0." in text and "commit" in text
     assert "<table>" in stem.with_name(f"{stem.name}.html").read_text()
     assert sorted(path.name for path in stem.parent.iterdir()) == [

@@ -52,6 +52,12 @@ def test_mistakes_are_named(tmp_path: Path, change: str, message: str) -> None:
         suite.load(path)
 
 
+def test_a_variable_that_is_not_set_is_named_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZOO_DATA", raising=False)
+    with pytest.raises(ConfigError, match=r"real\.yaml: .*data\.an4\.source.*'ZOO_DATA' not found"):
+        suite.load(TOP / "real.yaml")
+
+
 def test_metrics_go_with_the_kind(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     for kind, message in (("wer", "for wer choose raw, basic, english"), ("retrieval", "none, it has its own")):

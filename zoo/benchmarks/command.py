@@ -87,11 +87,12 @@ def compare(
 def publish(
     folders: Annotated[list[Path], typer.Argument(help="Folders that zoo bench run wrote, of one suite")],
     stem: Annotated[Path, typer.Option("--as", help="results/real-2026-11-22 for .json, .md and .html of that name")],
+    note: Annotated[list[str] | None, typer.Option(help="A line for the top of the .md; repeatable")] = None,
 ) -> None:
     """Write results, of several folders as one, as three files to keep: data, table, report; without predictions."""
     from zoo.benchmarks import pages
 
-    for remark in pages.publish(folders, stem):
+    for remark in pages.publish(folders, stem, note or []):
         Console(stderr=True).print(remark, markup=False, highlight=False, soft_wrap=True)
 
 

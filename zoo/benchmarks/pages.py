@@ -24,10 +24,11 @@ def write(store: Store) -> None:
     _pages(store.results, contests, store.folder / TABLE, store.folder / REPORT)
 
 
-def publish(folders: Sequence[Path], stem: Path) -> list[str]:
+def publish(folders: Sequence[Path], stem: Path, said: Sequence[str] = ()) -> list[str]:
     """Results of one or more folders as STEM.json, STEM.md and STEM.html, without what was predicted of each item.
 
-    Of what two folders hold, the first one's counts. Returns what has to be known of that.
+    Of what two folders hold, the first one's counts. said: lines for the top of STEM.md.
+    Returns what has to be known of results that two folders hold.
     Raises ZooError where a folder holds no results or those of another suite, ConfigError where a task was asked of
     other data, or with other settings, than in a folder before.
     """
@@ -36,7 +37,7 @@ def publish(folders: Sequence[Path], stem: Path) -> list[str]:
     together.ranks = _ranks(contests)
     stem.parent.mkdir(parents=True, exist_ok=True)
     together.write(stem.with_name(f"{stem.name}.json"))
-    _pages(together, contests, stem.with_name(f"{stem.name}.md"), stem.with_name(f"{stem.name}.html"))
+    _pages(together, contests, stem.with_name(f"{stem.name}.md"), stem.with_name(f"{stem.name}.html"), said)
     return remarks
 
 
@@ -67,9 +68,11 @@ def _ranks(contests: Sequence[Contest]) -> dict[str, dict[str, int]]:
     return {contest.task: contest.rank_of() for contest in contests if contest.ranks}
 
 
-def _pages(results: Results, contests: Sequence[Contest], markdown: Path, report: Path) -> None:
+def _pages(
+    results: Results, contests: Sequence[Contest], markdown: Path, report: Path, said: Sequence[str] = ()
+) -> None:
     records = table.latest(results.records)
-    page = Report(f"Results of the suite {results.suite}", records, contests).page(table.computed(results, records)[1:])
-    for path, text in ((markdown, table.markdown(results)), (report, page)):
+    page = Report(f"Results of the suite {results.suite}", records, contests).page(table.computed(results, records)[2:])
+    for path, text in ((markdown, table.markdown(results, said)), (report, page)):
         with replace(path) as file:
             file.write(text.encode())

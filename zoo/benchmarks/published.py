@@ -58,7 +58,7 @@ def compact(path: Path, tasks: Sequence[str] = (), subjects: Sequence[str] = (),
     examined = list(dict.fromkeys(record.subject for record in records if not tasks or record.task in tasks))
     for what, asked, there in (("task", tasks, known), ("subject", subjects, examined)):
         if unknown := [name for name in asked if name not in there]:
-            raise ConfigError(f"{path}: has no {what} {unknown[0]!r}; it has {', '.join(there)}")
+            raise ConfigError(f"{path}: has no {what} {unknown[0]!r}; it has {'; '.join(there)}")
     cells = table.cell if plain else _cell
     return "\n".join(table.grid(records, results.ranks, list(tasks or known), list(subjects or examined), cells))
 

@@ -76,7 +76,7 @@ def default_cache() -> Path:
 def _choose(chosen: Suite, tasks: Sequence[str]) -> list[Task]:
     known = [task.name for task in chosen.tasks]
     if unknown := [name for name in tasks if name not in known]:
-        raise ConfigError(f"suite {chosen.name} has no task {unknown[0]!r}; it has {', '.join(known)}")
+        raise ConfigError(f"suite {chosen.name} has no task {unknown[0]!r}; it has {'; '.join(known)}")
     return [task for task in chosen.tasks if not tasks or task.name in tasks]
 
 

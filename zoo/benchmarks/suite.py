@@ -96,7 +96,10 @@ def load(name: str | Path) -> Suite:
         if str(name) not in names():
             raise ConfigError(f"no suite is called {str(name)!r}; there are {', '.join(names())}, or give a .yaml file")
         path = Path(str(_packaged() / f"{name}.yaml"))
-    suite = config.load(Suite, [path])
+    try:
+        suite = config.load(Suite, [path])
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     suite.name = suite.name or path.stem
     if not suite.tasks:
         raise ConfigError(f"{path}: a suite needs tasks")

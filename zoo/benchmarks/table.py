@@ -25,10 +25,13 @@ class Sheet:
     rows: list[list[str]]
 
 
-def markdown(results: Results) -> str:
-    """The whole page: what computed it, one table, what was skipped, and what has to be known beside the numbers."""
+def markdown(results: Results, said: Sequence[str] = ()) -> str:
+    """The whole page: what computed it, one table, what was skipped, and what has to be known beside the numbers.
+
+    said: lines about the results, for the top of the page.
+    """
     records = latest(results.records)
-    lines = [f"# {results.suite}", "", *computed(results, records)]
+    lines = [f"# {results.suite}", "", *(part for line in said for part in (line, "")), *computed(results, records)]
     tasks, subjects = (
         list(dict.fromkeys(names)) for names in zip(*((r.task, r.subject) for r in records), strict=True)
     )
@@ -64,7 +67,7 @@ def latest(records: Iterable[Record]) -> list[Record]:
 def computed(results: Results, records: Sequence[Record]) -> list[str]:
     """Command, commit, hardware and day of every run that one of these records comes from."""
     used = sorted({record.run for record in records if record.run is not None})
-    lines = ["Computed by"] if used else []
+    lines = ["Computed by", ""] if used else []
     for run in (results.runs[number] for number in used):
         where = ", ".join(filter(None, [run["machine"], run["gpu"], f"threads: {run['threads']}"]))
         about = f"commit {run['commit'] or 'unknown'}, {where}, torch {run['torch']}, {run['day']}"
