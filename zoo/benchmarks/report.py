@@ -14,7 +14,7 @@ from zoo.benchmarks.results import Record
 from zoo.benchmarks.significance import LEVEL
 from zoo.benchmarks.suite import PROBES
 
-_MODELS, _BASELINES = 6, 4  # colours in the style sheet: c0 ... c5, and greyer ones for baselines
+_MODELS, _BASELINES = 9, 6  # colours in the style sheet: c0 ... c8, and greyer ones for baselines
 _SHARES = ("accuracy", "balanced_accuracy", "map", "roc_auc")
 """Metrics from 0 to 1, whose mean over tasks is a rough measure of quality."""
 
