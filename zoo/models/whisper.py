@@ -71,6 +71,11 @@ class WhisperConfig:
         if any(not (0 <= a < self.decoder_layers and 0 <= b < self.decoder_heads) for a, b in heads):
             raise ConfigError(f"alignment_heads {heads}: the decoder has {self.decoder_layers} layers of heads only")
 
+    @property
+    def taught_on_clips(self) -> bool:
+        """Whether the model was trained in context "clip": then it says how much silence it heard after a clip."""
+        return (self.tail, self.least) != (TAIL, LEAST)
+
 
 class AudioEncoder(nn.Module):
     """Two convolutions, the second of stride 2, then a pre-norm transformer over positions of 20 ms."""
