@@ -183,8 +183,8 @@ def _batch_size(model: Any, longest: Window, settings: Settings) -> int:
 def _decode(model: Any, batch: Sequence[Window], settings: Settings) -> tuple[list[Decoded], Any]:
     """What became of each window, and the states that were listened to.
 
-    Models that were taught on 30 s sometimes fail in context "clip", or say the same twice in a row: that is heard again
-    in "full" before the temperature rises.
+    Models that were taught on 30 s sometimes fail in context "clip", or say the same twice in a row: that is heard
+    again in "full" before the temperature rises.
     """
     options, context = settings.decoding, settings.context or model.context
     states = listen(model, batch, context)
