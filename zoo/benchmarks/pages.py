@@ -10,6 +10,7 @@ from zoo.benchmarks import table
 from zoo.benchmarks.compare import Contest, contests_of
 from zoo.benchmarks.report import Report
 from zoo.benchmarks.results import RESULTS, Record, Results, Store, read_results
+from zoo.benchmarks.subjects import CHANCE
 from zoo.errors import ConfigError, ZooError
 from zoo.extract.files import replace
 
@@ -27,6 +28,7 @@ def write(store: Store) -> None:
 def publish(folders: Sequence[Path], stem: Path, said: Sequence[str] = ()) -> list[str]:
     """Results of one or more folders as STEM.json, STEM.md and STEM.html, without what was predicted of each item.
 
+    Models come before baselines, chance is last, and else all stands in the order of the folders.
     Of what two folders hold, the first one's counts. said: lines for the top of STEM.md.
     Returns what has to be known of results that two folders hold.
     Raises ZooError where a folder holds no results or those of another suite, ConfigError where a task was asked of
@@ -60,8 +62,9 @@ def _together(folders: Sequence[Path]) -> tuple[list[tuple[Path, Record]], Resul
                 continue
             run = None if record.run is None else together.number(results.runs[record.run])
             found[record.identity] = (folder, changed_copy(record, run=run))
-    together.records = [changed_copy(record, predictions="") for _, record in found.values()]
-    return list(found.values()), together, remarks
+    ordered = sorted(found.values(), key=lambda each: (each[1].role != "model", each[1].subject == CHANCE))
+    together.records = [changed_copy(record, predictions="") for _, record in ordered]
+    return ordered, together, remarks
 
 
 def _ranks(contests: Sequence[Contest]) -> dict[str, dict[str, int]]:
