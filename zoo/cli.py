@@ -281,7 +281,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for vectors, map.png and the report")] = Path("demo"),
     exam: Annotated[bool, typer.Option(help="A few tasks of the mini suite, too")] = True,
 ) -> None:
-    """Generate speech and music; show neighbours, a map, units, a search, transcripts and an exam of the small models."""
+    """Show the small models at work on generated speech and music, and examine them."""
     from zoo import demo
 
     demo.run(out, console, exam=exam)

@@ -1,6 +1,7 @@
 """`zoo demo`: the three models in the package at work on generated speech and music.
 
-HuBERT and MuLan beside plain MFCC: who lies next to whom, and a map; hidden units; a search by text; transcripts.
+HuBERT and MuLan beside plain MFCC: who lies next to whom, and a map; hidden units; a search by text; transcripts; and a
+few tasks of the mini suite, with its report.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sklearn.manifold import TSNE
 from torch import Tensor
 
 from zoo import extract, registry
+from zoo.benchmarks import pages, runner
 from zoo.data import corpora, manifest
 from zoo.encoder import Encoder
 
@@ -25,6 +27,8 @@ LABELS = {"speech": ("gender", "speaker", "lang"), "music": ("family", "tempo", 
 """The label columns to look for in each corpus; the first colours the map."""
 ENCODERS = {"speech": ("mfcc", "hubert"), "music": ("mfcc", "mulan")}
 QUERIES = ("a piano piece", "fast music with drums", "a slow tune for flute")
+EXAM = {"hubert": ("keyword", "phones"), "mulan": ("instrument", "captions")}
+"""Tasks of the mini suite."""
 SHOWN = 4
 """Clips whose units or transcripts are shown."""
 
@@ -49,8 +53,11 @@ class Embedded:
         return [str(getattr(e, column, None) or e.labels.get(column, "?")) for e in self.entries]
 
 
-def run(out: Path, console: Console) -> Path:
-    """Build the tiny corpora, show what the models make of them, and write map.png into `out`; returns its path."""
+def run(out: Path, console: Console, *, exam: bool = True) -> None:
+    """Build the tiny corpora, show what the models make of them, and write map.png into `out`.
+
+    exam: examine them too, on the small corpora, and write the report.
+    """
     paths = {corpus: corpora.build(corpus, "tiny") for corpus in LABELS}
     models = {name: registry.load(name) for name in ("mfcc", "hubert", "mulan", "whisper")}
     views = [
@@ -62,9 +69,9 @@ def run(out: Path, console: Console) -> Path:
     spoken = [entry for entry in speech if entry.lang == "en" and entry.labels.get("style") == "keyword"][:SHOWN]
     _show_speech(spoken, models["hubert"], models["whisper"], console)
     _show_search(manifest.read(paths["music"]), models["mulan"], console)
-    picture = _draw(views, out / "map.png")
-    console.print(f"\nmap of all clips: {picture}", soft_wrap=True)
-    return picture
+    console.print(f"\nmap of all clips: {_draw(views, out / 'map.png')}", soft_wrap=True)
+    if exam:
+        _examine(out / "exam", console)
 
 
 def _embed(corpus: str, path: Path, encoder: Encoder, out: Path, console: Console) -> Embedded:
@@ -79,7 +86,8 @@ def _embed(corpus: str, path: Path, encoder: Encoder, out: Path, console: Consol
 
 def _show(corpus: str, views: list[Embedded], console: Console) -> None:
     """How often the nearest clip shares a label, beside chance; and the neighbours of a few clips."""
-    scores = Table("encoder", *LABELS[corpus], title=f"{corpus}: share of clips whose nearest clip has the same ...")
+    console.print(f"\n[bold]{corpus}: share of clips whose nearest clip has the same ...[/]")
+    scores = Table("encoder", *LABELS[corpus])
     for view in views:
         nearest = view.neighbours()[:, 0].tolist()
         hits = [
@@ -89,7 +97,8 @@ def _show(corpus: str, views: list[Embedded], console: Console) -> None:
     chance = [_chance(views[0].labels(column)) for column in LABELS[corpus]]
     scores.add_row("chance", *(f"{c:.2f}" for c in chance))
     console.print(scores)
-    near = Table("clip", "nearest three", title=f"{corpus}: neighbours by {views[-1].encoder}")
+    console.print(f"\n[bold]{corpus}: neighbours by {views[-1].encoder}[/]")
+    near = Table("clip", "nearest three")
     for i in range(0, len(views[-1].entries), max(1, len(views[-1].entries) // 4)):
         others = views[-1].neighbours()[i, :3].tolist()
         near.add_row(_describe(views[-1].entries[i]), "\n".join(_describe(views[-1].entries[n]) for n in others))
@@ -98,7 +107,8 @@ def _show(corpus: str, views: list[Embedded], console: Console) -> None:
 
 def _show_speech(entries: list[manifest.Entry], hubert: Any, whisper: Any, console: Console) -> None:
     """What is said, what Whisper writes, and HuBERT's hidden units, one of each run."""
-    table = Table("said", "written by whisper-mini", "hidden units of hubert-mini", title="speech: test voices")
+    console.print("\n[bold]speech: voices that no training has heard[/]")
+    table = Table("said", "written by whisper-mini", "hidden units of hubert-mini")
     for entry in entries:
         units = hubert.units(entry.audio, dedup=True).tolist()
         written = whisper.transcribe(entry.audio, language="en", vad="none").text
@@ -109,10 +119,19 @@ def _show_speech(entries: list[manifest.Entry], hubert: Any, whisper: Any, conso
 def _show_search(entries: list[manifest.Entry], mulan: Any, console: Console) -> None:
     """The clips that lie nearest to texts."""
     scores = mulan.similarity([entry.audio for entry in entries], QUERIES)  # (N, queries)
-    table = Table("asked for", "nearest three, by their captions", title="music: search by text with mulan-mini")
+    console.print("\n[bold]music: search by text with mulan-mini[/]")
+    table = Table("asked for", "nearest three, by their captions")
     for query, column in zip(QUERIES, scores.T, strict=True):
         table.add_row(query, "\n".join(_describe(entries[i]) for i in column.topk(3).indices.tolist()))
     console.print(table)
+
+
+def _examine(out: Path, console: Console) -> None:
+    """A few tasks of the mini suite, each model beside its baselines."""
+    console.print("\n[bold]exam[/]; the first time, an hour of speech and an hour of music are made for it")
+    for name, tasks in EXAM.items():
+        runner.run([name], "mini", out, tasks=tasks, console=console)
+    console.print(f"report with charts: {out / pages.REPORT}", soft_wrap=True)
 
 
 def _chance(labels: list[str]) -> float:
