@@ -127,8 +127,8 @@ def differences(options: argparse.Namespace, plain: Tensor, cached: Tensor) -> s
 
     return (
         f"Gradients, relative to their norm: the two differ by {apart(exact['cached'], exact['plain'])} in float64 and "
-        f"by {apart(cached, plain)} in fp32, where the plain batch is {apart(plain, exact['plain'])} from float64 and the "
-        f"cached one {apart(cached, exact['plain'])}."
+        f"by {apart(cached, plain)} in fp32, where the plain batch is {apart(plain, exact['plain'])} from float64 and "
+        f"the cached one {apart(cached, exact['plain'])}."
     )
 
 
