@@ -1,8 +1,7 @@
-"""What Whisper learns from: vocabulary, windows, targets, masks."""
+"""What Whisper learns to write, and how its batches are made: vocabulary, targets, masks."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,23 +10,24 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spoken_tones import RATE, WORDS, say, write_clips, write_recording
+from spoken_tones import say
 
-from zoo.data import manifest
 from zoo.data.loader import DataConfig
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.models.whisper import Whisper, WhisperConfig
 from zoo.models.whisper_tokenizer import WhisperTokenizer
 from zoo.recipes.whisper import data
-from zoo.recipes.whisper.config import AugmentConfig, TuneConfig, WindowConfig
+from zoo.recipes.whisper.config import AugmentConfig, TuneConfig, WhisperTrainConfig, WindowConfig
 from zoo.recipes.whisper.data import IGNORED, Collate, blank
 from zoo.recipes.whisper.targets import Writer
 from zoo.recipes.whisper.task import Transcribe
 from zoo.recipes.whisper.vocabulary import Speller, train_tokenizer
-from zoo.recipes.whisper.windows import Segment, Window, WindowDataset
+from zoo.recipes.whisper.windows import Segment, Window
 
 TEXTS = ["The cat sat on the mat.", "A cat is that.", "Ça va, là-bas?", "thirty-three thousand things"] * 3
+
+
 MEL_MASKS = AugmentConfig(mel_masks=2, mel_width=9, time_masks=2, time_width=30, time_share=0.5)
 
 
@@ -156,97 +156,6 @@ def tiny(words: WhisperTokenizer, **options: Any) -> Whisper:
     return model
 
 
-def dataset(entries: list[Entry], training: bool = True, tokens: int = 40, **config: Any) -> WindowDataset:
-    shares: dict[str, Any] = {"packed": 1.0, "timestamps": 1.0, "previous": 1.0, "no_speech": 0.0}
-    return WindowDataset(
-        entries, RATE, WindowConfig(**shares | config), seconds=3.0, count=len, tokens=tokens, training=training
-    )
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
-    found = manifest.read(write_clips(tmp_path_factory.mktemp("clips")))
-    return [entry for entry in found if entry.split == "train"]
-
-
-@pytest.fixture(scope="module")
-def spans(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
-    return write_recording(tmp_path_factory.mktemp("recording"))
-
-
-def test_clips_are_packed_whole_and_in_time(clips: list[Entry]) -> None:
-    windows = [dataset(clips).item(index, seed) for index in range(len(clips)) for seed in range(5)]
-    assert max(len(made.segments) for made in windows) >= 3
-    for made in windows:
-        assert made.segments[0].text == made.entry.text and made.stamped
-        assert len(made.wave) <= 3.0 * RATE
-        for segment in made.segments:
-            assert segment.end is not None
-            cut = made.wave[round(segment.start * RATE) : round(segment.end * RATE)]
-            whole = say(segment.text.lower())
-            assert len(cut) == len(whole)
-            assert torch.nn.functional.cosine_similarity(cut, whole, dim=0) > 0.9
-    assert sum(len(segment.text) + 2 for segment in dataset(clips, tokens=12).item(0, 3).segments) <= 12
-
-
-def test_windows_depend_on_their_seed_alone(clips: list[Entry]) -> None:
-    first, again, other = (dataset(clips, no_speech=0.3, timestamps=0.5, previous=0.5) for _ in range(3))
-    other.item(3, 1)
-    for index in range(4):
-        for seed in range(4):
-            a, b = first.item(index, seed), again.item(index, seed)
-            assert torch.equal(a.wave, b.wave) and a.segments == b.segments
-            assert (a.previous, a.stamped) == (b.previous, b.stamped)
-    assert len({first.item(0, seed).wave.numpy().tobytes() for seed in range(8)}) > 4
-
-
-def test_shares_are_kept(clips: list[Entry]) -> None:
-    made = [dataset(clips, no_speech=0.25, timestamps=0.5, previous=0.5).item(i % 10, i) for i in range(400)]
-    silent = [item for item in made if not item.segments]
-    assert 70 < len(silent) < 130 and not any(item.previous for item in silent)
-    spoken = [item for item in made if item.segments]
-    assert 0.4 < sum(item.stamped for item in spoken) / len(spoken) < 0.6
-    assert 0.4 < sum(bool(item.previous) for item in spoken) / len(spoken) < 0.6
-    packed = dataset(clips * 20, packed=0.3)
-    share = sum(s == 3.0 for s in packed.seconds) / len(packed)
-    assert 0.2 < share < 0.4
-    assert all(len(packed.item(i, 1).segments) == 1 for i, s in enumerate(packed.seconds) if s < 3.0)
-
-
-def test_noise_has_the_length_that_was_planned(clips: list[Entry]) -> None:
-    for packed in (0.0, 1.0):
-        silent = dataset(clips, no_speech=1.0, packed=packed)
-        for index, seconds in enumerate(silent.seconds):
-            wave = silent.item(index, index).wave
-            assert len(wave) == round(seconds * RATE) and 0 < wave.abs().max() < 1
-
-
-def test_clips_that_are_judged_stand_alone(clips: list[Entry]) -> None:
-    made = dataset(clips, training=False, no_speech=1.0).item(3, 7)
-    assert [segment.text for segment in made.segments] == [clips[3].text] and not made.stamped and not made.previous
-
-
-def test_recordings_are_cut_where_they_are_written(spans: list[Entry]) -> None:
-    windows = dataset(spans, tokens=1000)
-    assert windows.seconds == [3.0] * len(spans)
-    made = windows.item(1, 0)
-    start = spans[1].start or 0.0
-    assert [segment.text for segment in made.segments] == ["abba", "cab", "ab cab"]
-    assert made.segments[0].start == 0.0 and made.segments[2].end is None and len(made.wave) == 3 * RATE
-    assert made.segments[1].start == pytest.approx((spans[2].start or 0.0) - start)
-    assert made.previous == "ba"
-    plain = dataset(spans, tokens=1000, timestamps=0.0).item(1, 0)
-    assert plain.segments == made.segments[:2]
-    assert len(plain.wave) == pytest.approx(((spans[2].end or 0.0) - start) * RATE, abs=2)
-    last = windows.item(len(spans) - 1, 0)
-    assert len(last.segments) == 1 and last.segments[0].end == pytest.approx(spans[-1].duration)
-
-
-def test_a_change_of_text_is_another_data_set(clips: list[Entry]) -> None:
-    changed = [replace(clips[0], text="another"), *clips[1:]]
-    assert dataset(clips).fingerprint() == dataset(list(clips)).fingerprint() != dataset(changed).fingerprint()
-
-
 @given(st.integers(4, 300), st.integers(0, 2**62))
 @settings(max_examples=100, deadline=None)
 def test_masks_are_bands_and_stretches(frames: int, seed: int) -> None:
@@ -300,9 +209,9 @@ def test_clips_that_cannot_be_learnt_from_are_left_out(words: WhisperTokenizer) 
     assert said[-1] == "here: 1 texts of more than 41 tokens are left out"
 
 
-def test_shares_and_contexts_are_checked() -> None:
-    with pytest.raises(ConfigError, match=r"windows.timestamps 2: a share"):
-        WindowConfig(timestamps=2)
-    with pytest.raises(ConfigError, match=r"windows.context 'half'"):
-        WindowConfig(context="half")
-    assert len(WORDS) == len(set(WORDS))
+def test_a_window_is_no_longer_than_the_model_hears() -> None:
+    config = WhisperTrainConfig(windows=WindowConfig(seconds=2.5))
+    assert data.window_seconds(config, WhisperConfig(audio_ctx=150)) == 2.5
+    assert data.window_seconds(WhisperTrainConfig(), WhisperConfig(audio_ctx=150)) == 3.0
+    with pytest.raises(ConfigError, match=r"windows.seconds 2.5: the model hears 2 s; give less, or null"):
+        data.window_seconds(config, WhisperConfig(audio_ctx=100))

@@ -1,4 +1,4 @@
-"""Whisper training: the loss, what learns and what does not, whole runs on tones, resuming, two processes, presets."""
+"""Whisper training as runs: on tones, stopped and resumed, in two processes; presets."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from importers.foreign_whisper import saved, whisper
 from safetensors.torch import load_file
-from spoken_tones import WORDS, say, write_clips
+from spoken_tones import WORDS, write_clips
+from tiny_whisper import settings
 
 import zoo
 import zoo.transcript
 from zoo import config as configuration
 from zoo.data import manifest
-from zoo.data.loader import DataConfig
-from zoo.data.manifest import Entry
 from zoo.errors import ConfigError, TrainingStopped
-from zoo.models.whisper import Whisper, WhisperConfig
+from zoo.models.whisper import Whisper
 from zoo.recipes.whisper import pseudo, train
 from zoo.recipes.whisper.config import (
     AugmentConfig,
@@ -35,76 +32,14 @@ from zoo.recipes.whisper.config import (
     WhisperTrainConfig,
     WindowConfig,
 )
-from zoo.recipes.whisper.data import IGNORED, Collate, SpeechBatch
-from zoo.recipes.whisper.lora import LoraLinear, add_lora, without_lora
-from zoo.recipes.whisper.model import hold_back, initialise, loaded, student_of, teacher_of
+from zoo.recipes.whisper.model import loaded
 from zoo.recipes.whisper.run import train as run
-from zoo.recipes.whisper.targets import Writer
-from zoo.recipes.whisper.task import Transcribe, divergence_from
-from zoo.recipes.whisper.vocabulary import train_tokenizer
-from zoo.recipes.whisper.windows import Segment, Window
-from zoo.train import Schedule, TrainConfig
+from zoo.recipes.whisper.task import Transcribe
 
 HERE = Path(__file__).parent
+
+
 PRESETS = sorted((HERE.parents[1] / "recipes" / "whisper").glob("*.yaml"))
-WORDS_ALONE = WindowConfig(packed=0.0, timestamps=0.0, previous=0.0, no_speech=0.0)
-SIZES = WhisperConfig(
-    audio_ctx=150,
-    dim=64,
-    heads=2,
-    decoder_heads=2,
-    encoder_layers=1,
-    decoder_layers=1,
-    text_ctx=64,
-    context="clip",
-    tail=10,
-    least=20,
-)
-
-
-def fresh(**options: Any) -> Whisper:
-    words = train_tokenizer([word.capitalize() for word in WORDS], 270, ["en"])
-    torch.manual_seed(0)
-    model = Whisper(replace(SIZES, vocab_size=len(words), **options))
-    initialise(model)
-    model.tokenizer = words
-    return model
-
-
-def batch_for(model: Whisper, windows: int = 3, previous: str = "C acc") -> SpeechBatch:
-    """Windows of different lengths, the second with times and a context."""
-    assert model.tokenizer is not None
-    made = []
-    for i, word in enumerate(WORDS[:windows]):
-        wave = say(word, seed=i)
-        entry = Entry(Path(f"{i}.wav"), len(wave) / 16_000, "train", text=word, lang="en")
-        segments = [Segment(word, 0.0, entry.duration)]
-        made.append(Window(wave, i, entry, 0, i, segments, previous if i == 1 else "", i == 1))
-    return Collate(model, Writer(model.tokenizer, model.config.text_ctx), AugmentConfig())(made)
-
-
-def settings(source: Path, out: Path, **train: Any) -> WhisperTrainConfig:
-    """A run that writes tones without a mistake after seconds."""
-    options = {
-        "steps": 120,
-        "learning_rate": 3e-3,
-        "schedule": Schedule.linear,
-        "warmup": 0.1,
-        "log_every": 20,
-        "validate_every": 60,
-        "save_every": 60,
-    }
-    return WhisperTrainConfig(
-        out=str(out),
-        name="tones",
-        only=None,
-        data=DataConfig(str(source), batch_seconds=20.0, min_seconds=0.1),
-        windows=WORDS_ALONE,
-        vocabulary=VocabularyConfig(size=270),
-        tune=TuneConfig(ctc=0.3),
-        model=SIZES,
-        train=TrainConfig(**options | train),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -116,171 +51,6 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("run") / "tones"
     return out, run(settings(tones, out))
-
-
-def test_loss_is_that_of_transformers(tmp_path: Path) -> None:
-    """Windows of different lengths, one with times and a context: the mean over what is learnt, and its gradients."""
-    theirs = whisper(languages=3)
-    ours = zoo.load(saved(theirs, tmp_path / "hf"), device="cpu")
-    assert isinstance(ours, Whisper) and ours.context == "full"
-    batch = batch_for(ours)
-    output = Transcribe(ours.train(), TuneConfig())(batch)
-    assert float(output.count) == (batch.targets != IGNORED).sum() > 20
-    expected = theirs.train()(
-        input_features=batch.mel.transpose(1, 2), decoder_input_ids=batch.tokens, labels=batch.targets
-    ).loss
-    assert float(output.loss.detach() / output.count) == pytest.approx(float(expected.detach()), abs=1e-5)
-    (output.loss / output.count).backward()
-    expected.backward()
-    pairs = {
-        "decoder.tokens.weight": theirs.model.decoder.embed_tokens.weight,
-        "encoder.conv_in.weight": theirs.model.encoder.conv1.weight,
-        "decoder.blocks.1.cross.query.weight": theirs.model.decoder.layers[1].encoder_attn.q_proj.weight,
-    }
-    own = dict(ours.named_parameters())
-    for name, parameter in pairs.items():
-        torch.testing.assert_close(own[name].grad, parameter.grad, rtol=1e-3, atol=1e-6)
-
-
-def test_loss_of_a_window_does_not_depend_on_its_batch() -> None:
-    model = fresh()
-    task = Transcribe(model, TuneConfig(ctc=0.3)).train()
-    batch = batch_for(model)
-    whole = task(batch)
-    alone = [task(batch.only(b)) for b in range(3)]
-    assert float(whole.loss.detach()) == pytest.approx(sum(float(o.loss.detach()) for o in alone), rel=1e-5)
-    assert float(whole.count) == sum(float(o.count) for o in alone)
-    assert whole.logs["ctc"][0] > 0
-    assert "ctc" not in task.eval()(batch).logs, "the CTC loss belongs to training"
-
-
-def test_ctc_is_of_the_text_alone_and_ends() -> None:
-    model = fresh()
-    task = Transcribe(model, TuneConfig(ctc=0.5, help_steps=1)).train()
-    batch = batch_for(model)
-    output = task(batch)
-    states = task.listen(batch)
-    log_probs = task.ctc(states.x).log_softmax(-1)
-    expected = 0.0
-    for b, word in enumerate(WORDS[:3]):
-        letters, length = torch.tensor([list(word.encode())]), states.lengths[b : b + 1]
-        expected += F.ctc_loss(
-            log_probs[b][:, None], letters, length, torch.tensor([len(word)]), blank=256, reduction="sum"
-        )
-    assert float(output.logs["ctc"][0]) == pytest.approx(float(expected.detach()), rel=1e-4)
-    task.accumulate([batch], lambda output: output.loss.backward())
-    assert "ctc" not in task(batch).logs
-
-
-def test_attention_is_guided_along_the_diagonal() -> None:
-    model = fresh()
-    task = Transcribe(model, TuneConfig(guide=2.0)).train()
-    batch = batch_for(model)
-    output, plain = task(batch), Transcribe(model, TuneConfig()).train()(batch)
-    astray = output.logs["astray"][0]
-    assert float(output.loss.detach()) == pytest.approx(float(plain.loss.detach()) + 2 * float(astray), rel=1e-5)
-    heads, (rows, size), times = 2, batch.tokens.shape, int(batch.positions.max())
-    said = (batch.targets != IGNORED) & (batch.targets < model.tokenizer.eot)
-    ideal = torch.full((rows, heads, size, times), -50.0)
-    for b in range(rows):
-        places = said[b].nonzero()[:, 0].tolist()
-        for i, u in enumerate(places):
-            ideal[b, :, u, int((i + 0.5) / len(places) * int(batch.lengths[b]) / 320)] = 50.0
-    assert float(task.attention_astray(ideal, batch)) < 0.02 * int(said.sum())
-    assert float(task.attention_astray(ideal.flip(-1), batch)) > 0.2 * int(said.sum())
-    uniform = float(task.attention_astray(torch.zeros_like(ideal), batch))
-    assert 0.2 * int(said.sum()) < uniform < int(said.sum())
-
-
-def learning(task: Transcribe, batch: SpeechBatch) -> set[str]:
-    task.train().zero_grad()
-    task(batch).loss.backward()
-    return {name for name, p in task.model.named_parameters() if p.grad is not None and p.grad.any()}
-
-
-def test_what_is_frozen_does_not_learn() -> None:
-    model = fresh(encoder_layers=2, decoder_layers=2)
-    batch = batch_for(model)
-    everything = learning(Transcribe(model, TuneConfig()), batch)
-    silent = {name for name, _ in model.named_parameters()} - everything
-    assert all(name == "decoder.positions" or name.endswith("kv.bias") for name in silent)
-    for tune, prefixes in (
-        (TuneConfig(freeze_encoder=-1), ("encoder.",)),
-        (TuneConfig(freeze_encoder=1), ("encoder.conv", "encoder.transformer.blocks.0.")),
-        (TuneConfig(freeze_decoder=1), ("decoder.tokens", "decoder.positions", "decoder.blocks.0.")),
-    ):
-        part = fresh(encoder_layers=2, decoder_layers=2)
-        hold_back(part, tune)
-        left = {name for name in everything if not name.startswith(prefixes)}
-        assert learning(Transcribe(part, tune), batch) == left
-    with pytest.raises(ConfigError, match="freeze_encoder 3: the encoder has 2 blocks"):
-        hold_back(model, TuneConfig(freeze_encoder=3))
-    with pytest.raises(ConfigError, match="leave out freeze_encoder"):
-        hold_back(model, TuneConfig(freeze_encoder=1, lora=LoraConfig(rank=2)))
-
-
-def test_stochastic_depth_leaves_blocks_out_in_training_only() -> None:
-    model = fresh(encoder_layers=2, decoder_layers=2)
-    batch = batch_for(model)
-    whole = float(Transcribe(model, TuneConfig()).eval()(batch).loss.detach())
-    hold_back(model, TuneConfig(layerdrop=0.5))
-    task = Transcribe(model, TuneConfig())
-    losses = set()
-    for seed in range(12):
-        batch.seed = seed
-        losses.add(round(float(task.train().run(batch).loss.detach()), 3))
-    assert len(losses) > 3
-    assert float(task.eval()(batch).loss.detach()) == pytest.approx(whole, rel=1e-6)
-
-
-def test_low_rank_updates() -> None:
-    model, config = fresh(), LoraConfig(rank=4, alpha=8.0, modules=["attention.qkv", "cross.kv", "ffn.up"])
-    batch = batch_for(model)
-    before = Transcribe(model, TuneConfig()).eval()(batch).loss.detach()
-    names = set(model.state_dict())
-    add_lora(model, config)
-    task = Transcribe(model, TuneConfig())
-    assert torch.equal(task.eval()(batch).loss.detach(), before), "an update begins as nothing"
-    trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    assert trained and all(name.endswith(("lora_a", "lora_b")) for name in trained)
-    assert sum(isinstance(m, LoraLinear) for m in model.modules()) == 2 + 1 + 2
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("lora_b"):
-                parameter.normal_()
-    plain = without_lora(model)
-    assert set(plain.state_dict()) == names and without_lora(plain) is plain
-    changed = task(batch).loss.detach()
-    assert not torch.isclose(changed, before)
-    torch.testing.assert_close(Transcribe(plain, TuneConfig()).eval()(batch).loss.detach(), changed)
-    with pytest.raises(ConfigError, match=r"no layer ends in cross.key; there are .*cross.kv"):
-        add_lora(fresh(), LoraConfig(rank=2, modules=["cross.key"]))
-
-
-def test_distillation_is_the_sum_of_two_losses() -> None:
-    model = fresh(decoder_layers=3)
-    teacher = teacher_of(model)
-    student = student_of(model, 2)
-    for ours, theirs in ((0, 0), (1, 2)):
-        assert torch.equal(student.decoder.blocks[ours].ffn.up.weight, model.decoder.blocks[theirs].ffn.up.weight)
-    assert len(model.decoder.blocks) == 3
-    hold_back(student, TuneConfig(freeze_encoder=-1))
-    config = DistilConfig(2, kl=0.7, pseudo=0.9, temperature=2.0)
-    task = Transcribe(student, TuneConfig(), teacher=teacher, distil=config).train()
-    batch = batch_for(student)
-    output = task(batch)
-    plain = Transcribe(student, TuneConfig())(batch).loss.detach()
-    assert float(output.loss.detach()) == pytest.approx(
-        0.9 * float(plain) + 0.7 * float(output.logs["kl"][0]), rel=1e-5
-    )
-    assert not any(p.requires_grad for p in teacher.parameters())
-    logits, wanted = torch.randn(5, 7), torch.randn(5, 7)
-    p = (wanted / 2).softmax(-1)
-    by_hand = 4 * (p * (p.log() - (logits / 2).log_softmax(-1))).sum()
-    torch.testing.assert_close(divergence_from(wanted, logits, 2.0), by_hand)
-    assert float(divergence_from(wanted, wanted)) == pytest.approx(0.0, abs=1e-6)
-    with pytest.raises(ConfigError, match=r"distil.decoder_layers 4: the teacher has 3"):
-        student_of(model, 4)
 
 
 def test_ten_clips_are_learnt_without_a_mistake(finished: tuple[Path, str], tones: Path) -> None:
@@ -432,29 +202,6 @@ def test_two_processes_are_one(tones: Path, tmp_path: Path) -> None:
     reports = [(tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1] for name in ("one", "two")]
     first, second = (json.loads(line) for line in reports)
     assert first["wer"] == second["wer"] and first["loss"] == pytest.approx(second["loss"], rel=1e-4)
-
-
-def test_models_that_cannot_be_started_from(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"init '.*none': no such model"):
-        loaded(str(tmp_path / "none"))
-    zoo.create("logmel").save(tmp_path / "spectral")
-    with pytest.raises(ConfigError, match="is a spectral"):
-        loaded(str(tmp_path / "spectral"))
-    model = fresh()
-    model.tokenizer = None
-    model.save(tmp_path / "mute")
-    with pytest.raises(ConfigError, match="has no tokenizer"):
-        loaded(str(tmp_path / "mute"))
-
-
-def test_weights_begin_as_published() -> None:
-    model = fresh(dim=256)
-    for name, weight in model.state_dict().items():
-        if weight.ndim > 1 and not name.endswith("positions"):
-            assert float(weight.std()) == pytest.approx(weight[0].numel() ** -0.5, rel=0.1), name
-        elif name.endswith("bias"):
-            assert not weight.any()
-    assert float(model.decoder.positions.detach().std()) == pytest.approx(0.01, rel=0.1)
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)

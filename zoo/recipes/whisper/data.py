@@ -136,7 +136,7 @@ def window_seconds(config: WhisperTrainConfig, model: WhisperConfig) -> float:
     """Length of the longest window. Raises ConfigError where the model cannot hear as much."""
     most = model.audio_ctx * POSITION_SECONDS
     if config.windows.seconds is not None and not 0 < config.windows.seconds <= most:
-        raise ConfigError(f"windows.seconds {config.windows.seconds:g}: the model hears {most:g} s at once")
+        raise ConfigError(f"windows.seconds {config.windows.seconds:g}: the model hears {most:g} s; give less, or null")
     return config.windows.seconds or most
 
 

@@ -48,6 +48,7 @@ def train(config: WhisperTrainConfig) -> str:
         config.tune,
         measure=config.measure,
         samples=config.samples,
+        stamped=config.windows.timestamps == 1,
         teacher=teacher,
         distil=config.distil,
     )

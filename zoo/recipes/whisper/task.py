@@ -25,7 +25,6 @@ from zoo.train import Output, Task, processes
 
 GUIDE_WIDTH = 0.2  # of the window: how far from the diagonal attention may stray freely
 BLANK = 256  # of CTC, beside the 256 bytes
-GREEDY = DecodingOptions(temperatures=(0.0,), timestamps=False)
 
 
 class Transcribe(Task):
@@ -41,12 +40,16 @@ class Transcribe(Task):
         *,
         measure: str = "basic",
         samples: int = 5,
+        stamped: bool = False,
         teacher: Decoder | None = None,
         distil: DistilConfig | None = None,
     ) -> None:
-        """measure: normaliser of validation; teacher: listens to the model's encoder, which must then be frozen."""
+        """measure: normaliser of validation; stamped: whether times are written in it; teacher: listens to the model's
+        encoder, which must then be frozen.
+        """
         super().__init__()
         self.model, self.tune, self.measure, self.samples = model, tune, measure, samples
+        self.greedy = DecodingOptions(temperatures=(0.0,), timestamps=stamped)
         self.teacher, self.distil = teacher, distil or DistilConfig()
         assert model.tokenizer is not None
         self.text_tokens = model.tokenizer.eot  # ids below are text
@@ -135,7 +138,7 @@ class Transcribe(Task):
         tokenizer = self.model.tokenizer
         assert tokenizer is not None
         spoken = [entry.lang if entry.lang in tokenizer.languages else None for entry in batch.entries]
-        results = decode(self.model, self.listen(batch), [Request(language) for language in spoken], GREEDY)
+        results = decode(self.model, self.listen(batch), [Request(language) for language in spoken], self.greedy)
         said += [(entry.text or "", result.text) for entry, result in zip(batch.entries, results, strict=True)]
         return batch
 

@@ -59,7 +59,7 @@ class WindowDataset(AudioDataset):
     """Windows of at most `seconds`, one for each entry; all that is random comes from the item's seed.
 
     count: tokens of a text, of which a window may have `tokens`, times included. Not in `training`, every clip stands
-    alone, unstamped and without what was said before.
+    alone, without what was said before, and stamped only if all of them are.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class WindowDataset(AudioDataset):
         """Raises AudioError for audio that cannot be used."""
         draws, config, entry = Random(seed), self.config, self.entries[index]
         if not self.training:
-            return self._window(index, seed, [index])
+            return self._window(index, seed, [index], stamped=self.config.timestamps == 1)
         if draws.random() < config.no_speech:
             return Window(self._noise(self._planned(index), draws), index, entry, 0, seed, [])
         stamped = draws.random() < config.timestamps
@@ -112,8 +112,13 @@ class WindowDataset(AudioDataset):
         return window
 
     def _planned(self, index: int) -> float:
-        filled = self.training and (self._packs(index) or self._in_recording(index))
-        return self.window if filled else self.entries[index].duration
+        duration = self.entries[index].duration
+        if self.training and self._in_recording(index):
+            return self.window
+        if self.training and self._packs(index):
+            least = max(duration, self.config.packed_least * self.window)
+            return least + mix(index, 5) % 1000 / 1000 * (self.window - least)
+        return duration
 
     def _packs(self, index: int) -> bool:
         """Whether the clip's window is filled up; fixed, so that batches can be planned."""
@@ -125,7 +130,8 @@ class WindowDataset(AudioDataset):
 
     def _pack(self, index: int, draws: Random) -> list[int]:
         """The clip, and others of its language until the next one does not fit."""
-        chosen, left, tokens = [index], self.window - self.entries[index].duration, self.tokens - self._sizes[index]
+        left = self._planned(index) - self.entries[index].duration
+        chosen, tokens = [index], self.tokens - self._sizes[index]
         pool = self._pools.get(self.entries[index].lang, ())
         while self._packs(index) and pool:
             other = draws.choice(pool)

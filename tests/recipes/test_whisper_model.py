@@ -1,0 +1,109 @@
+"""What of a Whisper learns, and what training starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_whisper import batch_for, fresh
+
+import zoo
+import zoo.transcript
+from zoo.errors import ConfigError
+from zoo.recipes.whisper.config import (
+    LoraConfig,
+    TuneConfig,
+)
+from zoo.recipes.whisper.data import SpeechBatch
+from zoo.recipes.whisper.lora import LoraLinear, add_lora, without_lora
+from zoo.recipes.whisper.model import hold_back, loaded
+from zoo.recipes.whisper.task import Transcribe
+
+
+def learning(task: Transcribe, batch: SpeechBatch) -> set[str]:
+    task.train().zero_grad()
+    task(batch).loss.backward()
+    return {name for name, p in task.model.named_parameters() if p.grad is not None and p.grad.any()}
+
+
+def test_what_is_frozen_does_not_learn() -> None:
+    model = fresh(encoder_layers=2, decoder_layers=2)
+    batch = batch_for(model)
+    everything = learning(Transcribe(model, TuneConfig()), batch)
+    silent = {name for name, _ in model.named_parameters()} - everything
+    assert all(name == "decoder.positions" or name.endswith("kv.bias") for name in silent)
+    for tune, prefixes in (
+        (TuneConfig(freeze_encoder=-1), ("encoder.",)),
+        (TuneConfig(freeze_encoder=1), ("encoder.conv", "encoder.transformer.blocks.0.")),
+        (TuneConfig(freeze_decoder=1), ("decoder.tokens", "decoder.positions", "decoder.blocks.0.")),
+    ):
+        part = fresh(encoder_layers=2, decoder_layers=2)
+        hold_back(part, tune)
+        left = {name for name in everything if not name.startswith(prefixes)}
+        assert learning(Transcribe(part, tune), batch) == left
+    with pytest.raises(ConfigError, match="freeze_encoder 3: the encoder has 2 blocks"):
+        hold_back(model, TuneConfig(freeze_encoder=3))
+    with pytest.raises(ConfigError, match="leave out freeze_encoder"):
+        hold_back(model, TuneConfig(freeze_encoder=1, lora=LoraConfig(rank=2)))
+
+
+def test_stochastic_depth_leaves_blocks_out_in_training_only() -> None:
+    model = fresh(encoder_layers=2, decoder_layers=2)
+    batch = batch_for(model)
+    whole = float(Transcribe(model, TuneConfig()).eval()(batch).loss.detach())
+    hold_back(model, TuneConfig(layerdrop=0.5))
+    task = Transcribe(model, TuneConfig())
+    losses = set()
+    for seed in range(12):
+        batch.seed = seed
+        losses.add(round(float(task.train().run(batch).loss.detach()), 3))
+    assert len(losses) > 3
+    assert float(task.eval()(batch).loss.detach()) == pytest.approx(whole, rel=1e-6)
+
+
+def test_low_rank_updates() -> None:
+    model, config = fresh(), LoraConfig(rank=4, alpha=8.0, modules=["attention.qkv", "cross.kv", "ffn.up"])
+    batch = batch_for(model)
+    before = Transcribe(model, TuneConfig()).eval()(batch).loss.detach()
+    names = set(model.state_dict())
+    add_lora(model, config)
+    task = Transcribe(model, TuneConfig())
+    assert torch.equal(task.eval()(batch).loss.detach(), before), "an update begins as nothing"
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert trained and all(name.endswith(("lora_a", "lora_b")) for name in trained)
+    assert sum(isinstance(m, LoraLinear) for m in model.modules()) == 2 + 1 + 2
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("lora_b"):
+                parameter.normal_()
+    plain = without_lora(model)
+    assert set(plain.state_dict()) == names and without_lora(plain) is plain
+    changed = task(batch).loss.detach()
+    assert not torch.isclose(changed, before)
+    torch.testing.assert_close(Transcribe(plain, TuneConfig()).eval()(batch).loss.detach(), changed)
+    with pytest.raises(ConfigError, match=r"no layer ends in cross.key; there are .*cross.kv"):
+        add_lora(fresh(), LoraConfig(rank=2, modules=["cross.key"]))
+
+
+def test_models_that_cannot_be_started_from(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"init '.*none': no such model"):
+        loaded(str(tmp_path / "none"))
+    zoo.create("logmel").save(tmp_path / "spectral")
+    with pytest.raises(ConfigError, match="is a spectral"):
+        loaded(str(tmp_path / "spectral"))
+    model = fresh()
+    model.tokenizer = None
+    model.save(tmp_path / "mute")
+    with pytest.raises(ConfigError, match="has no tokenizer"):
+        loaded(str(tmp_path / "mute"))
+
+
+def test_weights_begin_as_published() -> None:
+    model = fresh(dim=256)
+    for name, weight in model.state_dict().items():
+        if weight.ndim > 1 and not name.endswith("positions"):
+            assert float(weight.std()) == pytest.approx(weight[0].numel() ** -0.5, rel=0.1), name
+        elif name.endswith("bias"):
+            assert not weight.any()
+    assert float(model.decoder.positions.detach().std()) == pytest.approx(0.01, rel=0.1)

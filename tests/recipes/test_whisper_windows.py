@@ -1,0 +1,125 @@
+"""What Whisper hears at once when it learns: clips, packed clips, stretches of recordings, noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from spoken_tones import RATE, WORDS, say, write_clips, write_recording
+
+from zoo.data import manifest
+from zoo.data.manifest import Entry
+from zoo.errors import ConfigError
+from zoo.recipes.whisper.config import WindowConfig
+from zoo.recipes.whisper.windows import WindowDataset
+
+
+def dataset(entries: list[Entry], training: bool = True, tokens: int = 40, **config: Any) -> WindowDataset:
+    shares: dict[str, Any] = {"packed": 1.0, "timestamps": 1.0, "previous": 1.0, "no_speech": 0.0}
+    return WindowDataset(
+        entries, RATE, WindowConfig(**shares | config), seconds=3.0, count=len, tokens=tokens, training=training
+    )
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
+    found = manifest.read(write_clips(tmp_path_factory.mktemp("clips")))
+    return [entry for entry in found if entry.split == "train"]
+
+
+@pytest.fixture(scope="module")
+def spans(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
+    return write_recording(tmp_path_factory.mktemp("recording"))
+
+
+def test_clips_are_packed_whole_and_in_time(clips: list[Entry]) -> None:
+    windows = [dataset(clips).item(index, seed) for index in range(len(clips)) for seed in range(5)]
+    assert max(len(made.segments) for made in windows) >= 3
+    for made in windows:
+        assert made.segments[0].text == made.entry.text and made.stamped
+        assert len(made.wave) <= 3.0 * RATE
+        for segment in made.segments:
+            assert segment.end is not None
+            cut = made.wave[round(segment.start * RATE) : round(segment.end * RATE)]
+            whole = say(segment.text.lower())
+            assert len(cut) == len(whole)
+            assert torch.nn.functional.cosine_similarity(cut, whole, dim=0) > 0.9
+    assert sum(len(segment.text) + 2 for segment in dataset(clips, tokens=12).item(0, 3).segments) <= 12
+
+
+def test_windows_depend_on_their_seed_alone(clips: list[Entry]) -> None:
+    first, again, other = (dataset(clips, no_speech=0.3, timestamps=0.5, previous=0.5) for _ in range(3))
+    other.item(3, 1)
+    for index in range(4):
+        for seed in range(4):
+            a, b = first.item(index, seed), again.item(index, seed)
+            assert torch.equal(a.wave, b.wave) and a.segments == b.segments
+            assert (a.previous, a.stamped) == (b.previous, b.stamped)
+    assert len({first.item(0, seed).wave.numpy().tobytes() for seed in range(8)}) > 4
+
+
+def test_shares_are_kept(clips: list[Entry]) -> None:
+    made = [dataset(clips, no_speech=0.25, timestamps=0.5, previous=0.5).item(i % 10, i) for i in range(400)]
+    silent = [item for item in made if not item.segments]
+    assert 70 < len(silent) < 130 and not any(item.previous for item in silent)
+    spoken = [item for item in made if item.segments]
+    assert 0.4 < sum(item.stamped for item in spoken) / len(spoken) < 0.6
+    assert 0.4 < sum(bool(item.previous) for item in spoken) / len(spoken) < 0.6
+    packed = dataset(clips * 20, packed=0.3)
+    share = sum(s == 3.0 for s in packed.seconds) / len(packed)
+    assert 0.2 < share < 0.4
+    assert all(len(packed.item(i, 1).segments) == 1 for i, s in enumerate(packed.seconds) if s < 3.0)
+
+
+def test_noise_has_the_length_that_was_planned(clips: list[Entry]) -> None:
+    for packed in (0.0, 1.0):
+        silent = dataset(clips, no_speech=1.0, packed=packed)
+        for index, seconds in enumerate(silent.seconds):
+            wave = silent.item(index, index).wave
+            assert len(wave) == round(seconds * RATE) and 0 < wave.abs().max() < 1
+
+
+def test_clips_that_are_judged_stand_alone(clips: list[Entry]) -> None:
+    made = dataset(clips, training=False, no_speech=1.0, timestamps=0.9).item(3, 7)
+    assert [segment.text for segment in made.segments] == [clips[3].text] and not made.stamped and not made.previous
+    assert dataset(clips, training=False, timestamps=1.0).item(3, 7).stamped, "the model knows texts with times alone"
+
+
+def test_packed_windows_are_of_all_lengths(clips: list[Entry]) -> None:
+    lengths = dataset(clips * 30, packed_least=0.5).seconds
+    assert min(lengths) < 1.7 and max(lengths) > 2.8 and min(lengths) >= 1.5
+    packed = dataset(clips * 4, packed_least=0.0, tokens=1000)
+    for index, (entry, seconds) in enumerate(zip(packed.entries, packed.seconds, strict=True)):
+        made = packed.item(index, index)
+        assert entry.duration <= len(made.wave) / RATE + 1e-6 and len(made.wave) <= seconds * RATE + 1
+
+
+def test_recordings_are_cut_where_they_are_written(spans: list[Entry]) -> None:
+    windows = dataset(spans, tokens=1000)
+    assert windows.seconds == [3.0] * len(spans)
+    made = windows.item(1, 0)
+    start = spans[1].start or 0.0
+    assert [segment.text for segment in made.segments] == ["abba", "cab", "ab cab"]
+    assert made.segments[0].start == 0.0 and made.segments[2].end is None and len(made.wave) == 3 * RATE
+    assert made.segments[1].start == pytest.approx((spans[2].start or 0.0) - start)
+    assert made.previous == "ba"
+    plain = dataset(spans, tokens=1000, timestamps=0.0).item(1, 0)
+    assert plain.segments == made.segments[:2]
+    assert len(plain.wave) == pytest.approx(((spans[2].end or 0.0) - start) * RATE, abs=2)
+    last = windows.item(len(spans) - 1, 0)
+    assert len(last.segments) == 1 and last.segments[0].end == pytest.approx(spans[-1].duration)
+
+
+def test_a_change_of_text_is_another_data_set(clips: list[Entry]) -> None:
+    changed = [replace(clips[0], text="another"), *clips[1:]]
+    assert dataset(clips).fingerprint() == dataset(list(clips)).fingerprint() != dataset(changed).fingerprint()
+
+
+def test_shares_and_contexts_are_checked() -> None:
+    with pytest.raises(ConfigError, match=r"windows.timestamps 2: a share"):
+        WindowConfig(timestamps=2)
+    with pytest.raises(ConfigError, match=r"windows.context 'half'"):
+        WindowConfig(context="half")
+    assert len(WORDS) == len(set(WORDS))

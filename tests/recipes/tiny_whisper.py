@@ -1,0 +1,88 @@
+"""A Whisper of one block that learns tones, batches for it, and a run that trains it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from spoken_tones import WORDS, say
+
+from zoo.data.loader import DataConfig
+from zoo.data.manifest import Entry
+from zoo.models.whisper import Whisper, WhisperConfig
+from zoo.recipes.whisper.config import (
+    AugmentConfig,
+    TuneConfig,
+    VocabularyConfig,
+    WhisperTrainConfig,
+    WindowConfig,
+)
+from zoo.recipes.whisper.data import Collate, SpeechBatch
+from zoo.recipes.whisper.model import initialise
+from zoo.recipes.whisper.targets import Writer
+from zoo.recipes.whisper.vocabulary import train_tokenizer
+from zoo.recipes.whisper.windows import Segment, Window
+from zoo.train import Schedule, TrainConfig
+
+WORDS_ALONE = WindowConfig(packed=0.0, timestamps=0.0, previous=0.0, no_speech=0.0)
+
+
+SIZES = WhisperConfig(
+    audio_ctx=150,
+    dim=64,
+    heads=2,
+    decoder_heads=2,
+    encoder_layers=1,
+    decoder_layers=1,
+    text_ctx=64,
+    context="clip",
+    tail=10,
+    least=20,
+)
+
+
+def fresh(**options: Any) -> Whisper:
+    words = train_tokenizer([word.capitalize() for word in WORDS], 270, ["en"])
+    torch.manual_seed(0)
+    model = Whisper(replace(SIZES, vocab_size=len(words), **options))
+    initialise(model)
+    model.tokenizer = words
+    return model
+
+
+def batch_for(model: Whisper, windows: int = 3, previous: str = "C acc") -> SpeechBatch:
+    """Windows of different lengths, the second with times and a context."""
+    assert model.tokenizer is not None
+    made = []
+    for i, word in enumerate(WORDS[:windows]):
+        wave = say(word, seed=i)
+        entry = Entry(Path(f"{i}.wav"), len(wave) / 16_000, "train", text=word, lang="en")
+        segments = [Segment(word, 0.0, entry.duration)]
+        made.append(Window(wave, i, entry, 0, i, segments, previous if i == 1 else "", i == 1))
+    return Collate(model, Writer(model.tokenizer, model.config.text_ctx), AugmentConfig())(made)
+
+
+def settings(source: Path, out: Path, **train: Any) -> WhisperTrainConfig:
+    """A run that writes tones without a mistake after seconds."""
+    options = {
+        "steps": 120,
+        "learning_rate": 3e-3,
+        "schedule": Schedule.linear,
+        "warmup": 0.1,
+        "log_every": 20,
+        "validate_every": 60,
+        "save_every": 60,
+    }
+    return WhisperTrainConfig(
+        out=str(out),
+        name="tones",
+        only=None,
+        data=DataConfig(str(source), batch_seconds=20.0, min_seconds=0.1),
+        windows=WORDS_ALONE,
+        vocabulary=VocabularyConfig(size=270),
+        tune=TuneConfig(ctc=0.3),
+        model=SIZES,
+        train=TrainConfig(**options | train),
+    )
