@@ -5,13 +5,12 @@ Results belong to a checkpoint when they carry its fingerprint, whatever the sub
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from zoo import checkpoint, registry
-from zoo.benchmarks import published, table
-from zoo.benchmarks.results import read_records
+from zoo.benchmarks import table
+from zoo.benchmarks.results import read_results
 from zoo.errors import ConfigError
 from zoo.modelcard import model_card
 
@@ -24,29 +23,27 @@ def page(directory: Path, results: Sequence[Path]) -> str:
     header, model = checkpoint.read_header(directory), checkpoint.load(directory)
     packaged = directory.resolve().parent == registry.ASSETS.resolve()
     card = registry.info(model.name) if packaged else None
-    latest: dict[str, str] = {}
-    for path in sorted(results, key=lambda each: each.name):
-        if section := _section(header["fingerprint"], path):
-            latest[json.loads(path.read_text(encoding="utf-8"))["suite"]] = section
+    found = (_section(header["fingerprint"], path) for path in sorted(results, key=lambda each: each.name))
+    latest = {suite: section for suite, section in found if section}
     return model_card(model, header, card, "\n\n".join(latest.values()) or "Not examined yet: `zoo bench run`.")
 
 
-def _section(fingerprint: str, path: Path) -> str:
-    """One suite: the model beside its baselines. Empty where the file does not hold the model."""
+def _section(fingerprint: str, path: Path) -> tuple[str, str]:
+    """Suite, and the model beside its baselines there. Nothing where the file does not hold the model."""
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file of results")
-    records = [record for record in table.latest(read_records(path)) if record.status == "ok"]
-    own = [record for record in records if record.model == fingerprint]
-    if not own:
-        return ""
-    name = own[0].subject
-    tasks = list(dict.fromkeys(record.task for record in own if record.subject == name))
-    baselines = dict.fromkeys(r.subject for r in records if r.role == "baseline" and r.task in tasks)
-    others = [other for other in baselines if not other.endswith(", untrained") or other == f"{name}, untrained"]
-    content = json.loads(path.read_text(encoding="utf-8"))
-    about = content["environment"]
-    told = f"{path.name}, commit {about['commit']}, {about['machine']}, {about['threads']} threads, {about['torch']}"
-    return (
-        f"### Suite {content['suite']}\n\n{published.compact(path, tasks, [name, *others], plain=True)}\n\n"
-        f"{table.FOOTNOTE} Bold: nobody is significantly better, and someone is worse. {told}."
-    )
+    results = read_results(path)
+    records = [record for record in table.latest(results.records) if record.status == "ok"]
+    own = next((record.subject for record in records if record.model == fingerprint), None)
+    if own is None:
+        return results.suite, ""
+    tasks = list(dict.fromkeys(record.task for record in records if record.subject == own))
+    others = dict.fromkeys(r.subject for r in records if r.role == "baseline" and r.task in tasks)
+    names = [own, *(name for name in others if not name.endswith(", untrained") or name == f"{own}, untrained")]
+    shown = [record for record in records if record.subject in names and record.task in tasks]
+    lines = [f"### Suite {results.suite} ({path.name})", ""]
+    lines += [*table.grid(shown, results.ranks, tasks, names, table.cell), "", table.FOOTNOTE, table.BOLD]
+    for title, found in (("Notes:", table.notes(shown)), ("", table.computed(results, shown))):
+        if found:
+            lines += ["", *([title, ""] if title else []), *(f"- {line}" if title else line for line in found)]
+    return results.suite, "\n".join(lines)

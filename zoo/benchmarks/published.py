@@ -44,10 +44,10 @@ def updated(page: Path) -> str:
     return _BLOCK.sub(made, text)
 
 
-def compact(path: Path, tasks: Sequence[str] = (), subjects: Sequence[str] = (), *, plain: bool = False) -> str:
+def compact(path: Path, tasks: Sequence[str] = (), subjects: Sequence[str] = ()) -> str:
     """A row for each task, a column for each subject; all there are, where none are named.
 
-    Bold: nobody is significantly better, and someone is worse. plain: for a terminal too, and with the layers chosen.
+    Bold: nobody is significantly better, and someone is worse.
     Raises ConfigError for a file that is not there, and for tasks and subjects that it does not hold.
     """
     if not path.is_file():
@@ -59,8 +59,7 @@ def compact(path: Path, tasks: Sequence[str] = (), subjects: Sequence[str] = (),
     for what, asked, there in (("task", tasks, known), ("subject", subjects, examined)):
         if unknown := [name for name in asked if name not in there]:
             raise ConfigError(f"{path}: has no {what} {unknown[0]!r}; it has {'; '.join(there)}")
-    cells = table.cell if plain else _cell
-    return "\n".join(table.grid(records, results.ranks, list(tasks or known), list(subjects or examined), cells))
+    return "\n".join(table.grid(records, results.ranks, list(tasks or known), list(subjects or examined), _cell))
 
 
 def _cell(record: Record) -> str:
