@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zoo.benchmarks.metrics import METRICS
-from zoo.benchmarks.solver import LOSSES, Axes, minimise
+from zoo.benchmarks.solver import LOSSES, Axes, minimise, product_with
 from zoo.errors import ConfigError
 
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
@@ -119,9 +119,11 @@ def fit_layer(
     """
     loss = LOSSES[config.loss]
     x = features.to(config.device, torch.float32)
-    centre, scale = x.mean(0), x.std(0, correction=0)
+    centre = x.mean(0)
+    x = x - centre
+    scale = x.square().mean(0).sqrt()
     scale = torch.where(scale > 1e-6 * centre.abs() + 1e-12, scale, torch.inf)  # a constant says nothing
-    axes = Axes((x - centre) / scale)
+    axes = Axes(x / scale)
     wanted, shift, unit = target_matrix(targets, config)
     wanted = wanted.to(x.device)
     penalties = torch.tensor(config.penalties, device=x.device)
@@ -139,10 +141,13 @@ def fit_layer(
     )
     w = axes.unrotate(w).unflatten(0, (len(penalties), seeds))  # (R, S, C, D + 1)
 
+    @torch.no_grad()
     def apply(items: Tensor, only: int | None = None) -> np.ndarray:
         y = (items.to(x.device, torch.float32) - centre) / scale
         chosen = w if only is None else w[only : only + 1]
-        z = torch.einsum("nd,rscd->rsnc", y, chosen[..., :-1]) + chosen[..., None, :, -1]  # (R, S, N, C)
+        heads = chosen.flatten(0, 2)  # (R S C, D + 1)
+        z = (product_with(heads[:, :-1].contiguous())(y) + heads[:, -1]).unflatten(1, chosen.shape[:3])  # (N, R, S, C)
+        z = z.permute(1, 2, 0, 3)  # (R, S, N, C)
         return z.argmax(-1).cpu().numpy() if config.kind == "class" else z.cpu().numpy() * unit + shift
 
     return apply

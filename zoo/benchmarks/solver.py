@@ -25,6 +25,7 @@ from zoo.nn.linear import Linear
 
 MEMORY = 10  # pairs that L-BFGS remembers
 _RAREST = 1e-4  # share of the items that a class is taken to have at least
+_FLATTEST = 1e-6  # mean curvature that a class is taken to have at least
 _HALVINGS = 8  # of a step that went uphill
 _RANK = 1e-6  # principal axes with less than this share of the largest variance are numerical noise
 
@@ -32,21 +33,21 @@ _RANK = 1e-6  # principal axes with less than this share of the largest variance
 class Softmax:
     """Multinomial logistic loss; targets are one-hot."""
 
-    def curvature(self, share: Tensor) -> Tensor:
-        """Second derivative by an output where all items are given each class's share: (P, C) -> (P, C)."""
-        return share * (1 - share)
+    def curvature(self, mean: Tensor, weights: Tensor) -> Tensor:
+        """Second derivative by each output, mean over the items: mean (P, C, N), weights (P, N) -> (P, C)."""
+        return (mean * (1 - mean) * weights[:, None]).sum(2).clamp(min=_FLATTEST)
 
     def bias(self, share: Tensor) -> Tensor:
         """The best model without features: (P, C) -> (P, C)."""
         return share.log()
 
-    def mean(self, z: Tensor) -> Tensor:
-        """z (P, C, N) -> what the model expects the targets to be."""
-        return z.softmax(1)
+    def value_and_mean(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """z (P, C, N), target (C, N) -> the loss (P, N), and what the model expects the targets to be (P, C, N)."""
+        log_mean = z.log_softmax(1)  # half the time of logsumexp(z) - z target
+        return -(log_mean * target).sum(1), log_mean.exp()  # targets sum to 1
 
     def value(self, z: Tensor, target: Tensor) -> Tensor:
-        """(P, C, N), (C, N) -> (P, N)."""
-        return -(z.log_softmax(1) * target).sum(1)  # half the time of logsumexp(z) - z target; targets sum to 1
+        return self.value_and_mean(z, target)[0]
 
     def bend(self, mean: Tensor, d: Tensor) -> Tensor:
         """Second derivative along d: (P, C, N) -> (P, N)."""
@@ -60,11 +61,8 @@ class Sigmoid(Softmax):
     def bias(self, share: Tensor) -> Tensor:
         return share.logit()
 
-    def mean(self, z: Tensor) -> Tensor:
-        return z.sigmoid()
-
-    def value(self, z: Tensor, target: Tensor) -> Tensor:
-        return (torch.nn.functional.softplus(z) - z * target).sum(1)
+    def value_and_mean(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        return (torch.nn.functional.softplus(z) - z * target).sum(1), z.sigmoid()
 
     def bend(self, mean: Tensor, d: Tensor) -> Tensor:
         return (mean * (1 - mean) * d.square()).sum(1)
@@ -73,17 +71,14 @@ class Sigmoid(Softmax):
 class Squared(Softmax):
     """Half the squared error, summed over outputs: ridge regression."""
 
-    def curvature(self, share: Tensor) -> Tensor:
-        return torch.ones_like(share)
+    def curvature(self, mean: Tensor, weights: Tensor) -> Tensor:
+        return torch.ones_like(mean[..., 0])
 
     def bias(self, share: Tensor) -> Tensor:
         return share
 
-    def mean(self, z: Tensor) -> Tensor:
-        return z
-
-    def value(self, z: Tensor, target: Tensor) -> Tensor:
-        return (z - target).square().sum(1) / 2
+    def value_and_mean(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        return (z - target).square().sum(1) / 2, z
 
     def bend(self, mean: Tensor, d: Tensor) -> Tensor:
         return d.square().sum(1)
@@ -107,18 +102,18 @@ class Axes:
     def __init__(self, x: Tensor) -> None:
         items, width = x.shape
         if width <= items:  # any orthogonal basis has the same solution, so float32 will do
-            squares, basis = torch.linalg.eigh(_product_with(x.T.contiguous())(x.T))  # (D,), (D, D)
+            squares, basis = torch.linalg.eigh(product_with(x.T.contiguous())(x.T))  # (D,), (D, D)
         else:  # fewer items than features: the same axes from the smaller matrix
             wide = x.double()  # dividing by small squares needs the digits
             squares, left = torch.linalg.eigh(wide @ wide.T)  # (N,), (N, N)
             basis = wide.T @ left / squares.clamp(min=1e-300).sqrt()  # (D, N)
         kept = squares > _RANK * squares[-1].clamp(min=1e-30)
         self.basis = basis[:, kept].float()  # (D, K - 1)
-        rotated = torch.cat([_product_with(self.basis.T.contiguous())(x), x.new_ones(items, 1)], dim=1)  # (N, K)
+        rotated = torch.cat([product_with(self.basis.T.contiguous())(x), x.new_ones(items, 1)], dim=1)  # (N, K)
         self.variance = rotated.square().mean(0)  # (K,)
         self.penalised = torch.ones_like(self.variance)
         self.penalised[-1] = 0
-        self._to_items, self._to_axes = _product_with(rotated), _product_with(rotated.T.contiguous())
+        self._to_items, self._to_axes = product_with(rotated), product_with(rotated.T.contiguous())
 
     def outputs(self, w: Tensor) -> Tensor:
         """w (P, C, K) -> z (P, C, N)."""
@@ -133,7 +128,7 @@ class Axes:
         return torch.cat([w[..., :-1] @ self.basis.T, w[..., -1:]], dim=-1)
 
 
-def _product_with(matrix: Tensor) -> Linear:
+def product_with(matrix: Tensor) -> Linear:
     """y -> y matrix^T, from the layout that is fastest on this device."""
     product = Linear(1, 1, bias=False)  # a weight of its own would only cost time
     product.weight = torch.nn.Parameter(matrix, requires_grad=False)
@@ -209,17 +204,16 @@ def minimise(
     share = weights @ targets.T  # (P, C)
     if not isinstance(loss, Squared):
         share = share.clamp(_RAREST, 1 - _RAREST)
-    inverse = 1 / (loss.curvature(share)[..., None] * axes.variance + penalty[:, None])  # (P, C, K)
     if start is None:
         w = weights.new_zeros(*share.shape, len(axes.variance))
         w[..., -1] = loss.bias(share)
     else:
         w = start.clone()
     z = axes.outputs(w)
-    mean = loss.mean(z)
+    fit, mean = _fit(z, targets, weights, loss)
+    inverse = 1 / (loss.curvature(mean, weights)[..., None] * axes.variance + penalty[:, None])  # (P, C, K)
     gradient = axes.gather((mean - targets) * weights[:, None]) + penalty[:, None] * w
     every = torch.arange(len(w), device=w.device)
-    fit = _fit(z, targets, weights, loss)
     state = _State(every, weights, penalty, inverse, w, z, mean, fit, gradient, [], [])
     solved = torch.empty_like(w)
     for _ in range(max_iterations):
@@ -256,16 +250,17 @@ def _search(state: _State, direction: Tensor, along: Tensor, targets: Tensor, lo
     length = (-slope / bend.clamp(min=1e-20)).clamp(min=0)
     for _ in range(_HALVINGS):
         z = state.z + length * along
-        fit = _fit(z, targets, state.weights, loss)
+        fit, mean = _fit(z, targets, state.weights, loss)
         gain = state.fit - fit - length * linear - length.square() * curve / 2
         uphill = gain < -1e-6 * state.fit.abs()
         if not uphill.any():
             break
         length = torch.where(uphill, length / 2, length)
-    state.z, state.fit, state.mean = z, fit, loss.mean(z)
+    state.z, state.fit, state.mean = z, fit, mean
     return length
 
 
-def _fit(z: Tensor, targets: Tensor, weights: Tensor, loss: Softmax) -> Tensor:
-    """The weighted loss: (P, 1, 1)."""
-    return (loss.value(z, targets) * weights).sum(1)[:, None, None]
+def _fit(z: Tensor, targets: Tensor, weights: Tensor, loss: Softmax) -> tuple[Tensor, Tensor]:
+    """The weighted loss (P, 1, 1), and the expected targets (P, C, N)."""
+    value, mean = loss.value_and_mean(z, targets)
+    return (value * weights).sum(1)[:, None, None], mean
