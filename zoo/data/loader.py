@@ -20,7 +20,7 @@ from zoo.data.dataset import AudioDataset, Batch, Item
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler, Cursor, mix
 from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError
-from zoo.threads import one_core_pool
+from zoo.threads import core_pool
 
 MANY_SKIPPED = (10, 0.1)  # more than this count and this share of all items: the data set itself is wrong
 
@@ -140,7 +140,7 @@ class Loader:
         """Groups of batches in order, while threads make the next `depth` groups."""
         waiting: deque[tuple[Cursor, list[Future[Any]]]] = deque()
         coming = iter(planned)
-        pool = one_core_pool(self.workers, "zoo-data")
+        pool = core_pool(self.workers, "zoo-data")
         try:
             while True:
                 while len(waiting) <= depth and (group := next(coming, None)) is not None:

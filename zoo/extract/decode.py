@@ -11,7 +11,7 @@ from zoo import audio
 from zoo.audio import Clip
 from zoo.errors import AudioError, MissingDependencyError
 from zoo.extract.plan import Planned
-from zoo.threads import one_core_pool
+from zoo.threads import core_pool
 
 # Recordings longer than this wait on disk (`audio.SpooledWave`) and not in memory.
 SPOOL_SECONDS = 600.0
@@ -48,7 +48,7 @@ def ahead(
     waiting: deque[tuple[Planned, Future[Clip | str]]] = deque()
     held = 0.0
     coming = iter(items)
-    pool = one_core_pool(workers, "zoo-decode")
+    pool = core_pool(workers, "zoo-decode")
     try:
         while True:
             while held < look_ahead_seconds and len(waiting) < LOOK_AHEAD_CLIPS:

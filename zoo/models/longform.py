@@ -9,6 +9,7 @@ Windows of different recordings share a batch; no window depends on the others i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -17,20 +18,23 @@ from torch import Tensor
 
 from zoo import audio
 from zoo.audio import Clip
+from zoo.encoder import frozen
 from zoo.errors import ConfigError
 from zoo.models.cursors import FRAME, RATE, Cursor, Packed, Sequential, Window, Words
 from zoo.models.decoding import Decoded, DecodingOptions, decode
 from zoo.models.decoding.language import check_language, check_languages
 from zoo.models.decoding.repetition import doubled
 from zoo.models.segments import Cut
+from zoo.models.share import Share
 from zoo.models.timing import find_words
 from zoo.models.vad import VoiceActivity, windows
+from zoo.threads import core_pool
 from zoo.transcript import Transcript
 
 MODES = ("batched", "sequential")
 JOIN_SECONDS = 2.0  # pauses up to this length do not end a window in mode "batched"
-MEMORY, FEWEST, MOST = 1 << 29, 8, 64  # bytes, windows
 EDGE = 2  # mel frames beside a window that its own see
+Heard = list[tuple[Window, Decoded, Cut, Words]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Settings:
         text leaves out at its end; "sequential" lets each window begin where the last segment of the one before ended,
         as published.
     condition_on_previous_text: gives each window the text so far; "sequential" only.
-    batch_size: windows decoded together, None = what half a GiB of keys and values holds, from 8 to 64.
+    batch_size: windows decoded together at most, None = what memory and the number of cores suggest, see `Share`.
     context: "full", "clip" or None for the model's own.
     """
 
@@ -150,34 +154,27 @@ def _cursor(
 def _run(model: Any, cursors: Sequence[Cursor], settings: Settings, progress: Callable[[float], None]) -> None:
     """Decode until no cursor has a window left; the longest first, so that a batch ends together."""
     ready = [window for cursor in cursors for window in cursor.windows()]
-    while ready:
-        ready.sort(key=lambda window: window.start - window.stop)
-        size = settings.batch_size or _batch_size(model, ready[0], settings)
-        batch, ready = ready[:size], ready[size:]
-        results, states = _decode(model, batch, settings)
-        cuts = [window.cursor.cut(window, result) for window, result in zip(batch, results, strict=True)]
-        words = _words(model, states, batch, results, cuts, settings)
-        for window, result, cut, spoken in zip(batch, results, cuts, words, strict=True):
-            ready += window.cursor.take(window, result, cut, spoken)
-            progress(window.seconds)
+    share = Share.of(model, settings.context or model.context, settings.decoding, settings.batch_size, len(ready))
+    running: set[Future[Heard]] = set()
+    with frozen(model), core_pool(share.workers, "zoo-transcribe", share.cores) as pool:
+        while ready or running:
+            ready.sort(key=lambda window: window.start - window.stop)
+            while ready and len(running) < share.workers:
+                size = share.batch_size(ready)
+                batch, ready = ready[:size], ready[size:]
+                running.add(pool.submit(_hear, model, batch, settings))
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for window, result, cut, words in (heard for future in done for heard in future.result()):
+                ready += window.cursor.take(window, result, cut, words)
+                progress(window.seconds)
 
 
-def _batch_size(model: Any, longest: Window, settings: Settings) -> int:
-    """How many windows keep the decoder's keys and values, of what it hears and of what it writes, within MEMORY."""
-    config, positions = model.config, model.config.audio_ctx
-    if (settings.context or model.context) == "clip":
-        heard = -(-(longest.stop - longest.start) // model.hop) + config.tail
-        positions = min(positions, max(heard, config.least))
-    options = settings.decoding
-    candidates = options.samples if options.temperatures[0] else options.beam_size
-    each = (
-        (positions + candidates * config.text_ctx // 2)
-        * 2
-        * config.decoder_layers
-        * config.dim
-        * model.decoder.positions.element_size()
-    )
-    return max(FEWEST, min(MOST, MEMORY // each))
+def _hear(model: Any, batch: Sequence[Window], settings: Settings) -> Heard:
+    """What became of each window, its segments and their words."""
+    results, states = _decode(model, batch, settings)
+    cuts = [window.cursor.cut(window, result) for window, result in zip(batch, results, strict=True)]
+    words = _words(model, states, batch, results, cuts, settings)
+    return list(zip(batch, results, cuts, words, strict=True))
 
 
 def _decode(model: Any, batch: Sequence[Window], settings: Settings) -> tuple[list[Decoded], Any]:
