@@ -179,6 +179,13 @@ def test_new_resnets_start_with_silent_residual_branches() -> None:
     assert silent == ["stages.0.0.expand", "stages.1.0.expand"]
 
 
+@pytest.mark.parametrize(("dim", "std"), [(768, 0.02), (192, 0.04)])
+def test_narrow_asts_start_with_larger_weights(dim: int, std: float) -> None:
+    tower = ASTTower(128, dim, 1, 4, 64)
+    for name in ("embed.weight", "tokens", "position"):
+        assert float(tower.get_parameter(name).detach().std()) == pytest.approx(std, rel=0.1), name
+
+
 def test_statistics_of_training_leave_padding_out() -> None:
     """Short clips padded to the window teach the same running statistics as the same clips in windows of their size."""
     short = ResNetTower(32, 8, (1, 1), frames=64)

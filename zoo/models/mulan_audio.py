@@ -12,6 +12,7 @@ Legend: B batch, T mel frames, N mels, C channels, P patches, D width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -26,6 +27,8 @@ from zoo.nn.transformer import Transformer
 
 LEVEL, SPREAD = -4.2677393, 2 * 4.5689974
 """(log-mel - LEVEL) / SPREAD is what AST feeds on (arXiv 2104.01778): statistics of AudioSet. MuLan's are unknown."""
+AST_WIDTH, AST_STD = 768, 0.02
+"""Narrower towers begin with larger weights, as the text tower does; with AST's own they learn more slowly at first."""
 
 
 class _Tower(nn.Module):
@@ -154,7 +157,7 @@ class ASTTower(_Tower):
             activation_dropout=dropout,
             eps=1e-12,
         )
-        self.apply(_init_ast)
+        self.apply(partial(_init_ast, std=AST_STD * max(1.0, AST_WIDTH / dim) ** 0.5))
 
     def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
         """mel (B, T, N) natural log, lengths (B,) real frames >= 1 -> (B, D)."""
@@ -212,10 +215,10 @@ def _init_resnet(module: nn.Module) -> None:
         nn.init.zeros_(module.expand.norm.weight)
 
 
-def _init_ast(module: nn.Module) -> None:
+def _init_ast(module: nn.Module, std: float) -> None:
     if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=std)
         nn.init.zeros_(module.bias)
     elif isinstance(module, ASTTower):
-        nn.init.normal_(module.tokens, std=0.02)
-        nn.init.normal_(module.position, std=0.02)
+        nn.init.normal_(module.tokens, std=std)
+        nn.init.normal_(module.position, std=std)
