@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from synthetic import generator, splits
 
 from zoo.benchmarks.metrics import METRICS
-from zoo.benchmarks.probe import ProbeConfig, Split, probe, seed_weights
+from zoo.benchmarks.probe import ProbeConfig, Split, fit_layer, probe, seed_weights
 from zoo.benchmarks.significance import seeds_interval
 from zoo.errors import ConfigError
 
@@ -118,3 +119,22 @@ def test_metrics_agree_with_sklearn() -> None:
     assert METRICS["r2"](scores, truth) == pytest.approx(metrics.r2_score(truth, scores))
     a, b = rng.integers(4, size=90), rng.integers(4, size=90)
     assert METRICS["balanced_accuracy"](a, b) == pytest.approx(metrics.balanced_accuracy_score(b, a))
+
+
+def test_probes_answer_as_those_that_are_run_to_the_end() -> None:
+    """Where penalties are small and classes far apart, stopping short gives other answers on shifted data."""
+    g = generator(0)
+    labels = torch.randint(5, (400,), generator=g)
+    means, shift = 0.5 * torch.randn(5, 200, generator=g), 0.5 * torch.randn(200, generator=g)
+    spread, basis = torch.arange(1, 201) ** -1.0, torch.linalg.qr(torch.randn(200, 200, generator=g))[0]
+    noise = torch.randn(2, 400, 200, generator=g)
+    x, y = (((noise[i] + means[labels] + i * shift) * spread) @ basis for i in range(2))
+    config = ProbeConfig(seeds=2)
+    rows = seed_weights(Split(lambda k: x, labels.numpy(), np.arange(400)), config)
+    said = fit_layer(x, labels.numpy(), rows, config)(y)  # (R, S, N)
+    centre, scale = x.double().mean(0), x.double().std(0, correction=0)
+    for r, penalty in enumerate(config.penalties):
+        for s, row in enumerate(rows):
+            exact = LogisticRegression(C=1 / (penalty * (row > 0).sum()), tol=1e-8, max_iter=3000)
+            exact.fit(((x - centre) / scale)[row > 0], labels[row > 0])
+            assert (said[r, s] == exact.predict((y - centre) / scale)).mean() > 0.985, penalty
