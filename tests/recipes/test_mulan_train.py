@@ -223,9 +223,11 @@ def test_the_whole_run_learns_and_a_rerun_only_reads(make: Any, tones: Path, tmp
     fewer = train(replace(config, exam=replace(config.exam, probes=[])))
     assert "zero-shot accuracy" in fewer and "probe" not in fewer, "a finished run is asked other questions"
     lines = compare([[tmp_path / "run"], [tmp_path / "run"] * 2]).splitlines()
-    assert len(lines) == 2 + 2 * 4 and lines[4].startswith("| text to music, MRR | run | " + f"{mrr['value']:.3f} (")
+    assert len(lines) == 2 + 2 * 4 and lines[4].startswith(
+        f"| text to music, MRR | {tmp_path}/run | {mrr['value']:.3f} ("
+    )
     assert lines[5].endswith("| +0.000 (+0.000 to +0.000) | 1.000 |")
-    with pytest.raises(ConfigError, match=r"tones.*: no finished run"):
+    with pytest.raises(ConfigError, match=r"tones.*: no run with a model"):
         compare([[tmp_path / "run"], [tones.parent]])
     task, _ = make(init=str(tmp_path / "run"))
     torch.testing.assert_close(dict(task.model.state_dict()), dict(model.state_dict()))

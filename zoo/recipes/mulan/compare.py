@@ -57,18 +57,8 @@ def compare(setups: Sequence[Sequence[Path]]) -> str:
     for key in means[0]:
         for runs, mean in zip(setups, means, strict=True):
             span = ratio_interval(mean[key], np.ones(len(test)), groups)
-            cells = [
-                ", ".join(key),
-                _label(runs),
-                f"{mean[key].mean():.3f} ({span.low:.3f} to {span.high:.3f})",
-                "",
-                "",
-            ]
-            if mean is not means[0]:
-                change = paired_bootstrap(mean[key], means[0][key], np.ones(len(test)), groups)
-                cells[3] = f"{change.difference:+.3f} ({change.interval.low:+.3f} to {change.interval.high:+.3f})"
-                cells[4] = probability(change.p)
-            lines.append(cells)
+            cells = [", ".join(key), _label(runs), f"{mean[key].mean():.3f} ({span.low:.3f} to {span.high:.3f})"]
+            lines.append(cells + (["", ""] if mean is means[0] else _change(mean[key], means[0][key], groups)))
     return "\n".join(table(["", "runs", "value", f"minus {_label(setups[0])}", "p"], lines)[1:])
 
 
@@ -84,9 +74,16 @@ def _figures(
     return {(row.task, row.metric): row.per_item for row in rows if row.metric in METRICS and row.per_item is not None}
 
 
+def _change(values: np.ndarray, first: np.ndarray, groups: np.ndarray) -> list[str]:
+    """How values (N,) differ from those of the first, and how likely that is luck."""
+    found = paired_bootstrap(values, first, np.ones(len(values)), groups)
+    span = f"{found.interval.low:+.3f} to {found.interval.high:+.3f}"
+    return [f"{found.difference:+.3f} ({span})", probability(found.p)]
+
+
 def _configuration(folder: Path) -> MulanTraining:
     if not (folder / CONFIG).is_file() or not (folder / BEST).is_dir():
-        raise ConfigError(f"{folder}: no finished run; a run folder has {CONFIG} and {BEST}/")
+        raise ConfigError(f"{folder}: no run with a model; its folder has {CONFIG} and {BEST}/")
     return configuration.load(MulanTraining, [folder / CONFIG])
 
 
@@ -97,7 +94,7 @@ def _model(folder: Path) -> MuLan:
 
 
 def _label(runs: Sequence[Path]) -> str:
-    return ", ".join(folder.name for folder in runs)
+    return ", ".join(map(str, runs))
 
 
 def main() -> None:
