@@ -43,7 +43,7 @@ def _section(fingerprint: str, path: Path) -> tuple[str, str]:
     shown = [record for record in records if record.subject in names and record.task in tasks]
     lines = [f"### Suite {results.suite} ({path.name})", ""]
     lines += [*table.grid(shown, results.ranks, tasks, names, table.cell), "", table.FOOTNOTE, table.BOLD]
-    for title, found in (("Notes:", table.notes(shown)), ("", table.computed(results, shown))):
-        if found:
-            lines += ["", *([title, ""] if title else []), *(f"- {line}" if title else line for line in found)]
+    if notes := table.notes(shown):
+        lines += ["", "Notes:", "", *(f"- {note}" for note in notes)]
+    lines += ["", *table.computed(results, shown), *table.told(shown)]
     return results.suite, "\n".join(lines)

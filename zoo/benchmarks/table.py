@@ -42,9 +42,12 @@ def markdown(results: Results, said: Sequence[str] = ()) -> str:
     for title, found in (("Skipped", skipped(records)), ("Notes", remarks)):
         if found:
             lines += ["", f"{title}:", "", *(f"- {remark}" for remark in found)]
-    for sheet in details(records):
-        lines += ["", f"{sheet.title}:", "", *_lines(sheet)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *told(records)]) + "\n"
+
+
+def told(records: Sequence[Record]) -> list[str]:
+    """The tables of details, each under its title."""
+    return [part for sheet in details(records) for part in ("", f"{sheet.title}:", "", *_lines(sheet))]
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
