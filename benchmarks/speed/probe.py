@@ -8,8 +8,8 @@ Both sides get standardised float32 features of 90 % of the items a seed. scikit
 comes (lbfgs, 100 iterations), all fits in as many worker processes as there are threads; and the fits of one seed one
 after the other with all threads in its products, whose time is taken times the seeds. It stops early, and cannot come
 near the minimum in float32, so the accuracies of some layers (--exact) are also taken from runs to the end: float64, a
-tolerance of 1e-8, at most 3,000 iterations, untimed. Ours is timed in the same process, three times before scikit-learn's
-runs and three times after.
+tolerance of 1e-8, at most 3,000 iterations, untimed. Ours is timed in the same process, three times before
+scikit-learn's runs and three times after.
 """
 
 from __future__ import annotations
