@@ -14,14 +14,14 @@ from rich.console import Console
 from small import small
 from synthetic import tones
 
-from zoo.benchmarks import features, runner, verbs
+from zoo.benchmarks import features, runner, speed, verbs
 from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import Record, Store
 from zoo.benchmarks.subjects import subjects, untrained
 from zoo.benchmarks.suite import Source, Suite, Task
 from zoo.data import manifest
 from zoo.encoder import Encoder
-from zoo.errors import CheckpointError, ConfigError, ZooError
+from zoo.errors import AudioError, CheckpointError, ConfigError, ZooError
 
 
 @pytest.fixture
@@ -274,6 +274,24 @@ def test_speed_counts_parameters_and_products(corpus: Path, tmp_path: Path, monk
     record = only(examine(corpus, tmp_path / "out", Task("speed", kind="speed"), models=[model]))
     assert record.details["parameters"] == sum(p.numel() for p in model.parameters())
     assert record.score is not None and record.score > 0 and record.details["gmacs"] > 0.001
+
+
+def test_speed_of_a_model_whose_window_is_shorter_than_the_clips() -> None:
+    model = small("whisper-tiny")
+    short, long = (speed.measure(model, clips=1, seconds=seconds, rounds=1) for seconds in (model.window_seconds, 10.0))
+    assert model.window_seconds < 10 and long.gmacs == pytest.approx(short.gmacs)
+
+
+def test_a_clip_that_a_model_refuses_skips_the_task_and_not_the_run(
+    corpus: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AudioError("waveform 3", "too loud")
+
+    monkeypatch.setattr("zoo.models.spectral.Spectral.transcribe", refuse, raising=False)
+    tasks = [Task("words", kind="wer"), Task("pitch", kind="class", target="pitch")]
+    words, pitch = examine(corpus, tmp_path / "out", *tasks).records.values()
+    assert words.status == "skipped" and "too loud" in words.reason and pitch.status == "ok"
 
 
 # The cache

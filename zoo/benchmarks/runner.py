@@ -22,7 +22,7 @@ from zoo.benchmarks.subjects import CHANCE, Subject, subjects
 from zoo.benchmarks.suite import PROBES, Suite, Task
 from zoo.benchmarks.targets import Targets, prepare
 from zoo.encoder import Encoder
-from zoo.errors import ConfigError, MissingDependencyError
+from zoo.errors import AudioError, ConfigError, MissingDependencyError
 from zoo.extract.files import hold
 
 
@@ -115,7 +115,7 @@ class _Session:
                 rows = self._robustness(record, task, subject)
             else:
                 rows = verbs.run(record, task, self.sources[task.data], subject.encoder)
-        except (ConfigError, MissingDependencyError) as error:
+        except (ConfigError, MissingDependencyError, AudioError) as error:
             record.status, record.reason, record.score = "skipped", str(error), None
         if record.status == "ok" and not (record.score is not None and math.isfinite(record.score)):
             record.status, record.reason, record.score = "skipped", "the score is not a number", None

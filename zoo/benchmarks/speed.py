@@ -52,19 +52,20 @@ def measure(encoder: Encoder, *, clips: int = CLIPS, seconds: float = SECONDS, r
         encoder.embed(waves, encoder.sample_rate)  # ends on the CPU, so nothing is left running
         times.append(time.perf_counter() - start)
     peak = (_peak(encoder.device) - before) / 2**20
+    one = waves[0][: round(encoder.window_seconds * encoder.sample_rate)]  # what goes through the model at once
     factors = [clips * seconds / each for each in times[1:]]
     return Speed(
         statistics.median(factors),
         min(factors),
         max(factors),
         sum(p.numel() for p in encoder.parameters()),
-        count_macs(encoder, waves[0]) / seconds / 1e9,
+        count_macs(encoder, one) / (len(one) / encoder.sample_rate) / 1e9,
         peak,
     )
 
 
 def count_macs(encoder: Encoder, wave: Tensor) -> float:
-    """Multiply-accumulates of one clip (S,): half of what PyTorch counts as floating-point operations.
+    """Multiply-accumulates of one clip (S,) within a window: half of what PyTorch counts as floating-point operations.
 
     With gradients on, so that the operators are the plain ones that the counter knows.
     """
