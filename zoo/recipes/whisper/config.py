@@ -20,7 +20,6 @@ class WindowConfig:
     tail: int | None = None  # positions (20 ms) of silence after it in context "clip"; null: as the model has it
     least: int | None = None  # positions heard in all, at least, in context "clip"; null: as the model has it
     packed: float = 0.1  # share of clips that open a window filled with further clips; the others stand alone
-    packed_least: float = 1.0  # share of the longest window that they fill at least; how much differs between clips
     timestamps: float = 0.2  # share of windows whose text has times
     previous: float = 0.0  # share of windows that are told what was said before, where something was; published: 0.5
     no_speech: float = 0.02  # share of windows that hold noise instead, beside clips whose text is empty
@@ -29,7 +28,7 @@ class WindowConfig:
     def __post_init__(self) -> None:
         if self.context not in (None, *CONTEXTS):
             raise ConfigError(f'windows.context {self.context!r}: choose "full", "clip" or null')
-        for name in ("packed", "packed_least", "timestamps", "previous", "no_speech"):
+        for name in ("packed", "timestamps", "previous", "no_speech"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"windows.{name} {getattr(self, name)}: a share between 0 and 1")
 

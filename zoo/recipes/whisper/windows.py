@@ -112,13 +112,8 @@ class WindowDataset(AudioDataset):
         return window
 
     def _planned(self, index: int) -> float:
-        duration = self.entries[index].duration
-        if self.training and self._in_recording(index):
-            return self.window
-        if self.training and self._packs(index):
-            least = max(duration, self.config.packed_least * self.window)
-            return least + mix(index, 5) % 1000 / 1000 * (self.window - least)
-        return duration
+        filled = self.training and (self._packs(index) or self._in_recording(index))
+        return self.window if filled else self.entries[index].duration
 
     def _packs(self, index: int) -> bool:
         """Whether the clip's window is filled up; fixed, so that batches can be planned."""
@@ -130,8 +125,7 @@ class WindowDataset(AudioDataset):
 
     def _pack(self, index: int, draws: Random) -> list[int]:
         """The clip, and others of its language until the next one does not fit."""
-        left = self._planned(index) - self.entries[index].duration
-        chosen, tokens = [index], self.tokens - self._sizes[index]
+        chosen, left, tokens = [index], self.window - self.entries[index].duration, self.tokens - self._sizes[index]
         pool = self._pools.get(self.entries[index].lang, ())
         while self._packs(index) and pool:
             other = draws.choice(pool)
