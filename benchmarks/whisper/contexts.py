@@ -1,0 +1,68 @@
+"""How far the encoder's context "clip" is from "full": cosine of embeddings, and speed.
+
+    python -m benchmarks.whisper.contexts --weights DIR [--models tiny.en base] [--out FILE.md]
+
+DIR holds for each model a directory that zoo loads. All recordings of `read` and the English `prompts` under ZOO_DATA,
+one at a time. Clips: cosine of the means over time; frames: of each frame; of all layers, the last is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import zoo
+from benchmarks.whisper.recordings import RATE, utterances
+from benchmarks.whisper.systems import heading
+
+
+def encode(model: Any, waves: list[Tensor], context: str) -> tuple[list[Tensor], float]:
+    """Frames (T, D) of each recording, and the seconds that it took."""
+    model.context = context
+    began = time.perf_counter()
+    return [model.encode(wave, RATE).unpad()[0] for wave in waves], time.perf_counter() - began
+
+
+def row(model: Any, name: str, waves: list[Tensor]) -> str:
+    full, slow = encode(model, waves, "full")
+    clip, fast = encode(model, waves, "clip")
+    means = [float(F.cosine_similarity(a.mean(0), b.mean(0), dim=0)) for a, b in zip(full, clip, strict=True)]
+    frames = torch.cat([F.cosine_similarity(a, b, dim=1) for a, b in zip(full, clip, strict=True)]).numpy()
+    shown = [f"{np.median(x):.3f} ({np.quantile(x, 0.05):.3f})" for x in (np.array(means), frames)]
+    return f"| {name} | {' | '.join(shown)} | {slow / fast:.1f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--models", nargs="+", default=["tiny.en", "base"])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    items = utterances("read") + utterances("prompts", lang="en")
+    waves = [torch.from_numpy(item.wave) for item in items]
+    lines = heading(
+        'Whisper: context "clip" beside "full"',
+        "python -m benchmarks.whisper.contexts",
+        f"{len(waves)} recordings, {sum(item.seconds for item in items) / 60:.1f} minutes.",
+    )
+    lines += ["| model | cosine of clips, median (5 %) | of frames | clip is faster, times |", "|-|-|-|-|"]
+    for name in options.models:
+        model = zoo.load(options.weights / name, device="cpu", dtype="bfloat16")
+        lines.append(row(model, name, waves))
+    text = "\n".join([*lines, ""])
+    if options.out:
+        options.out.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
