@@ -74,6 +74,8 @@ def _known(card: ModelCard) -> str:
         "paper": card.paper or "-",
     }
     sections = [f"# {card.name}", f"{card.summary}.", _table(facts)]
+    if card.limits:
+        sections.append("## Limits\n\n" + _bullets(card.limits))
     if card.scores:
         sections.append("## Published scores, not measured here\n\n" + _bullets(card.scores))
     if card.recipe:

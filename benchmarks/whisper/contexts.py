@@ -2,8 +2,8 @@
 
     python -m benchmarks.whisper.contexts --weights DIR [--models tiny.en base] [--out FILE.md]
 
-DIR holds for each model a directory that zoo loads. All recordings of `read` and the English `prompts` under ZOO_DATA,
-one at a time. Clips: cosine of the means over time; frames: of each frame; of all layers, the last is shown.
+DIR holds for each model a directory that zoo loads. Recordings of `read` and of dev and test of the English `prompts`
+under ZOO_DATA, one at a time. Clips: cosine of the means over time; frames: of each frame; of the last layer.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    items = utterances("read") + utterances("prompts", lang="en")
+    items = utterances("read") + utterances("prompts", splits=("dev", "test"), lang="en")
     waves = [torch.from_numpy(item.wave) for item in items]
     lines = heading(
         'Whisper: context "clip" beside "full"',
