@@ -20,7 +20,7 @@ from torch import Tensor
 
 import zoo
 from benchmarks.whisper.recordings import RATE, utterances
-from benchmarks.whisper.systems import heading
+from benchmarks.whisper.systems import heading, publish
 
 
 def encode(model: Any, waves: list[Tensor], context: str) -> tuple[list[Tensor], float]:
@@ -58,10 +58,7 @@ def main() -> None:
     for name in options.models:
         model = zoo.load(options.weights / name, device="cpu", dtype="bfloat16")
         lines.append(row(model, name, waves))
-    text = "\n".join([*lines, ""])
-    if options.out:
-        options.out.write_text(text)
-    print(text)
+    publish([*lines, ""], options.out)
 
 
 if __name__ == "__main__":

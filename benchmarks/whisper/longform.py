@@ -26,7 +26,7 @@ import whisper
 import zoo
 from benchmarks.whisper.recordings import DATA, RATE, Utterance, long_recording, utterances
 from benchmarks.whisper.said import Said
-from benchmarks.whisper.systems import PLAIN, Transcriber, faster, faster_batched, heading, openai, ours
+from benchmarks.whisper.systems import PLAIN, Transcriber, faster, faster_batched, heading, openai, ours, publish
 from zoo import audio
 from zoo.benchmarks.wer import error_rates
 from zoo.data import manifest
@@ -186,10 +186,7 @@ def main() -> None:
         lines += [f"## {name}: one recording of {MINUTES:.0f} minutes", "", *long_lines(said, name, table), ""]
         lines += [f"## {name}: words a minute where nobody speaks", "", *nothing_lines(said, name, table), ""]
         lines += [f"## {name}: word borders", "", *border_lines(options.weights, name, options.threads), ""]
-    text = "\n".join(lines)
-    if options.out:
-        options.out.write_text(text)
-    print(text)
+    publish(lines, options.out)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import soundfile
 
 from benchmarks.speed.memory import measure
 from benchmarks.whisper.recordings import RATE, long_recording
-from benchmarks.whisper.systems import heading
+from benchmarks.whisper.systems import heading, publish
 
 
 def write(path: Path, hours: float) -> None:
@@ -49,10 +49,7 @@ def main() -> None:
                 peak, seconds = measure([*command, "en", "--dtype", dtype, "--quiet"])
                 speed = options.hours * 3600 / seconds
                 lines.append(f"| {model}, {dtype} | {options.hours:g} | {peak:.2f} | {speed:.0f} |")
-    text = "\n".join([*lines, ""])
-    if options.out:
-        options.out.write_text(text)
-    print(text)
+    publish([*lines, ""], options.out)
 
 
 if __name__ == "__main__":

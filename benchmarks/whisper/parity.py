@@ -21,7 +21,7 @@ from whisper.tokenizer import get_tokenizer
 
 import zoo
 from benchmarks.whisper.recordings import utterances
-from benchmarks.whisper.systems import heading
+from benchmarks.whisper.systems import heading, publish
 
 
 def in_float64(path: Path) -> Any:
@@ -76,10 +76,7 @@ def main() -> None:
         tokens, worst = distances(options.weights / f"{name}.pt", options.files)
         lines += [f"## {name}: {tokens} tokens of {options.files} recordings", "", "| distance from openai-whisper | |"]
         lines += ["|-|-|", *(f"| {what} | {value:.1e} |" for what, value in worst.items()), ""]
-    text = "\n".join(lines)
-    if options.out:
-        options.out.write_text(text)
-    print(text)
+    publish(lines, options.out)
 
 
 if __name__ == "__main__":

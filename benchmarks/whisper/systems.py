@@ -86,3 +86,11 @@ def heading(title: str, command: str, note: str) -> list[str]:
         f"commit {commit}, {processor} ({extensions}), {versions}; {note}",
         "",
     ]
+
+
+def publish(lines: list[str], out: Path | None) -> None:
+    """Print the lines of a result, and write them where `out` says."""
+    text = "\n".join(lines)
+    if out:
+        out.write_text(text)
+    print(text)

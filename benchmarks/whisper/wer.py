@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.whisper.recordings import Utterance, utterances
 from benchmarks.whisper.said import BATCH, Said
-from benchmarks.whisper.systems import SEARCHES, Transcriber, faster, heading, openai, ours
+from benchmarks.whisper.systems import SEARCHES, Transcriber, faster, heading, openai, ours, publish
 from zoo.benchmarks.wer import error_rates
 
 Build = Callable[[Path, str, str], Transcriber]  # (folder of the weights, model, search)
@@ -88,10 +88,7 @@ def main() -> None:
                     reference = reference or texts
                     lines.append(row(system, items, texts, reference))
                 lines.append("")
-    text = "\n".join(lines)
-    if options.out:
-        options.out.write_text(text)
-    print(text)
+    publish(lines, options.out)
 
 
 if __name__ == "__main__":

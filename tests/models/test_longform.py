@@ -208,7 +208,11 @@ def test_windows_of_all_recordings_share_batches_longest_first(monkeypatch: pyte
 
 def test_the_first_window_tells_the_language_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(monkeypatch, lambda seconds: decoded([*stamps(0), 65, *stamps(1)]))
+    counts: list[int] = []
+    whole = longform.Share.of
+    monkeypatch.setattr(longform.Share, "of", lambda *a: counts.append(a[-1]) or whole(*a))
     found = transcribe(small_whisper(), torch.zeros(100 * RATE), RATE, vad="none")
+    assert counts == [4], "cores are shared out by all windows, not by the one that tells the language"
     assert script.batches == [1, 3] and isinstance(found, Transcript) and found.language == "en"
 
 

@@ -47,6 +47,8 @@ class Cursor(Protocol):
     """The state of one recording."""
 
     clip: Clip
+    rest: list[Window]
+    """Windows that wait for the first one."""
 
     def windows(self) -> list[Window]:
         """The windows that can be decoded from the start."""
@@ -77,6 +79,7 @@ class Recording:
     prefix: tuple[int, ...] = ()
     certainty: float = 1.0
     segments: list[Segment] = field(default_factory=list)
+    rest: list[Window] = field(default_factory=list)
 
     def _learn_language(self, decoded: Decoded) -> None:
         if self.language is None:

@@ -154,7 +154,8 @@ def _cursor(
 def _run(model: Any, cursors: Sequence[Cursor], settings: Settings, progress: Callable[[float], None]) -> None:
     """Decode until no cursor has a window left; the longest first, so that a batch ends together."""
     ready = [window for cursor in cursors for window in cursor.windows()]
-    share = Share.of(model, settings.context or model.context, settings.decoding, settings.batch_size, len(ready))
+    known = len(ready) + sum(len(cursor.rest) for cursor in cursors)
+    share = Share.of(model, settings.context or model.context, settings.decoding, settings.batch_size, known)
     running: set[Future[Heard]] = set()
     with frozen(model), core_pool(share.workers, "zoo-transcribe", share.cores) as pool:
         while ready or running:
