@@ -175,3 +175,14 @@ def test_clips_are_chosen_by_their_columns() -> None:
         sources.select(entries, "style=song", "x")
     with pytest.raises(ConfigError, match="column=value"):
         sources.select(entries, "digits", "x")
+
+
+def test_several_sources_in_a_row_each_with_a_choice_of_clips(folder: Path) -> None:
+    path = folder / "all.jsonl"
+    manifest.write(path, wanted(folder))
+    anna, ben = wanted(folder)
+    assert sources.open(f"{path} [mood=angry|sad] + {path}") == [ben, anna, ben]
+    with pytest.raises(ConfigError, match="no clip has mood=sad"):
+        sources.open(f"{path} + {path} [mood=sad]")
+    with pytest.raises(ConfigError, match="no such folder"):
+        sources.open(f"{path} + {folder / 'none'}")

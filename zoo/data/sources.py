@@ -5,6 +5,7 @@
     table.csv .tsv .parquet one row a clip; known columns become fields, all others labels
     hf:owner/name[:config]  a Hugging Face data set with an audio column, or hf:FOLDER saved by `datasets`
     corpus:speech/small     an embedded corpus, made on first use
+    A + B [speaker=ann|bob]  several of these in a row, any of them with a choice of its clips in brackets
 
 Where nothing tells the splits, one in twenty speakers (or files, where no speakers are known) becomes "dev", chosen by
 a hash of its name.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,8 +47,11 @@ DEV_SHARE = 20  # one in so many, where the source names no splits
 PROBES = 8  # threads that read headers
 
 
+_CHOSEN = re.compile(r"(?P<source>.+?)\s*\[(?P<only>[^\[\]]*=[^\[\]]*)\]")  # a source with "column=value|value"
+
+
 def open(source: str | Path, columns: Mapping[str, str] | None = None) -> list[Entry]:
-    """The entries of a source, as the module's docstring lists them.
+    """The entries of a source, as the module's docstring lists them; of several, one after the other.
 
     columns: field -> column, for tables and data sets whose columns have other names than usual.
 
@@ -54,7 +59,13 @@ def open(source: str | Path, columns: Mapping[str, str] | None = None) -> list[E
     Raises ConfigError for a source of no known kind or a column that is not there, ManifestError naming the row for
     values that do not fit, MissingDependencyError where a package is needed.
     """
-    name = str(source)
+    parts = str(source).split(" + ")
+    if len(parts) > 1:
+        return [entry for part in parts for entry in open(part, columns)]
+    name = parts[0].strip()
+    chosen = _CHOSEN.fullmatch(name)
+    if chosen is not None:
+        return select(open(chosen["source"], columns), chosen["only"], name)
     path = Path(name).expanduser()
     if name.startswith("corpus:"):
         kind, _, size = name.removeprefix("corpus:").partition("/")
