@@ -44,6 +44,8 @@ def test_targets_of_a_crop(clips: list[Entry], tmp_path: Path) -> None:
     assert torch.equal(made.at(3, 0, count, hubert)[:, 0], units[::2][:count])
     assert torch.equal(made.at(3, 7 * 320, 20, hubert)[:, 0], units[14:54:2])
     assert torch.equal(made.at(3, 160, 20, hubert)[:, 0], units[1:41:2])
+    hurried = made.at(3, 0, 20, hubert, speed=1.5)[:, 0]  # middles at 1.5 (200 + 320 t) samples of the recording
+    assert torch.equal(hurried, units[1:61:3])
     assert fast.frame_rate == 25
     first = round(((fast.frame_samples - 400) / 2) / 160)  # 10 ms frames from their first middle to that of the model
     assert torch.equal(made.at(3, 0, 10, fast)[:, 0], units[first::4][:10])

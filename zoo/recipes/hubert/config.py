@@ -42,6 +42,21 @@ class MaskConfig:
 
 
 @dataclass
+class AugmentConfig:
+    """What training clips are changed by before the model hears them; their units stay as they are."""
+
+    speed: float = 0.0  # clips are played up to so much faster or slower, pitch included; 0.15: 0.85 to 1.15 times
+    speech: float = 0.0  # share of clips with a stretch of another one of the batch over them; WavLM Base+: 0.1
+    noise: float = 0.0  # share of clips with noise over them; WavLM Base+: 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.speed <= 0.5:
+            raise ConfigError(f"augment.speed {self.speed}: a change between 0 and 0.5")
+        if min(self.speech, self.noise) < 0 or self.speech + self.noise > 1:
+            raise ConfigError(f"augment.speech {self.speech}, noise {self.noise}: shares, together no more than 1")
+
+
+@dataclass
 class LossConfig:
     """Cross-entropy of the units: alpha on masked frames, 1 - alpha on the others (section II-B, equation 2)."""
 
@@ -72,6 +87,7 @@ class PretrainConfig:
     final_units: int = 100  # classes of the quantizer that the finished model carries, on its best layer; 0: none
     final_layer: int | None = None  # the layer for it; null = by PNMI on dev
     mask: MaskConfig = field(default_factory=MaskConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     # At this scale, unmasked frames teach the first layers in the few minutes that there are; see recipes/hubert.
     loss: LossConfig = field(default_factory=lambda: LossConfig(alpha=0.5))
     model: HubertConfig = field(default_factory=mini_model)

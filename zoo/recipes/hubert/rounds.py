@@ -19,7 +19,7 @@ from zoo.data.loader import DataConfig, split_loader
 from zoo.encoder import Encoder
 from zoo.models.hubert import HuBERT, HubertConfig
 from zoo.recipes.hubert.checks import check_frame_rate, check_targets
-from zoo.recipes.hubert.config import Features, LossConfig, MaskConfig, PretrainConfig, Round
+from zoo.recipes.hubert.config import AugmentConfig, Features, LossConfig, MaskConfig, PretrainConfig, Round
 from zoo.recipes.hubert.task import Collate, Pretrain, symbols_of
 from zoo.recipes.hubert.units import Corpus, Targets, hours_of, make_targets
 from zoo.train import TrainConfig, fit, processes
@@ -33,6 +33,7 @@ class RoundConfig:
     round: Round
     data: DataConfig
     mask: MaskConfig
+    augment: AugmentConfig
     loss: LossConfig
     model: HubertConfig
     train: TrainConfig
@@ -75,7 +76,9 @@ def run_round(
     say(f"round {number} of {len(config.rounds)}")
     rate = blueprint(config.model).frame_rate
     targets = targets_on_main(wanted, teacher, corpus, folder / "units", rate, seed)
-    settings = RoundConfig(wanted, config.data, config.mask, config.loss, config.model, config.train)
+    settings = RoundConfig(
+        wanted, config.data, config.mask, config.augment, config.loss, config.model, config.train
+    )
     settings.model = replace(config.model, units=targets.train.sizes)
     settings.train = replace(
         config.train,
@@ -103,9 +106,12 @@ def run_round(
             model.sample_rate,
             model.min_samples,
             settings.train.seed,
-            Collate(model, labels, config.mask),
+            Collate(model, labels, config.mask, augment),
         )
-        for split, entries, labels in (("train", corpus.train, targets.train), ("dev", corpus.dev, targets.dev))
+        for split, entries, labels, augment in (
+            ("train", corpus.train, targets.train, config.augment),
+            ("dev", corpus.dev, targets.dev, AugmentConfig()),
+        )
     )
     say(budget(settings.train, config.data, hours_of(corpus.train), task.chance()))
     result = fit(task, train, dev, settings.train, folder / "run", recipe=settings)

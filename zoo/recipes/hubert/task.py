@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -20,7 +21,8 @@ from zoo.data.dataset import Batch, Item
 from zoo.data.manifest import Entry
 from zoo.encoder import Frames
 from zoo.models.hubert import HuBERT
-from zoo.recipes.hubert.config import LossConfig, MaskConfig
+from zoo.recipes.hubert.augment import at_speed, draw_speed, mix_in
+from zoo.recipes.hubert.config import AugmentConfig, LossConfig, MaskConfig
 from zoo.recipes.hubert.masking import span_mask
 from zoo.train import Output, Task, processes
 from zoo.train.health import effective_rank
@@ -37,20 +39,29 @@ class UnitBatch(Batch):
 
 
 class Collate:
-    """Items -> UnitBatch: looks up the units of each crop and draws its mask."""
+    """Items -> UnitBatch: changes what is heard of each crop, looks up its units and draws its mask."""
 
-    def __init__(self, model: HuBERT, labels: Labels, mask: MaskConfig) -> None:
-        self.model, self.labels, self.mask = model, labels, mask
+    def __init__(self, model: HuBERT, labels: Labels, mask: MaskConfig, augment: AugmentConfig) -> None:
+        self.model, self.labels, self.mask, self.augment = model, labels, mask, augment
 
     def __call__(self, items: Sequence[Item]) -> UnitBatch:
+        speeds = [self._speed(item) for item in items]
+        waves = [at_speed(item.wave, speed) for item, speed in zip(items, speeds, strict=True)]
+        waves = mix_in(waves, [item.seed for item in items], self.augment)
+        items = [replace(item, wave=wave) for item, wave in zip(items, waves, strict=True)]
         plain = Batch.of(items)
         counts = [self.model.count_frames(len(item.wave)) for item in items]
         targets = torch.zeros(len(items), max(counts), len(self.labels.sizes), dtype=torch.int64)
         masked = torch.zeros(len(items), max(counts), dtype=torch.bool)
-        for b, (item, count) in enumerate(zip(items, counts, strict=True)):
-            targets[b, :count] = self.labels.at(item.index, item.start, count, self.model)
+        for b, (item, count, speed) in enumerate(zip(items, counts, speeds, strict=True)):
+            targets[b, :count] = self.labels.at(item.index, item.start, count, self.model, speed=float(speed))
             masked[b, :count] = span_mask(count, item.seed, self.mask)
         return UnitBatch(**vars(plain), targets=targets, masked=masked)
+
+    def _speed(self, item: Item) -> Fraction:
+        """The speed drawn for the clip, but 1 where that would leave too little of it."""
+        speed = draw_speed(item.seed, self.augment)
+        return speed if len(item.wave) / speed >= self.model.min_samples else Fraction(1)
 
 
 class Pretrain(Task):

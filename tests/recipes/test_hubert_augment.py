@@ -1,0 +1,89 @@
+"""Training clips at other speeds and with others over them: what is heard changes, the units stay with their sounds."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from small import noise, small
+from torch import Tensor
+
+from zoo.data.dataset import Item
+from zoo.data.manifest import Entry
+from zoo.errors import ConfigError
+from zoo.models.hubert import HuBERT
+from zoo.recipes.hubert.augment import at_speed, draw_speed, mix_in
+from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
+from zoo.recipes.hubert.task import Collate
+
+RATE = 16_000
+
+
+def test_speeds_fill_their_range_and_depend_on_the_seed_alone() -> None:
+    config = AugmentConfig(speed=0.15)
+    speeds = [draw_speed(seed, config) for seed in range(300)]
+    assert set(speeds) == {Fraction(n, 20) for n in range(17, 24)}
+    assert speeds == [draw_speed(seed, config) for seed in range(300)]
+    assert {draw_speed(seed, AugmentConfig()) for seed in range(20)} == {Fraction(1)}
+
+
+def test_a_faster_clip_is_shorter_and_higher() -> None:
+    tone = torch.sin(2 * torch.pi * 440 * torch.arange(RATE) / RATE)
+    fast = at_speed(tone, Fraction(23, 20))
+    assert len(fast) == -(-RATE * 20 // 23)
+    peak = int(torch.fft.rfft(fast, n=RATE).abs().argmax())
+    assert peak == pytest.approx(440 * 23 / 20, abs=2)
+    assert at_speed(tone, Fraction(1)) is tone
+
+
+def test_shares_levels_and_lengths_of_what_is_mixed_in() -> None:
+    waves = [noise(0.5, i) for i in range(400)]
+    config = AugmentConfig(speech=0.3, noise=0.2)
+    mixed = mix_in(waves, list(range(400)), config)
+    changed = [i for i, (a, b) in enumerate(zip(waves, mixed, strict=True)) if not torch.equal(a, b)]
+    assert 0.42 * 400 < len(changed) < 0.58 * 400
+    ratios = torch.stack([_decibels(waves[i], mixed[i] - waves[i]) for i in changed])
+    assert ratios.min() > -6 and 15 < ratios.max() < 21, "WavLM: -5 to 5 dB of speech, -5 to 20 dB of noise"
+    again = mix_in(waves, list(range(400)), config)
+    assert all(torch.equal(a, b) for a, b in zip(mixed, again, strict=True))
+    assert torch.equal(mix_in(waves[:1], [0], AugmentConfig(speech=1.0))[0], waves[0]), "no other clip to mix in"
+
+
+def _decibels(wave: Tensor, added: Tensor) -> Tensor:
+    """Level of the clip above that of the stretch that was laid over it."""
+    return 10 * torch.log10(wave.square().mean() / added[added != 0].square().mean())
+
+
+class _Labels:
+    """Notes the speeds at which units are asked for."""
+
+    sizes = (1,)
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    def at(self, index: int, start: int, frames: int, encoder: HuBERT, *, speed: float = 1.0) -> Tensor:
+        self.asked.append(speed)
+        return torch.zeros(frames, 1, dtype=torch.int64)
+
+
+def test_units_are_asked_for_at_the_speed_that_is_heard() -> None:
+    model, labels = small("hubert-base"), _Labels()
+    seeds = range(40)
+    items = [Item(noise(0.4, i), i, Entry(Path(f"{i}.wav"), 0.4, "train"), 0, i) for i in seeds]
+    batch = Collate(model, labels, MaskConfig(), AugmentConfig(speed=0.2))(items)  # type: ignore[arg-type]
+    wanted = [draw_speed(seed, AugmentConfig(speed=0.2)) for seed in seeds]
+    assert labels.asked == [float(speed) for speed in wanted]
+    assert batch.lengths.tolist() == [-(-6400 * speed.denominator // speed.numerator) for speed in wanted]
+    tiny = [Item(noise(0.4, 0)[: model.min_samples], 0, items[0].entry, 0, seed) for seed in range(20)]
+    lengths = Collate(model, labels, MaskConfig(), AugmentConfig(speed=0.2))(tiny).lengths  # type: ignore[arg-type]
+    assert lengths.min() >= model.min_samples, "a clip is not hurried until nothing is left of it"
+
+
+def test_impossible_shares_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"augment\.speed"):
+        AugmentConfig(speed=0.9)
+    with pytest.raises(ConfigError, match="no more than 1"):
+        AugmentConfig(speech=0.7, noise=0.6)

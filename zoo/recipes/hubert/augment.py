@@ -1,0 +1,72 @@
+"""Changes to what the model hears, while its units stay those of the clip as it was recorded.
+
+Speed: a clip played faster or slower, its pitch and formants moved with it: other speakers, the same units. Mixing: other
+speech or noise over a part of the clip (WavLM, arXiv 2110.13900, section III-B and algorithm 1).
+
+Legend: S samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.audio import resample
+from zoo.data.sampler import mix
+from zoo.recipes.hubert.config import AugmentConfig
+
+_STEPS = 20  # speeds are whole twentieths: the filter that resamples stays short
+_SPEECH_DB = (-5.0, 5.0)  # clip above what is mixed into it, as in WavLM
+_NOISE_DB = (-5.0, 20.0)
+_LONGEST = 0.5  # share of the clip that speech is mixed into, at most
+
+
+def draw_speed(seed: int, config: AugmentConfig) -> Fraction:
+    """How many times as fast the clip of this seed is played: a whole number of twentieths within 1 +- config.speed."""
+    most = int(config.speed * _STEPS + 1e-9)
+    return Fraction(_STEPS + mix(seed, 3) % (2 * most + 1) - most, _STEPS)
+
+
+def at_speed(wave: Tensor, speed: Fraction) -> Tensor:
+    """(S,) -> (ceil(S / speed),)."""
+    return resample(wave, 1000 * speed.numerator, 1000 * speed.denominator)
+
+
+def mix_in(waves: Sequence[Tensor], seeds: Sequence[int], config: AugmentConfig) -> list[Tensor]:
+    """Clips of a batch, some with a stretch of another clip of it or with noise laid over them; (S,) -> (S,)."""
+    mixed = []
+    for i, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):
+        draws = np.random.default_rng(mix(seed, 4))
+        chance = draws.random()
+        if chance < config.speech and len(waves) > 1:
+            other = waves[(i + 1 + int(draws.integers(len(waves) - 1))) % len(waves)]
+            mixed.append(_over(wave, other, _SPEECH_DB, _LONGEST, draws))
+        elif config.speech <= chance < config.speech + config.noise:
+            mixed.append(_over(wave, _noise(len(wave), draws), _NOISE_DB, 1.0, draws))
+        else:
+            mixed.append(wave)
+    return mixed
+
+
+def _over(wave: Tensor, other: Tensor, decibels: tuple[float, float], most: float, draws: np.random.Generator) -> Tensor:
+    """A stretch of `other`, no longer than `most` of the clip, at a random place and level over the clip."""
+    count = min(int(draws.uniform(0.0, most) * len(wave)), len(other))
+    source, place = int(draws.integers(len(other) - count + 1)), int(draws.integers(len(wave) - count + 1))
+    stretch = other[source : source + count]
+    level = 10 ** (-draws.uniform(*decibels) / 20)
+    loudness = wave.square().mean().sqrt() / stretch.square().mean().sqrt().clamp(min=1e-6) if count else 0.0
+    out = wave.clone()
+    out[place : place + count] += stretch * (loudness * level)
+    return out
+
+
+def _noise(count: int, draws: np.random.Generator) -> Tensor:
+    """(S,) noise whose power falls as frequency to a power between 0 (white) and -2 (brown)."""
+    white = torch.from_numpy(draws.standard_normal(count, dtype=np.float32))
+    spectrum = torch.fft.rfft(white)
+    frequencies = torch.linspace(0, 1, len(spectrum)).clamp(min=0.005)
+    return torch.fft.irfft(spectrum * frequencies ** -draws.uniform(0.0, 1.0), count)
