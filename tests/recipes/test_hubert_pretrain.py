@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import SMALL, noise
+from small import SMALL, noise, small
 
 import zoo
 from zoo import config as configuration
@@ -23,7 +23,7 @@ from zoo.data.manifest import Entry
 from zoo.errors import ConfigError, TrainingError
 from zoo.models.hubert import HuBERT, HubertConfig
 from zoo.recipes.hubert.checks import check_targets
-from zoo.recipes.hubert.config import Features, LossConfig, MaskConfig, PretrainConfig, Round
+from zoo.recipes.hubert.config import AugmentConfig, Features, LossConfig, MaskConfig, PretrainConfig, Round
 from zoo.recipes.hubert.masking import span_mask
 from zoo.recipes.hubert.rounds import pretrain
 from zoo.recipes.hubert.task import Pretrain, UnitBatch
@@ -225,3 +225,16 @@ def test_ten_utterances_are_learned_by_heart(corpus: Path, tmp_path: Path) -> No
     pretrain(config)
     lines = [json.loads(line) for line in (tmp_path / "run/round-1/run/metrics.jsonl").read_text().splitlines()]
     assert max(line["masked_accuracy"] for line in lines) > 0.95
+
+
+def test_any_encoder_can_be_the_teacher_of_the_first_round(corpus: Path, tmp_path: Path) -> None:
+    teacher = small("whisper-tiny.en")
+    teacher.context = "clip"
+    teacher.save(tmp_path / "teacher")
+    config = tiny_config(corpus, tmp_path / "run")
+    config.teacher = str(tmp_path / "teacher")
+    config.rounds, config.final_layer = [Round(Features.layer, layer=1, units=[16])], 2
+    config.augment = AugmentConfig(speed=0.1, speech=0.3, noise=0.3)
+    model = zoo.load(pretrain(config))
+    assert isinstance(model, HuBERT) and model.quantizer.layer == 2
+    assert model.provenance["units"].endswith("layer 1") and "whisper" in model.provenance["units"]

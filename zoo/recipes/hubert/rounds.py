@@ -22,7 +22,7 @@ from zoo.recipes.hubert.checks import check_frame_rate, check_targets
 from zoo.recipes.hubert.config import AugmentConfig, Features, LossConfig, MaskConfig, PretrainConfig, Round
 from zoo.recipes.hubert.task import Collate, Pretrain, symbols_of
 from zoo.recipes.hubert.units import Corpus, Targets, hours_of, make_targets
-from zoo.train import TrainConfig, fit, processes
+from zoo.train import Precision, TrainConfig, fit, processes
 from zoo.train.processes import say
 
 
@@ -55,7 +55,7 @@ def pretrain(config: PretrainConfig) -> Path:
         f"{len(corpus.train)} clips, {hours_of(corpus.train):.2f} h for training; {len(corpus.dev)} clips, "
         f"{hours_of(corpus.dev):.2f} h for dev; {'with' if corpus.has_phones else 'no'} phones to measure units against"
     )
-    model: Encoder | None = zoo.load(config.teacher, device=str(device)) if config.teacher else None
+    model = load_teacher(config, device)
     for number, wanted in enumerate(config.rounds, 1):
         model = run_round(config, number, wanted, model, corpus, out / f"round-{number}", device)
     assert isinstance(model, HuBERT)
@@ -156,6 +156,14 @@ def blueprint(config: HubertConfig) -> Encoder:
     """The model without memory for its weights: enough to ask for rates and lengths."""
     with torch.device("meta"):
         return registry.build("hubert", vars(config))
+
+
+def load_teacher(config: PretrainConfig, device: torch.device) -> Encoder | None:
+    """The model whose layers the first round's units come from, in the precision of training: it hears all audio."""
+    if config.teacher is None:
+        return None
+    dtype = "bfloat16" if config.train.precision == Precision.bf16 else "float32"
+    return zoo.load(config.teacher, device=str(device), dtype=dtype)
 
 
 def load(directory: Path, device: torch.device) -> HuBERT:
