@@ -1,7 +1,7 @@
 """Changes to what the model hears, while its units stay those of the clip as it was recorded.
 
-Speed: a clip played faster or slower, its pitch and formants moved with it: other speakers, the same units. Mixing: other
-speech or noise over a part of the clip (WavLM, arXiv 2110.13900, section III-B and algorithm 1).
+Speed: a clip played faster or slower, its pitch and formants moved with it: other speakers, the same units. Mixing:
+other speech or noise over a part of the clip (WavLM, arXiv 2110.13900, section III-B and algorithm 1).
 
 Legend: S samples.
 """
@@ -18,6 +18,8 @@ from torch import Tensor
 from zoo.audio import resample
 from zoo.data.sampler import mix
 from zoo.recipes.hubert.config import AugmentConfig
+
+Range = tuple[float, float]
 
 _STEPS = 20  # speeds are whole twentieths: the filter that resamples stays short
 _SPEECH_DB = (-5.0, 5.0)  # clip above what is mixed into it, as in WavLM
@@ -52,7 +54,7 @@ def mix_in(waves: Sequence[Tensor], seeds: Sequence[int], config: AugmentConfig)
     return mixed
 
 
-def _over(wave: Tensor, other: Tensor, decibels: tuple[float, float], most: float, draws: np.random.Generator) -> Tensor:
+def _over(wave: Tensor, other: Tensor, decibels: Range, most: float, draws: np.random.Generator) -> Tensor:
     """A stretch of `other`, no longer than `most` of the clip, at a random place and level over the clip."""
     count = min(int(draws.uniform(0.0, most) * len(wave)), len(other))
     source, place = int(draws.integers(len(other) - count + 1)), int(draws.integers(len(wave) - count + 1))

@@ -14,6 +14,7 @@ import torch
 
 import zoo
 from zoo import checkpoint, registry
+from zoo.cluster import label_corpus
 from zoo.data import sources
 from zoo.data.loader import DataConfig, split_loader
 from zoo.encoder import Encoder
@@ -21,7 +22,7 @@ from zoo.models.hubert import HuBERT, HubertConfig
 from zoo.recipes.hubert.checks import check_frame_rate, check_targets
 from zoo.recipes.hubert.config import AugmentConfig, Features, LossConfig, MaskConfig, PretrainConfig, Round
 from zoo.recipes.hubert.task import Collate, Pretrain, symbols_of
-from zoo.recipes.hubert.units import Corpus, Targets, hours_of, make_targets
+from zoo.recipes.hubert.units import Corpus, Targets, hours_of, make_quantizer, make_targets, tell_measures
 from zoo.train import Precision, TrainConfig, fit, processes
 from zoo.train.processes import say
 
@@ -76,9 +77,7 @@ def run_round(
     say(f"round {number} of {len(config.rounds)}")
     rate = blueprint(config.model).frame_rate
     targets = targets_on_main(wanted, teacher, corpus, folder / "units", rate, seed)
-    settings = RoundConfig(
-        wanted, config.data, config.mask, config.augment, config.loss, config.model, config.train
-    )
+    settings = RoundConfig(wanted, config.data, config.mask, config.augment, config.loss, config.model, config.train)
     settings.model = replace(config.model, units=targets.train.sizes)
     settings.train = replace(
         config.train,
@@ -128,24 +127,19 @@ def targets_on_main(
     check_targets(targets.train, targets.dev, corpus.train, corpus.dev)
     if processes.is_main():
         processes.barrier()
-    found = targets.measures
-    if found is not None:
-        say(
-            f"  {found.units} units of {targets.source.describe()['model']}, layer {targets.source.layer}: "
-            f"PNMI {found.pnmi:.3f}, phone purity {found.phone_purity:.3f}, cluster purity {found.cluster_purity:.3f}, "
-            f"perplexity {found.perplexity:.0f} on dev"
-        )
     return targets
 
 
 def finish(config: PretrainConfig, model: HuBERT, corpus: Corpus, out: Path) -> Path:
-    """Fit the quantizer that the model is to carry, and save both."""
-    if config.final_units:
-        last = Round(Features.layer, config.final_layer, [config.final_units])
-        targets_on_main(last, model, corpus, out / "final" / "units", model.frame_rate, config.train.seed)
+    """Fit the quantizer that the model is to carry, on as many hours as the last round's, and save both."""
     if processes.is_main():
         if config.final_units:
-            model.attach(zoo.cluster.Quantizer.load(out / "final" / "units" / "quantizer.safetensors"))
+            wanted = Round(Features.layer, config.final_layer, [config.final_units], hours=config.rounds[-1].hours)
+            folder, seed = out / "final" / "units", config.train.seed
+            source, quantizer = make_quantizer(wanted, model, corpus, folder, model.frame_rate, seed, say)
+            dev = label_corpus(quantizer, source, corpus.dev, folder / "labels" / "dev")
+            tell_measures(dev, corpus, source, say)
+            model.attach(quantizer)
         checkpoint.save(model.cpu(), out / "model")
     processes.barrier()
     say(f"finished: zoo.load({str(out / 'model')!r})")

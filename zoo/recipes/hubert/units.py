@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.atomic import replacing_file
-from zoo.cluster import FeatureSource, Labels, fit_quantizer, label_corpus, layer, measure, mfcc39
-from zoo.cluster.measures import Measures
+from zoo.cluster import FeatureSource, Labels, Quantizer, fit_quantizer, label_corpus, layer, measure, mfcc39
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError
@@ -35,12 +34,11 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Targets:
-    """Units of train and dev from one quantizer; measures against the dev set's phones, where there are any."""
+    """Units of train and dev from one quantizer."""
 
     source: FeatureSource
     train: Labels
     dev: Labels
-    measures: Measures | None
 
 
 def make_targets(
@@ -56,6 +54,23 @@ def make_targets(
 
     teacher: the model of the round before; rate: frames a second of the model that is to learn the units.
     """
+    source, quantizer = make_quantizer(wanted, teacher, corpus, folder, rate, seed, say)
+    train = label_corpus(quantizer, source, corpus.train, folder / "labels" / "train")
+    dev = label_corpus(quantizer, source, corpus.dev, folder / "labels" / "dev")
+    tell_measures(dev, corpus, source, say)
+    return Targets(source, train, dev)
+
+
+def make_quantizer(
+    wanted: Round,
+    teacher: Encoder | None,
+    corpus: Corpus,
+    folder: Path,
+    rate: float,
+    seed: int,
+    say: Callable[[str], None],
+) -> tuple[FeatureSource, Quantizer]:
+    """The quantizer in `folder`, fitted or read, and what it was fitted on. Arguments as for `make_targets`."""
     if wanted.features == Features.mfcc:
         source = mfcc39(rate)
     else:
@@ -64,19 +79,27 @@ def make_targets(
         if number is None:
             number = best_layer(teacher, corpus, folder, wanted.units[0], seed, say)
         source = layer(teacher, number)
-    k = wanted.units[0] if len(wanted.units) == 1 else tuple(wanted.units)
     quantizer = fit_quantizer(
         corpus.train,
         source,
-        k,
+        wanted.units[0] if len(wanted.units) == 1 else tuple(wanted.units),
         path=folder / "quantizer.safetensors",
         product=wanted.product,
         seed=seed,
         hours=wanted.hours,
     )
-    train = label_corpus(quantizer, source, corpus.train, folder / "labels" / "train")
-    dev = label_corpus(quantizer, source, corpus.dev, folder / "labels" / "dev")
-    return Targets(source, train, dev, measure(dev, corpus.dev) if corpus.has_phones else None)
+    return source, quantizer
+
+
+def tell_measures(dev: Labels, corpus: Corpus, source: FeatureSource, say: Callable[[str], None]) -> None:
+    """Units of the dev set against its phones, where it has any."""
+    if corpus.has_phones:
+        found = measure(dev, corpus.dev)
+        say(
+            f"  {found.units} units of {source.describe()['model']}, layer {source.layer}: PNMI {found.pnmi:.3f}, "
+            f"phone purity {found.phone_purity:.3f}, cluster purity {found.cluster_purity:.3f}, "
+            f"perplexity {found.perplexity:.0f} on dev"
+        )
 
 
 def best_layer(teacher: Encoder, corpus: Corpus, folder: Path, k: int, seed: int, say: Callable[[str], None]) -> int:
