@@ -88,6 +88,19 @@ def test_logmel_frontend_frames_cover_what_they_claim(frame_ms: int) -> None:
     assert not torch.allclose(x[4], y[4]) and not torch.allclose(x[6], y[6])
 
 
+def test_a_batch_is_normalised_as_each_of_its_clips() -> None:
+    """Whatever stands behind a clip, sound included, stays out of its mean and variance."""
+    torch.manual_seed(0)
+    frontend = LogMelFrontend(8, 16_000, 20)
+    waves, lengths = torch.stack([noise(1.0, seed) for seed in range(3)]), torch.tensor([16_000, 9_000, 4_321])
+    moments = torch.stack([frontend.moments(wave[:n]) for wave, n in zip(waves, lengths.tolist(), strict=True)])
+    with torch.no_grad():
+        together, alone = frontend(waves, lengths), frontend(waves, lengths, moments)
+    for a, b, n in zip(together, alone, lengths.tolist(), strict=True):
+        real = (n - frontend.window) // frontend.hop + 1
+        torch.testing.assert_close(a[:real], b[:real], atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("kernel", [8, 9])
 def test_position_equals_grouped_conv1d(kernel: int) -> None:
     torch.manual_seed(0)

@@ -26,7 +26,7 @@ from zoo.recipes.hubert.checks import check_targets
 from zoo.recipes.hubert.config import AugmentConfig, Features, LossConfig, MaskConfig, PretrainConfig, Round
 from zoo.recipes.hubert.masking import span_mask
 from zoo.recipes.hubert.rounds import pretrain
-from zoo.recipes.hubert.task import Pretrain, UnitBatch
+from zoo.recipes.hubert.task import Pretrain, UnitBatch, round_up
 from zoo.train.health import effective_rank
 
 PRESETS = sorted((Path(__file__).parents[2] / "recipes" / "hubert").glob("*.yaml"))
@@ -120,6 +120,12 @@ def test_loss_of_a_clip_does_not_depend_on_its_batch() -> None:
     batch = make_batch(model)
     alone = sum(float(task(batch.only(place)).loss.detach()) for place in range(3))
     assert float(task(batch).loss.detach()) == pytest.approx(alone, rel=1e-5)
+
+
+def test_batches_come_in_few_shapes() -> None:
+    rounded = {count: round_up(count) for count in range(1, 1001)}
+    assert all(count <= up <= max(count + 1, count * 9 / 8) for count, up in rounded.items())
+    assert len({up for count, up in rounded.items() if count > 15}) < 55
 
 
 def test_effective_rank() -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from zoo.frontend import LogMel, Samples
 from zoo.nn.activation import gelu
 from zoo.nn.linear import Linear
+from zoo.nn.masking import lengths_to_mask, zero_padding
 
 BLOCK = 1 << 20  # samples (a multiple of every step below once rounded down): the longest stretch that moments look at
 EPS_WAVE = 1e-7  # added to the variance of a waveform, as in transformers' Wav2Vec2FeatureExtractor
@@ -175,14 +176,19 @@ class LogMelFrontend(nn.Module):
             sums.append(torch.cat([mel.new_tensor([len(mel)]), mel.sum(0), mel.square().sum(0)]))
         return torch.stack(sums).sum(0)  # (1 + 2 N,)
 
+    def _moments_of(self, mel: Tensor, counts: Tensor) -> Tensor:
+        """The same of a whole batch: mel (B, T0, N) of clips of counts (B,) frames -> (B, 1 + 2 N)."""
+        real = zero_padding(mel.double(), lengths_to_mask(counts, mel.shape[1]))
+        return torch.cat([counts[:, None], real.sum(1), real.square().sum(1)], dim=1)
+
     def forward(self, waves: Tensor, lengths: Tensor, moments: Tensor | None = None) -> Tensor:
         """waves (B, S) float32, lengths (B,) samples, moments (B, 1 + 2 N) of whole clips -> (B, T, C)."""
+        mel = self.logmel(waves)  # (B, T0, N)
         if moments is None:
-            moments = torch.stack([self.moments(w[:n]) for w, n in zip(waves, lengths.tolist(), strict=True)])
+            moments = self._moments_of(mel, (lengths - self.logmel.window) // self.logmel.hop + 1)
         count, total, squares = moments.split([1, self.logmel.mels, self.logmel.mels], dim=1)
         mean = total / count  # (B, N)
         deviation = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
-        mel = self.logmel(waves)  # (B, T0, N)
         x = ((mel - mean[:, None]) / deviation[:, None]).to(self.conv_in.weight.dtype)
         for conv in (self.conv_in, self.conv_out):
             x = gelu(conv_channels_last(x, channels_last(conv.weight), conv.bias, conv.stride[0]))

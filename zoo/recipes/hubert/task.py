@@ -51,8 +51,11 @@ class Collate:
         items = [replace(item, wave=wave) for item, wave in zip(items, waves, strict=True)]
         plain = Batch.of(items)
         counts = [self.model.count_frames(len(item.wave)) for item in items]
-        targets = torch.zeros(len(items), max(counts), len(self.labels.sizes), dtype=torch.int64)
-        masked = torch.zeros(len(items), max(counts), dtype=torch.bool)
+        frames = round_up(max(counts))
+        samples = self.model.min_samples + (frames - 1) * self.model.hop
+        plain.waves = F.pad(plain.waves, (0, max(0, samples - plain.waves.shape[1])))
+        targets = torch.zeros(len(items), frames, len(self.labels.sizes), dtype=torch.int64)
+        masked = torch.zeros(len(items), frames, dtype=torch.bool)
         for b, (item, count, speed) in enumerate(zip(items, counts, speeds, strict=True)):
             targets[b, :count] = self.labels.at(item.index, item.start, count, self.model, speed=float(speed))
             masked[b, :count] = span_mask(count, item.seed, self.mask)
@@ -100,7 +103,10 @@ class Pretrain(Task):
         """x (N, D), targets (N, C) -> summed cross-entropy in nats, and how many of the N C units are right."""
         error, right = x.new_zeros((), dtype=torch.float32), torch.zeros((), device=x.device)
         assert self.model.head is not None
-        for logits, target in zip(self.model.head(x), targets.unbind(1), strict=True):  # (N, K), (N,)
+        count = len(x)
+        x = F.pad(x, (0, 0, 0, round_up(count) - count))
+        for logits, target in zip(self.model.head(x), targets.unbind(1), strict=True):  # (N', K), (N,)
+            logits = logits[:count]
             error = error + F.cross_entropy(logits.float(), target, reduction="sum")
             right = right + (logits.detach().argmax(1) == target).sum()
         return error, right
@@ -152,6 +158,12 @@ class Kept:
                 inside = phones >= 0
                 pairs = phones[inside] * self.table.shape[1] + units[b, : len(x)][inside]
                 self.table += torch.bincount(pairs, minlength=self.table.numel()).view_as(self.table)
+
+
+def round_up(count: int) -> int:
+    """To an eighth of the power of two below, so that few shapes occur: oneDNN compiles kernels for each of them."""
+    step = max(1, (1 << count.bit_length()) // 16)
+    return -(-count // step) * step
 
 
 def symbols_of(entries: Iterable[Entry]) -> list[str]:
