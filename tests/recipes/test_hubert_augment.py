@@ -45,7 +45,7 @@ def test_shares_levels_and_lengths_of_what_is_mixed_in() -> None:
     changed = [i for i, (a, b) in enumerate(zip(waves, mixed, strict=True)) if not torch.equal(a, b)]
     assert 0.42 * 400 < len(changed) < 0.58 * 400
     ratios = torch.stack([_decibels(waves[i], mixed[i] - waves[i]) for i in changed])
-    assert ratios.min() > -6 and 15 < ratios.max() < 21, "WavLM: -5 to 5 dB of speech, -5 to 20 dB of noise"
+    assert ratios.min() > -6 and 15 < ratios.max() < 21, "-5 to 5 dB of speech, -5 to 20 dB of noise"
     again = mix_in(waves, list(range(400)), config)
     assert all(torch.equal(a, b) for a, b in zip(mixed, again, strict=True))
     assert torch.equal(mix_in(waves[:1], [0], AugmentConfig(speech=1.0))[0], waves[0]), "no other clip to mix in"

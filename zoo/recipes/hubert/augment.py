@@ -1,7 +1,7 @@
 """Changes to what the model hears, while its units stay those of the clip as it was recorded.
 
 Speed: a clip played faster or slower, its pitch and formants moved with it: other speakers, the same units. Mixing:
-other speech or noise over a part of the clip (WavLM, arXiv 2110.13900, section III-B and algorithm 1).
+other speech or noise over a part of the clip, as WavLM does (arXiv 2110.13900).
 
 Legend: S samples.
 """
@@ -22,7 +22,7 @@ from zoo.recipes.hubert.config import AugmentConfig
 Range = tuple[float, float]
 
 _STEPS = 20  # speeds are whole twentieths: the filter that resamples stays short
-_SPEECH_DB = (-5.0, 5.0)  # clip above what is mixed into it, as in WavLM
+_SPEECH_DB = (-5.0, 5.0)  # level of the clip above what is mixed into it
 _NOISE_DB = (-5.0, 20.0)
 _LONGEST = 0.5  # share of the clip that speech is mixed into, at most
 

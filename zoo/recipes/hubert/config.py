@@ -46,8 +46,8 @@ class AugmentConfig:
     """What training clips are changed by before the model hears them; their units stay as they are."""
 
     speed: float = 0.0  # clips are played up to so much faster or slower, pitch included; 0.15: 0.85 to 1.15 times
-    speech: float = 0.0  # share of clips with a stretch of another one of the batch over them; WavLM Base+: 0.1
-    noise: float = 0.0  # share of clips with noise over them; WavLM Base+: 0.1
+    speech: float = 0.0  # share of clips with a stretch of another one of the batch over them
+    noise: float = 0.0  # share of clips with noise over them
 
     def __post_init__(self) -> None:
         if not 0 <= self.speed <= 0.5:
