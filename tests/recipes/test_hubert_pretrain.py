@@ -235,12 +235,13 @@ def test_ten_utterances_are_learned_by_heart(corpus: Path, tmp_path: Path) -> No
 
 def test_any_encoder_can_be_the_teacher_of_the_first_round(corpus: Path, tmp_path: Path) -> None:
     teacher = small("whisper-tiny.en")
-    teacher.context = "clip"
     teacher.save(tmp_path / "teacher")
     config = tiny_config(corpus, tmp_path / "run")
-    config.teacher = str(tmp_path / "teacher")
+    config.teacher, config.teacher_context = str(tmp_path / "teacher"), "clip"
     config.rounds, config.final_layer = [Round(Features.layer, layer=1, units=[16])], 2
     config.augment = AugmentConfig(speed=0.1, speech=0.3, noise=0.3)
     model = zoo.load(pretrain(config))
     assert isinstance(model, HuBERT) and model.quantizer.layer == 2
     assert model.provenance["units"].endswith("layer 1") and "whisper" in model.provenance["units"]
+    with pytest.raises(ConfigError, match="no Whisper"):
+        pretrain(replace(config, teacher=str(tmp_path / "run" / "model"), out=str(tmp_path / "other")))

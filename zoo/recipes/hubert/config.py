@@ -81,6 +81,7 @@ class PretrainConfig:
     name: str = "hubert-mini"  # of the finished model
     data: DataConfig = field(default_factory=lambda: DataConfig(batch_seconds=40.0))
     teacher: str | None = None  # what zoo.load takes: the model whose layers the first round's units come from
+    teacher_context: str | None = None  # of a Whisper teacher: full, or clip (several times cheaper); null: as it is
     rounds: list[Round] = field(
         default_factory=lambda: [Round(Features.mfcc, units=[100]), Round(Features.layer, units=[100])]
     )

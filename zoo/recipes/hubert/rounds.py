@@ -18,7 +18,9 @@ from zoo.cluster import label_corpus
 from zoo.data import sources
 from zoo.data.loader import DataConfig, split_loader
 from zoo.encoder import Encoder
+from zoo.errors import ConfigError
 from zoo.models.hubert import HuBERT, HubertConfig
+from zoo.models.whisper import Whisper
 from zoo.recipes.hubert.checks import check_frame_rate, check_targets
 from zoo.recipes.hubert.config import AugmentConfig, Features, LossConfig, MaskConfig, PretrainConfig, Round
 from zoo.recipes.hubert.task import Collate, Pretrain, symbols_of
@@ -43,7 +45,7 @@ class RoundConfig:
 def pretrain(config: PretrainConfig) -> Path:
     """Run all rounds; returns the directory of the finished model.
 
-    Raises ConfigError, ManifestError, TrainingError; TrainingStopped after SIGTERM or SIGINT.
+    Raises CheckpointError, ConfigError, ManifestError, TrainingError; TrainingStopped after SIGTERM or SIGINT.
     """
     device = processes.start(config.train.device)
     out = Path(config.out)
@@ -157,7 +159,14 @@ def load_teacher(config: PretrainConfig, device: torch.device) -> Encoder | None
     if config.teacher is None:
         return None
     dtype = "bfloat16" if config.train.precision == Precision.bf16 else "float32"
-    return zoo.load(config.teacher, device=str(device), dtype=dtype)
+    teacher = zoo.load(config.teacher, device=str(device), dtype=dtype)
+    if config.teacher_context is not None:
+        if not isinstance(teacher, Whisper):
+            raise ConfigError(
+                f"teacher_context: {config.teacher} is no Whisper, and hears no more than the clip anyway"
+            )
+        teacher.context = config.teacher_context
+    return teacher
 
 
 def load(directory: Path, device: torch.device) -> HuBERT:
