@@ -12,7 +12,7 @@ import pytest
 from recordings import write_wav
 
 from zoo import audio
-from zoo.data import manifest, sources
+from zoo.data import manifest, sources, tables
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError, ManifestError
 
@@ -148,7 +148,7 @@ def test_hugging_face(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert (entry.text, entry.split, entry.labels) == (want.text, want.split, want.labels)
         assert audio.load(entry.audio, 16000).equal(audio.load(want.audio, 16000))
         assert entry.audio.resolve().is_relative_to(tmp_path / "cache") == embedded
-    monkeypatch.setattr(sources, "from_records", None)  # the second time nothing is read but the manifest
+    monkeypatch.setattr(tables, "from_records", None)  # the second time nothing is read but the manifest
     assert sources.open(f"hf:{tmp_path / 'saved'}") == entries
 
 
@@ -186,3 +186,6 @@ def test_several_sources_in_a_row_each_with_a_choice_of_clips(folder: Path) -> N
         sources.open(f"{path} + {path} [mood=sad]")
     with pytest.raises(ConfigError, match="no such folder"):
         sources.open(f"{path} + {folder / 'none'}")
+    strange = folder / "calm + angry [mood=sad].jsonl"
+    path.rename(strange)
+    assert sources.open(strange) == [anna, ben], "a file of that name is that file"

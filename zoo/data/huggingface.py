@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.atomic import replacing_file
-from zoo.data import manifest, sources
+from zoo.data import manifest, tables
 from zoo.data.corpora import default_folder
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError, MissingDependencyError
@@ -35,8 +35,8 @@ def read(name: str, columns: Mapping[str, str] | None = None) -> list[Entry]:
             row = {key: _plain(value, data.features[key]) for key, value in row.items()}
             row[column] = _file(row[column], folder / split / f"{number:08d}")
             rows.append(row if len(splits) == 1 else row | {"split": split})
-    columns = {**(columns or {}), "audio": column} if column not in sources.ALIASES["audio"] else columns
-    manifest.write(folder / "manifest.jsonl", sources.from_records(enumerate(rows), folder / "rows", columns))
+    columns = {**(columns or {}), "audio": column} if column not in tables.ALIASES["audio"] else columns
+    manifest.write(folder / "manifest.jsonl", tables.from_records(enumerate(rows), folder / "rows", columns))
     return manifest.read(folder / "manifest.jsonl")
 
 

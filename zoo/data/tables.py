@@ -1,0 +1,138 @@
+"""Rows of a table, columns to values, become entries: known columns are fields, all others labels.
+
+Where no column tells the splits, one in twenty speakers (or files, where no speakers are known) becomes "dev", chosen
+by a hash of its name.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from zoo import audio
+from zoo.data import manifest
+from zoo.data.manifest import Entry
+from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError
+
+# field -> names that columns of data sets commonly have for it
+ALIASES = {
+    "audio": ("audio", "path", "file", "file_name", "filename", "wav", "audio_path"),
+    "text": ("text", "transcript", "transcription", "sentence", "normalized_text"),
+    "captions": ("captions", "caption"),
+    "speaker": ("speaker", "speaker_id", "client_id"),
+    "lang": ("lang", "language", "locale"),
+    "split": ("split", "subset", "partition"),
+    "duration": ("duration",),
+    "start": ("start",),
+    "end": ("end",),
+    "phones": ("phones",),
+}
+SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev", "testing": "test", "training": "train"}
+DEV_SHARE = 20  # one in so many, where the source names no splits
+PROBES = 8  # threads that read headers
+
+
+def read(path: Path, columns: Mapping[str, str] | None = None) -> list[Entry]:
+    """The entries of a .csv, .tsv or .parquet table. Raises as `from_records`, and ManifestError where it is none."""
+    return from_records(enumerate(_rows(path), 2 if path.suffix != ".parquet" else 1), path, columns)
+
+
+def from_records(
+    rows: Iterable[tuple[int, dict[str, Any]]], path: Path, columns: Mapping[str, str] | None = None
+) -> list[Entry]:
+    """Entries from rows of a table at `path`: (row number, column -> value)."""
+    numbered = [(number, _fields(row, columns or {}, f"{path}:{number}")) for number, row in rows]
+    _deal([record for _, record in numbered])
+    with ThreadPoolExecutor(PROBES) as pool:
+        durations = list(pool.map(lambda pair: _duration(pair[1], path.parent), numbered))
+    unreadable = [d for d in durations if isinstance(d, AudioError)]
+    if unreadable:
+        first = "; ".join(str(error) for error in unreadable[:3])
+        warnings.warn(f"{path}: {len(unreadable)} of {len(durations)} clips cannot be read ({first})", stacklevel=3)
+    entries = [
+        manifest.parse(json.dumps(record | {"duration": duration}), path.parent, where=f"{path}:{number}")
+        for (number, record), duration in zip(numbered, durations, strict=True)
+        if not isinstance(duration, AudioError)
+    ]
+    if not entries:
+        raise ManifestError(f"{path}: holds no audio that can be read")
+    return entries
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet
+
+            return pyarrow.parquet.read_table(path).to_pylist()
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
+    except (OSError, ValueError, csv.Error) as error:
+        raise ManifestError(f"{path}: cannot be read as a table ({error})") from None
+
+
+def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
+    """A row as a manifest's record: named columns, then the usual names; what is left is a label if it can be one.
+
+    A list of words becomes one label with commas between them.
+    """
+    left = {str(key): value for key, value in row.items() if value not in (None, "")}
+    record: dict[str, Any] = {}
+    for name, names in ALIASES.items():
+        if name in columns and columns[name] not in row:
+            raise ConfigError(f"{where}: no column {columns[name]!r} for {name}; there are {', '.join(map(str, row))}")
+        found = next((n for n in ((columns[name],) if name in columns else names) if n in left), None)
+        if found is not None:
+            record[name] = left.pop(found)
+    if "audio" not in record:
+        raise ConfigError(f"{where}: no audio column among {', '.join(map(str, row))}; name it with columns")
+    for name in ("duration", "start", "end"):
+        if isinstance(record.get(name), str):
+            try:
+                record[name] = float(record[name])
+            except ValueError:
+                raise ManifestError(f"{where}: field {name!r}: seconds were expected, not {record[name]!r}") from None
+    for name in ("text", "speaker", "lang"):
+        if name in record:
+            record[name] = str(record[name])
+    if isinstance(record.get("captions"), str):
+        record["captions"] = [record["captions"]]
+    tags = {
+        k: ", ".join(v) for k, v in left.items() if v and isinstance(v, list) and all(isinstance(x, str) for x in v)
+    }
+    return record | tags | {k: v for k, v in left.items() if isinstance(v, str | int | float | bool)}
+
+
+def _duration(record: dict[str, Any], folder: Path) -> float | AudioError:
+    if "duration" in record:
+        return record["duration"]
+    try:
+        whole = audio.probe(folder / record["audio"]).duration
+    except (AudioError, MissingDependencyError) as error:
+        return error if isinstance(error, AudioError) else AudioError(record["audio"], str(error))
+    return min(record.get("end", whole), whole) - record.get("start", 0.0)
+
+
+def _deal(records: list[dict[str, Any]]) -> None:
+    """Translate the names of splits; where there are none, deal some out."""
+    if any("split" in record for record in records):
+        for record in records:
+            record["split"] = split_named(str(record.get("split", "train"))) or record["split"]
+        return
+    keys = [str(record.get("speaker") or record["audio"]) for record in records]
+    ranks = {key: hashlib.sha256(Path(key).name.encode()).hexdigest() for key in keys}
+    chosen = set(sorted(ranks, key=lambda key: ranks[key])[: max(1, len(ranks) // DEV_SHARE)]) if len(ranks) > 1 else ()
+    for key, record in zip(keys, records, strict=True):
+        record["split"] = "dev" if key in chosen else "train"
+
+
+def split_named(name: str) -> str | None:
+    """train, dev or test, where `name` is one of the names that these go by."""
+    name = SPLITS.get(name.lower(), name.lower())
+    return name if name in manifest.SPLITS else None
