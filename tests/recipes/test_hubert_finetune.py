@@ -23,7 +23,7 @@ from zoo.errors import ConfigError, TrainingStopped
 from zoo.models.ctc import Alphabet
 from zoo.models.hubert import HuBERT
 from zoo.recipes.hubert import ctc_data, ctc_run, finetune
-from zoo.recipes.hubert.config import MaskConfig
+from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
 from zoo.recipes.hubert.ctc_config import FinetuneConfig, TuneConfig
 from zoo.recipes.hubert.ctc_model import pretrained, with_head
 from zoo.recipes.hubert.ctc_task import CtcTask
@@ -116,7 +116,7 @@ def task_and_batch(tune: TuneConfig = NO_MASKS, clips: int = 3) -> tuple[CtcTask
     model = with_head(fresh(), alphabet.symbols, tune)
     entries = [Entry(Path(f"{i}.wav"), 1.0, "train", text=WORDS[i]) for i in range(clips)]
     items = [Item(noise(1.2 - 0.2 * i, seed=i), i, entries[i], 0, 100 + i) for i in range(clips)]
-    return CtcTask(model, tune), ctc_data.Collate(model, alphabet, tune)(items)
+    return CtcTask(model, tune), ctc_data.Collate(model, alphabet, tune, AugmentConfig())(items)
 
 
 @pytest.fixture(scope="module")
@@ -311,3 +311,17 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
 def test_only_may_be_empty() -> None:
     assert configuration.load(FinetuneConfig, overrides=["only="]).only is None
+
+
+def test_clips_are_changed_and_their_texts_are_not() -> None:
+    alphabet = Alphabet.of(WORDS)
+    model = with_head(fresh(), alphabet.symbols, NO_MASKS)
+    items = [
+        Item(noise(1.0, seed=i), i, Entry(Path(f"{i}.wav"), 1.0, "train", text=WORDS[i % 3]), 0, i) for i in range(9)
+    ]
+    plain, changed = (
+        ctc_data.Collate(model, alphabet, NO_MASKS, AugmentConfig(speed=speed))(items) for speed in (0.0, 0.2)
+    )
+    assert len(set(changed.lengths.tolist())) > 3 and len(set(plain.lengths.tolist())) == 1
+    assert torch.equal(changed.labels, plain.labels)
+    assert changed.masked.shape[1] == model.count_frames(changed.waves.shape[1])

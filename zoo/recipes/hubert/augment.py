@@ -1,6 +1,6 @@
-"""Changes to what the model hears, while its units stay those of the clip as it was recorded.
+"""Changes to what the model hears, while what it is to learn of it stays that of the clip as it was recorded.
 
-Speed: a clip played faster or slower, its pitch and formants moved with it: other speakers, the same units. Mixing:
+Speed: a clip played faster or slower, its pitch and formants moved with it: other speakers, the same words. Mixing:
 other speech or noise over a part of the clip, as WavLM does (arXiv 2110.13900).
 
 Legend: S samples.
@@ -9,6 +9,7 @@ Legend: S samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from zoo.audio import resample
+from zoo.data.dataset import Item
 from zoo.data.sampler import mix
 from zoo.recipes.hubert.config import AugmentConfig
 
@@ -25,6 +27,18 @@ _STEPS = 20  # speeds are whole twentieths: the filter that resamples stays shor
 _SPEECH_DB = (-5.0, 5.0)  # level of the clip above what is mixed into it
 _NOISE_DB = (-5.0, 20.0)
 _LONGEST = 0.5  # share of the clip that speech is mixed into, at most
+
+
+def augmented(items: Sequence[Item], config: AugmentConfig, least: int) -> tuple[list[Item], list[Fraction]]:
+    """What the model hears of a batch, and how many times as fast each clip is played.
+
+    least: samples; a clip that would be shorter than this keeps its speed.
+    """
+    speeds = [draw_speed(item.seed, config) for item in items]
+    speeds = [s if len(item.wave) / s >= least else Fraction(1) for item, s in zip(items, speeds, strict=True)]
+    waves = [at_speed(item.wave, speed) for item, speed in zip(items, speeds, strict=True)]
+    waves = mix_in(waves, [item.seed for item in items], config)
+    return [replace(item, wave=wave) for item, wave in zip(items, waves, strict=True)], speeds
 
 
 def draw_speed(seed: int, config: AugmentConfig) -> Fraction:

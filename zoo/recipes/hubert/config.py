@@ -43,7 +43,7 @@ class MaskConfig:
 
 @dataclass
 class AugmentConfig:
-    """What training clips are changed by before the model hears them; their units stay as they are."""
+    """What training clips are changed by before the model hears them; their units and texts stay as they are."""
 
     speed: float = 0.0  # clips are played up to so much faster or slower, pitch included; 0.15: 0.85 to 1.15 times
     speech: float = 0.0  # share of clips with a stretch of another one of the batch over them

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zoo.data.loader import DataConfig
-from zoo.recipes.hubert.config import MaskConfig
+from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
 from zoo.train import Precision, Schedule, TrainConfig
 
 
@@ -35,6 +35,7 @@ class FinetuneConfig:
     samples: int = 5  # transcripts of dev clips that each validation shows
     data: DataConfig = field(default_factory=lambda: DataConfig(batch_seconds=40.0, min_seconds=0.2))
     tune: TuneConfig = field(default_factory=TuneConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
             steps=1000,

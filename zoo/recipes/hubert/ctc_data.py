@@ -20,8 +20,11 @@ from zoo.data.sampler import mix
 from zoo.errors import ConfigError
 from zoo.models.ctc import Alphabet
 from zoo.models.hubert import HuBERT
+from zoo.recipes.hubert.augment import augmented
+from zoo.recipes.hubert.config import AugmentConfig
 from zoo.recipes.hubert.ctc_config import TuneConfig
 from zoo.recipes.hubert.masking import span_mask
+from zoo.recipes.hubert.shapes import widen
 from zoo.text import normaliser
 
 
@@ -38,15 +41,17 @@ class TextBatch(Batch):
 class Collate:
     """Items -> TextBatch. Masks are a function of the item's seed."""
 
-    def __init__(self, model: HuBERT, alphabet: Alphabet, tune: TuneConfig) -> None:
-        self.model, self.alphabet, self.tune = model, alphabet, tune
+    def __init__(self, model: HuBERT, alphabet: Alphabet, tune: TuneConfig, augment: AugmentConfig) -> None:
+        self.model, self.alphabet, self.tune, self.augment = model, alphabet, tune, augment
 
     def __call__(self, items: Sequence[Item]) -> TextBatch:
+        items, _ = augmented(items, self.augment, self.model.min_samples)
         plain = Batch.of(items)
+        frames = widen(plain, self.model)
         labels = [torch.tensor(self.alphabet.encode(item.entry.text or ""), dtype=torch.int64) for item in items]
-        counts = [self.model.count_frames(len(item.wave)) for item in items]
-        masked = torch.zeros(len(items), max(counts), dtype=torch.bool)
-        for row, item, count in zip(masked, items, counts, strict=True):
+        masked = torch.zeros(len(items), frames, dtype=torch.bool)
+        for row, item in zip(masked, items, strict=True):
+            count = self.model.count_frames(len(item.wave))
             row[:count] = span_mask(count, item.seed, self.tune.time_mask)
         channels = [span_mask(self.model.dim, mix(item.seed, 1), self.tune.channel_mask) for item in items]
         return TextBatch(

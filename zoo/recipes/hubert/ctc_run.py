@@ -19,6 +19,7 @@ from zoo.data import sources
 from zoo.data.loader import split_loader
 from zoo.data.manifest import Entry
 from zoo.recipes.hubert import ctc_data
+from zoo.recipes.hubert.config import AugmentConfig
 from zoo.recipes.hubert.ctc_config import FinetuneConfig
 from zoo.recipes.hubert.ctc_model import pretrained, with_head
 from zoo.recipes.hubert.ctc_task import CtcTask
@@ -57,9 +58,9 @@ def finetune(config: FinetuneConfig) -> str:
             model.sample_rate,
             model.min_samples,
             config.train.seed,
-            ctc_data.Collate(model, alphabet, config.tune),
+            ctc_data.Collate(model, alphabet, config.tune, augment),
         )
-        for split in ("train", "dev")
+        for split, augment in (("train", config.augment), ("dev", AugmentConfig()))
     )
     result = fit(CtcTask(model, config.tune, config.samples), train, dev, config.train, config.out, recipe=config)
     line = f"{result.best}: the best of {result.step} steps by WER on dev"

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -21,9 +20,10 @@ from zoo.data.dataset import Batch, Item
 from zoo.data.manifest import Entry
 from zoo.encoder import Frames
 from zoo.models.hubert import HuBERT
-from zoo.recipes.hubert.augment import at_speed, draw_speed, mix_in
+from zoo.recipes.hubert.augment import augmented
 from zoo.recipes.hubert.config import AugmentConfig, LossConfig, MaskConfig
 from zoo.recipes.hubert.masking import span_mask
+from zoo.recipes.hubert.shapes import round_up, widen
 from zoo.train import Output, Task, processes
 from zoo.train.health import effective_rank
 
@@ -45,26 +45,16 @@ class Collate:
         self.model, self.labels, self.mask, self.augment = model, labels, mask, augment
 
     def __call__(self, items: Sequence[Item]) -> UnitBatch:
-        speeds = [self._speed(item) for item in items]
-        waves = [at_speed(item.wave, speed) for item, speed in zip(items, speeds, strict=True)]
-        waves = mix_in(waves, [item.seed for item in items], self.augment)
-        items = [replace(item, wave=wave) for item, wave in zip(items, waves, strict=True)]
+        items, speeds = augmented(items, self.augment, self.model.min_samples)
         plain = Batch.of(items)
-        counts = [self.model.count_frames(len(item.wave)) for item in items]
-        frames = round_up(max(counts))
-        samples = self.model.min_samples + (frames - 1) * self.model.hop
-        plain.waves = F.pad(plain.waves, (0, max(0, samples - plain.waves.shape[1])))
+        frames = widen(plain, self.model)
         targets = torch.zeros(len(items), frames, len(self.labels.sizes), dtype=torch.int64)
         masked = torch.zeros(len(items), frames, dtype=torch.bool)
-        for b, (item, count, speed) in enumerate(zip(items, counts, speeds, strict=True)):
+        for b, (item, speed) in enumerate(zip(items, speeds, strict=True)):
+            count = self.model.count_frames(len(item.wave))
             targets[b, :count] = self.labels.at(item.index, item.start, count, self.model, speed=float(speed))
             masked[b, :count] = span_mask(count, item.seed, self.mask)
         return UnitBatch(**vars(plain), targets=targets, masked=masked)
-
-    def _speed(self, item: Item) -> Fraction:
-        """The speed drawn for the clip, but 1 where that would leave too little of it."""
-        speed = draw_speed(item.seed, self.augment)
-        return speed if len(item.wave) / speed >= self.model.min_samples else Fraction(1)
 
 
 class Pretrain(Task):
@@ -158,12 +148,6 @@ class Kept:
                 inside = phones >= 0
                 pairs = phones[inside] * self.table.shape[1] + units[b, : len(x)][inside]
                 self.table += torch.bincount(pairs, minlength=self.table.numel()).view_as(self.table)
-
-
-def round_up(count: int) -> int:
-    """To an eighth of the power of two below, so that few shapes occur: oneDNN compiles kernels for each of them."""
-    step = max(1, (1 << count.bit_length()) // 16)
-    return -(-count // step) * step
 
 
 def symbols_of(entries: Iterable[Entry]) -> list[str]:
