@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,28 +18,15 @@ from zoo import tuning as tuning  # before anything imports torch
 from zoo.batching import BATCH_SECONDS, SHARD_ITEMS
 from zoo.benchmarks.command import app as bench_app
 from zoo.cards import PACKAGED
+from zoo.data.command import app as corpora_app
 from zoo.errors import ConfigError, ZooError
 
 app = typer.Typer(
     help="Speech and music representations behind one embed().", no_args_is_help=True, add_completion=False
 )
-corpora_app = typer.Typer(help="Build and describe the embedded corpora.", no_args_is_help=True)
 app.add_typer(corpora_app, name="corpora")
 app.add_typer(bench_app, name="bench")
 console = Console()
-
-
-class Corpus(str, Enum):
-    speech = "speech"
-    music = "music"
-    scores = "scores"
-    all = "all"
-
-
-class Size(str, Enum):
-    tiny = "tiny"
-    small = "small"
-    large = "large"
 
 
 def main() -> None:
@@ -285,33 +271,6 @@ def demo(
     from zoo import demo
 
     demo.run(out, console, exam=exam)
-
-
-@corpora_app.command("build")
-def build_corpus(
-    kind: Annotated[Corpus, typer.Argument(help="Which corpus")] = Corpus.all,
-    size: Annotated[
-        Size, typer.Option(help="tiny: seconds to build; small: about 1 h each; large: 10 h each")
-    ] = Size.tiny,
-    out: Annotated[Path | None, typer.Option(help="Folder; default: the cache (ZOO_CACHE)")] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another corpus")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: one per core")] = None,
-) -> None:
-    """Generate a corpus, or finish one that was interrupted."""
-    from zoo.data import corpora
-
-    kinds = ("speech", "music") if kind is Corpus.all else (kind.value,)
-    for each in kinds:
-        folder = out / each if out and len(kinds) > 1 else out
-        console.print(str(corpora.build(each, size.value, folder, seed=seed, workers=workers)), soft_wrap=True)
-
-
-@corpora_app.command("describe")
-def describe_corpus(manifest: Annotated[Path, typer.Argument(help="manifest.jsonl")]) -> None:
-    """Show hours, splits and labels of any manifest."""
-    from zoo.data import corpora
-
-    console.print_json(data=corpora.describe(manifest))
 
 
 if __name__ == "__main__":
