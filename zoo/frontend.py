@@ -55,7 +55,8 @@ class LogMel(nn.Module):
         """waves (B, S) -> (B, T, N), T = (S - window) // hop + 1."""
         taper = torch.hann_window(self.window, device=waves.device)
         frames = waves.float().unfold(1, self.window, self.hop) * taper  # (B, T, window)
-        power = torch.fft.rfft(frames, self.fft).abs().square()  # (B, T, Q)
+        spectrum = torch.fft.rfft(frames, self.fft)
+        power = spectrum.real.square() + spectrum.imag.square()  # (B, T, Q); half the time of abs().square()
         filters = mel_filters(self.fft, self.sample_rate, self.mels, waves.device)
         return (power @ filters).clamp(min=self.floor).log()
 
