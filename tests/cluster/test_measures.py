@@ -73,6 +73,8 @@ def test_measure_a_corpus(clips: list[Entry], tmp_path: Path) -> None:
     found = measure(made, clips)
     assert found.frames == int(made.lengths.sum()) and found.phones == 2 and found.units == 6
     assert 0 < found.pnmi < 1 and 0.5 <= found.phone_purity <= 1
+    one = measure(made, clips, ignore={clips[0].phones[0][2]})
+    assert one.phones == 1 and one.frames < found.frames and one.phone_purity == pytest.approx(1)
     with pytest.raises(ManifestError, match="units of 6 entries, not 5"):
         measure(made, clips[:5])
     with pytest.raises(ManifestError, match="phones"):

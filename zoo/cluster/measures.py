@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,6 +26,7 @@ from zoo.data.manifest import Entry, Phone
 from zoo.errors import ManifestError
 
 TOLERANCE = 0.02  # s
+SILENCES = frozenset(("sil", "SIL", "sp", "SP", "pau", "h#", "epi"))  # what pauses are called in common alignments
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,10 @@ class Boundaries:
         return {"precision": precision, "recall": recall, "f1": f1, "r": 1 - (abs(r1) + abs(r2)) / 2}
 
 
-def measure(labels: Labels, entries: Sequence[Entry], codebook: int = 0) -> Measures:
+def measure(labels: Labels, entries: Sequence[Entry], codebook: int = 0, *, ignore: Collection[str] = ()) -> Measures:
     """Units of one codebook against `phones` of the entries, which are those that were labelled, in their order.
 
+    ignore: phones whose frames do not count, such as SILENCES: a third of many corpora, and easy to tell from the rest.
     Entries without phones and frames outside every phone are left out. Raises ManifestError where nothing is left.
     """
     if len(labels) != len(entries):
@@ -123,7 +125,9 @@ def measure(labels: Labels, entries: Sequence[Entry], codebook: int = 0) -> Meas
         inside = phones >= 0
         table += torch.bincount(phones[inside] * size + units[inside], minlength=len(table))
         boundaries.add(units, entry.phones, labels.rate, labels.centre)
-    return Measures.of(table.view(len(symbols), size), boundaries)
+    table = table.view(len(symbols), size)
+    table[[i for symbol, i in symbols.items() if symbol in ignore]] = 0
+    return Measures.of(table, boundaries)
 
 
 def phones_of_frames(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from zoo.atomic import replacing_file
 from zoo.cluster import FeatureSource, Labels, Quantizer, fit_quantizer, label_corpus, layer, measure, mfcc39
+from zoo.cluster.measures import SILENCES
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError
@@ -94,11 +95,11 @@ def make_quantizer(
 def tell_measures(dev: Labels, corpus: Corpus, source: FeatureSource, say: Callable[[str], None]) -> None:
     """Units of the dev set against its phones, where it has any."""
     if corpus.has_phones:
-        found = measure(dev, corpus.dev)
+        found, spoken = measure(dev, corpus.dev), measure(dev, corpus.dev, ignore=SILENCES)
         say(
             f"  {found.units} units of {source.describe()['model']}, layer {source.layer}: PNMI {found.pnmi:.3f}, "
-            f"phone purity {found.phone_purity:.3f}, cluster purity {found.cluster_purity:.3f}, "
-            f"perplexity {found.perplexity:.0f} on dev"
+            f"phone purity {found.phone_purity:.3f} ({spoken.phone_purity:.3f} without silence), "
+            f"cluster purity {found.cluster_purity:.3f}, perplexity {found.perplexity:.0f} on dev"
         )
 
 
