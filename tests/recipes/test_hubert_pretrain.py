@@ -26,8 +26,8 @@ from zoo.recipes.hubert.checks import check_targets
 from zoo.recipes.hubert.config import AugmentConfig, Features, LossConfig, MaskConfig, PretrainConfig, Round
 from zoo.recipes.hubert.masking import span_mask
 from zoo.recipes.hubert.rounds import pretrain
-from zoo.recipes.hubert.shapes import round_up
 from zoo.recipes.hubert.task import Pretrain, UnitBatch
+from zoo.recipes.shapes import round_up
 from zoo.train.health import effective_rank
 
 PRESETS = sorted((Path(__file__).parents[2] / "recipes" / "hubert").glob("*.yaml"))

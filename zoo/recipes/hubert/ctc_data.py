@@ -24,7 +24,7 @@ from zoo.recipes.hubert.augment import augmented
 from zoo.recipes.hubert.config import AugmentConfig
 from zoo.recipes.hubert.ctc_config import TuneConfig
 from zoo.recipes.hubert.masking import span_mask
-from zoo.recipes.hubert.shapes import widen
+from zoo.recipes.shapes import widen
 from zoo.text import normaliser
 
 

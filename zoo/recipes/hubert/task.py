@@ -23,7 +23,7 @@ from zoo.models.hubert import HuBERT
 from zoo.recipes.hubert.augment import augmented
 from zoo.recipes.hubert.config import AugmentConfig, LossConfig, MaskConfig
 from zoo.recipes.hubert.masking import span_mask
-from zoo.recipes.hubert.shapes import round_up, widen
+from zoo.recipes.shapes import round_up, widen
 from zoo.train import Output, Task, processes
 from zoo.train.health import effective_rank
 

@@ -12,6 +12,7 @@ from random import Random
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -21,6 +22,7 @@ from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler
 from zoo.errors import ConfigError
 from zoo.models.whisper import Whisper, WhisperConfig
+from zoo.recipes.shapes import round_up
 from zoo.recipes.whisper.config import AugmentConfig, WhisperTrainConfig
 from zoo.recipes.whisper.targets import Writer
 from zoo.recipes.whisper.windows import Window, WindowDataset
@@ -54,10 +56,11 @@ class Collate:
     def __call__(self, items: Sequence[Item]) -> SpeechBatch:
         windows = cast(Sequence[Window], items)
         model = self.model
-        # As Whisper.encode_windows: in context "clip", silence after each window, one position of it unattended.
+        # As Whisper.encode_windows: in context "clip", silence after each window, some of it unattended.
         spoken = torch.tensor([-(-len(window.wave) // model.hop) for window in windows])  # (B,)
         heard = (spoken + model.config.tail).clamp(min=model.config.least)
-        mel = model.log_mel([window.wave for window in windows], tail=int(heard.max() - spoken.max()) + 1)  # (B, M, N)
+        tail = round_up(int(heard.max()) + 1) - int(spoken.max())
+        mel = model.log_mel([window.wave for window in windows], tail=tail)  # (B, M, N)
         size = mel.shape[1] // 2
         positions = heard.clamp(max=size) if model.context == "clip" else torch.full_like(heard, size)
         for row, window in zip(mel, windows, strict=True):
@@ -81,10 +84,14 @@ class Collate:
             ids, context = self.writer(window)
             tokens.append(torch.tensor(ids[:-1]))
             targets.append(torch.tensor([IGNORED] * (context - 1) + ids[context:]))
-        return (
-            pad_sequence(tokens, batch_first=True, padding_value=self.writer.tokenizer.eot),
-            pad_sequence(targets, batch_first=True, padding_value=IGNORED),
-        )
+        longest = max(len(row) for row in tokens)
+        size = min(round_up(longest), self.model.config.text_ctx)
+        return _padded(tokens, self.writer.tokenizer.eot, size), _padded(targets, IGNORED, size)
+
+
+def _padded(rows: Sequence[Tensor], value: int, size: int) -> Tensor:
+    """(U_i,) each -> (B, size)."""
+    return torch.stack([F.pad(row, (0, size - len(row)), value=value) for row in rows])
 
 
 def blank(mel: Tensor, config: AugmentConfig, draws: Random) -> None:

@@ -18,6 +18,7 @@ from zoo.models.decoding import DecodingOptions, Request, decode
 from zoo.models.whisper import Whisper
 from zoo.models.whisper_decoder import AudioStates, Decoder
 from zoo.nn.masking import lengths_to_mask
+from zoo.recipes.shapes import round_up
 from zoo.recipes.whisper.config import DistilConfig, TuneConfig
 from zoo.recipes.whisper.data import IGNORED, SpeechBatch
 from zoo.recipes.whisper.lora import without_lora
@@ -96,7 +97,7 @@ class Transcribe(Task):
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in encoder.parameters())
         with torch.set_grad_enabled(learns):
             x = encoder(batch.mel, mask, [self.model.num_layers])[0]  # (B, T, D)
-        return AudioStates(x[:, : int(batch.positions.max())], batch.positions)
+        return AudioStates(x, batch.positions)
 
     def alignment_loss(self, logits: Tensor, lengths: Tensor, batch: SpeechBatch) -> Tensor:
         """CTC of the bytes of the text, summed: logits (B, T, BLANK + 1), lengths (B,)."""
@@ -156,4 +157,7 @@ def divergence_from(wanted: Tensor, logits: Tensor, temperature: float = 1.0) ->
 def _logits(decoder: Decoder, tokens: Tensor, states: AudioStates, counted: Tensor) -> tuple[Tensor, Tensor]:
     """After the tokens (B, U) where counted (B, U) is True: (N, V) float32; and scores as Decoder.teach gives them."""
     hidden, scores = decoder.teach(tokens, states)
-    return F.linear(hidden[counted], decoder.tokens.weight).float(), scores
+    hidden = hidden[counted]  # (N, D)
+    count = len(hidden)
+    hidden = F.pad(hidden, (0, 0, 0, round_up(count) - count))
+    return F.linear(hidden, decoder.tokens.weight)[:count].float(), scores
