@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from zoo import openmp as openmp  # before anything imports torch
 from zoo import registry
-from zoo import tuning as tuning  # before anything imports torch
 from zoo.batching import BATCH_SECONDS, SHARD_ITEMS
 from zoo.benchmarks.command import app as bench_app
 from zoo.cards import PACKAGED
