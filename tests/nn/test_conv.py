@@ -88,6 +88,18 @@ def test_logmel_frontend_frames_cover_what_they_claim(frame_ms: int) -> None:
     assert not torch.allclose(x[4], y[4]) and not torch.allclose(x[6], y[6])
 
 
+@pytest.mark.parametrize("frontend", [WaveformFrontend(8, "group"), LogMelFrontend(8, 16_000, 20)], ids=["wave", "mel"])
+def test_padding_behind_the_longest_clip_makes_frames_too(frontend: WaveformFrontend | LogMelFrontend) -> None:
+    """As many in evaluation as in training."""
+    waves, lengths = torch.stack([noise(1.0, seed) for seed in range(2)]), torch.tensor([12_000, 9_000])
+    count = (12_000 - frontend.window) // frontend.hop + 1
+    learnt = frontend(waves, lengths)
+    with torch.no_grad():
+        examined = frontend(waves, lengths)
+    assert learnt.shape == examined.shape == (2, (16_000 - frontend.window) // frontend.hop + 1, 8)
+    torch.testing.assert_close(examined[0, :count], learnt[0, :count].detach(), atol=1e-5, rtol=1e-5)
+
+
 def test_a_batch_is_normalised_as_each_of_its_clips() -> None:
     """Whatever stands behind a clip, sound included, stays out of its mean and variance."""
     torch.manual_seed(0)

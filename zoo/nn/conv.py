@@ -146,7 +146,8 @@ class WaveformFrontend(nn.Module):
         """As `_convolve`, clip by clip in stretches that stay in cache; padding is never computed."""
         weights = self._later_weights()
         counts = [(n - self.window) // self.hop + 1 for n in lengths.tolist()]
-        out = waves.new_zeros(len(waves), max(counts), taps.shape[2])  # (B, T, C)
+        total = (waves.shape[1] - self.window) // self.hop + 1
+        out = waves.new_zeros(len(waves), total, taps.shape[2])  # (B, T, C)
         for b, count in enumerate(counts):
             for t in range(0, count, self.tile):
                 end = min(t + self.tile, count)
