@@ -12,6 +12,7 @@ from zoo.data.manifest import Entry, Phone
 from zoo.errors import ManifestError
 
 SILENCE = "sil"  # what an interval without text becomes
+SILENCES = frozenset((SILENCE, "SIL", "sp", "SP", "pau", "h#", "epi"))  # what pauses are called in common alignments
 _STRING = re.compile(r'"((?:[^"]|"")*)"')
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TOKEN = re.compile(rf'"(?:[^"]|"")*"|<exists>|(?<![\w\[]){_NUMBER}(?![\w\]])')

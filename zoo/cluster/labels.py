@@ -100,15 +100,14 @@ class Labels:
     def at(self, index: int, start: int, frames: int, encoder: Encoder, *, speed: float = 1.0) -> Tensor:
         """Targets (frames, C) int64 of `encoder`'s frames over a crop of entry `index`.
 
-        start: the crop's first sample, at the encoder's rate. speed: how many times as fast the crop is played than it
-        was recorded. Each frame has the unit whose middle is nearest to its
-        own, whatever the two rates. Raises CheckpointError for an entry without units.
+        start: the crop's first sample, at the encoder's rate. speed: how many times as fast as it was recorded the crop
+        is played. Each frame has the unit whose middle is nearest to its own, whatever the two rates.
+        Raises CheckpointError for an entry without units.
         """
         units = self[index]
         if not len(units):
             raise CheckpointError(f"{self.folder}: entry {index} has no units: {self.failures.get(index, 'too short')}")
-        middle = encoder.frame_samples / 2 + encoder.hop * torch.arange(frames, dtype=torch.float64)
-        middle = start + speed * middle
+        middle = start + speed * (encoder.frame_samples / 2 + encoder.hop * torch.arange(frames, dtype=torch.float64))
         places = ((middle / encoder.sample_rate - self.centre) * self.rate).round().long()
         return units[places.clamp(0, len(units) - 1)].long()
 

@@ -26,7 +26,6 @@ from zoo.data.manifest import Entry, Phone
 from zoo.errors import ManifestError
 
 TOLERANCE = 0.02  # s
-SILENCES = frozenset(("sil", "SIL", "sp", "SP", "pau", "h#", "epi"))  # what pauses are called in common alignments
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ class Boundaries:
 def measure(labels: Labels, entries: Sequence[Entry], codebook: int = 0, *, ignore: Collection[str] = ()) -> Measures:
     """Units of one codebook against `phones` of the entries, which are those that were labelled, in their order.
 
-    ignore: phones whose frames do not count, such as SILENCES: a third of many corpora, and easy to tell from the rest.
+    ignore: phones whose frames do not count, such as alignments.SILENCES: many, and easy to tell from the rest.
     Entries without phones and frames outside every phone are left out. Raises ManifestError where nothing is left.
     """
     if len(labels) != len(entries):

@@ -173,9 +173,9 @@ class LogMelFrontend(nn.Module):
         """float64 [frames, sum (N), sum of squares (N)] of one clip's log-mel."""
         sums = []
         for block in blocks(clip, self.logmel.hop, self.logmel.window):
-            mel = self.logmel(block[None])[0].double()  # (T0, N)
-            sums.append(torch.cat([mel.new_tensor([len(mel)]), mel.sum(0), mel.square().sum(0)]))
-        return torch.stack(sums).sum(0)  # (1 + 2 N,)
+            mel = self.logmel(block[None])  # (1, T0, N)
+            sums.append(self._moments_of(mel, torch.tensor([mel.shape[1]], device=mel.device)))
+        return torch.cat(sums).sum(0)  # (1 + 2 N,)
 
     def _moments_of(self, mel: Tensor, counts: Tensor) -> Tensor:
         """The same of a whole batch: mel (B, T0, N) of clips of counts (B,) frames -> (B, 1 + 2 N)."""

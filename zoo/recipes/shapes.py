@@ -7,6 +7,7 @@ they come.
 from __future__ import annotations
 
 import torch.nn.functional as F
+from torch import Tensor
 
 from zoo.data.dataset import Batch
 from zoo.encoder import Encoder
@@ -16,6 +17,11 @@ def round_up(count: int) -> int:
     """To an eighth of the power of two below, at most an eighth more."""
     step = max(1, (1 << count.bit_length()) // 16)
     return -(-count // step) * step
+
+
+def lengthen(rows: Tensor) -> Tensor:
+    """rows (N, D), and as many of zeros behind them as make their number round."""
+    return F.pad(rows, (0, 0, 0, round_up(len(rows)) - len(rows)))
 
 
 def widen(batch: Batch, encoder: Encoder) -> int:

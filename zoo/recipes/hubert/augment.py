@@ -54,6 +54,8 @@ def at_speed(wave: Tensor, speed: Fraction) -> Tensor:
 
 def mix_in(waves: Sequence[Tensor], seeds: Sequence[int], config: AugmentConfig) -> list[Tensor]:
     """Clips of a batch, some with a stretch of another clip of it or with noise laid over them; (S,) -> (S,)."""
+    if not config.speech and not config.noise:
+        return list(waves)
     mixed = []
     for i, (wave, seed) in enumerate(zip(waves, seeds, strict=True)):
         draws = np.random.default_rng(mix(seed, 4))

@@ -125,7 +125,7 @@ def targets_on_main(
     """Targets made by the first process and then read by all."""
     if not processes.is_main():
         processes.barrier()
-    targets = make_targets(wanted, teacher, corpus, folder, rate, seed, say)
+    targets = make_targets(wanted, teacher, corpus, folder, rate, seed)
     check_targets(targets.train, targets.dev, corpus.train, corpus.dev)
     if processes.is_main():
         processes.barrier()
@@ -138,9 +138,9 @@ def finish(config: PretrainConfig, model: HuBERT, corpus: Corpus, out: Path) -> 
         if config.final_units:
             wanted = Round(Features.layer, config.final_layer, [config.final_units], hours=config.rounds[-1].hours)
             folder, seed = out / "final" / "units", config.train.seed
-            source, quantizer = make_quantizer(wanted, model, corpus, folder, model.frame_rate, seed, say)
+            source, quantizer = make_quantizer(wanted, model, corpus, folder, model.frame_rate, seed)
             dev = label_corpus(quantizer, source, corpus.dev, folder / "labels" / "dev")
-            tell_measures(dev, corpus, source, say)
+            tell_measures(dev, corpus, source)
             model.attach(quantizer)
         checkpoint.save(model.cpu(), out / "model")
     processes.barrier()

@@ -23,7 +23,7 @@ from zoo.models.hubert import HuBERT
 from zoo.recipes.hubert.augment import augmented
 from zoo.recipes.hubert.config import AugmentConfig, LossConfig, MaskConfig
 from zoo.recipes.hubert.masking import span_mask
-from zoo.recipes.shapes import round_up, widen
+from zoo.recipes.shapes import lengthen, widen
 from zoo.train import Output, Task, processes
 from zoo.train.health import effective_rank
 
@@ -93,10 +93,8 @@ class Pretrain(Task):
         """x (N, D), targets (N, C) -> summed cross-entropy in nats, and how many of the N C units are right."""
         error, right = x.new_zeros((), dtype=torch.float32), torch.zeros((), device=x.device)
         assert self.model.head is not None
-        count = len(x)
-        x = F.pad(x, (0, 0, 0, round_up(count) - count))
-        for logits, target in zip(self.model.head(x), targets.unbind(1), strict=True):  # (N', K), (N,)
-            logits = logits[:count]
+        for logits, target in zip(self.model.head(lengthen(x)), targets.unbind(1), strict=True):  # (N', K), (N,)
+            logits = logits[: len(x)]
             error = error + F.cross_entropy(logits.float(), target, reduction="sum")
             right = right + (logits.detach().argmax(1) == target).sum()
         return error, right

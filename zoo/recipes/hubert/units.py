@@ -6,17 +6,18 @@ FOLDER/quantizer.safetensors   FOLDER/labels/{train,dev}   FOLDER/layers.json, l
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.atomic import replacing_file
 from zoo.cluster import FeatureSource, Labels, Quantizer, fit_quantizer, label_corpus, layer, measure, mfcc39
-from zoo.cluster.measures import SILENCES
+from zoo.cluster.alignments import SILENCES
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError
 from zoo.recipes.hubert.config import Features, Round
+from zoo.train.processes import say
 
 SEARCH_HOURS = 0.5  # of training audio for the trial k-means of each layer
 
@@ -49,16 +50,15 @@ def make_targets(
     folder: Path,
     rate: float,
     seed: int,
-    say: Callable[[str], None],
 ) -> Targets:
     """Fit a quantizer and label the corpus, or read what an earlier run finished.
 
     teacher: the model of the round before; rate: frames a second of the model that is to learn the units.
     """
-    source, quantizer = make_quantizer(wanted, teacher, corpus, folder, rate, seed, say)
+    source, quantizer = make_quantizer(wanted, teacher, corpus, folder, rate, seed)
     train = label_corpus(quantizer, source, corpus.train, folder / "labels" / "train")
     dev = label_corpus(quantizer, source, corpus.dev, folder / "labels" / "dev")
-    tell_measures(dev, corpus, source, say)
+    tell_measures(dev, corpus, source)
     return Targets(source, train, dev)
 
 
@@ -69,7 +69,6 @@ def make_quantizer(
     folder: Path,
     rate: float,
     seed: int,
-    say: Callable[[str], None],
 ) -> tuple[FeatureSource, Quantizer]:
     """The quantizer in `folder`, fitted or read, and what it was fitted on. Arguments as for `make_targets`."""
     if wanted.features == Features.mfcc:
@@ -78,7 +77,7 @@ def make_quantizer(
         assert teacher is not None
         number = wanted.layer
         if number is None:
-            number = best_layer(teacher, corpus, folder, wanted.units[0], seed, say)
+            number = best_layer(teacher, corpus, folder, wanted.units[0], seed)
         source = layer(teacher, number)
     quantizer = fit_quantizer(
         corpus.train,
@@ -92,7 +91,7 @@ def make_quantizer(
     return source, quantizer
 
 
-def tell_measures(dev: Labels, corpus: Corpus, source: FeatureSource, say: Callable[[str], None]) -> None:
+def tell_measures(dev: Labels, corpus: Corpus, source: FeatureSource) -> None:
     """Units of the dev set against its phones, where it has any."""
     if corpus.has_phones:
         found, spoken = measure(dev, corpus.dev), measure(dev, corpus.dev, ignore=SILENCES)
@@ -103,7 +102,7 @@ def tell_measures(dev: Labels, corpus: Corpus, source: FeatureSource, say: Calla
         )
 
 
-def best_layer(teacher: Encoder, corpus: Corpus, folder: Path, k: int, seed: int, say: Callable[[str], None]) -> int:
+def best_layer(teacher: Encoder, corpus: Corpus, folder: Path, k: int, seed: int) -> int:
     """The layer whose units have the highest PNMI on dev; what was found is kept in layers.json.
 
     Raises ConfigError where the dev set has no phones to measure against.

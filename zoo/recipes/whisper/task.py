@@ -18,7 +18,7 @@ from zoo.models.decoding import DecodingOptions, Request, decode
 from zoo.models.whisper import Whisper
 from zoo.models.whisper_decoder import AudioStates, Decoder
 from zoo.nn.masking import lengths_to_mask
-from zoo.recipes.shapes import round_up
+from zoo.recipes.shapes import lengthen
 from zoo.recipes.whisper.config import DistilConfig, TuneConfig
 from zoo.recipes.whisper.data import IGNORED, SpeechBatch
 from zoo.recipes.whisper.lora import without_lora
@@ -158,6 +158,4 @@ def _logits(decoder: Decoder, tokens: Tensor, states: AudioStates, counted: Tens
     """After the tokens (B, U) where counted (B, U) is True: (N, V) float32; and scores as Decoder.teach gives them."""
     hidden, scores = decoder.teach(tokens, states)
     hidden = hidden[counted]  # (N, D)
-    count = len(hidden)
-    hidden = F.pad(hidden, (0, 0, 0, round_up(count) - count))
-    return F.linear(hidden, decoder.tokens.weight)[:count].float(), scores
+    return F.linear(lengthen(hidden), decoder.tokens.weight)[: len(hidden)].float(), scores
