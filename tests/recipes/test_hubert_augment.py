@@ -14,7 +14,7 @@ from zoo.data.dataset import Item
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.models.hubert import HuBERT
-from zoo.recipes.hubert.augment import at_speed, draw_speed, mix_in
+from zoo.recipes.hubert.augment import at_speed, cut_band, draw_speed, mix_in
 from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
 from zoo.recipes.hubert.task import Collate
 
@@ -49,6 +49,23 @@ def test_shares_levels_and_lengths_of_what_is_mixed_in() -> None:
     again = mix_in(waves, list(range(400)), config)
     assert all(torch.equal(a, b) for a, b in zip(mixed, again, strict=True))
     assert torch.equal(mix_in(waves[:1], [0], AugmentConfig(speech=1.0))[0], waves[0]), "no other clip to mix in"
+
+
+def test_some_clips_lose_all_above_a_frequency_and_nothing_below() -> None:
+    config = AugmentConfig(band=0.4)
+    waves = [noise(0.25, seed) for seed in range(200)]
+    cut = [cut_band(wave, seed, config, RATE) for seed, wave in enumerate(waves)]
+    changed = [(wave, narrow) for wave, narrow in zip(waves, cut, strict=True) if narrow is not wave]
+    assert 0.3 * 200 < len(changed) < 0.5 * 200
+    for wave, narrow in changed:
+        before, after = torch.fft.rfft(wave).abs(), torch.fft.rfft(narrow).abs()
+        end = int((after > 1e-3 * before.max()).nonzero().max()) / len(after) * RATE / 2
+        assert 2950 < end < 7050
+        low = int(2900 / (RATE / 2) * len(after))
+        assert torch.allclose(before[:low], after[:low], atol=1e-3)
+    assert cut_band(waves[0], 0, AugmentConfig(), RATE) is waves[0]
+    with pytest.raises(ConfigError, match="band"):
+        AugmentConfig(band=1.5)
 
 
 def _decibels(wave: Tensor, added: Tensor) -> Tensor:

@@ -25,8 +25,9 @@ from zoo.models.hubert import HuBERT
 from zoo.recipes.hubert import ctc_data, ctc_run, finetune
 from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
 from zoo.recipes.hubert.ctc_config import FinetuneConfig, TuneConfig
-from zoo.recipes.hubert.ctc_model import pretrained, with_head
+from zoo.recipes.hubert.ctc_model import with_head
 from zoo.recipes.hubert.ctc_task import CtcTask
+from zoo.recipes.hubert.init import pretrained
 from zoo.train import Schedule, TrainConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "hubert"

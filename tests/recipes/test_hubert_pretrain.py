@@ -246,3 +246,21 @@ def test_any_encoder_can_be_the_teacher_of_the_first_round(corpus: Path, tmp_pat
     assert model.provenance["units"].endswith("layer 1") and "whisper" in model.provenance["units"]
     with pytest.raises(ConfigError, match="no Whisper"):
         pretrain(replace(config, teacher=str(tmp_path / "run" / "model"), out=str(tmp_path / "other")))
+
+
+def test_pretraining_goes_on_from_a_model(corpus: Path, tmp_path: Path) -> None:
+    first = small("hubert-base")
+    first.save(tmp_path / "first")
+    config = tiny_config(corpus, tmp_path / "run")
+    config.init, config.rounds, config.final_units = str(tmp_path / "first"), [Round(Features.mfcc, units=[16, 8])], 0
+    config.train = replace(config.train, learning_rate=1e-12)
+    model = zoo.load(pretrain(config))
+    assert isinstance(model, HuBERT) and model.config == replace(first.config, units=(16, 8)), "init brings its own"
+    for name, value in first.state_dict().items():
+        if not name.startswith("head."):
+            assert torch.allclose(model.state_dict()[name], value, atol=1e-6), name
+    with pytest.raises(ConfigError, match="init"):
+        pretrain(replace(config, init=None, model=replace(first.config, units=())))
+    with pytest.raises(ConfigError, match="not a HuBERT"):
+        small("whisper-tiny.en").save(tmp_path / "whisper")
+        pretrain(replace(config, init=str(tmp_path / "whisper")))

@@ -1,7 +1,7 @@
 """Changes to what the model hears, while what it is to learn of it stays that of the clip as it was recorded.
 
 Speed: a clip played faster or slower, its pitch and formants moved with it: other speakers, the same words. Mixing:
-other speech or noise over a part of the clip, as WavLM does (arXiv 2110.13900).
+other speech or noise over a part of the clip, as WavLM does (arXiv 2110.13900). Band: nothing above some frequency.
 
 Legend: S samples.
 """
@@ -26,10 +26,13 @@ Range = tuple[float, float]
 _STEPS = 20  # speeds are whole twentieths: the filter that resamples stays short
 _SPEECH_DB = (-5.0, 5.0)  # level of the clip above what is mixed into it
 _NOISE_DB = (-5.0, 20.0)
+_BAND_HZ = (3000.0, 7000.0)  # where a cut band ends
 _LONGEST = 0.5  # share of the clip that speech is mixed into, at most
 
 
-def augmented(items: Sequence[Item], config: AugmentConfig, least: int) -> tuple[list[Item], list[Fraction]]:
+def augmented(
+    items: Sequence[Item], config: AugmentConfig, least: int, sample_rate: int
+) -> tuple[list[Item], list[Fraction]]:
     """What the model hears of a batch, and how many times as fast each clip is played.
 
     least: samples; a clip that would be shorter than this keeps its speed.
@@ -38,6 +41,7 @@ def augmented(items: Sequence[Item], config: AugmentConfig, least: int) -> tuple
     speeds = [s if len(item.wave) / s >= least else Fraction(1) for item, s in zip(items, speeds, strict=True)]
     waves = [at_speed(item.wave, speed) for item, speed in zip(items, speeds, strict=True)]
     waves = mix_in(waves, [item.seed for item in items], config)
+    waves = [cut_band(wave, item.seed, config, sample_rate) for wave, item in zip(waves, items, strict=True)]
     return [replace(item, wave=wave) for item, wave in zip(items, waves, strict=True)], speeds
 
 
@@ -68,6 +72,17 @@ def mix_in(waves: Sequence[Tensor], seeds: Sequence[int], config: AugmentConfig)
         else:
             mixed.append(wave)
     return mixed
+
+
+def cut_band(wave: Tensor, seed: int, config: AugmentConfig, sample_rate: int) -> Tensor:
+    """(S,) -> (S,): some clips lose all above a random frequency."""
+    draws = np.random.default_rng(mix(seed, 5))
+    if draws.random() >= config.band:
+        return wave
+    spectrum = torch.fft.rfft(wave)
+    end = draws.uniform(*_BAND_HZ) / (sample_rate / 2)  # share of the spectrum
+    spectrum[int(end * len(spectrum)) :] = 0
+    return torch.fft.irfft(spectrum, len(wave))
 
 
 def _over(wave: Tensor, other: Tensor, decibels: Range, most: float, draws: np.random.Generator) -> Tensor:

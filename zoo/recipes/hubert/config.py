@@ -48,12 +48,15 @@ class AugmentConfig:
     speed: float = 0.0  # clips are played up to so much faster or slower, pitch included; 0.15: 0.85 to 1.15 times
     speech: float = 0.0  # share of clips with a stretch of another one of the batch over them
     noise: float = 0.0  # share of clips with noise over them
+    band: float = 0.0  # share of clips without their high frequencies, as a telephone or a recording at 8 kHz has them
 
     def __post_init__(self) -> None:
         if not 0 <= self.speed <= 0.5:
             raise ConfigError(f"augment.speed {self.speed}: a change between 0 and 0.5")
         if min(self.speech, self.noise) < 0 or self.speech + self.noise > 1:
             raise ConfigError(f"augment.speech {self.speech}, noise {self.noise}: shares, together no more than 1")
+        if not 0 <= self.band <= 1:
+            raise ConfigError(f"augment.band {self.band}: a share between 0 and 1")
 
 
 @dataclass
@@ -80,6 +83,7 @@ class PretrainConfig:
     out: str = "runs/hubert/mini"  # run folder; the finished model is OUT/model
     name: str = "hubert-mini"  # of the finished model
     data: DataConfig = field(default_factory=lambda: DataConfig(batch_seconds=40.0))
+    init: str | None = None  # HuBERT whose weights each round goes on from: run folder, checkpoint or name; null: fresh
     teacher: str | None = None  # what zoo.load takes: the model whose layers the first round's units come from
     teacher_context: str | None = None  # of a Whisper teacher: full, or clip (several times cheaper); null: as it is
     rounds: list[Round] = field(
@@ -91,7 +95,7 @@ class PretrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     # At this scale, unmasked frames teach the first layers in the few minutes that there are; see recipes/hubert.
     loss: LossConfig = field(default_factory=lambda: LossConfig(alpha=0.5))
-    model: HubertConfig = field(default_factory=mini_model)
+    model: HubertConfig = field(default_factory=mini_model)  # not asked for where `init` brings its own
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
             steps=1000, learning_rate=1e-3, schedule=Schedule.linear, precision=Precision.bf16, validate_every=100

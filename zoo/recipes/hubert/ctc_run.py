@@ -21,8 +21,9 @@ from zoo.data.manifest import Entry
 from zoo.recipes.hubert import ctc_data
 from zoo.recipes.hubert.config import AugmentConfig
 from zoo.recipes.hubert.ctc_config import FinetuneConfig
-from zoo.recipes.hubert.ctc_model import pretrained, with_head
+from zoo.recipes.hubert.ctc_model import with_head
 from zoo.recipes.hubert.ctc_task import CtcTask
+from zoo.recipes.hubert.init import pretrained
 from zoo.train import fit, processes
 
 TEST, TEST_TEXTS = "test.json", "test.tsv"

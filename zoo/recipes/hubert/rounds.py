@@ -23,6 +23,7 @@ from zoo.models.hubert import HuBERT, HubertConfig
 from zoo.models.whisper import Whisper
 from zoo.recipes.hubert.checks import check_frame_rate, check_targets
 from zoo.recipes.hubert.config import AugmentConfig, Features, LossConfig, MaskConfig, PretrainConfig, Round
+from zoo.recipes.hubert.init import pretrained, with_weights_of
 from zoo.recipes.hubert.task import Collate, Pretrain, symbols_of
 from zoo.recipes.hubert.units import Corpus, Targets, hours_of, make_quantizer, make_targets, tell_measures
 from zoo.train import Precision, TrainConfig, fit, processes
@@ -34,6 +35,7 @@ class RoundConfig:
     """All that one round's model depends on: what its run folder records, and compares on resuming."""
 
     round: Round
+    init: str | None
     data: DataConfig
     mask: MaskConfig
     augment: AugmentConfig
@@ -49,6 +51,8 @@ def pretrain(config: PretrainConfig) -> Path:
     """
     device = processes.start(config.train.device)
     out = Path(config.out)
+    if config.init is not None:
+        config = replace(config, model=replace(pretrained(config.init).config, vocabulary=()))
     plan = blueprint(config.model)
     shortest = plan.min_samples / plan.sample_rate
     entries = [e for e in sources.open(config.data.source) if e.duration >= max(config.data.min_seconds, shortest)]
@@ -75,25 +79,17 @@ def run_round(
     device: torch.device,
 ) -> HuBERT:
     """Units, then training on them; returns the model, in eval mode on `device`."""
-    seed = config.train.seed
     say(f"round {number} of {len(config.rounds)}")
     rate = blueprint(config.model).frame_rate
-    targets = targets_on_main(wanted, teacher, corpus, folder / "units", rate, seed)
-    settings = RoundConfig(wanted, config.data, config.mask, config.augment, config.loss, config.model, config.train)
-    settings.model = replace(config.model, units=targets.train.sizes)
-    settings.train = replace(
-        config.train,
-        steps=wanted.steps or config.train.steps,
-        learning_rate=wanted.learning_rate or config.train.learning_rate,
-        seed=seed + number - 1,
-    )
+    targets = targets_on_main(wanted, teacher, corpus, folder / "units", rate, config.train.seed)
+    settings = settings_of(config, wanted, number, targets)
     torch.manual_seed(settings.train.seed)
-    model = registry.build("hubert", vars(settings.model), config.name)
-    assert isinstance(model, HuBERT)
+    model = first_weights(config, settings.model)
     check_frame_rate(targets.train, model)
     model.provenance = {
         "recipe": "zoo.recipes.hubert.train",
         "round": number,
+        "init": config.init,
         "data": config.data.source,
         "units": f"{targets.train.sizes} of {targets.source.describe()['model']}, layer {targets.source.layer}",
         "seed": settings.train.seed,
@@ -117,6 +113,24 @@ def run_round(
     say(budget(settings.train, config.data, hours_of(corpus.train), task.chance()))
     result = fit(task, train, dev, settings.train, folder / "run", recipe=settings)
     return load(result.last, device)
+
+
+def settings_of(config: PretrainConfig, wanted: Round, number: int, targets: Targets) -> RoundConfig:
+    train = replace(
+        config.train,
+        steps=wanted.steps or config.train.steps,
+        learning_rate=wanted.learning_rate or config.train.learning_rate,
+        seed=config.train.seed + number - 1,
+    )
+    model = replace(config.model, units=targets.train.sizes)
+    return RoundConfig(wanted, config.init, config.data, config.mask, config.augment, config.loss, model, train)
+
+
+def first_weights(config: PretrainConfig, model: HubertConfig) -> HuBERT:
+    """What a round begins with: weights from torch's generator, or those of `init` with a new head for the units."""
+    made = HuBERT(model) if config.init is None else with_weights_of(pretrained(config.init), model, ("head.", "ctc."))
+    made.name = config.name
+    return made.eval()
 
 
 def targets_on_main(
