@@ -33,9 +33,13 @@ class Found:
     layer: int
     pnmi: list[float]
     purity: list[float]
+    spoken_purity: list[float]  # silence left out
 
     def cells(self) -> list[str]:
-        return [f"{statistics.mean(x):.4f} ({statistics.stdev(x):.4f})" for x in (self.pnmi, self.purity)]
+        return [
+            f"{statistics.mean(x):.4f} ({statistics.stdev(x):.4f})"
+            for x in (self.pnmi, self.purity, self.spoken_purity)
+        ]
 
 
 def measured(source: FeatureSource, entries: Sequence[Entry], fits: int, units: int, hours: float) -> Found:
@@ -43,9 +47,9 @@ def measured(source: FeatureSource, entries: Sequence[Entry], fits: int, units: 
     quantizer = fit_quantizer(train, source, (units,) * fits, hours=hours)
     with TemporaryDirectory() as folder:
         labels = label_corpus(quantizer, source, dev, folder)
-        pnmi = [measure(labels, dev, codebook=book).pnmi for book in range(fits)]
-        purity = [measure(labels, dev, codebook=book, ignore=SILENCES).phone_purity for book in range(fits)]
-    return Found(source.layer, pnmi, purity)
+        heard = [measure(labels, dev, codebook=book) for book in range(fits)]
+        spoken = [measure(labels, dev, codebook=book, ignore=SILENCES).phone_purity for book in range(fits)]
+    return Found(source.layer, [m.pnmi for m in heard], [m.phone_purity for m in heard], spoken)
 
 
 def rows(run: Path, fits: int, units: int, hours: float) -> list[str]:
@@ -69,7 +73,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=0.5, help="of training audio for each k-means")
     options = parser.parse_args()
     show = Console(soft_wrap=True, markup=False, highlight=False).print
-    show("| run | units of | PNMI (deviation over fits) | phone purity without silence |\n|-|-|-|-|")
+    show("| run | units of | PNMI (deviation over fits) | phone purity | ... without silence |\n|-|-|-|-|-|")
     for run in options.runs:
         show("\n".join(rows(run, options.fits, options.units, options.hours)))
 
