@@ -19,6 +19,7 @@ from torch import Tensor
 from zoo.audio import resample
 from zoo.data.dataset import Item
 from zoo.data.sampler import mix
+from zoo.models.hubert import HuBERT
 from zoo.recipes.hubert.config import AugmentConfig
 
 Range = tuple[float, float]
@@ -30,18 +31,18 @@ _BAND_HZ = (3000.0, 7000.0)  # where a cut band ends
 _LONGEST = 0.5  # share of the clip that speech is mixed into, at most
 
 
-def augmented(
-    items: Sequence[Item], config: AugmentConfig, least: int, sample_rate: int
-) -> tuple[list[Item], list[Fraction]]:
+def augmented(items: Sequence[Item], config: AugmentConfig, model: HuBERT) -> tuple[list[Item], list[Fraction]]:
     """What the model hears of a batch, and how many times as fast each clip is played.
 
-    least: samples; a clip that would be shorter than this keeps its speed.
+    A clip that would become too short for the model keeps its speed.
     """
     speeds = [draw_speed(item.seed, config) for item in items]
-    speeds = [s if len(item.wave) / s >= least else Fraction(1) for item, s in zip(items, speeds, strict=True)]
+    speeds = [
+        s if len(item.wave) / s >= model.min_samples else Fraction(1) for item, s in zip(items, speeds, strict=True)
+    ]
     waves = [at_speed(item.wave, speed) for item, speed in zip(items, speeds, strict=True)]
     waves = mix_in(waves, [item.seed for item in items], config)
-    waves = [cut_band(wave, item.seed, config, sample_rate) for wave, item in zip(waves, items, strict=True)]
+    waves = [cut_band(wave, item.seed, config, model.sample_rate) for wave, item in zip(waves, items, strict=True)]
     return [replace(item, wave=wave) for item, wave in zip(items, waves, strict=True)], speeds
 
 

@@ -45,7 +45,7 @@ class Collate:
         self.model, self.alphabet, self.tune, self.augment = model, alphabet, tune, augment
 
     def __call__(self, items: Sequence[Item]) -> TextBatch:
-        items, _ = augmented(items, self.augment, self.model.min_samples, self.model.sample_rate)
+        items, _ = augmented(items, self.augment, self.model)
         plain = Batch.of(items)
         frames = widen(plain, self.model)
         labels = [torch.tensor(self.alphabet.encode(item.entry.text or ""), dtype=torch.int64) for item in items]

@@ -116,6 +116,7 @@ def run_round(
 
 
 def settings_of(config: PretrainConfig, wanted: Round, number: int, targets: Targets) -> RoundConfig:
+    """What the run folder of this round records: its own steps, learning rate and seed, and the units it predicts."""
     train = replace(
         config.train,
         steps=wanted.steps or config.train.steps,

@@ -45,7 +45,7 @@ class Collate:
         self.model, self.labels, self.mask, self.augment = model, labels, mask, augment
 
     def __call__(self, items: Sequence[Item]) -> UnitBatch:
-        items, speeds = augmented(items, self.augment, self.model.min_samples, self.model.sample_rate)
+        items, speeds = augmented(items, self.augment, self.model)
         plain = Batch.of(items)
         frames = widen(plain, self.model)
         targets = torch.zeros(len(items), frames, len(self.labels.sizes), dtype=torch.int64)
