@@ -64,11 +64,35 @@ def test_copies_and_pickles_do_not_carry_the_packed_weight(linear: Linear) -> No
     assert set(linear.state_dict()) == {"weight", "bias"}
 
 
-def test_gradients_take_the_plain_path(linear: Linear) -> None:
-    x = torch.randn(5, 96, requires_grad=True)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("view", ["dense", "first frames", "transposed"])
+def test_training_in_fp32_gives_the_plain_product_and_its_gradients(bias: bool, view: str) -> None:
+    torch.manual_seed(0)
+    linear = Linear(96, 160, bias)
+    base = torch.randn(3, 50, 96).transpose(0, 1) if view == "transposed" else torch.randn(3, 50, 96)
+    base = base[:, :20] if view == "first frames" else base
+    x, plain = base.detach().requires_grad_(), base.detach().clone().requires_grad_()
+    y, expected = linear(x), F.linear(plain, linear.weight, linear.bias)
+    assert "Train" in type(y.grad_fn).__name__
+    torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)
+    weights = torch.randn_like(expected)
+    found = torch.autograd.grad((y * weights).sum(), [x, *linear.parameters()])
+    wanted = torch.autograd.grad((expected * weights).sum(), [plain, *linear.parameters()])
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(96,), (0, 96)])
+def test_single_and_no_rows_have_gradients_too(linear: Linear, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, requires_grad=True)
     linear(x).sum().backward()
-    assert x.grad is not None and linear.weight.grad is not None
-    torch.testing.assert_close(x.grad, linear.weight.sum(0).expand(5, -1))
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, linear.weight.sum(0).expand(shape))
+
+
+def test_autocast_casts_what_is_trained(linear: Linear) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(torch.randn(5, 96)).dtype == torch.bfloat16
 
 
 def test_int8_is_close_and_row_by_row(linear: Linear) -> None:

@@ -24,7 +24,7 @@ from zoo.models.tokenized import TOKENIZER, TokenizedEncoder
 from zoo.models.whisper_decoder import AudioStates, Decoder
 from zoo.models.whisper_tokenizer import WhisperTokenizer
 from zoo.nn.activation import gelu
-from zoo.nn.conv import channels_last
+from zoo.nn.conv1d import channels_last
 from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.transformer import Transformer
 

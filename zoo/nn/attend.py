@@ -14,10 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.nn.dropout import draw_kept, keep, kept_share
+
 
 def attend(qkv: Tensor, heads: int, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
     """dropout(softmax(q k^T / sqrt(d))) v. qkv (B, T, 3 D) side by side, mask (B, T) True = real -> (B, T, D)."""
     return _Attend.apply(qkv, heads, mask, dropout)
+
+
+def _kept(weights: Tensor, kept: Tensor | None) -> Tensor:
+    return weights if kept is None else keep(weights, kept)
 
 
 class _Attend(torch.autograd.Function):
@@ -31,8 +37,9 @@ class _Attend(torch.autograd.Function):
             if mask is not None:
                 weights.view(clips, heads, frames, frames).masked_fill_(~mask[:, None, None, :], -math.inf)
             torch.softmax(weights, -1, out=weights)
-            kept = torch.empty_like(weights).bernoulli_(1 - dropout).div_(1 - dropout) if dropout else None
-            y = torch.bmm(weights if kept is None else weights * kept, v)  # (B H, T, d)
+            kept = draw_kept(weights.shape, dropout) if dropout else None
+            ctx.scale = 1 / kept_share(dropout)  # of what is kept; on v and its gradient, which are small
+            y = torch.bmm(_kept(weights, kept), v).mul_(ctx.scale)  # (B H, T, d)
         ctx.heads = heads
         ctx.save_for_backward(q, k, v, weights, kept, y)
         return y.view(clips, heads, frames, -1).transpose(1, 2).reshape(clips, frames, -1)
@@ -44,10 +51,9 @@ class _Attend(torch.autograd.Function):
         clips, frames, width = grads[0].shape
         g = grads[0].view(clips, frames, ctx.heads, -1).transpose(1, 2).reshape(y.shape)  # (B H, T, d)
         out = torch.empty(3, *y.shape, dtype=g.dtype, device=g.device)
-        torch.bmm((weights if kept is None else weights * kept).transpose(1, 2), g, out=out[2])
-        scores = torch.bmm(g, v.transpose(1, 2))  # (B H, T, T)
-        if kept is not None:
-            scores.mul_(kept)
+        scaled = g * ctx.scale
+        torch.bmm(_kept(weights, kept).transpose(1, 2), scaled, out=out[2])
+        scores = _kept(torch.bmm(scaled, v.transpose(1, 2)), kept)  # (B H, T, T)
         scores.sub_((g * y).sum(-1, keepdim=True)).mul_(weights).mul_(q.shape[-1] ** -0.5)
         torch.bmm(scores, k, out=out[0])
         torch.bmm(scores.transpose(1, 2), q, out=out[1])

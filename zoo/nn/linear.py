@@ -2,7 +2,8 @@
 
 PyTorch hands fp32 matrix products to MKL, which on many processors reaches less than half of what oneDNN reaches from a
 weight packed into its blocked layout; in bfloat16 it brings the weight into that layout anew for every product, which
-costs most where rows are few. `Product` keeps a packed copy for inference; `Int8Linear` multiplies in int8.
+costs most where rows are few. `Product` keeps a packed copy for inference, and trains in fp32 by oneDNN's products;
+`Int8Linear` multiplies in int8.
 
 Legend: (..., I) inputs, (..., O) outputs, M rows = product of the leading dimensions.
 """
@@ -10,10 +11,12 @@ Legend: (..., I) inputs, (..., O) outputs, M rows = product of the leading dimen
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from zoo.nn.derived import Derived
 
@@ -24,6 +27,38 @@ if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():
         _PACKED.add(torch.bfloat16)
 _TYPICAL_ROWS = 2048  # the packed layout is chosen for products of about this many rows
+
+
+def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """a (..., I), b (O, I), bias (O,) on the CPU -> a b^T + bias (..., O), without a gradient; either may be a view."""
+    if a.dtype == b.dtype == torch.float32 and torch.float32 in _PACKED:
+        return torch.ops.mkldnn._linear_pointwise(_dense(a), _dense(b), bias, "none", [], "")
+    return F.linear(a, b, bias)
+
+
+def _dense(x: Tensor) -> Tensor:
+    """x without gaps between its rows or its columns: for matrices with gaps oneDNN has no fast kernel."""
+    return x if x.is_contiguous() or x.transpose(0, -1).is_contiguous() else x.contiguous()
+
+
+class _Train(torch.autograd.Function):
+    """`product` with its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (x, weight), grad = ctx.saved_tensors, grads[0].flatten(0, -2)  # (M, O)
+        for_x, for_weight, for_bias = ctx.needs_input_grad
+        return (
+            product(grad, weight.t()).view(x.shape) if for_x else None,
+            product(grad.t(), x.flatten(0, -2).t()) if for_weight else None,
+            grad.sum(0) if for_bias else None,
+        )
 
 
 class Product:
@@ -39,9 +74,13 @@ class Product:
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """x (..., I), weight (O, I), bias (O,) -> (..., O)."""
         on_cpu = x.device.type == weight.device.type == "cpu" and x.dtype == weight.dtype
-        if on_cpu and weight.dtype in _PACKED and not torch.is_grad_enabled() and not weight.is_inference():
+        if not on_cpu or weight.dtype not in _PACKED or weight.is_inference():
+            return F.linear(x, weight, bias)
+        if not torch.is_grad_enabled():
             packed = self._packed.get((weight,), lambda: _pack(weight))
             return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+        if weight.dtype == torch.float32 and x.dim() > 1 and x.numel() and not torch.is_autocast_enabled("cpu"):
+            return _Train.apply(x, weight, bias)
         return F.linear(x, weight, bias)
 
 

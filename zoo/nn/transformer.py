@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.nn.activation import gelu
 from zoo.nn.attention import SelfAttention
+from zoo.nn.dropout import Dropout
 from zoo.nn.linear import Linear
 
 
@@ -20,7 +21,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.up = Linear(dim, ffn_dim)
         self.down = Linear(ffn_dim, dim)
-        self.dropout = nn.Dropout(activation_dropout)
+        self.dropout = Dropout(activation_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.dropout(gelu(self.up(x))))
@@ -47,7 +48,7 @@ class Block(nn.Module):
         self.attention = SelfAttention(dim, heads, attention_dropout)
         self.ffn_norm = nn.LayerNorm(dim, eps)
         self.ffn = FeedForward(dim, ffn_dim, activation_dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None, first: int | None = None) -> Tensor:
         """x (B, T, D), mask (B, T) True = real -> (B, T, D), or its first frames alone (B, first, D)."""
@@ -84,7 +85,7 @@ class Transformer(nn.Module):
         self.norm_first = norm_first
         self.layerdrop = layerdrop
         self.norm = nn.LayerNorm(dim, eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(
             Block(
                 dim,

@@ -135,7 +135,7 @@ class MulanTraining:
     model: MulanConfig = field(default_factory=mini_model)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=600,
+            steps=1800,
             learning_rate=3e-3,
             schedule=Schedule.cosine,
             precision=Precision.bf16,
