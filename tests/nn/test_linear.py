@@ -54,6 +54,17 @@ def test_packed_copy_follows_the_weight(linear: Linear) -> None:
     check()
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_packed_copy_follows_every_optimiser(linear: Linear, fused: bool) -> None:
+    """A fused step changes weights without telling their version."""
+    x, optimizer = torch.randn(5, 96), torch.optim.AdamW(linear.parameters(), lr=0.1, fused=fused)
+    for _ in range(3):
+        with torch.no_grad():
+            torch.testing.assert_close(linear(x), F.linear(x, linear.weight, linear.bias), atol=1e-5, rtol=1e-5)
+        linear(x).square().sum().backward()
+        optimizer.step()
+
+
 def test_copies_and_pickles_do_not_carry_the_packed_weight(linear: Linear) -> None:
     x = torch.randn(5, 96)
     with torch.no_grad():
@@ -120,3 +131,16 @@ def test_quantise_linears_replaces_every_linear() -> None:
     quantise_linears(module)
     assert not [m for m in module.modules() if isinstance(m, torch.nn.Linear)]
     assert torch.cosine_similarity(module(x), exact, dim=-1).min() > 0.99
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_gradients_of_single_examples_by_torch_func(linear: Linear) -> None:
+    def loss(parameters: dict[str, torch.Tensor], row: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(linear, parameters, (row[None],)).square().sum()
+
+    x, parameters = torch.randn(5, 96), {name: value.detach() for name, value in linear.named_parameters()}
+    single = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, x)
+    linear(x).square().sum().backward()
+    for name, value in linear.named_parameters():
+        assert value.grad is not None
+        torch.testing.assert_close(single[name].sum(0), value.grad, atol=1e-3, rtol=1e-4)

@@ -155,6 +155,16 @@ def test_the_model_remembers_where_it_comes_from(finished: tuple[Path, str], sta
     assert model.provenance["normalise"] == "basic"
 
 
+def test_an_exam_goes_on_without_what_cannot_be_read(finished: tuple[Path, str], words: Path, tmp_path: Path) -> None:
+    entries = manifest.read(words)[:3]
+    gone = replace(entries[0], audio=tmp_path / "gone.wav")
+    with pytest.warns(UserWarning, match=r"gone.wav"):
+        line = ctc_run.examine(finished[0] / "best", [gone, *entries], "basic", tmp_path)
+    assert line == ctc_run.examine(finished[0] / "best", entries, "basic", tmp_path) and "3 clips" in line
+    with pytest.warns(UserWarning), pytest.raises(ConfigError, match=r"none of the 1 clips of the test split"):
+        ctc_run.examine(finished[0] / "best", [gone], "basic", tmp_path)
+
+
 def test_a_stopped_run_ends_in_the_same_weights(words: Path, start: Path, tmp_path: Path) -> None:
     """Stopped while the encoder is frozen, and once more after that."""
     short = {"steps": 12, "save_every": 3, "validate_every": 12}

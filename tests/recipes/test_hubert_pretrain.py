@@ -123,6 +123,11 @@ def test_loss_of_a_clip_does_not_depend_on_its_batch() -> None:
     assert float(task(batch).loss.detach()) == pytest.approx(alone, rel=1e-5)
 
 
+def test_a_process_without_dev_batches_validates_too() -> None:
+    """There may be fewer of them than processes."""
+    assert "effective_rank" not in Pretrain(model_of(), LossConfig()).eval().validate([])
+
+
 def test_batches_come_in_few_shapes() -> None:
     rounded = {count: round_up(count) for count in range(1, 1001)}
     assert all(count <= up <= max(count + 1, count * 9 / 8) for count, up in rounded.items())

@@ -32,6 +32,7 @@ from zoo.recipes.whisper.config import (
     WhisperTrainConfig,
     WindowConfig,
 )
+from zoo.recipes.whisper.exam import Exam
 from zoo.recipes.whisper.model import loaded
 from zoo.recipes.whisper.run import train as run
 from zoo.recipes.whisper.task import Transcribe
@@ -119,6 +120,33 @@ def test_distillation_from_pseudo_labels(
     assert texts[2] == "Nonsense" and texts[-1] == "Anew" and texts[:2] == ["Ba", "Abba"], (
         "only what was cut is made anew"
     )
+
+
+def test_clips_that_cannot_be_read_or_judged_are_left_out(
+    finished: tuple[Path, str], tones: Path, tmp_path: Path
+) -> None:
+    teacher, entries = loaded(str(finished[0])), manifest.read(tones)
+    gone = replace(entries[0], audio=tmp_path / "gone.wav")
+    wordless = replace(entries[1], text="...")
+    with pytest.warns(UserWarning, match=r"1 clips cannot be read and are left out, e.g. .*gone.wav"):
+        kept = pseudo.pseudo_labelled(teacher, [gone, wordless, *entries[2:]], tmp_path, "basic", 100.0)
+    assert [entry.audio for entry in kept if entry.split == "train"] == [entry.audio for entry in entries[2:10]]
+
+
+def test_an_exam_goes_on_without_what_cannot_be_read(finished: tuple[Path, str], tones: Path, tmp_path: Path) -> None:
+    model = zoo.load(finished[0] / "best", device="cpu")
+    entries = [entry for entry in manifest.read(tones) if entry.split == "test"]
+    gone = replace(entries[0], audio=tmp_path / "gone.wav")
+    exam = Exam("test", [entries[0], gone, *entries[1:]], "basic", stamped=False)
+    exam.guess(entries)
+    with pytest.warns(UserWarning, match=r"gone.wav"):
+        exam.sit("after", model)
+    whole = Exam("test", entries, "basic", stamped=False)
+    whole.guess(entries)
+    whole.sit("after", model)
+    assert exam.results() == whole.results() and exam.results()["clips"] == len(entries)
+    with pytest.warns(UserWarning), pytest.raises(ConfigError, match=r"none of its 1 recordings can be read"):
+        Exam("test", [gone], "basic").sit("after", model)
 
 
 def test_a_distilled_run(finished: tuple[Path, str], tones: Path, tmp_path: Path) -> None:

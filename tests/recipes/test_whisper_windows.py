@@ -103,6 +103,25 @@ def test_recordings_are_cut_where_they_are_written(spans: list[Entry]) -> None:
     assert len(last.segments) == 1 and last.segments[0].end == pytest.approx(spans[-1].duration)
 
 
+def test_no_window_reaches_across_speech_that_is_not_its_own(spans: list[Entry]) -> None:
+    """Of another split, or left out: its sound must not be heard, nor the model be taught to pass over it."""
+    own = [entry for i, entry in enumerate(spans) if i not in (2, 5)]
+
+    def windows(known: list[Entry]) -> WindowDataset:
+        config = WindowConfig(packed=0.0, timestamps=0.0, no_speech=0.0, previous=1.0)
+        return WindowDataset(own, RATE, config, seconds=30.0, count=len, tokens=1000, training=True, known=known)
+
+    made = [windows(spans).item(index, 0) for index in (0, 2, 4)]
+    assert [[segment.text for segment in window.segments] for window in made] == [
+        [entry.text for entry in spans[:2]],
+        [entry.text for entry in spans[3:5]],
+        [entry.text for entry in spans[6:]],
+    ]
+    assert len(made[0].wave) == pytest.approx((spans[1].end or 0.0) * RATE, abs=2)
+    assert not made[1].previous, "what was said before is not known"
+    assert len(windows(own).item(0, 0).segments) == len(own)
+
+
 def test_a_change_of_text_is_another_data_set(clips: list[Entry]) -> None:
     changed = [replace(clips[0], text="another"), *clips[1:]]
     assert dataset(clips).fingerprint() == dataset(list(clips)).fingerprint() != dataset(changed).fingerprint()

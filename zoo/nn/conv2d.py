@@ -46,6 +46,7 @@ class ConvNorm(nn.Module):
         rows (B,): how many of the H rows are real, all when left out; the statistics of training are theirs alone.
         """
         if self.training or torch.is_grad_enabled() or self.conv.weight.is_inference():
+            self._folded.forget()  # a fused optimiser changes weights without a new version
             y = self._normalise(self.conv(x), rows)
             y = y if residual is None else y + residual
             return F.relu(y) if relu else y

@@ -13,8 +13,9 @@ T = TypeVar("T")
 class Derived(Generic[T]):
     """A value made from tensors, renewed when one of them is updated in place or is another tensor than before.
 
-    Copies and pickles of the owner start without the value. `to` and its kin swap a parameter's data without a new
-    version: the owner's `_apply` must replace its Derived.
+    Copies and pickles of the owner start without the value. What changes a parameter without a new version goes
+    unseen: `to` and its kin (the owner's `_apply` must replace its Derived), PyTorch's fused optimisers (the owner
+    must `forget` when it trains) and writing to `.data`, after which nothing but a step of training or `to` helps.
     """
 
     def __init__(self) -> None:
@@ -24,6 +25,9 @@ class Derived(Generic[T]):
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return type(self), ()
+
+    def forget(self) -> None:
+        self.value = None
 
     def get(self, sources: tuple[Tensor, ...], make: Callable[[], T]) -> T:
         """The value of `make()` for the sources as they are now."""

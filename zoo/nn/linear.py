@@ -42,12 +42,17 @@ def _dense(x: Tensor) -> Tensor:
 
 
 class _Train(torch.autograd.Function):
-    """`product` with its gradients."""
+    """`product` with its gradients, in the form that torch.func can transform too."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return product(x, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
 
     @staticmethod
     @once_differentiable
@@ -64,8 +69,9 @@ class _Train(torch.autograd.Function):
 class Product:
     """x W^T + b; in inference on a CPU from a packed copy of the weight, which takes as much memory again.
 
-    The copy follows the weight: in-place updates, load_state_dict and reassignment all renew it. `to` and its kin swap
-    a parameter's data without a new version: the `_apply` of the module that owns the weight must replace its Product.
+    The copy follows the weight: steps of any optimiser, in-place updates, load_state_dict and reassignment renew it;
+    what is written to `weight.data` outside of training does not. `to` and its kin swap a parameter's data without a
+    new version: the `_apply` of the module that owns the weight must replace its Product.
     """
 
     def __init__(self) -> None:
@@ -79,6 +85,7 @@ class Product:
         if not torch.is_grad_enabled():
             packed = self._packed.get((weight,), lambda: _pack(weight))
             return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+        self._packed.forget()  # a fused optimiser changes weights without a new version
         if weight.dtype == torch.float32 and x.dim() > 1 and x.numel() and not torch.is_autocast_enabled("cpu"):
             return _Train.apply(x, weight, bias)
         return F.linear(x, weight, bias)

@@ -12,18 +12,19 @@ import numpy as np
 import torch
 
 import zoo
-from zoo import audio
 from zoo.atomic import replacing_file
 from zoo.benchmarks.wer import error_rates
 from zoo.data import sources
 from zoo.data.loader import split_loader
 from zoo.data.manifest import Entry
+from zoo.errors import ConfigError
 from zoo.recipes.hubert import ctc_data
 from zoo.recipes.hubert.config import AugmentConfig
 from zoo.recipes.hubert.ctc_config import FinetuneConfig
 from zoo.recipes.hubert.ctc_model import with_head
 from zoo.recipes.hubert.ctc_task import CtcTask
 from zoo.recipes.hubert.init import pretrained
+from zoo.recipes.readable import readable
 from zoo.train import fit, processes
 
 TEST, TEST_TEXTS = "test.json", "test.tsv"
@@ -73,16 +74,19 @@ def finetune(config: FinetuneConfig) -> str:
 
 def examine(model: Path, entries: Sequence[Entry], normalise: str, out: Path, device: str = "auto") -> str:
     """Error rates of a model's greedy transcripts, with an interval over speakers: test.json, and test.tsv with the
-    texts; returns them in words.
+    texts; returns them in words. Clips that cannot be read are left out, with a warning.
+
+    Raises ConfigError where none can be read.
     """
     reader: Any = zoo.load(model, device=device)
+    heard: list[Entry] = []
     texts: list[str] = []
-    for first in range(0, len(entries), GROUP):
-        clips = [
-            audio.load(entry.audio, reader.sample_rate, start=entry.start, end=entry.end)
-            for entry in entries[first : first + GROUP]
-        ]
+    for group, clips in readable(entries, reader.sample_rate, GROUP):
+        heard += group
         texts += [transcript.text for transcript in reader.transcribe(clips, reader.sample_rate)]
+    if not heard:
+        raise ConfigError(f"none of the {len(entries)} clips of the test split can be read")
+    entries = heard
     speakers = np.array([entry.speaker or str(entry.audio) for entry in entries])
     rates = error_rates([entry.text or "" for entry in entries], texts, normalise, speakers)
     interval = [rates.interval.low, rates.interval.high]

@@ -111,7 +111,8 @@ class Pretrain(Task):
         table = sum(torch.tensor(part) for part in processes.gather(kept.table.tolist()))
         if isinstance(table, Tensor) and table.sum():
             metrics["pnmi"] = Measures.of(table).pnmi
-        metrics["effective_rank"] = effective_rank(torch.cat(kept.frames))
+        if kept.frames:  # of several processes, some may have no dev batch; the first, which reports, has one
+            metrics["effective_rank"] = effective_rank(torch.cat(kept.frames))
         return metrics
 
     def _watched(self, batch: UnitBatch, kept: Kept) -> UnitBatch:

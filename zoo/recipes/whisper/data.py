@@ -155,8 +155,13 @@ def fitting(entries: Sequence[Entry], writer: Writer, source: str, say: Callable
     return kept
 
 
-def split_loader(config: WhisperTrainConfig, entries: Sequence[Entry], split: str, model: Whisper) -> Loader:
-    """Windows of one split; drawn at random and blanked if it is "train". Raises ConfigError where there are none."""
+def split_loader(
+    config: WhisperTrainConfig, entries: Sequence[Entry], split: str, model: Whisper, known: Sequence[Entry] = ()
+) -> Loader:
+    """Windows of one split; drawn at random and blanked if it is "train". Raises ConfigError where there are none.
+
+    known: all entries that there are, chosen or not: no window reaches across another's speech.
+    """
     training, data = split == "train", config.data
     chosen = [entry for entry in entries if entry.split == split and (training or entry.text)]
     if not chosen:
@@ -175,6 +180,7 @@ def split_loader(config: WhisperTrainConfig, entries: Sequence[Entry], split: st
         training=training,
         min_samples=model.min_samples,
         cache_hours=data.cache_hours,
+        known=known,
     )
     # In context "full" a window takes the model's whole window, however short it is.
     lengths = dataset.seconds if model.context == "clip" else [model.window_seconds] * len(dataset)

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from zoo import audio
 from zoo.atomic import replacing_file
 from zoo.benchmarks.significance import paired_bootstrap
 from zoo.benchmarks.wer import ErrorRates, error_rates
 from zoo.data.manifest import Entry
+from zoo.errors import ConfigError
 from zoo.models.whisper import Whisper
+from zoo.recipes.readable import readable
 
 GROUP = 256  # clips that are transcribed at once
 TEST, TEXTS = "test.json", "test.tsv"
@@ -33,15 +34,29 @@ class Exam:
     written: dict[str, list[str]] = field(default_factory=dict)
 
     def sit(self, candidate: str, model: Whisper) -> None:
-        """Let a model write, about each recording whole."""
+        """Let a model write, about each recording whole; recordings that cannot be read leave the exam, with a warning.
+
+        Raises ConfigError where none can be read.
+        """
         options: dict[str, Any] = {"vad": "none", "timestamps": self.stamped}
+        heard: list[Entry] = []
         texts: list[str] = []
         model.eval()
-        for first in range(0, len(self.entries), GROUP):
-            group = self.entries[first : first + GROUP]
-            clips = [audio.load(e.audio, model.sample_rate, start=e.start, end=e.end) for e in group]
+        for group, clips in readable(self.entries, model.sample_rate, GROUP):
+            heard += group
             texts += [transcript.text for transcript in model.transcribe(clips, model.sample_rate, **options)]
+        if not heard:
+            raise ConfigError(f"exam {self.name}: none of its {len(self.entries)} recordings can be read")
+        self._keep(heard)
         self.written[candidate] = texts
+
+    def _keep(self, heard: Sequence[Entry]) -> None:
+        """Leave out all other entries, and what was written about them."""
+        kept = {id(entry) for entry in heard}
+        for candidate, texts in self.written.items():
+            pairs = zip(self.entries, texts, strict=True)
+            self.written[candidate] = [text for entry, text in pairs if id(entry) in kept]
+        self.entries = heard
 
     def guess(self, entries: Sequence[Entry]) -> None:
         """The baseline that writes the text most frequent in `entries`, whatever is said."""

@@ -6,14 +6,16 @@ The texts are kept as they come, so that a stopped run goes on with them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from zoo import audio
 from zoo.benchmarks.wer import error_rates
 from zoo.data.manifest import Entry
 from zoo.models.whisper import Whisper
+from zoo.recipes.readable import readable
+from zoo.text import normaliser
 from zoo.train import processes
 
 FILE = "pseudo-labels.jsonl"
@@ -29,7 +31,8 @@ def pseudo_labelled(
     stamped: bool = True,
 ) -> list[Entry]:
     """The entries with the teacher's texts for split "train"; those whose text differs by more than max_wer from the
-    transcript are left out: the teacher made it up, or the transcript is wrong. stamped: it writes times too.
+    transcript are left out: the teacher made it up, or the transcript is wrong. So are clips that cannot be read.
+    stamped: it writes times too.
     """
     wanted = [entry for entry in entries if entry.split == "train" and entry.text]
     if processes.is_main():
@@ -39,7 +42,7 @@ def pseudo_labelled(
     kept = [
         replace(entry, text=text)
         for entry in wanted
-        if (text := texts[_key(entry)]) and (max_wer is None or _wer(entry.text or "", text, normalise) <= max_wer)
+        if (text := texts.get(_key(entry))) and (max_wer is None or _wer(entry.text or "", text, normalise) <= max_wer)
     ]
     processes.say(f"pseudo-labels: {len(kept)} of {len(wanted)} training clips are kept")
     return kept + [entry for entry in entries if entry.split != "train"]
@@ -54,9 +57,7 @@ def _complete(teacher: Whisper, wanted: Sequence[Entry], folder: Path, stamped: 
     missing = [entry for entry in wanted if _key(entry) not in known]
     with (folder / FILE).open("a", encoding="utf-8") as file:
         file.write("\n")  # a line that was cut stays alone
-        for first in range(0, len(missing), GROUP):
-            group = missing[first : first + GROUP]
-            clips = [audio.load(e.audio, teacher.sample_rate, start=e.start, end=e.end) for e in group]
+        for group, clips in readable(missing, teacher.sample_rate, GROUP):
             languages = [entry.lang if entry.lang in codes else None for entry in group]
             transcripts = teacher.transcribe(
                 clips, teacher.sample_rate, language=languages, vad="none", timestamps=stamped
@@ -77,4 +78,6 @@ def _key(entry: Entry) -> str:
 
 
 def _wer(reference: str, text: str, normalise: str) -> float:
+    if not normaliser(normalise)(reference).split():  # "...": nothing to hold the text against
+        return math.inf
     return error_rates([reference], [text], normalise).wer

@@ -31,7 +31,8 @@ def train(config: WhisperTrainConfig) -> str:
     Raises ConfigError and ManifestError for what cannot be used, and whatever `fit` raises.
     """
     processes.start(config.train.device)
-    entries = sources.select(sources.open(config.data.source), config.only, config.data.source)
+    known = sources.open(config.data.source)
+    entries = sources.select(known, config.only, config.data.source)
     exams = _exams(config, entries)
     clean = normaliser(config.windows.normalise)
     model = starting_model(config, [e for e in entries if e.text], clean)
@@ -42,7 +43,7 @@ def train(config: WhisperTrainConfig) -> str:
         _sit(exams, "before", model, config)
     entries = data.fitting(entries, Writer(model.tokenizer, model.config.text_ctx), config.data.source, processes.say)
     student, teacher, entries = _roles(config, model, entries)
-    loaders = [data.split_loader(config, entries, split, student) for split in ("train", "dev")]
+    loaders = [data.split_loader(config, entries, split, student, known) for split in ("train", "dev")]
     task = Transcribe(
         student,
         config.tune,

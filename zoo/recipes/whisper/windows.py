@@ -59,7 +59,8 @@ class WindowDataset(AudioDataset):
     """Windows of at most `seconds`, one for each entry; all that is random comes from the item's seed.
 
     count: tokens of a text, of which a window may have `tokens`, times included. Not in `training`, every clip stands
-    alone, without what was said before, and stamped only if all of them are.
+    alone, without what was said before, and stamped only if all of them are. known: all entries that there are; no
+    window reaches across a span of its recording that is not among `entries`, of another split or left out.
     """
 
     def __init__(
@@ -74,11 +75,12 @@ class WindowDataset(AudioDataset):
         training: bool,
         min_samples: int = 1,
         cache_hours: float = 0.0,
+        known: Sequence[Entry] = (),
     ) -> None:
         super().__init__(entries, sample_rate, min_samples=min_samples, cache_hours=cache_hours)
         self.config, self.window, self.tokens, self.training = config, seconds, tokens, training
         self._sizes = {i: count(entry.text or "") + SEGMENT_TOKENS for i, entry in enumerate(self.entries)}
-        self._following = _following(self.entries)
+        self._following = _following(self.entries, known)
         self._before = {after: before for before, after in self._following.items()}
         self._pools: dict[str | None, list[int]] = {}
         for index, entry in enumerate(self.entries):
@@ -197,8 +199,17 @@ class WindowDataset(AudioDataset):
         return (white[1:] + colour * white[:-1]) * 10 ** (draws.uniform(*LEVELS) / 20)
 
 
-def _following(entries: Sequence[Entry]) -> dict[int, int]:
-    """Entry -> the one that follows it in the same recording. A recording is a file of which entries are spans."""
-    spans = [i for i, entry in enumerate(entries) if entry.start is not None]
-    order = sorted(spans, key=lambda i: (str(entries[i].audio), entries[i].start or 0.0))
-    return {a: b for a, b in pairwise(order) if entries[a].audio == entries[b].audio}
+def _following(entries: Sequence[Entry], known: Sequence[Entry]) -> dict[int, int]:
+    """Entry -> the one that follows it in the same recording, with none of the known between them.
+
+    A recording is a file of which entries are spans.
+    """
+    places = {_span(entry): i for i, entry in enumerate(entries) if entry.start is not None}
+    others = {_span(entry) for entry in known if entry.start is not None} - places.keys()
+    order = sorted([*places, *others])
+    return {places[a]: places[b] for a, b in pairwise(order) if a[0] == b[0] and a in places and b in places}
+
+
+def _span(entry: Entry) -> tuple[str, float, float]:
+    """File, start and length, by which spans are told apart and ordered."""
+    return str(entry.audio), entry.start or 0.0, entry.duration
