@@ -62,6 +62,14 @@ def test_other_data_is_never_compared(tmp_path: Path) -> None:
         compare.compare([tmp_path])
 
 
+def test_predictions_that_name_an_item_twice_are_refused(tmp_path: Path) -> None:
+    folders = [write(tmp_path / n, n, 0.7, 1) for n in "ab"]
+    file = folders[1] / "predictions" / "task.b.b.jsonl"
+    file.write_text(file.read_text().replace('"i17"', '"i18"'))
+    with pytest.raises(ConfigError, match=r"task\.b\.b\.jsonl: item 'i18' is there twice.*examine again"):
+        compare.compare(folders)
+
+
 def test_scores_that_are_no_mean_over_items_are_compared_by_pseudo_values(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     truth = (rng.random((120, 3)) < 0.4).astype(float)

@@ -81,3 +81,40 @@ def test_limits_choose_by_name(corpus: Path) -> None:
 def test_a_column_that_no_clip_has_is_an_error(corpus: Path) -> None:
     with pytest.raises(ConfigError, match=r"no clip has a column 'mood'; .*pitch"):
         open_source(Source(str(corpus))).chosen(Task("a", "b", "class", target="mood"))
+
+
+# Names of clips
+
+
+def test_clips_of_one_name_in_folders_of_one_name_are_told_apart_and_other_names_stay(corpus: Path) -> None:
+    entries = manifest.read(corpus)
+    for entry in entries[:4]:
+        entry.audio = entry.audio.rename(
+            _folder(corpus.parent / str(entry.speaker) / entry.audio.stem / "wav") / "a.wav"
+        )
+    manifest.write(corpus, entries)
+    items = open_source(Source(str(corpus))).items
+    assert [item.key for item in items[:4]] == [f"wav/a.wav#{item.digest[:8]}" for item in items[:4]]
+    assert [item.key for item in items[4:]] == [f"tones/{number:03d}.wav" for number in range(4, 30)]
+
+
+def test_the_same_audio_under_one_name_twice_in_a_split_has_two_names(corpus: Path) -> None:
+    entries = manifest.read(corpus)
+    manifest.write(corpus, [*entries, entries[0]])
+    keys = [item.key for item in open_source(Source(str(corpus))).items]
+    assert len(set(keys)) == len(keys) and keys[-1] == f"{keys[0]}.2"
+
+
+def test_spans_are_named_by_their_exact_start(corpus: Path) -> None:
+    entries = manifest.read(corpus)
+    starts = [0.0, 2.5, 1234.56, 1234.5601, 12345678.0, 5.0, 5.0]
+    spans = [replace(entries[0], start=start, end=start + 1 + place) for place, start in enumerate(starts)]
+    manifest.write(corpus, [*spans, *entries[1:]])
+    items = open_source(Source(str(corpus))).items
+    names = ["0", "2.5", "1234.56", "1234.5601", "12345678.0", *(f"5#{item.digest[:8]}" for item in items[5:7])]
+    assert [item.key for item in items[:7]] == [f"tones/000.wav@{name}" for name in names]
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path

@@ -88,6 +88,22 @@ def test_robustness_leaves_out_what_is_gone_once_changed(corpus: Path, tmp_path:
     assert record.test_items == 11 and "1 test clips could not be used once they were changed" in record.notes
 
 
+def test_robustness_counts_clips_of_one_name_in_folders_of_one_name(corpus: Path, tmp_path: Path) -> None:
+    entries = manifest.read(corpus)
+    for number, entry in enumerate(entries):
+        folder = corpus.parent / str(number // 4) / "wav"
+        folder.mkdir(parents=True, exist_ok=True)
+        entry.audio = entry.audio.rename(folder / f"{number % 4}.wav")
+    manifest.write(corpus, entries)
+    tasks = [
+        Task("pitch", kind="class", target="pitch", metric="accuracy"),
+        Task("noisy", kind="robustness", of="pitch", conditions=["white -20"]),
+    ]
+    found = examine(corpus, tmp_path / "out", *tasks)
+    assert found["noisy"].test_items == found["pitch"].test_items == 12
+    assert found["noisy"].details["clean"] == pytest.approx(found["pitch"].score)
+
+
 def test_metrics_that_are_no_mean_over_items_are_resampled() -> None:
     groups = np.repeat(np.arange(10), 6)
     truth = np.random.default_rng(0).normal(size=(60, 1))

@@ -53,7 +53,8 @@ def compare(folders: Sequence[str | Path]) -> list[Contest]:
     """Contests of all tasks that at least two subjects of these results share, in the order of the first folder.
 
     Only records about the same data and the same task are held against each other; others are named in the notes.
-    Raises ZooError where a folder holds no results, ConfigError where nothing can be compared.
+    Raises ZooError where a folder holds no results, ConfigError where nothing can be compared or where predictions name
+    an item twice.
     """
     found: list[tuple[Path, Record]] = []
     for folder in map(Path, folders):
@@ -144,5 +145,8 @@ def _entrant(folder: Path, record: Record) -> Entrant:
     right = {}
     if record.metric == "accuracy" and record.kind != "robustness":
         right = {row["item"]: guesses(row["predicted"])[0] == row["truth"] for row in rows}
-    items = credits(record.kind, record.metric, rows) or pseudo_values(record.metric, rows)
+    try:
+        items = credits(record.kind, record.metric, rows) or pseudo_values(record.metric, rows)
+    except ConfigError as error:
+        raise ConfigError(f"{folder / record.predictions}: {error}") from None
     return Entrant(record, items, right)

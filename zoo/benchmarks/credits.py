@@ -17,6 +17,7 @@ import numpy as np
 
 from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.results import Record, Rows
+from zoo.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,10 @@ class Credit:
 
 
 def credits(kind: str, metric: str, rows: Rows) -> dict[str, Credit]:
-    """By item. Empty where the score is no such ratio: R2, average precision, ..."""
+    """By item. Empty where the score is no such ratio: R2, average precision, ...
+
+    Raises ConfigError where two rows are of one item: it would stand for both.
+    """
     found: dict[str, Credit] = {}
     for row in rows:
         if "credit" in row:
@@ -42,6 +46,11 @@ def credits(kind: str, metric: str, rows: Rows) -> dict[str, Credit]:
             credit, weight = float(np.mean([guess == row["truth"] for guess in guesses(row["predicted"])])), 1.0
         else:
             return {}
+        if row["item"] in found:
+            raise ConfigError(
+                f"item {row['item']!r} is there twice, and items are paired by name; if these predictions were made "
+                "before clips of one name were told apart, examine again, into another folder"
+            )
         found[row["item"]] = Credit(float(credit), float(weight), row["group"])
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,17 +22,15 @@ class LeakError(ZooError, ValueError):
 
 @dataclass(frozen=True)
 class Item:
-    """One clip. digest: of the bytes of its file and its span; group: what it is not independent within."""
+    """One clip. digest: of the bytes of its file and its span; group: what it is not independent within.
+
+    key: a name for people, the same on every machine, which no other clip of its source has.
+    """
 
     entry: Entry
     digest: str
     group: str
-
-    @property
-    def key(self) -> str:
-        """A name for people that is the same on every machine."""
-        span = "" if self.entry.start is None else f"@{self.entry.start:g}"
-        return f"{self.entry.audio.parent.name}/{self.entry.audio.name}{span}"
+    key: str
 
 
 @dataclass(frozen=True)
@@ -84,8 +82,8 @@ def open_source(source: Source) -> Items:
     notes = _check_leaks(entries, digests, columns, source)
     unit = columns[0] if columns else ""
     items = [
-        Item(entry, digest, str(value_of(entry, unit) if unit and value_of(entry, unit) is not None else digest))
-        for entry, digest in zip(entries, digests, strict=True)
+        Item(entry, digest, str(value_of(entry, unit) if unit and value_of(entry, unit) is not None else digest), key)
+        for entry, digest, key in zip(entries, digests, _keys(entries, digests), strict=True)
     ]
     total = hashlib.sha256()
     for item in items:
@@ -105,6 +103,30 @@ def audio_digest(entry: Entry) -> str:
     if entry.start is not None or entry.end is not None:
         digest.update(f"{entry.start} {entry.end}".encode())
     return digest.hexdigest()[:24]
+
+
+def _keys(entries: Sequence[Entry], digests: Sequence[str]) -> list[str]:
+    """Folder, file and start of each clip; with 8 digits of its digest where that is not unique.
+
+    Sets such as CMU ARCTIC name the clips of all speakers alike, in folders that are named alike.
+    """
+    names = [_name(entry) for entry in entries]
+    often = Counter(names)
+    seen: Counter[str] = Counter()
+    keys = []
+    for name, digest in zip(names, digests, strict=True):
+        key = name if often[name] == 1 else f"{name}#{digest[:8]}"
+        seen[key] += 1
+        keys.append(key if seen[key] == 1 else f"{key}.{seen[key]}")  # the same audio, listed again
+    return keys
+
+
+def _name(entry: Entry) -> str:
+    name = f"{entry.audio.parent.name}/{entry.audio.name}"
+    if entry.start is None:
+        return name
+    short = f"{entry.start:g}"  # six digits, so after 1000 s steps of 10 ms
+    return f"{name}@{short if float(short) == entry.start else repr(float(entry.start))}"
 
 
 def _split(entries: list[Entry], source: Source) -> list[Entry]:
