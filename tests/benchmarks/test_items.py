@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from synthetic import tones
@@ -51,6 +53,85 @@ def test_random_folds_where_groups_exist_are_a_leak_and_split_by_mends_it(corpus
     assert splits["test"] == {"s3"} and splits["dev"] == {"s1", "s2"} and "s0" in splits["train"]
     with pytest.raises(ConfigError, match="nobody"):
         open_source(Source(str(corpus), split_by="speaker", test=["nobody"]))
+
+
+def spans(corpus: Path, *found: tuple[float, float, str]) -> list[manifest.Entry]:
+    """Make these spans (start, end, split) of one recording, by nobody, the whole of the corpus."""
+    entry = replace(manifest.read(corpus)[0], speaker=None, phones=[])
+    entries = [replace(entry, start=start, end=end, split=split) for start, end, split in found]
+    manifest.write(corpus, entries)
+    return entries
+
+
+def test_spans_of_one_file_in_two_splits_are_a_leak_unless_it_is_declared(corpus: Path) -> None:
+    spans(corpus, (0.0, 0.1, "train"), (0.05, 0.15, "test"))
+    with pytest.raises(LeakError, match=r"1 audio files have spans .*tones/000\.wav; .*shared"):
+        open_source(Source(str(corpus)))
+    found = open_source(Source(str(corpus), shared="official split"))
+    assert "official split" in found.notes[0]
+
+
+def test_a_span_of_a_file_that_is_whole_in_another_split_is_a_leak(corpus: Path) -> None:
+    whole, *_ = manifest.read(corpus)
+    copy = Path(shutil.copy(whole.audio, corpus.parent / "innocent.wav"))
+    manifest.write(corpus, [whole, replace(whole, audio=copy, speaker="other", start=0.1, split="test", phones=[])])
+    with pytest.raises(LeakError, match="spans in more than one split"):
+        open_source(Source(str(corpus)))
+
+
+def test_one_span_in_two_splits_is_a_leak_that_nothing_explains(corpus: Path) -> None:
+    spans(corpus, (0.0, 0.1, "train"), (0.0, 0.1, "test"))
+    with pytest.raises(LeakError, match="recordings are in more than one split"):
+        open_source(Source(str(corpus), shared="official split"))
+
+
+def test_spans_of_one_file_are_one_group_where_no_column_says_more(corpus: Path) -> None:
+    others = [replace(entry, speaker=None) for entry in manifest.read(corpus)[1:]]
+    manifest.write(corpus, [*spans(corpus, (0.0, 0.1, "train"), (0.05, 0.15, "train")), *others])
+    first, second, *rest = open_source(Source(str(corpus))).items
+    assert first.group == second.group and first.digest != second.digest
+    assert len({item.group for item in rest}) == len(rest) and all(item.group == item.digest for item in rest)
+
+
+def test_digests_of_files_and_spans_stay_as_the_features_of_old_runs_have_them(corpus: Path) -> None:
+    first, *others = manifest.read(corpus)
+    half = replace(first, start=0.0, end=0.1, phones=[])
+    manifest.write(corpus, [first, half, *others])
+    data = first.audio.read_bytes()
+    found = [item.digest for item in open_source(Source(str(corpus))).items[:2]]
+    assert found == [hashlib.sha256(data + span).hexdigest()[:24] for span in (b"", b"0.0 0.1")]
+
+
+def test_results_from_when_spans_were_groups_of_their_own_are_about_other_data(corpus: Path) -> None:
+    def fingerprints() -> tuple[str, str]:
+        items = open_source(Source(str(corpus)))
+        total = hashlib.sha256()
+        for item in items.items:
+            total.update(f"{item.digest} {manifest.dump(item.entry, item.entry.audio.parent)}\n".encode())
+        return items.fingerprint, total.hexdigest()[:16]
+
+    now, then = fingerprints()
+    assert now == then, "features of whole files are kept"
+    entries = spans(corpus, (0.0, 0.1, "train"), (0.05, 0.15, "train"))
+    now, then = fingerprints()
+    assert now != then
+    manifest.write(corpus, [replace(entry, speaker="s") for entry in entries])
+    now, then = fingerprints()
+    assert now == then
+
+
+def test_a_file_is_read_once_for_all_its_spans(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spans(corpus, *((0.01 * number, 0.1, "train") for number in range(5)))
+    opened: list[str] = []
+    plain = Path.open
+
+    def noting(path: Path, *args: Any, **options: Any) -> Any:
+        opened.append(path.name)
+        return plain(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", noting)
+    open_source(Source(str(corpus)))
+    assert opened.count("000.wav") == 1
 
 
 def test_another_column_can_be_the_group(corpus: Path) -> None:

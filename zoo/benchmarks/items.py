@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from zoo.benchmarks.suite import Source, Task
 from zoo.data import manifest, sources
@@ -22,9 +23,10 @@ class LeakError(ZooError, ValueError):
 
 @dataclass(frozen=True)
 class Item:
-    """One clip. digest: of the bytes of its file and its span; group: what it is not independent within.
+    """One clip. digest: of the bytes of its file and its span.
 
-    key: a name for people, the same on every machine, which no other clip of its source has.
+    group: what it is not independent within: the value of a column, its file where no column says. key: a name
+    for people, the same on every machine, which no other clip of its source has.
     """
 
     entry: Entry
@@ -70,7 +72,8 @@ def open_source(source: Source) -> Items:
     """Read a source and check it.
 
     Clips whose file is missing are kept: they fail when they are decoded, and are counted.
-    Raises LeakError where splits share audio or groups; what reading a manifest raises; ConfigError for empty splits.
+    Raises LeakError where splits share a recording, or, unless `shared` says why, a group or spans of one audio file;
+    what reading a manifest raises; ConfigError for empty splits.
     """
     entries = _limit(_split(sources.open(source.source), source), source.limit)
     if not entries:
@@ -78,31 +81,46 @@ def open_source(source: Source) -> Items:
     columns = (
         [source.group] if source.group else [c for c in GROUPS if any(value_of(e, c) is not None for e in entries)]
     )
-    digests = [audio_digest(entry) for entry in entries]
-    notes = _check_leaks(entries, digests, columns, source)
+    digests, files = _digests(entries)
+    notes = _check_leaks(entries, digests, files, columns, source)
     unit = columns[0] if columns else ""
     items = [
-        Item(entry, digest, str(value_of(entry, unit) if unit and value_of(entry, unit) is not None else digest), key)
-        for entry, digest, key in zip(entries, digests, _keys(entries, digests), strict=True)
+        Item(entry, digest, str(value_of(entry, unit) if unit and value_of(entry, unit) is not None else file), key)
+        for entry, digest, file, key in zip(entries, digests, files, _keys(entries, digests), strict=True)
     ]
     total = hashlib.sha256()
-    for item in items:
+    for item, file in zip(items, files, strict=True):
         total.update(f"{item.digest} {manifest.dump(item.entry, item.entry.audio.parent)}\n".encode())
+        if item.group == file != item.digest:  # once such spans were groups of their own: other intervals, other data
+            total.update(file.encode())
     return Items(tuple(items), total.hexdigest()[:16], tuple(notes))
 
 
-def audio_digest(entry: Entry) -> str:
-    """Of the file's bytes and the span; of its name where it cannot be read."""
+def _digests(entries: Sequence[Entry]) -> tuple[list[str], list[str]]:
+    """Of each clip, its file and span; and of the file alone. The same for whole files. A file is read once."""
+    read: dict[Path, hashlib._Hash] = {}
+    digests, files = [], []
+    for entry in entries:
+        if entry.audio not in read:
+            read[entry.audio] = _hash(entry.audio)
+        digest = read[entry.audio].copy()
+        files.append(digest.hexdigest()[:24])
+        if entry.start is not None or entry.end is not None:
+            digest.update(f"{entry.start} {entry.end}".encode())
+        digests.append(digest.hexdigest()[:24])
+    return digests, files
+
+
+def _hash(path: Path) -> hashlib._Hash:
+    """Of the file's bytes; of its name where it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with entry.audio.open("rb") as file:
+        with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError:
-        digest.update(str(entry.audio.name).encode())
-    if entry.start is not None or entry.end is not None:
-        digest.update(f"{entry.start} {entry.end}".encode())
-    return digest.hexdigest()[:24]
+        digest.update(path.name.encode())
+    return digest
 
 
 def _keys(entries: Sequence[Entry], digests: Sequence[str]) -> list[str]:
@@ -122,11 +140,15 @@ def _keys(entries: Sequence[Entry], digests: Sequence[str]) -> list[str]:
 
 
 def _name(entry: Entry) -> str:
-    name = f"{entry.audio.parent.name}/{entry.audio.name}"
+    name = _file(entry)
     if entry.start is None:
         return name
     short = f"{entry.start:g}"  # six digits, so after 1000 s steps of 10 ms
     return f"{name}@{short if float(short) == entry.start else repr(float(entry.start))}"
+
+
+def _file(entry: Entry) -> str:
+    return f"{entry.audio.parent.name}/{entry.audio.name}"
 
 
 def _split(entries: list[Entry], source: Source) -> list[Entry]:
@@ -154,28 +176,36 @@ def _limit(entries: list[Entry], limit: dict[str, int]) -> list[Entry]:
     return [entry for place, entry in enumerate(entries) if place in kept]
 
 
-def _check_leaks(entries: Sequence[Entry], digests: Sequence[str], columns: Sequence[str], source: Source) -> list[str]:
+def _check_leaks(
+    entries: Sequence[Entry], digests: Sequence[str], files: Sequence[str], columns: Sequence[str], source: Source
+) -> list[str]:
     """Raise LeakError, or return what is to be said beside every number."""
-    shared = _in_several_splits(zip(digests, entries, strict=True))
-    if shared:
+    if shared := _in_several_splits(digests, entries):
         names = [str(entry.audio) for digest, entry in zip(digests, entries, strict=True) if digest == shared[0]]
         raise LeakError(f"{len(shared)} recordings are in more than one split, e.g. {', '.join(names[:3])}")
     notes = []
+    if shared := _in_several_splits(files, entries):
+        name = _file(entries[files.index(shared[0])])
+        what = f"{len(shared)} audio files have spans in more than one split, e.g. {name}"
+        notes.append(_allowed(what, "keep the spans of a file in one split", source))
     for column in columns:
-        values = ((str(v), entry) for entry in entries if (v := value_of(entry, column)) is not None)
-        if shared := _in_several_splits(values):
+        values = [None if (v := value_of(entry, column)) is None else str(v) for entry in entries]
+        if shared := _in_several_splits(values, entries):
             what = f"{len(shared)} of the column {column!r} are in more than one split, e.g. {', '.join(shared[:3])}"
-            if not source.shared:
-                raise LeakError(
-                    f"{what}; split by it (split_by: {column}), or, where the published protocol has it so, say why "
-                    "(shared: ...)"
-                )
-            notes.append(f"{what} ({source.shared})")
+            notes.append(_allowed(what, f"split by it (split_by: {column})", source))
     return notes
 
 
-def _in_several_splits(values: Iterable[tuple[str, Entry]]) -> list[str]:
+def _allowed(what: str, way: str, source: Source) -> str:
+    """The note that a source with a reason gets for what its splits share; LeakError for others."""
+    if not source.shared:
+        raise LeakError(f"{what}; {way}, or, where the published protocol has it so, say why (shared: ...)")
+    return f"{what} ({source.shared})"
+
+
+def _in_several_splits(values: Sequence[str | None], entries: Sequence[Entry]) -> list[str]:
     splits: dict[str, set[str]] = defaultdict(set)
-    for value, entry in values:
-        splits[value].add(entry.split)
+    for value, entry in zip(values, entries, strict=True):
+        if value is not None:
+            splits[value].add(entry.split)
     return sorted(value for value, found in splits.items() if len(found) > 1)
