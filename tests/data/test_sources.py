@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,17 @@ def test_columns_can_be_named(folder: Path) -> None:
     assert entry.duration == pytest.approx(0.3)
 
 
+def test_chosen_columns_win_over_the_usual_ones(folder: Path) -> None:
+    (folder / "t.csv").write_text("audio,clip,text,clean,title\nnone.wav,a.wav,RAW,hello,A Song\nno.wav,b.wav,RAW,,B\n")
+    first, second = sources.open(folder / "t.csv", {"audio": "clip", "text": "clean"})
+    assert (first.audio, first.text, first.labels) == (folder / "a.wav", "hello", {"title": "A Song"})
+    assert (second.audio, second.text) == (folder / "b.wav", None), "an empty cell is not filled from the usual column"
+    first, _ = sources.open(folder / "t.csv", {"audio": "clip", "captions": "text"})
+    assert (first.text, first.captions) == (None, ["RAW"]), "a column that is chosen for one field is not another's"
+    first, _ = sources.open(folder / "t.csv", {"audio": "clip", "text": "title", "captions": "title"})
+    assert (first.text, first.captions) == ("A Song", ["A Song"])
+
+
 def test_lists_of_words_become_one_label(folder: Path) -> None:
     rows = [{"path": "a.wav", "tags": ["slow", "piano"], "years": [1, 2]}, {"path": "b.wav", "tags": [], "years": None}]
     pq.write_table(pa.Table.from_pylist(rows), folder / "t.parquet")
@@ -69,6 +81,7 @@ def test_lists_of_words_become_one_label(folder: Path) -> None:
     [
         ("clip\na.wav\n", None, ConfigError, r"t\.csv:2: no audio column among clip"),
         ("path\na.wav\n", {"text": "words"}, ConfigError, "no column 'words' for text; there are path"),
+        ("path,x\na.wav,b\n", {"txt": "x"}, ConfigError, "'txt' is no field of a clip; choose among audio, text"),
         ("path,start\na.wav,now\n", None, ManifestError, r"t\.csv:2: field 'start'"),
         ("path,split\na.wav,other\n", None, ManifestError, r"t\.csv:2: field 'split': 'other'"),
     ],
@@ -150,6 +163,30 @@ def test_hugging_face(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert entry.audio.resolve().is_relative_to(tmp_path / "cache") == embedded
     monkeypatch.setattr(tables, "from_records", None)  # the second time nothing is read but the manifest
     assert sources.open(f"hf:{tmp_path / 'saved'}") == entries
+
+
+@pytest.fixture
+def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Saves splits, name -> columns, with "audio" made of paths; the source's name."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+
+    def save(splits: dict[str, dict[str, list[Any]]], audio: str = "audio") -> str:
+        made = {}
+        for name, columns in splits.items():
+            clips = [path and {"bytes": (folder / path).read_bytes(), "path": path} for path in columns[audio]]
+            data = datasets.Dataset.from_dict({**columns, audio: clips})
+            made[name] = data.cast_column(audio, datasets.Audio())
+        datasets.DatasetDict(made).save_to_disk(str(tmp_path / "saved"))
+        return f"hf:{tmp_path / 'saved'}"
+
+    return save
+
+
+def test_hugging_face_columns(hub: Callable[..., str]) -> None:
+    rows = {"path": ["none.wav"], "text": ["RAW"], "clean": ["hello"], "file": ["a.wav"]}
+    (entry,) = sources.open(hub({"train": rows}, audio="file"), {"text": "clean"})
+    assert (entry.text, entry.duration, entry.labels) == ("hello", 0.5, {"path": "none.wav"})
 
 
 def test_hugging_face_errors(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from zoo.data.corpora import default_folder
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError, MissingDependencyError
 
+_FORM = 2  # one more whenever the same set gives other entries than before, so that no older manifest is used
+
 
 def read(name: str, columns: Mapping[str, str] | None = None) -> list[Entry]:
     """Entries of "owner/name", "owner/name:config" or a folder that `datasets` saved.
@@ -25,7 +27,9 @@ def read(name: str, columns: Mapping[str, str] | None = None) -> list[Entry]:
     splits = _open(name)
     column = _audio_column(name, splits, columns)
     marks = [f"{split} {data._fingerprint}" for split, data in sorted(splits.items())]
-    digest = hashlib.sha256(repr((name, column, sorted((columns or {}).items()), marks)).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(repr((_FORM, name, column, sorted((columns or {}).items()), marks)).encode()).hexdigest()[
+        :16
+    ]
     folder = default_folder("datasets", digest)
     if (folder / "manifest.jsonl").is_file():
         return manifest.read(folder / "manifest.jsonl")
@@ -35,7 +39,7 @@ def read(name: str, columns: Mapping[str, str] | None = None) -> list[Entry]:
             row = {key: _plain(value, data.features[key]) for key, value in row.items()}
             row[column] = _file(row[column], folder / split / f"{number:08d}")
             rows.append(row if len(splits) == 1 else row | {"split": split})
-    columns = {**(columns or {}), "audio": column} if column not in tables.ALIASES["audio"] else columns
+    columns = {**(columns or {}), "audio": column}
     manifest.write(folder / "manifest.jsonl", tables.from_records(enumerate(rows), folder / "rows", columns))
     return manifest.read(folder / "manifest.jsonl")
 

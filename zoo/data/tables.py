@@ -46,7 +46,15 @@ def read(path: Path, columns: Mapping[str, str] | None = None) -> list[Entry]:
 def from_records(
     rows: Iterable[tuple[int, dict[str, Any]]], path: Path, columns: Mapping[str, str] | None = None
 ) -> list[Entry]:
-    """Entries from rows of a table at `path`: (row number, column -> value)."""
+    """Entries from rows of a table at `path`: (row number, column -> value).
+
+    columns: field -> column. A column chosen there replaces the usual one of its field, which is then left out if it
+    has the field's name (a label cannot have it).
+
+    Raises ConfigError for a field or column that does not exist, ManifestError for values that do not fit.
+    """
+    if unknown := sorted((columns or {}).keys() - ALIASES.keys()):
+        raise ConfigError(f"columns: {unknown[0]!r} is no field of a clip; choose among {', '.join(ALIASES)}")
     numbered = [(number, _fields(row, columns or {}, f"{path}:{number}")) for number, row in rows]
     _deal([record for _, record in numbered])
     with ThreadPoolExecutor(PROBES) as pool:
@@ -84,12 +92,15 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
     """
     left = {str(key): value for key, value in row.items() if value not in (None, "")}
     record: dict[str, Any] = {}
+    taken = set(ALIASES)  # also the usual column beside a chosen one: a label under its name would replace the field
     for name, names in ALIASES.items():
         if name in columns and columns[name] not in row:
             raise ConfigError(f"{where}: no column {columns[name]!r} for {name}; there are {', '.join(map(str, row))}")
-        found = next((n for n in ((columns[name],) if name in columns else names) if n in left), None)
+        usual = [n for n in names if n not in columns.values()]  # what one field was given is not another's by its name
+        found = next((n for n in ([columns[name]] if name in columns else usual) if n in left), None)
         if found is not None:
-            record[name] = left.pop(found)
+            record[name] = left[found]
+            taken.add(found)
     if "audio" not in record:
         raise ConfigError(f"{where}: no audio column among {', '.join(map(str, row))}; name it with columns")
     for name in ("duration", "start", "end"):
@@ -103,6 +114,7 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
             record[name] = str(record[name])
     if isinstance(record.get("captions"), str):
         record["captions"] = [record["captions"]]
+    left = {k: v for k, v in left.items() if k not in taken}
     tags = {
         k: ", ".join(v) for k, v in left.items() if v and isinstance(v, list) and all(isinstance(x, str) for x in v)
     }
