@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +189,54 @@ def test_hugging_face_columns(hub: Callable[..., str]) -> None:
     rows = {"path": ["none.wav"], "text": ["RAW"], "clean": ["hello"], "file": ["a.wav"]}
     (entry,) = sources.open(hub({"train": rows}, audio="file"), {"text": "clean"})
     assert (entry.text, entry.duration, entry.labels) == ("hello", 0.5, {"path": "none.wav"})
+
+
+@pytest.mark.parametrize(
+    ("splits", "wanted", "warning"),
+    [
+        (["train.clean.100", "validation.clean", "test.clean"], ["train", "dev", "test"], None),
+        (["train", "unsupervised", "other", "test"], ["train", "test"], "left out are .*: 'unsupervised', 'other'"),
+        (["en", "de"], ["dev", "train"], "no split is train, dev or test; 'en', 'de' are taken as one"),
+    ],
+)
+def test_hugging_face_splits(
+    hub: Callable[..., str], splits: list[str], wanted: list[str], warning: str | None
+) -> None:
+    source = hub({name: {"audio": ["b.wav" if i % 2 else "a.wav"]} for i, name in enumerate(splits)})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        entries = sources.open(source)
+    told = [str(w.message) for w in caught if "split" in str(w.message)]
+    assert len(told) == (warning is not None) and (warning is None or re.search(warning, told[0]))
+    assert sorted(entry.split for entry in entries) == sorted(wanted)
+
+
+@pytest.mark.parametrize(("name", "splits"), [("test", {"test"}), ("validation", {"dev"}), ("train", {"train", "dev"})])
+def test_a_single_split_of_hugging_face(hub: Callable[..., str], name: str, splits: set[str]) -> None:
+    rows = {"audio": ["a.wav", "b.wav", "a.wav"], "speaker": ["x", "y", "z"]}
+    assert {entry.split for entry in sources.open(hub({name: rows}))} == splits
+
+
+def test_a_column_can_replace_the_splits_of_hugging_face(hub: Callable[..., str]) -> None:
+    source = hub({"en": {"audio": ["a.wav"], "fold": ["train"]}, "test": {"audio": ["b.wav"], "fold": ["dev"]}})
+    assert [entry.split for entry in sources.open(source, {"split": "fold"})] == ["train", "dev"]
+
+
+def test_rows_without_audio_are_counted_and_left_out(hub: Callable[..., str], folder: Path) -> None:
+    source = hub({"train": {"audio": ["a.wav", None, None], "text": ["a", "b", "c"]}})
+    with pytest.warns(UserWarning, match="hf:.*: 2 of 3 rows have no audio"):
+        assert [entry.text for entry in sources.open(source)] == ["a"]
+    (folder / "t.csv").write_text("path,text\na.wav,a\n,b\n")
+    with pytest.warns(UserWarning, match=r"t\.csv: 1 of 2 rows have no audio"):
+        assert [entry.text for entry in sources.open(folder / "t.csv")] == ["a"]
+
+
+def test_splits_of_a_table_go_by_the_first_part_of_their_names(folder: Path) -> None:
+    names = ["train-clean", "validation.clean", "Test_other", "unsupervised", "3", ""]
+    (folder / "t.csv").write_text("path,split\n" + "".join(f"a.wav,{name}\n" for name in names))
+    with pytest.warns(UserWarning, match=r"t\.csv: 2 of 6 clips .*: 'unsupervised', '3'$") as caught:
+        assert [entry.split for entry in sources.open(folder / "t.csv")] == ["train", "dev", "test", "train"]
+    assert len(caught) == 1
 
 
 def test_hugging_face_errors(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,25 +23,30 @@ def read(name: str, columns: Mapping[str, str] | None = None) -> list[Entry]:
 
     Audio that is not in a file of its own is written once to the cache (ZOO_CACHE), beside a manifest.
 
-    Raises MissingDependencyError without the package, ConfigError for a set that cannot be opened or has no audio.
+    Splits whose names are none of train, dev and test are left out with a warning, or, where no name is one, taken
+    together as if the set had no splits. Rows without audio are left out with a warning.
+
+    Raises MissingDependencyError without the package, ConfigError for a set that cannot be opened or has no column of
+    audio, ManifestError for one that has nothing in it.
     """
     splits = _open(name)
     column = _audio_column(name, splits, columns)
     marks = [f"{split} {data._fingerprint}" for split, data in sorted(splits.items())]
-    digest = hashlib.sha256(repr((_FORM, name, column, sorted((columns or {}).items()), marks)).encode()).hexdigest()[
-        :16
-    ]
+    made_from = (_FORM, name, column, sorted((columns or {}).items()), marks)
+    digest = hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]
     folder = default_folder("datasets", digest)
     if (folder / "manifest.jsonl").is_file():
         return manifest.read(folder / "manifest.jsonl")
+    columns = {**(columns or {}), "audio": column}
+    splits, told = (splits, False) if "split" in columns else _known(f"hf:{name}", splits)
     rows: list[dict[str, Any]] = []
     for split, data in splits.items():
         for number, row in enumerate(data):
             row = {key: _plain(value, data.features[key]) for key, value in row.items()}
             row[column] = _file(row[column], folder / split / f"{number:08d}")
-            rows.append(row if len(splits) == 1 else row | {"split": split})
-    columns = {**(columns or {}), "audio": column}
-    manifest.write(folder / "manifest.jsonl", tables.from_records(enumerate(rows), folder / "rows", columns))
+            rows.append(row | {"split": split} if told else row)
+    entries = tables.from_records(enumerate(rows), folder / "rows", columns, f"hf:{name}")
+    manifest.write(folder / "manifest.jsonl", entries)
     return manifest.read(folder / "manifest.jsonl")
 
 
@@ -64,6 +70,20 @@ def _open(name: str) -> dict[str, Any]:
     return splits
 
 
+def _known(name: str, splits: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The splits to read, and whether their names say what they are for: "train" alone does not, nor do languages."""
+    known = {split: data for split, data in splits.items() if tables.split_named(split)}
+    others = [split for split in splits if split not in known]
+    if known and others:
+        warnings.warn(
+            f"{name}: left out are splits that are none of train, dev, test: {tables.listed(others)}", stacklevel=3
+        )
+    elif len(others) > 1:
+        warnings.warn(f"{name}: no split is train, dev or test; {tables.listed(others)} are taken as one", stacklevel=3)
+    said = len(splits) > 1 or tables.split_named(next(iter(splits))) != "train"
+    return known or splits, bool(known) and said
+
+
 def _audio_column(name: str, splits: Mapping[str, Any], columns: Mapping[str, str] | None) -> str:
     features = next(iter(splits.values())).features
     found = [column for column, feature in features.items() if type(feature).__name__ == "Audio"]
@@ -78,11 +98,11 @@ def _plain(value: Any, feature: Any) -> Any:
     return feature.int2str(value) if type(feature).__name__ == "ClassLabel" and value is not None else value
 
 
-def _file(value: Mapping[str, Any], target: Path) -> str:
-    """The path of one clip's file, written where the data set holds its bytes."""
-    known = value.get("path") or ""
-    if value.get("bytes") is None:
-        return os.path.abspath(known)  # noqa: PTH100 (a link is a file of its own)
+def _file(value: Mapping[str, Any] | None, target: Path) -> str | None:
+    """The path of one clip's file, written where the data set holds its bytes; None where there is no audio."""
+    known = (value or {}).get("path") or ""
+    if value is None or value.get("bytes") is None:
+        return os.path.abspath(known) if known else None  # noqa: PTH100 (a link is a file of its own)
     target = target.with_suffix(Path(known).suffix or ".audio")
     if not target.is_file():
         with replacing_file(target) as partial:

@@ -7,8 +7,9 @@
     corpus:speech/small     an embedded corpus, made on first use
     A + B [speaker=ann|bob] several of these in a row, any of them with a choice of its clips in brackets
 
-Where nothing tells the splits, one in twenty speakers (or files, where no speakers are known) becomes "dev", chosen by
-a hash of its name.
+A split goes by the first part of its name: train.clean.100 is train, dev-other is dev; rows of tables and Hugging Face
+sets with other splits are left out with a warning. Where nothing tells the splits, one in twenty speakers (or files,
+where no speakers are known) becomes "dev", chosen by a hash of its name.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def open(source: str | Path, columns: Mapping[str, str] | None = None) -> list[E
 
     columns: field -> column, for tables and data sets whose columns have other names than usual.
 
-    Audio whose header cannot be read is left out with one warning.
+    Audio whose header cannot be read and rows without audio are left out with one warning for each kind.
     Raises ConfigError for a source of no known kind or a column that is not there, ManifestError naming the row for
     values that do not fit, MissingDependencyError where a package is needed.
     """

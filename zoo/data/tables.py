@@ -1,7 +1,7 @@
 """Rows of a table, columns to values, become entries: known columns are fields, all others labels.
 
-Where no column tells the splits, one in twenty speakers (or files, where no speakers are known) becomes "dev", chosen
-by a hash of its name.
+A split goes by the first part of its name (train.clean.100, dev-other). Where no column tells the splits, one in twenty
+speakers (or files, where no speakers are known) becomes "dev", chosen by a hash of its name.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev", "tes
 DEV_SHARE = 20  # one in so many, where the source names no splits
 PROBES = 8  # threads that read headers
 
+Numbered = tuple[int, dict[str, Any]]  # the number of a row, and its record
+
 
 def read(path: Path, columns: Mapping[str, str] | None = None) -> list[Entry]:
     """The entries of a .csv, .tsv or .parquet table. Raises as `from_records`, and ManifestError where it is none."""
@@ -44,32 +47,38 @@ def read(path: Path, columns: Mapping[str, str] | None = None) -> list[Entry]:
 
 
 def from_records(
-    rows: Iterable[tuple[int, dict[str, Any]]], path: Path, columns: Mapping[str, str] | None = None
+    rows: Iterable[Numbered],
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> list[Entry]:
     """Entries from rows of a table at `path`: (row number, column -> value).
 
+    Rows without audio, or of a split that is none of train, dev and test, are left out with a warning of each kind.
+
     columns: field -> column. A column chosen there replaces the usual one of its field, which is then left out if it
-    has the field's name (a label cannot have it).
+    has the field's name (a label cannot have it). name: what messages call the table, by default its path.
 
     Raises ConfigError for a field or column that does not exist, ManifestError for values that do not fit.
     """
     if unknown := sorted((columns or {}).keys() - ALIASES.keys()):
         raise ConfigError(f"columns: {unknown[0]!r} is no field of a clip; choose among {', '.join(ALIASES)}")
-    numbered = [(number, _fields(row, columns or {}, f"{path}:{number}")) for number, row in rows]
-    _deal([record for _, record in numbered])
+    name = name or str(path)
+    numbered = [(number, _fields(row, columns or {}, f"{name}:{number}")) for number, row in rows]
+    numbered = _in_splits(_with_audio(numbered, name), name)
     with ThreadPoolExecutor(PROBES) as pool:
         durations = list(pool.map(lambda pair: _duration(pair[1], path.parent), numbered))
     unreadable = [d for d in durations if isinstance(d, AudioError)]
     if unreadable:
         first = "; ".join(str(error) for error in unreadable[:3])
-        warnings.warn(f"{path}: {len(unreadable)} of {len(durations)} clips cannot be read ({first})", stacklevel=3)
+        warnings.warn(f"{name}: {len(unreadable)} of {len(durations)} clips cannot be read ({first})", stacklevel=3)
     entries = [
-        manifest.parse(json.dumps(record | {"duration": duration}), path.parent, where=f"{path}:{number}")
+        manifest.parse(json.dumps(record | {"duration": duration}), path.parent, where=f"{name}:{number}")
         for (number, record), duration in zip(numbered, durations, strict=True)
         if not isinstance(duration, AudioError)
     ]
     if not entries:
-        raise ManifestError(f"{path}: holds no audio that can be read")
+        raise ManifestError(f"{name}: holds no audio that can be read")
     return entries
 
 
@@ -101,7 +110,7 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
         if found is not None:
             record[name] = left[found]
             taken.add(found)
-    if "audio" not in record:
+    if "audio" not in record and not {columns.get("audio", "audio"), *ALIASES["audio"]} & row.keys():
         raise ConfigError(f"{where}: no audio column among {', '.join(map(str, row))}; name it with columns")
     for name in ("duration", "start", "end"):
         if isinstance(record.get(name), str):
@@ -131,12 +140,43 @@ def _duration(record: dict[str, Any], folder: Path) -> float | AudioError:
     return min(record.get("end", whole), whole) - record.get("start", 0.0)
 
 
+def _with_audio(numbered: list[Numbered], name: str) -> list[Numbered]:
+    kept = [(number, record) for number, record in numbered if "audio" in record]
+    if absent := len(numbered) - len(kept):
+        warnings.warn(f"{name}: {absent} of {len(numbered)} rows have no audio and are left out", stacklevel=4)
+    return kept
+
+
+def _in_splits(numbered: list[Numbered], name: str) -> list[Numbered]:
+    """The rows whose split is known, by the names that manifests have; where no row has a split, some are dealt out."""
+    if not any("split" in record for _, record in numbered):
+        _deal([record for _, record in numbered])
+        return numbered
+    given = [str(record.get("split", "train")) for _, record in numbered]
+    known = {split: split_named(split) for split in given}
+    unknown = [split for split in known if known[split] is None]
+    kept = [(n, r | {"split": known[split]}) for (n, r), split in zip(numbered, given, strict=True) if known[split]]
+    if unknown and not kept:
+        raise ManifestError(
+            f"{name}:{numbered[0][0]}: field 'split': {unknown[0]!r} is none of train, dev, test, and no other row has "
+            "one of them; rename the splits, or choose another column with columns"
+        )
+    if unknown:
+        warnings.warn(
+            f"{name}: {len(numbered) - len(kept)} of {len(numbered)} clips are left out, as their splits are none of "
+            f"train, dev, test: {listed(unknown)}",
+            stacklevel=4,
+        )
+    return kept
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, quoted, for a message."""
+    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def _deal(records: list[dict[str, Any]]) -> None:
-    """Translate the names of splits; where there are none, deal some out."""
-    if any("split" in record for record in records):
-        for record in records:
-            record["split"] = split_named(str(record.get("split", "train"))) or record["split"]
-        return
+    """One in DEV_SHARE speakers, or files, to dev; the others to train."""
     keys = [str(record.get("speaker") or record["audio"]) for record in records]
     ranks = {key: hashlib.sha256(Path(key).name.encode()).hexdigest() for key in keys}
     chosen = set(sorted(ranks, key=lambda key: ranks[key])[: max(1, len(ranks) // DEV_SHARE)]) if len(ranks) > 1 else ()
@@ -145,6 +185,7 @@ def _deal(records: list[dict[str, Any]]) -> None:
 
 
 def split_named(name: str) -> str | None:
-    """train, dev or test, where `name` is one of the names that these go by."""
-    name = SPLITS.get(name.lower(), name.lower())
+    """train, dev or test, where `name`, or its part before the first . _ or -, is one of the names these go by."""
+    name = re.split(r"[._-]", name.strip().lower(), maxsplit=1)[0]
+    name = SPLITS.get(name, name)
     return name if name in manifest.SPLITS else None
