@@ -94,6 +94,24 @@ def test_errors_name_the_row(folder: Path, text: str, columns: Any, error: type,
         sources.open(folder / "t.csv", columns)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "cells", "texts"),
+    [
+        ("tsv", ['"Nobody knows, he said.', "second", '"Yes," she said.', "last"], None),
+        ("tsv", ['"Nobody knows.', "second", 'Still nobody."', "last"], None),
+        ("tsv", ["first", "second", '"never closed'], None),
+        ("tsv", ['"one ""two"" three"', "plain", '"with a\ttab"'], ['one "two" three', "plain", "with a\ttab"]),
+        ("tsv", ['"two\nlines"', "second"], ["two\nlines", "second"]),
+        ("csv", ['"two\nlines, and a comma"', "second"], ["two\nlines, and a comma", "second"]),
+    ],
+)
+def test_quotation_marks(folder: Path, suffix: str, cells: list[str], texts: list[str] | None) -> None:
+    comma = "," if suffix == "csv" else "\t"
+    rows = [["speaker", "path", "text"], *(["x", "a.wav", cell] for cell in cells)]
+    (folder / f"t.{suffix}").write_text("".join(comma.join(row) + "\n" for row in rows))
+    assert [entry.text for entry in sources.open(folder / f"t.{suffix}")] == (texts or cells)
+
+
 def test_a_folder(tmp_path: Path) -> None:
     for i in range(40):
         write_wav(tmp_path / ("rock" if i % 2 else "jazz") / f"{i}.wav", 0.1, seed=i)

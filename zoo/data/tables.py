@@ -6,7 +6,6 @@ speakers (or files, where no speakers are known) becomes "dev", chosen by a hash
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import re
@@ -19,6 +18,7 @@ from typing import Any
 from zoo import audio
 from zoo.data import manifest
 from zoo.data.manifest import Entry
+from zoo.data.rows import read as read_rows
 from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError
 
 # field -> names that columns of data sets commonly have for it
@@ -43,7 +43,7 @@ Numbered = tuple[int, dict[str, Any]]  # the number of a row, and its record
 
 def read(path: Path, columns: Mapping[str, str] | None = None) -> list[Entry]:
     """The entries of a .csv, .tsv or .parquet table. Raises as `from_records`, and ManifestError where it is none."""
-    return from_records(enumerate(_rows(path), 2 if path.suffix != ".parquet" else 1), path, columns)
+    return from_records(enumerate(read_rows(path), 2 if path.suffix != ".parquet" else 1), path, columns)
 
 
 def from_records(
@@ -80,18 +80,6 @@ def from_records(
     if not entries:
         raise ManifestError(f"{name}: holds no audio that can be read")
     return entries
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet
-
-            return pyarrow.parquet.read_table(path).to_pylist()
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
-    except (OSError, ValueError, csv.Error) as error:
-        raise ManifestError(f"{path}: cannot be read as a table ({error})") from None
 
 
 def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
