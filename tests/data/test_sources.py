@@ -6,6 +6,7 @@ import csv
 import re
 import warnings
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from recordings import write_wav
 
 from zoo import audio
-from zoo.data import manifest, sources, tables
+from zoo.data import manifest, rows, sources, tables
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError, ManifestError
 
@@ -76,6 +77,49 @@ def test_lists_of_words_become_one_label(folder: Path) -> None:
     rows = [{"path": "a.wav", "tags": ["slow", "piano"], "years": [1, 2]}, {"path": "b.wav", "tags": [], "years": None}]
     pq.write_table(pa.Table.from_pylist(rows), folder / "t.parquet")
     assert [entry.labels for entry in sources.open(folder / "t.parquet")] == [{"tags": "slow, piano"}, {}]
+
+
+@pytest.mark.parametrize("columns", [None, {"audio": "clip"}])
+def test_audio_inside_a_parquet(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: dict[str, str] | None
+) -> None:
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(rows, "BATCH", 2)
+    clips = [{"bytes": (folder / row["path"]).read_bytes(), "path": "x.wav"} for row in ROWS]
+    clips += [{"bytes": None, "path": "a.wav"}, None]
+    table = pa.table({"clip" if columns else "audio": clips, "text": ["a", "b", "c", "d"], "image": clips})
+    pq.write_table(table, folder / "t.parquet", row_group_size=1)
+    with pytest.warns(UserWarning, match="1 of 4 rows have no audio"):
+        entries = sources.open(folder / "t.parquet", columns)
+    assert [(e.text, e.duration, e.labels) for e in entries] == [("a", 0.5, {}), ("b", 0.75, {}), ("c", 0.5, {})]
+    assert audio.load(entries[1].audio, 16000).equal(audio.load(folder / "b.wav", 16000))
+    assert len(list((tmp_path / "cache").rglob("*.wav"))) == 2, "the images stay where they are"
+    pq.write_table(table.slice(1), folder / "t.parquet")
+    with pytest.warns(UserWarning):
+        assert [e.duration for e in sources.open(folder / "t.parquet", columns)] == [0.75, 0.5], "a changed table"
+
+
+def test_a_folder_of_parquet(folder: Path) -> None:
+    for i, row in enumerate(ROWS):
+        (folder / "t.parquet" / f"speaker={i}").mkdir(parents=True)
+        cells = {"path": str(folder / row["path"])}
+        pq.write_table(pa.Table.from_pylist([cells]), folder / "t.parquet" / f"speaker={i}" / "0.parquet")
+    assert [(e.audio.name, e.speaker) for e in sources.open(folder / "t.parquet")] == [("a.wav", "0"), ("b.wav", "1")]
+
+
+def test_numbers_of_a_parquet(folder: Path) -> None:
+    nan = float("nan")
+    table = {"path": ["a.wav", "b.wav"], "duration": [Decimal("0.4"), None], "end": [nan, 0.5], "score": [nan, 1.0]}
+    pq.write_table(pa.table({**table, "text": ["x", None]}), folder / "t.parquet")
+    first, second = sources.open(folder / "t.parquet")
+    assert (first.duration, first.end, first.labels) == (0.4, None, {})
+    assert (second.duration, second.end, second.labels) == (0.5, 0.5, {"score": 1.0})
+
+
+def test_audio_that_is_no_path_is_refused(folder: Path) -> None:
+    pq.write_table(pa.table({"audio": [b"RIFF"]}), folder / "t.parquet")
+    with pytest.raises(ManifestError, match=r"t\.parquet:1: field 'audio': a path was expected, not bytes"):
+        sources.open(folder / "t.parquet")
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.atomic import replacing_file
 from zoo.data import manifest, tables
 from zoo.data.corpora import default_folder
 from zoo.data.manifest import Entry
+from zoo.data.rows import as_file
 from zoo.errors import ConfigError, MissingDependencyError
 
 _FORM = 2  # one more whenever the same set gives other entries than before, so that no older manifest is used
@@ -39,14 +39,8 @@ def read(name: str, columns: Mapping[str, str] | None = None) -> list[Entry]:
         return manifest.read(folder / "manifest.jsonl")
     columns = {**(columns or {}), "audio": column}
     splits, told = (splits, False) if "split" in columns else _known(f"hf:{name}", splits)
-    rows: list[dict[str, Any]] = []
-    for split, data in splits.items():
-        for number, row in enumerate(data):
-            row = {key: _plain(value, data.features[key]) for key, value in row.items()}
-            row[column] = _file(row[column], folder / split / f"{number:08d}")
-            rows.append(row | {"split": split} if told else row)
-    entries = tables.from_records(enumerate(rows), folder / "rows", columns, f"hf:{name}")
-    manifest.write(folder / "manifest.jsonl", entries)
+    rows = enumerate(_rows(splits, column, folder, told))
+    manifest.write(folder / "manifest.jsonl", tables.from_records(rows, folder / "rows", columns, f"hf:{name}"))
     return manifest.read(folder / "manifest.jsonl")
 
 
@@ -84,6 +78,16 @@ def _known(name: str, splits: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     return known or splits, bool(known) and said
 
 
+def _rows(splits: Mapping[str, Any], column: str, folder: Path, told: bool) -> Iterator[dict[str, Any]]:
+    """Every row, with the path of a file in the column of audio; told: with the name of its split, too."""
+    for split, data in splits.items():
+        for number, row in enumerate(data):
+            row = {key: _plain(value, data.features[key]) for key, value in row.items()}
+            clip = as_file(row[column], folder / split / f"{number:08d}")
+            row[column] = clip and os.path.abspath(clip)  # noqa: PTH100 (a link is a file of its own)
+            yield row | {"split": split} if told else row
+
+
 def _audio_column(name: str, splits: Mapping[str, Any], columns: Mapping[str, str] | None) -> str:
     features = next(iter(splits.values())).features
     found = [column for column, feature in features.items() if type(feature).__name__ == "Audio"]
@@ -96,15 +100,3 @@ def _audio_column(name: str, splits: Mapping[str, Any], columns: Mapping[str, st
 def _plain(value: Any, feature: Any) -> Any:
     """The name behind a class number; anything else as it is."""
     return feature.int2str(value) if type(feature).__name__ == "ClassLabel" and value is not None else value
-
-
-def _file(value: Mapping[str, Any] | None, target: Path) -> str | None:
-    """The path of one clip's file, written where the data set holds its bytes; None where there is no audio."""
-    known = (value or {}).get("path") or ""
-    if value is None or value.get("bytes") is None:
-        return os.path.abspath(known) if known else None  # noqa: PTH100 (a link is a file of its own)
-    target = target.with_suffix(Path(known).suffix or ".audio")
-    if not target.is_file():
-        with replacing_file(target) as partial:
-            partial.write_bytes(value["bytes"])
-    return str(target)

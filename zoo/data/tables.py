@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,13 @@ Numbered = tuple[int, dict[str, Any]]  # the number of a row, and its record
 
 
 def read(path: Path, columns: Mapping[str, str] | None = None) -> list[Entry]:
-    """The entries of a .csv, .tsv or .parquet table. Raises as `from_records`, and ManifestError where it is none."""
-    return from_records(enumerate(read_rows(path), 2 if path.suffix != ".parquet" else 1), path, columns)
+    """The entries of a .csv, .tsv or .parquet table. Raises as `from_records`, and ManifestError where it is none.
+
+    Audio inside a .parquet ({bytes, path}) is written once to the cache (ZOO_CACHE).
+    """
+    audio_columns = (columns["audio"],) if columns and "audio" in columns else ALIASES["audio"]
+    rows = read_rows(path, audio_columns)
+    return from_records(enumerate(rows, 2 if path.suffix != ".parquet" else 1), path, columns)
 
 
 def from_records(
@@ -87,7 +94,7 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
 
     A list of words becomes one label with commas between them.
     """
-    left = {str(key): value for key, value in row.items() if value not in (None, "")}
+    left = {str(key): value for key, value in row.items() if not _empty(value)}
     record: dict[str, Any] = {}
     taken = set(ALIASES)  # also the usual column beside a chosen one: a label under its name would replace the field
     for name, names in ALIASES.items():
@@ -100,8 +107,13 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
             taken.add(found)
     if "audio" not in record and not {columns.get("audio", "audio"), *ALIASES["audio"]} & row.keys():
         raise ConfigError(f"{where}: no audio column among {', '.join(map(str, row))}; name it with columns")
+    if not isinstance(record.get("audio", ""), str):
+        kind = type(record["audio"]).__name__
+        raise ManifestError(
+            f"{where}: field 'audio': a path was expected, not {kind}; name another column with columns"
+        )
     for name in ("duration", "start", "end"):
-        if isinstance(record.get(name), str):
+        if isinstance(record.get(name), str | Decimal):
             try:
                 record[name] = float(record[name])
             except ValueError:
@@ -116,6 +128,11 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
         k: ", ".join(v) for k, v in left.items() if v and isinstance(v, list) and all(isinstance(x, str) for x in v)
     }
     return record | tags | {k: v for k, v in left.items() if isinstance(v, str | int | float | bool)}
+
+
+def _empty(value: Any) -> bool:
+    """Whether a cell says nothing: NaN, too, is how tables leave a number out."""
+    return value is None or value == "" or (isinstance(value, float | Decimal) and math.isnan(value))
 
 
 def _duration(record: dict[str, Any], folder: Path) -> float | AudioError:
