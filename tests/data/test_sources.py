@@ -6,7 +6,6 @@ import csv
 import re
 import warnings
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from recordings import write_wav
 
 from zoo import audio
-from zoo.data import manifest, rows, sources, tables
+from zoo.data import manifest, sources, tables
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError, ManifestError
 
@@ -55,107 +54,6 @@ def test_tables_and_manifests(folder: Path, suffix: str) -> None:
     assert sources.open(path) == wanted(folder)
 
 
-def test_columns_can_be_named(folder: Path) -> None:
-    (folder / "t.csv").write_text("clip,caption,begin,end\na.wav,a calm voice,0.1,0.4\n")
-    (entry,) = sources.open(folder / "t.csv", {"audio": "clip", "start": "begin"})
-    assert (entry.start, entry.end, entry.captions) == (0.1, 0.4, ["a calm voice"])
-    assert entry.duration == pytest.approx(0.3)
-
-
-def test_chosen_columns_win_over_the_usual_ones(folder: Path) -> None:
-    (folder / "t.csv").write_text("audio,clip,text,clean,title\nnone.wav,a.wav,RAW,hello,A Song\nno.wav,b.wav,RAW,,B\n")
-    first, second = sources.open(folder / "t.csv", {"audio": "clip", "text": "clean"})
-    assert (first.audio, first.text, first.labels) == (folder / "a.wav", "hello", {"title": "A Song"})
-    assert (second.audio, second.text) == (folder / "b.wav", None), "an empty cell is not filled from the usual column"
-    first, _ = sources.open(folder / "t.csv", {"audio": "clip", "captions": "text"})
-    assert (first.text, first.captions) == (None, ["RAW"]), "a column that is chosen for one field is not another's"
-    first, _ = sources.open(folder / "t.csv", {"audio": "clip", "text": "title", "captions": "title"})
-    assert (first.text, first.captions) == ("A Song", ["A Song"])
-
-
-def test_lists_of_words_become_one_label(folder: Path) -> None:
-    rows = [{"path": "a.wav", "tags": ["slow", "piano"], "years": [1, 2]}, {"path": "b.wav", "tags": [], "years": None}]
-    pq.write_table(pa.Table.from_pylist(rows), folder / "t.parquet")
-    assert [entry.labels for entry in sources.open(folder / "t.parquet")] == [{"tags": "slow, piano"}, {}]
-
-
-@pytest.mark.parametrize("columns", [None, {"audio": "clip"}])
-def test_audio_inside_a_parquet(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: dict[str, str] | None
-) -> None:
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(rows, "BATCH", 2)
-    clips = [{"bytes": (folder / row["path"]).read_bytes(), "path": "x.wav"} for row in ROWS]
-    clips += [{"bytes": None, "path": "a.wav"}, None]
-    table = pa.table({"clip" if columns else "audio": clips, "text": ["a", "b", "c", "d"], "image": clips})
-    pq.write_table(table, folder / "t.parquet", row_group_size=1)
-    with pytest.warns(UserWarning, match="1 of 4 rows have no audio"):
-        entries = sources.open(folder / "t.parquet", columns)
-    assert [(e.text, e.duration, e.labels) for e in entries] == [("a", 0.5, {}), ("b", 0.75, {}), ("c", 0.5, {})]
-    assert audio.load(entries[1].audio, 16000).equal(audio.load(folder / "b.wav", 16000))
-    assert len(list((tmp_path / "cache").rglob("*.wav"))) == 2, "the images stay where they are"
-    pq.write_table(table.slice(1), folder / "t.parquet")
-    with pytest.warns(UserWarning):
-        assert [e.duration for e in sources.open(folder / "t.parquet", columns)] == [0.75, 0.5], "a changed table"
-
-
-def test_a_folder_of_parquet(folder: Path) -> None:
-    for i, row in enumerate(ROWS):
-        (folder / "t.parquet" / f"speaker={i}").mkdir(parents=True)
-        cells = {"path": str(folder / row["path"])}
-        pq.write_table(pa.Table.from_pylist([cells]), folder / "t.parquet" / f"speaker={i}" / "0.parquet")
-    assert [(e.audio.name, e.speaker) for e in sources.open(folder / "t.parquet")] == [("a.wav", "0"), ("b.wav", "1")]
-
-
-def test_numbers_of_a_parquet(folder: Path) -> None:
-    nan = float("nan")
-    table = {"path": ["a.wav", "b.wav"], "duration": [Decimal("0.4"), None], "end": [nan, 0.5], "score": [nan, 1.0]}
-    pq.write_table(pa.table({**table, "text": ["x", None]}), folder / "t.parquet")
-    first, second = sources.open(folder / "t.parquet")
-    assert (first.duration, first.end, first.labels) == (0.4, None, {})
-    assert (second.duration, second.end, second.labels) == (0.5, 0.5, {"score": 1.0})
-
-
-def test_audio_that_is_no_path_is_refused(folder: Path) -> None:
-    pq.write_table(pa.table({"audio": [b"RIFF"]}), folder / "t.parquet")
-    with pytest.raises(ManifestError, match=r"t\.parquet:1: field 'audio': a path was expected, not bytes"):
-        sources.open(folder / "t.parquet")
-
-
-@pytest.mark.parametrize(
-    ("text", "columns", "error", "message"),
-    [
-        ("clip\na.wav\n", None, ConfigError, r"t\.csv:2: no audio column among clip"),
-        ("path\na.wav\n", {"text": "words"}, ConfigError, "no column 'words' for text; there are path"),
-        ("path,x\na.wav,b\n", {"txt": "x"}, ConfigError, "'txt' is no field of a clip; choose among audio, text"),
-        ("path,start\na.wav,now\n", None, ManifestError, r"t\.csv:2: field 'start'"),
-        ("path,split\na.wav,other\n", None, ManifestError, r"t\.csv:2: field 'split': 'other'"),
-    ],
-)
-def test_errors_name_the_row(folder: Path, text: str, columns: Any, error: type, message: str) -> None:
-    (folder / "t.csv").write_text(text)
-    with pytest.raises(error, match=message):
-        sources.open(folder / "t.csv", columns)
-
-
-@pytest.mark.parametrize(
-    ("suffix", "cells", "texts"),
-    [
-        ("tsv", ['"Nobody knows, he said.', "second", '"Yes," she said.', "last"], None),
-        ("tsv", ['"Nobody knows.', "second", 'Still nobody."', "last"], None),
-        ("tsv", ["first", "second", '"never closed'], None),
-        ("tsv", ['"one ""two"" three"', "plain", '"with a\ttab"'], ['one "two" three', "plain", "with a\ttab"]),
-        ("tsv", ['"two\nlines"', "second"], ["two\nlines", "second"]),
-        ("csv", ['"two\nlines, and a comma"', "second"], ["two\nlines, and a comma", "second"]),
-    ],
-)
-def test_quotation_marks(folder: Path, suffix: str, cells: list[str], texts: list[str] | None) -> None:
-    comma = "," if suffix == "csv" else "\t"
-    rows = [["speaker", "path", "text"], *(["x", "a.wav", cell] for cell in cells)]
-    (folder / f"t.{suffix}").write_text("".join(comma.join(row) + "\n" for row in rows))
-    assert [entry.text for entry in sources.open(folder / f"t.{suffix}")] == (texts or cells)
-
-
 def test_a_folder(tmp_path: Path) -> None:
     for i in range(40):
         write_wav(tmp_path / ("rock" if i % 2 else "jazz") / f"{i}.wav", 0.1, seed=i)
@@ -176,16 +74,6 @@ def test_a_folder_with_splits_or_a_manifest(folder: Path) -> None:
     }
     manifest.write(folder / "manifest.jsonl", wanted(folder))
     assert sources.open(folder) == wanted(folder)
-
-
-def test_speakers_do_not_cross_the_splits(tmp_path: Path) -> None:
-    rows = "".join(f"{i}.wav,s{i % 5}\n" for i in range(30))
-    for i in range(30):
-        write_wav(tmp_path / f"{i}.wav", 0.05, seed=i)
-    (tmp_path / "t.csv").write_text("path,speaker\n" + rows)
-    entries = sources.open(tmp_path / "t.csv")
-    speakers = {split: {e.speaker for e in entries if e.split == split} for split in ("train", "dev")}
-    assert len(speakers["dev"]) == 1 and len(speakers["train"]) == 4 and not speakers["dev"] & speakers["train"]
 
 
 def test_what_cannot_be_read_is_left_out_with_a_warning(folder: Path) -> None:
@@ -291,14 +179,6 @@ def test_rows_without_audio_are_counted_and_left_out(hub: Callable[..., str], fo
     (folder / "t.csv").write_text("path,text\na.wav,a\n,b\n")
     with pytest.warns(UserWarning, match=r"t\.csv: 1 of 2 rows have no audio"):
         assert [entry.text for entry in sources.open(folder / "t.csv")] == ["a"]
-
-
-def test_splits_of_a_table_go_by_the_first_part_of_their_names(folder: Path) -> None:
-    names = ["train-clean", "validation.clean", "Test_other", "unsupervised", "3", ""]
-    (folder / "t.csv").write_text("path,split\n" + "".join(f"a.wav,{name}\n" for name in names))
-    with pytest.warns(UserWarning, match=r"t\.csv: 2 of 6 clips .*: 'unsupervised', '3'$") as caught:
-        assert [entry.split for entry in sources.open(folder / "t.csv")] == ["train", "dev", "test", "train"]
-    assert len(caught) == 1
 
 
 def test_hugging_face_errors(tmp_path: Path) -> None:
