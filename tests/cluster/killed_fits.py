@@ -17,7 +17,7 @@ from small import small
 
 import zoo.extract  # noqa: F401 (once, for all forks)
 from zoo import atomic
-from zoo.cluster import features, fit_quantizer, label_corpus, labels, layer, mfcc39, run, units
+from zoo.cluster import features, fit_quantizer, label_corpus, labels, layer, lines, mfcc39, run, units
 from zoo.data.manifest import Entry
 from zoo.models.hubert import HuBERT
 
@@ -29,7 +29,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "part": (labels, "save_file"),
     "sync": (atomic, "_flush"),  # in turn: a file is whole, but not in its place; in its place, but not flushed
     "replace": (Path, "replace"),
-    "write": (units._Request, "line"),
+    "write": (lines.Request, "line"),
     "unlink": (Path, "unlink"),
 }
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 from small import noise, small
 
 import zoo
-from zoo.cluster import fit_quantizer, layer, mfcc39
+from zoo.cluster import features, fit_quantizer, layer, mfcc39, units
 from zoo.cluster.units import write_units
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError, ConfigError, ZooError
+from zoo.extract import decode
 from zoo.models.hubert import HuBERT
 
 
@@ -104,11 +108,87 @@ def test_run_lengths_and_reruns(clips: list[Entry], tmp_path: Path) -> None:
     before = out.stat().st_mtime_ns
     assert write_units(paths, model, out, dedup=True, progress=False) == 0
     assert out.stat().st_mtime_ns == before
-    for other, options in ((paths[1:], {"dedup": True}), ([*paths, paths[0].parent], {"dedup": False})):
-        with pytest.raises(ZooError, match=r"units\.jsonl, line 1"):
-            write_units(other, model, out, progress=False, **options)
+    with pytest.raises(ZooError, match=r"units\.jsonl, line 1: .*not of these inputs"):
+        write_units(paths[1:], model, out, dedup=True, progress=False)
+    with pytest.raises(ZooError, match=r"units\.jsonl, line 1: .*dedup True \(now False\)"):
+        write_units([*paths, paths[0].parent], model, out, dedup=False, progress=False)
     with pytest.raises(ZooError, match=r"units of 6 of 7 items"):
         (tmp_path / "clips" / "zz.wav").write_bytes(paths[0].read_bytes())
         write_units([*paths, tmp_path / "clips" / "zz.wav"], model, out, dedup=True, progress=False)
     with pytest.raises(ConfigError, match="no quantizer"):
         write_units(paths, "mfcc", tmp_path / "no.jsonl", progress=False)
+
+
+def test_changed_files_and_failures_are_computed_anew(
+    clips: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, out, paths = with_units(clips), tmp_path / "units.jsonl", [entry.audio for entry in clips]
+    good = paths[4].read_bytes()
+    stamp = paths[4].stat()
+    paths[4].write_bytes(b"x" * len(good))
+    os.utime(paths[4], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    monkeypatch.setattr(features, "BLOCK_SECONDS", 1.6)
+    assert write_units(paths, model, out, progress=False) == 1
+    before = read(out)
+    soundfile.write(paths[1], noise(0.9, seed=77).numpy(), 16_000)
+    paths[4].write_bytes(good)
+    os.utime(paths[4], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # the same size and time: only its failure tells
+    encoded: list[str] = []
+    whole = decode.read
+    monkeypatch.setattr(decode, "read", lambda item, **k: encoded.append(Path(item.path).name) or whole(item, **k))
+    assert write_units(paths, model, out, progress=False) == 0
+    assert encoded == ["1.wav", "4.wav"]
+    after = read(out)
+    assert [one == two for one, two in zip(before, after, strict=True)] == [True, False, True, True, False, True]
+    assert after[1]["units"] == model.units(paths[1]).tolist()
+    assert after[4]["units"] == model.units(paths[4]).tolist()
+    paths[0].unlink()
+    paths[0].symlink_to(tmp_path / "gone.wav")  # what was made of a file that is gone stays
+    assert write_units(paths, model, out, progress=False) == 0
+    assert read(out) == after and len(encoded) == 2
+
+
+def test_another_dtype_is_refused_in_a_finished_file_and_in_a_begun_one(
+    clips: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, out = with_units(clips), tmp_path / "units.jsonl"
+    for begun in (False, True):
+        with monkeypatch.context() as patch:
+            if begun:
+                out.unlink()
+                patch.setattr(units, "replacing_file", killed)
+            with pytest.raises(KeyboardInterrupt) if begun else nullcontext():
+                write_units(tmp_path / "clips", model, out, progress=False)
+        other = with_units(clips)
+        with monkeypatch.context() as patch:
+            patch.setattr(units, "open_encoder", lambda *_, other=other: (other, "bfloat16", "as asked"))
+            with pytest.raises(ZooError, match=r"line 1: made with other settings: dtype 'float32' \(now 'bfloat16'\)"):
+                write_units(tmp_path / "clips", model, out, progress=False)
+    assert write_units(tmp_path / "clips", model, out, progress=False) == 0
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_file_that_changes_between_two_attempts_is_not_taken_from_the_first(
+    clips: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, out, paths = with_units(clips), tmp_path / "units.jsonl", [entry.audio for entry in clips]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(units, "replacing_file", killed)
+        write_units(paths, model, out, progress=False)
+    soundfile.write(paths[2], noise(0.5, seed=78).numpy(), 16_000)
+    assert write_units(paths, model, out, progress=False) == 0
+    assert read(out)[2]["units"] == model.units(paths[2]).tolist()
+
+
+def test_lines_that_do_not_say_what_they_were_made_of_are_made_anew(clips: list[Entry], tmp_path: Path) -> None:
+    """Files of versions that did not note it."""
+    model, out = with_units(clips), tmp_path / "units.jsonl"
+    write_units(tmp_path / "clips", model, out, progress=False)
+    whole = out.read_bytes()
+    bare = [{k: v for k, v in line.items() if k not in ("dtype", "file")} | {"units": [0]} for line in read(out)]
+    out.write_text("".join(json.dumps(line) + "\n" for line in bare))
+    write_units(tmp_path / "clips", model, out, progress=False)
+    assert out.read_bytes() == whole

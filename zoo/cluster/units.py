@@ -1,9 +1,12 @@
 """`zoo units`: the hidden units of any number of files, one JSON object a line, in the order of the inputs.
 
-    {"path": "a.flac", "units": [17, 17, 4, ...], "rate": 50.0, "quantizer": "5a0c..."}
+    {"path": "a.flac", "quantizer": "5a0c...", "units": [17, 17, 4, ...], "rate": 50.0, "dtype": "float32",
+     "file": [46080, 1714000000000000000]}
 
 start, end: where a manifest names a span of the file. counts: with dedup, the frames of each unit. error: in place of
-units, for a file that cannot be read. Several codebooks give a list for each frame.
+units, for a file that cannot be read. Several codebooks give a list for each frame. dtype: number format of the
+computation; file: size in bytes and time of change in ns, null where there was none. By these two a later run tells
+which lines still stand.
 """
 
 from __future__ import annotations
@@ -11,10 +14,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 from rich.console import Console
@@ -24,15 +27,13 @@ from torch import Tensor
 from zoo import audio
 from zoo.atomic import replacing_file
 from zoo.cluster.features import Block, Part, layer
+from zoo.cluster.lines import Request
 from zoo.cluster.quantizer import Quantizer
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
 from zoo.extract.inputs import Item, collect
 from zoo.extract.job import open_encoder
-from zoo.extract.writer import printable
-
-Line = dict[str, Any]
 
 
 def write_units(
@@ -50,102 +51,61 @@ def write_units(
 
     model: what `zoo.load` takes, or an encoder; it needs a quantizer. dedup: each run of equal units counts once.
 
-    `out` appears when all is done. Killed at any moment and called again, the run goes on and ends in the same bytes;
-    where `out` holds these items already, nothing is done.
+    `out` appears, or is replaced, when all is done. Killed at any moment and called again, the run goes on and ends in
+    the same bytes. Where `out` holds these items already, only files whose size or time is another are encoded again
+    (what was made of a file that is gone since stays), and items that failed are tried again; if there are none,
+    nothing is done.
     Raises ConfigError for a model without a quantizer, ZooError where `out` holds, or a run for it began with, other
-    items, another quantizer, or another dedup.
+    items, another quantizer, another dtype or another dedup.
     """
     items, target = collect(paths), Path(out).expanduser().absolute()
-    encoder, _, _ = open_encoder(model, device, dtype)
+    encoder, numbers, _ = open_encoder(model, device, dtype)
     quantizer = getattr(encoder, "quantizer", None)
     if not isinstance(quantizer, Quantizer):
         raise ConfigError(f"{encoder.name or encoder.family} has no quantizer, so it gives no units; attach one to it")
-    request = _Request(items, quantizer, dedup)
-    if target.exists():
-        with target.open("rb") as file:
-            lines = list(request.read(file, target))
-        if len(lines) < len(items):
-            raise ZooError(f"{target}: holds units of {len(lines)} of {len(items)} items; choose another file")
-        return sum("error" in line for line in lines)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    journal = target.with_name(f".{target.name}.journal")
-    with journal.open("a+b") as file:
+    request = Request(items, quantizer, dedup, numbers)
+    with ExitStack() as files:
+        old = request.whole(files.enter_context(target.open("rb")), target) if target.exists() else []
+        if old and all(held.current and not held.failed for held in old):
+            return 0
+        target.parent.mkdir(parents=True, exist_ok=True)
+        journal = target.with_name(f".{target.name}.journal")
+        file = files.enter_context(journal.open("a+b"))
         _lock(file, target)
-        failed = _complete(request, encoder, file, journal, workers, progress)
-        with replacing_file(target) as temporary:
-            shutil.copyfile(journal, temporary)
+        known = {held.place: held for held in old + request.begun(file, journal) if held.current}
+        # Apart from each other, or what fails time and again would decide with which others the rest is encoded.
+        fresh = [place for place in range(len(items)) if place not in known]
+        again = [place for place, held in sorted(known.items()) if held.failed]
+        for places in (fresh, again):
+            _complete(request, encoder, places, file, workers, progress)
+        known |= {held.place: held for held in request.begun(file, journal) if held.current}
+        lines = [known[place] for place in range(len(items))]
+        with replacing_file(target) as temporary, temporary.open("wb") as whole:
+            whole.writelines(held.read() for held in lines)
         journal.unlink()
-    return failed
-
-
-class _Request:
-    """What every line has to agree with."""
-
-    def __init__(self, items: Sequence[Item], quantizer: Quantizer, dedup: bool) -> None:
-        self.items, self.quantizer, self.dedup = items, quantizer, dedup
-
-    def line(self, place: int, units: Tensor | None, error: str | None) -> Line:
-        """units (T, C) of an item, or the reason why there are none."""
-        line = self._head(place)
-        if units is None:
-            return line | {"error": printable(error or "too short")}
-        counts: list[int] | None = None
-        if self.dedup:
-            units, runs = torch.unique_consecutive(units, dim=0, return_counts=True)
-            counts = runs.tolist()
-        values = units[:, 0] if units.shape[1] == 1 else units
-        line |= {"units": values.tolist(), "rate": self.quantizer.rate}
-        return line | ({"counts": counts} if self.dedup else {})
-
-    def read(self, file: BinaryIO, path: Path) -> Iterator[Line]:
-        """Whole lines of a file, each held against its item. Raises ZooError for the first that is another's."""
-        for place, text in enumerate(file):
-            if not text.endswith(b"\n"):
-                return
-            try:
-                line = json.loads(text)
-                same = place < len(self.items) and line.items() >= self._head(place).items()
-                same = same and ("error" in line or ("counts" in line) == self.dedup)
-            except (ValueError, AttributeError):
-                same = False
-            if not same:
-                raise ZooError(
-                    f"{path}, line {place + 1}: not of these inputs, this model and these options; repeat the former "
-                    "ones, choose another file, or remove it"
-                )
-            yield line
-
-    def _head(self, place: int) -> Line:
-        item = self.items[place]
-        span = {key: value for key in ("start", "end") if (value := getattr(item, key)) is not None}
-        return {"path": printable(item.path), **span, "quantizer": self.quantizer.fingerprint}
+    return sum(held.failed for held in lines)
 
 
 def _complete(
-    request: _Request, encoder: Encoder, file: BinaryIO, journal: Path, workers: int | None, progress: bool
-) -> int:
-    """Append the lines that the journal lacks, block by block; returns the number of failures."""
+    request: Request,
+    encoder: Encoder,
+    places: Sequence[int],
+    file: BinaryIO,
+    workers: int | None,
+    progress: bool,
+) -> None:
+    """Append the lines of these items to the journal, block by block, each with an empty line behind it."""
     source = layer(encoder, request.quantizer.layer)
-    entries = [_entry(item) for item in request.items]
+    entries = [_entry(request.items[place]) for place in places]
     blocks = source.blocks(entries)
-    file.seek(0)
-    lines = list(request.read(file, journal))
-    done = sum(block.last <= len(lines) for block in blocks)
-    whole = blocks[done - 1].last if done else 0
-    file.seek(0)
-    size = sum(len(file.readline()) for _ in range(whole))
-    file.truncate(size)  # what is left of a torn block; the rest is written behind it
-    failed = sum("error" in line for line in lines[:whole])
     console = Console(stderr=True)
-    coming = source.frames(entries, blocks[done:], workers=workers)
+    coming = source.frames(entries, blocks, workers=workers)
     shown = progress and console.is_terminal
-    for block, parts in zip(track(blocks[done:], "units", console=console, disable=not shown), coming, strict=True):
-        made = [request.line(place, *found) for place, found in _units(request.quantizer, block, parts)]
-        failed += sum("error" in line for line in made)
-        file.write(b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in made))
+    for block, parts in zip(track(blocks, "units", console=console, disable=not shown), coming, strict=True):
+        made = [request.line(places[i], *found) for i, found in _units(request.quantizer, block, parts)]
+        file.write(b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in made) + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    return failed
 
 
 def _units(
