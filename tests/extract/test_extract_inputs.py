@@ -78,6 +78,17 @@ def test_nothing_found_is_an_error_that_says_where(tmp_path: Path) -> None:
         collect(tmp_path / "gone.wav")
 
 
+def test_each_pattern_and_folder_that_holds_nothing_is_named_whatever_else_was_found(
+    tmp_path: Path, corpus: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    pattern = f"{tmp_path}/Corpus/*.wav"
+    with pytest.raises(ZooError) as caught:
+        collect([corpus, pattern, tmp_path / "empty", corpus / "a"])
+    assert f"no audio found in {pattern}, {tmp_path}/empty;" in str(caught.value)
+    assert len(collect(f"{tmp_path}/*")) == 10  # the pattern matches; a folder among its matches is empty
+
+
 def test_linked_folders_are_followed_once(tmp_path: Path, corpus: Path) -> None:
     (corpus / "a" / "round").symlink_to(corpus)
     (tmp_path / "links").mkdir()

@@ -145,6 +145,9 @@ def test_an_index_of_other_files_is_not_emptied_by_mistake(tones: Path, tmp_path
     with pytest.raises(ZooError, match="all would be dropped"):
         run(tmp_path / "more", out)
     assert run([tones, tmp_path / "more"], out).added == 1
+    with pytest.raises(ZooError, match=r"no audio found in .*/moer/\*\.wav"):
+        run([tones, f"{tmp_path}/moer/*.wav"], out)
+    assert len(names(out)) == 9
     for path in tones.iterdir():
         path.unlink()
     assert run(tmp_path / "more", out).removed == 8

@@ -37,16 +37,21 @@ def collect(paths: str | Path | Iterable[str | Path | Item]) -> list[Item]:
         globs (`**` included, so that a quoted pattern works too) and manifests (`*.jsonl`, whose spans are respected);
         items are taken as they are.
     An item named twice is taken once, at its first place.
-    Raises ZooError where a path does not exist, a folder cannot be listed, or nothing at all was found.
+    Raises ZooError where a path does not exist, a folder cannot be listed, or any of `paths` holds nothing: what is
+    left out by a slip would otherwise be missed only later, or be dropped from an index.
     """
     named = [paths] if isinstance(paths, (str, Path)) else list(paths)
     found: dict[tuple[str, float, float | None], Item] = {}
+    empty: list[str] = []
     for path in named:
-        for item in [path] if isinstance(path, Item) else _expand(os.fspath(path)):
+        items = [path] if isinstance(path, Item) else list(_expand(os.fspath(path)))
+        if not items:
+            empty.append(str(path))
+        for item in items:
             place = os.path.abspath(item.path)  # noqa: PTH100 (a link is a file of its own)
             found.setdefault((place, item.start or 0.0, item.end), item)
-    if not found:
-        where = ", ".join(map(str, named[:3])) + (", ..." if len(named) > 3 else "") or "an empty list of paths"
+    if empty or not named:
+        where = ", ".join(empty) or "an empty list of paths"
         raise ZooError(
             f"no audio found in {where}; give files, folders with audio or video files, globs or .jsonl manifests"
         )
