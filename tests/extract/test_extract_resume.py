@@ -253,9 +253,11 @@ def test_damage_is_found(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
     run(corpus, hubert, out)
     before = digests(out)
     data = (out / "part-00001.parquet").read_bytes()
-    (out / "part-00001.parquet").write_bytes(data[: len(data) // 2])
-    assert run(corpus, hubert, out).embedded == 3
-    assert digests(out) == before
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    for damaged in (data[: len(data) // 2], data[:footer] + bytes(64) + data[footer + 64 :]):
+        (out / "part-00001.parquet").write_bytes(damaged)
+        assert run(corpus, hubert, out).embedded == 3
+        assert digests(out) == before
     plan = (out / prepare.PLAN_NAME).read_text()
     for broken in (plan[: len(plan) // 2], plan.rsplit("\n", 2)[0], "", "{}", plan.replace('"format":1', '"format":2')):
         (out / prepare.PLAN_NAME).write_text(broken)

@@ -163,13 +163,13 @@ class ShardWriter:
 
 
 def finished(out: Path, shard: Shard) -> list[Failure] | None:
-    """The failures of a shard that is written and current; None where it has to be computed."""
+    """The failures of a shard that is written and current; None where it has to be computed, damaged ones included."""
     try:
         metadata = pq.read_schema(out / shard.name).metadata or {}
         if metadata.get(b"zoo.shard") != shard.key.encode():
             return None
         return [Failure(*failure) for failure in json.loads(metadata[b"zoo.failures"])]
-    except (FileNotFoundError, pa.ArrowInvalid):
+    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException):  # Arrow has one for each kind of damage
         return None
 
 
