@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 import soundfile
 from small import noise, small
+
+from zoo.cli import readable_errors
 
 
 def zoo(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -30,6 +36,42 @@ def test_errors_are_one_line_and_status_one() -> None:
     done = zoo("info", "hubert-bse", code=1)
     assert "did you mean hubert-base" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_the_system_refuses_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "one.wav", noise(0.5).numpy(), 16_000)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    done = zoo("units", tmp_path / "one.wav", "-m", "hubert", "-o", tmp_path / "folder", code=1)
+    assert done.stderr == f"error: {tmp_path}/folder: Is a directory; name a file, not a folder\n"
+    done = zoo("units", tmp_path / "one.wav", "-m", "hubert", "-o", tmp_path / "file" / "units", code=1)
+    assert done.stderr.startswith(f"error: {tmp_path}/file") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", ["embed", "index"])
+def test_a_disk_that_takes_no_more_is_one_line(tmp_path: Path, verb: str) -> None:
+    """Files that may not grow stand for it: the same calls fail in the same way."""
+    soundfile.write(tmp_path / "one.wav", noise(0.5).numpy(), 16_000)
+    command = [sys.executable, "-m", "zoo", verb, tmp_path / "one.wav", "-m", "mfcc", "-o", tmp_path / "out", "-q"]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (60, 60))
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 1 and "File too large" in done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_errors_of_the_system_say_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    for error, words in (
+        (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device; free some space and run "),
+        (OSError(errno.EROFS, "Read-only file system", "/mnt/x"), "error: /mnt/x: Read-only file system; write to "),
+        (OSError("no Arrow"), "error: no Arrow\n"),
+        (TimeoutError(), "error: TimeoutError\n"),
+    ):
+        with pytest.raises(SystemExit, match="1"), readable_errors():
+            raise error
+        assert capsys.readouterr().err.startswith(words)
+    for other in (BrokenPipeError, KeyboardInterrupt):  # not of the user's making, or of his own
+        with pytest.raises(other), readable_errors():
+            raise other
 
 
 def test_embed_writes_parquet_and_lists_failures(tmp_path: Path) -> None:

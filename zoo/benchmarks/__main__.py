@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-from rich.console import Console
-from rich.markup import escape
-
 from zoo.benchmarks.command import app
-from zoo.errors import ZooError
+from zoo.cli import readable_errors
 
-try:
+with readable_errors():
     app()
-except ZooError as error:
-    Console(stderr=True).print("[bold red]error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
-    sys.exit(1)

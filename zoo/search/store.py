@@ -122,10 +122,18 @@ def read(folder: Path) -> tuple[Space, Table] | None:
 
 
 def write(folder: Path, space: Space, table: Table) -> None:
-    """Put a new index in the place of the old one; until that moment, and after any crash before it, the old one is."""
+    """Put a new index in the place of the old one; until that moment, and after any crash before it, the old one is.
+
+    Raises ZooError where it cannot be written: on a full disk, for one.
+    """
     path = folder / NAME
     items = json.dumps(table.entries, separators=(",", ":")).encode()
     tensors = {"vectors": table.vectors, "items": torch.frombuffer(bytearray(items), dtype=torch.uint8)}
-    save_file(tensors, unfinished(path), {"zoo": json.dumps({"format": FORMAT, **asdict(space)})})
+    try:
+        save_file(tensors, unfinished(path), {"zoo": json.dumps({"format": FORMAT, **asdict(space)})})
+    except SafetensorError as error:
+        raise ZooError(
+            f"{path}: cannot be written ({error}); free some space, or use another folder. What was there is unchanged"
+        ) from error
     unfinished(path).chmod(folder.stat().st_mode & 0o666)  # safetensors lets the owner alone read it
     publish(path)
