@@ -21,6 +21,14 @@ def sound(rate: int, seconds: float, channels: int = 1, seed: int = 0, noise: fl
     return tone + np.random.default_rng(seed).uniform(-noise, noise, tone.shape)
 
 
+def bursts(rate: int, seconds: float, channels: int = 1) -> np.ndarray:
+    """(S, C) float64: bursts of tone and noise with silence between, for which MP3 encoders save bits."""
+    time = np.arange(round(rate * seconds))[:, None] / rate  # (S, 1)
+    loudness = np.clip(np.sin(2 * np.pi * 0.7 * time), 0, 1) ** 4
+    noise = np.random.default_rng(0).normal(size=time.shape)
+    return np.repeat(loudness * (0.3 * np.sin(2 * np.pi * 220 * time) + 0.1 * noise), channels, axis=1)
+
+
 def write_container(path: Path, codec: str, wave: np.ndarray, rate: int, *, picture: bool = False) -> Path:
     """wave (S, C) as the audio track of the container that the suffix names, with a video track if `picture`."""
     import av
@@ -45,9 +53,9 @@ def write_container(path: Path, codec: str, wave: np.ndarray, rate: int, *, pict
     return path
 
 
-def write_headless_mp3(path: Path, wave: np.ndarray, rate: int) -> Path:
+def write_headless_mp3(path: Path, wave: np.ndarray, rate: int, **options: float) -> Path:
     """An MP3 of variable bit rate without the first frame, which states the length."""
-    soundfile.write(path, wave, rate, format="MP3", bitrate_mode="VARIABLE")
+    soundfile.write(path, wave, rate, format="MP3", bitrate_mode="VARIABLE", **options)
     data = path.read_bytes()
     second = data.find(data[:2], 4)
     while data[second + 2] & 0x0C != data[2] & 0x0C:  # not a frame of the same sample rate, so not a frame

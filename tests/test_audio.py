@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 import torchaudio
-from audio_files import open_files, sound, write_container, write_headless_mp3
+from audio_files import bursts, open_files, sound, write_container, write_headless_mp3
 
 from zoo import audio
 from zoo.errors import AudioError, MissingDependencyError
@@ -142,6 +142,30 @@ def test_span(tmp_path: Path, suffix: str) -> None:
         torch.testing.assert_close(audio.load(path, RATE, start=start, end=end), expected, atol=1e-5, rtol=0)
     assert len(audio.load(path, RATE, start=2.0)) == 4 * RATE
     assert len(audio.load(path, RATE, end=2.0)) == 2 * RATE
+
+
+@pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT"])
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (44100, 2), (24000, 2), (16000, 1)])
+def test_mp3_of_few_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, channels: int, mode: str) -> None:
+    """Its frames keep their bits in frames before: neither blocks nor spans may begin without those."""
+    monkeypatch.setitem(sys.modules, "av", None)  # it would read those of constant bit rate
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, bursts(rate, 20, channels), rate, bitrate_mode=mode, compression_level=0.99)
+    expected = torch.from_numpy(soundfile.read(path, dtype="float32", always_2d=True)[0].mean(1))
+    torch.testing.assert_close(audio.load(path, rate), expected, atol=2e-6, rtol=0)
+    for start in np.arange(0.1, 19, 0.7):
+        span, first = audio.load(path, rate, start=start, end=start + 0.5), round(start * rate)
+        torch.testing.assert_close(span, expected[first : first + len(span)], atol=1e-5, rtol=0)
+    assert len(audio.load(path, rate, start=19.5)) == len(expected) - round(19.5 * rate)
+
+
+def test_spans_of_a_headless_mp3_of_few_bits(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    path = write_headless_mp3(tmp_path / "a.mp3", bursts(16000, 20, 2), 16000, compression_level=0.99)
+    whole = audio.load(path, 16000)
+    for start in np.arange(2.6, 19, 0.7):
+        span, first = audio.load(path, 16000, start=start, end=start + 0.5), round(start * 16000)
+        torch.testing.assert_close(span, whole[first : first + len(span)], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

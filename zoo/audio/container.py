@@ -15,6 +15,7 @@ from torch import Tensor
 
 from zoo.audio.resampling import BLOCK
 from zoo.audio.samples import fold, to_float
+from zoo.audio.sources import mp3_settle
 from zoo.errors import AudioError
 
 # Demuxers that take the duration from an index or header; the others guess it from the bit rate.
@@ -62,21 +63,26 @@ class ContainerSource:
 
     def blocks(self, first: int, last: int | None) -> Iterator[Tensor]:
         """See Source."""
+        begin = first / self.rate - self._settle()
         try:
-            if first:
-                self._container.seek(int((first / self.rate - SETTLE + self._origin) * av.time_base))
-            yield from _gathered(self._frames(first, last))
+            if begin > 0:  # AVI takes no time before its start
+                self._container.seek(int((begin + self._origin) * av.time_base))
+            yield from _gathered(self._frames(first, last, sought=begin > 0))
         except FAULTS as error:
             raise AudioError(self.path, f"is truncated or damaged ({_why(error)})") from error
 
-    def _frames(self, first: int, last: int | None) -> Iterator[Tensor]:
-        """The frames' samples (S,) within [first, last)."""
+    def _settle(self) -> float:
+        """Seconds to decode before a span."""
+        return max(SETTLE, mp3_settle(self.rate)) if self._track.codec_context.name.startswith("mp3") else SETTLE
+
+    def _frames(self, first: int, last: int | None, *, sought: bool) -> Iterator[Tensor]:
+        """The frames' samples (S,) within [first, last); sought: after a seek, so that time stamps place them."""
         here, ends = 0, 0.0
         for index, frame in enumerate(self._container.decode(self._track)):
             if frame.sample_rate != self.rate:
                 raise AudioError(self.path, f"changes its sample rate from {self.rate} to {frame.sample_rate} Hz")
             time = None if frame.time is None else frame.time - self._origin
-            if index == 0 and first and time is not None:  # after a seek
+            if index == 0 and sought and time is not None:
                 here = round(time * self.rate)
             begin, here = here, here + frame.samples
             ends = (begin / self.rate if time is None else time) + frame.samples / self.rate

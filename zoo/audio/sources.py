@@ -89,6 +89,27 @@ def require_file(path: str) -> None:
         raise AudioError(path, "is empty (0 bytes)")
 
 
+def mp3_settle(rate: int) -> float:
+    """Seconds of MP3 to decode before a span and to drop: so far before a frame may its bits lie, and frames overlap.
+
+    MPEG-1 (from 32 kHz on) reaches back 511 bytes, of which a frame fills at least 60; MPEG-2 reaches back 255, and
+    stereo of 8 kbit/s at 24 kHz fills 3 with each frame of 24 ms.
+    """
+    return 0.3 if rate >= 32_000 else 2.25
+
+
+class Straight(soundfile.SoundFile):
+    """A file of which MP3 is read straight on.
+
+    After each read soundfile seeks to where it is. An MP3 frame may keep its bits in frames before it, and a seek drops
+    them: the next block would begin with noise.
+    """
+
+    def seekable(self) -> bool:
+        """Whether soundfile may seek on its own account; `seek` works in any case."""
+        return self.format != "MP3" and super().seekable()
+
+
 class SoundFileSource:
     """A recording that libsndfile reads (wav, flac, ogg, mp3, aiff, au, caf, ...)."""
 
@@ -98,7 +119,7 @@ class SoundFileSource:
         # By descriptor: given a path, soundfile would let the extension .raw decide.
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         try:
-            self._file = soundfile.SoundFile(self._descriptor, closefd=False)
+            self._file = Straight(self._descriptor, closefd=False)
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -118,17 +139,18 @@ class SoundFileSource:
 
     def blocks(self, first: int, last: int | None) -> Iterator[Tensor]:
         """See Source."""
-        here, end = first, self._file.frames if last is None else last
+        here, end = max(0, first - self._settle()), self._file.frames if last is None else last
         step = max(1, BLOCK // self.channels)
         try:
-            if first:
-                self._file.seek(first)
+            if here:
+                self._file.seek(here)
             while here < end:
                 block = self._file.read(min(step, end - here), dtype="float32", always_2d=True)  # (S, C)
                 if not len(block):
                     break
-                here += len(block)
-                yield fold(torch.from_numpy(block))  # (S,)
+                begin, here = here, here + len(block)
+                if here > first:
+                    yield fold(torch.from_numpy(block[max(0, first - begin) :]))  # (S,)
         except soundfile.LibsndfileError as error:
             raise self._cut(here, error.error_string) from error
         if self.samples is None:
@@ -136,6 +158,10 @@ class SoundFileSource:
                 self._require_end()
         elif here < end - (LOSSY_SLACK if self.format in ("MP3", "OGG") else 0):
             raise self._cut(here, "no more data")
+
+    def _settle(self) -> int:
+        """Samples to decode before a span."""
+        return round(mp3_settle(self.rate) * self.rate) if self.format == "MP3" else 0
 
     def _cut(self, here: int, cause: str) -> AudioError:
         promised = self._file.frames
