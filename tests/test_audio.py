@@ -132,6 +132,18 @@ def test_span_of_a_container(tmp_path: Path, suffix: str, codec: str, picture: b
         audio.load(path, rate, start=20)
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("mpg", "mp2"), ("mpg", "ac3"), ("avi", "mp2")])
+@pytest.mark.parametrize("picture", [False, True])
+def test_spans_where_a_seek_lands_inside_a_frame(tmp_path: Path, suffix: str, codec: str, picture: bool) -> None:
+    pytest.importorskip("av")
+    path = write_container(tmp_path / f"a.{suffix}", codec, sound(48000, 20, noise=0), 48000, picture=picture)
+    whole = audio.load(path, 48000)
+    for start in (0.1, 0.5, 5.25, 10.1, 18.0):
+        span, begin = audio.load(path, 48000, start=start, end=start + 1), round(start * 48000)
+        offsets = range(max(-2, -begin), 3)  # their clock ticks at 90 kHz
+        assert min(float((whole[begin + k : begin + k + len(span)] - span).abs().max()) for k in offsets) < 1e-3
+
+
 @pytest.mark.parametrize("suffix", LIBSNDFILE)
 def test_span(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"

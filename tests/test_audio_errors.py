@@ -113,6 +113,17 @@ def test_truncated_container(tmp_path: Path, suffix: str, codec: str) -> None:
     refuse(path, "truncated|damaged")
 
 
+def test_damage_matters_to_spans_that_it_touches(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    path = write_container(tmp_path / "a.mp4", "aac", sound(48000, 10), 48000)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 3000] = bytes(3000)
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match="truncated or damaged"):
+        audio.load(path, 48000, start=4.0, end=6.5)
+    assert len(audio.load(path, 48000, start=7.0, end=8.0)) == 48000
+
+
 def test_header_only_pieces_of_every_length(tmp_path: Path) -> None:
     """No cut, however short, gets past as a raw error of a decoder."""
     for suffix, options in [("wav", {}), ("flac", {}), ("ogg", OGG), ("mp3", {})]:

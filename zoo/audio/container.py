@@ -78,11 +78,11 @@ class ContainerSource:
     def _frames(self, first: int, last: int | None, *, sought: bool) -> Iterator[Tensor]:
         """The frames' samples (S,) within [first, last); sought: after a seek, so that time stamps place them."""
         here, ends = 0, 0.0
-        for index, frame in enumerate(self._container.decode(self._track)):
+        for frame in self._decoded(first):
             if frame.sample_rate != self.rate:
                 raise AudioError(self.path, f"changes its sample rate from {self.rate} to {frame.sample_rate} Hz")
             time = None if frame.time is None else frame.time - self._origin
-            if index == 0 and sought and time is not None:
+            if sought and here < first and time is not None:  # each, since those next to a broken frame may be wrong
                 here = round(time * self.rate)
             begin, here = here, here + frame.samples
             ends = (begin / self.rate if time is None else time) + frame.samples / self.rate
@@ -94,6 +94,19 @@ class ContainerSource:
         stated = self._stated_duration()
         if stated is not None and (last is None or last > here) and ends < stated - SHORT:
             raise AudioError(self.path, f"is truncated: it ends after {ends:.2f} of {stated:.2f} s")
+
+    def _decoded(self, first: int) -> Iterator[Any]:
+        """All frames from here on. What fails before sample `first` is left out: a seek in an MPEG program stream lands
+        in the middle of a frame.
+        """
+        for packet in self._container.demux(self._track):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                if packet.pts is None or packet.pts * self._tick - self._origin >= first / self.rate:
+                    raise
+            else:
+                yield from frames
 
     def _stated_duration(self) -> float | None:
         """Seconds from an index or header; None where ffmpeg would have to guess, or where a video may be longer."""
