@@ -287,6 +287,7 @@ REFUSED = [
     ({"mode": "fast"}, "mode 'fast' is unknown"),
     ({"condition_on_previous_text": True}, 'needs mode="sequential"'),
     ({"batch_size": 0}, "batch_size 0"),
+    ({"context": "Clip"}, "context 'Clip' is unknown; choose one of full, clip"),
     ({"beams": 3}, "unknown option 'beams'; options are"),
     ({"vad": "loud"}, "vad 'loud' is unknown"),
     ({"language": "tlh"}, "'tlh' is unknown"),

@@ -28,6 +28,7 @@ from zoo.models.segments import Cut
 from zoo.models.share import Share
 from zoo.models.timing import find_words
 from zoo.models.vad import VoiceActivity, windows
+from zoo.models.whisper import CONTEXTS
 from zoo.threads import core_pool
 from zoo.transcript import Transcript
 
@@ -64,6 +65,8 @@ class Settings:
             raise ConfigError('condition_on_previous_text needs mode="sequential": batched windows know no other')
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size {self.batch_size}: at least 1")
+        if self.context not in (None, *CONTEXTS):
+            raise ConfigError(f"context {self.context!r} is unknown; choose one of {', '.join(CONTEXTS)}")
 
     @classmethod
     def of(cls, *, vad: str | VoiceActivity = "auto", temperature: Any = None, **options: Any) -> Settings:
