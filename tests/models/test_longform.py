@@ -216,6 +216,19 @@ def test_the_first_window_tells_the_language_to_the_others(monkeypatch: pytest.M
     assert script.batches == [1, 3] and isinstance(found, Transcript) and found.language == "en"
 
 
+def test_text_at_a_border_keeps_its_order_whichever_window_ends_first() -> None:
+    cursor = cursors.Packed(
+        noise(20.0), small_whisper(), DecodingOptions(), "en", cuts=[(0, 8 * RATE), (8 * RATE, 20 * RATE)]
+    )
+    first, second = cursor.windows()
+    early = decoded([*stamps(0), 65, *stamps(8, 8), 67, *stamps(9)])  # the window ends at 8
+    late = decoded([*stamps(0), 66, *stamps(1)])
+    for window, result in ((second, late), (first, early)):
+        cursor.take(window, result, cursor.cut(window, result), None)
+    found = [(s.start, s.end, s.tokens[1]) for s in cursor.transcript().segments]
+    assert found == [(0, 8, 65), (8, 8, 67), (8, 9, 66)]
+
+
 BURSTS = torch.cat([noise(10.0, seed=1), torch.zeros(2 * RATE), noise(6.0, seed=2), torch.zeros(RATE)])
 
 

@@ -118,7 +118,8 @@ class Recording:
 
     def transcript(self) -> Transcript:
         """See Cursor."""
-        segments = sorted(self.segments, key=lambda segment: segment.start)
+        # They come as windows end; one without duration at a border belongs before what begins there.
+        segments = sorted(self.segments, key=lambda segment: (segment.start, segment.end))
         return Transcript(self.language or "", len(self.clip) / RATE, segments, round(self.certainty, 4))
 
 
