@@ -109,6 +109,8 @@ def test_text_and_audio_find_what_they_mean(tones: Path, bands: Encoder, tmp_pat
     (tmp_path / "bad.wav").write_text("no audio")
     with pytest.raises(AudioError, match=r"bad\.wav"):
         index.query_audio(bands, tmp_path / "bad.wav")
+    with pytest.raises(AudioError, match=r"short\.wav: .*too short"):
+        index.query_audio(bands, write_tone(tmp_path / "short.wav", 3, seconds=0.01))
 
 
 def test_vectors_are_what_embed_gives_at_unit_length(tones: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from zoo.encoder import Encoder
-from zoo.errors import ConfigError, MissingDependencyError, ZooError
+from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
 from zoo.search import store
 from zoo.search.nearest import Flat, nearest
 from zoo.search.store import Space, Table
@@ -100,7 +100,11 @@ class Index:
     def query_audio(self, model: Encoder, path: str | Path, k: int = 10) -> list[Hit]:
         """What sounds like the file, best first. Raises AudioError for a file that cannot be embedded."""
         self._check(model)
-        return self._hits(model.embed([path]), k)
+        try:
+            return self._hits(model.embed([path]), k)
+        except AudioError as error:
+            # What is wrong with a waveform rather than with its file is told by its place.
+            raise (AudioError(path, error.reason) if error.item == "waveform 0" else error) from error
 
     def _hits(self, query: Tensor, k: int) -> list[Hit]:
         scores, rows = self.search(query, k)  # (1, k)
