@@ -88,3 +88,19 @@ def test_no_two_recordings_share_a_file(found: list[tuple[str, float | None]]) -
     given_names = stems([Item(name, start, None) for name, start in found])
     assert len(set(given_names)) == len(found)
     assert not any(Path(name).is_absolute() or ".." in Path(name).parts for name in given_names)
+
+
+@given(st.lists(st.tuples(names, st.sampled_from([None, 0.0, 1.0])), min_size=1, max_size=9, unique=True), st.data())
+def test_a_run_that_goes_on_gives_the_names_of_a_whole_one(
+    found: list[tuple[str, float | None]], data: st.DataObject
+) -> None:
+    items = [Item(name, start, None) for name, start in found]
+    whole = dict(zip(items, stems(items), strict=True))
+    done = data.draw(st.sets(st.sampled_from(items)))
+    assert stems(items, {item: whole[item] for item in done}) == list(whole.values())
+
+
+def test_names_stay_when_others_come_along() -> None:
+    kept = {Item("x/mon/a.wav"): "a", Item("x/mon/b.wav", 1.0, 2.0): "b.1-2"}
+    items = [*kept, Item("x/mon/a.mp3"), Item("x/tue/a.wav"), Item("x/a.wav")]
+    assert stems(items, kept) == ["a", "b.1-2", str(Path("mon/a.mp3")), str(Path("tue/a")), "a-2"]

@@ -28,12 +28,12 @@ from zoo.extract.job import open_encoder
 from zoo.extract.plan import Planned
 from zoo.extract.prepare import survey
 from zoo.extract.progress import Meter, clock
+from zoo.extract.writer import ERRORS_NAME
 from zoo.transcribe.formats import parse_formats, render
-from zoo.transcribe.journal import Journal
+from zoo.transcribe.journal import Journal, Task
 from zoo.transcribe.naming import stems
 from zoo.transcript import Transcript
 
-ERRORS_NAME = "errors.jsonl"
 GROUP_SECONDS = 600.0  # audio that is handed to the model at once, and that a crash can cost; a longer file comes alone
 GROUP_FILES = 256
 
@@ -61,14 +61,6 @@ class Summary:
     wall_seconds: float
 
 
-@dataclass(frozen=True)
-class Task:
-    """A recording and the files to be made of it, relative to the output folder."""
-
-    item: Planned
-    files: tuple[str, ...]
-
-
 def run(
     paths: str | Path | Sequence[str | Path | Item],
     model: str | Path | Encoder,
@@ -87,11 +79,12 @@ def run(
     model: what `zoo.load` takes, or a model that transcribes, which is used as and where it is.
     formats: names of `FORMATS` with commas between, or "all"; options: those of the model's `transcribe`.
 
-    Run again with the same settings it writes what is missing and what changed since. Recordings that cannot be read
-    are in OUT/errors.jsonl with the reason and do not stop the others.
+    Run again with the same settings it writes what is missing and what changed since; recordings keep the names that
+    they had, whatever others come along. Recordings that cannot be read are in OUT/errors.jsonl with the reason and do
+    not stop the others.
 
-    Raises ZooError where nothing is found, the folder is in use or was begun with other settings; ConfigError for an
-    option that the model cannot honour.
+    Raises ZooError where nothing is found, the folder is in use or was begun with other settings, or a file to be
+    written is another recording's or not from here; ConfigError for an option that the model cannot honour.
     """
     began = time.monotonic()
     console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
@@ -107,14 +100,23 @@ def run(
     with hold(out):
         settings = {"model": transcriber.fingerprint(), "dtype": numbers, "formats": chosen, "options": _plain(options)}
         journal = Journal(out, settings)
-        tasks = [
-            Task(item, tuple(f"{stem}.{name}" for name in chosen))
-            for item, stem in zip(survey(items, {}, workers, console), stems(items), strict=True)
-        ]
-        missing = [task for task in tasks if not journal.done(task.item, task.files)]
+        surveyed = zip(survey(items, {}, workers, console), stems(items, journal.kept(items)), strict=True)
+        tasks = [Task(item, tuple(f"{stem}.{name}" for name in chosen)) for item, stem in surveyed]
+        journal.check(tasks)
+        done, missing = _divide(tasks, journal)
         job = Job(transcriber, out, journal, options, console)
-        job.work(missing, workers, before=sum(task.item.seconds for task in tasks if task not in missing))
-    return job.report(len(tasks) - len(missing), time.monotonic() - began)
+        job.work(missing, workers, before=sum(task.item.seconds for task in done))
+        journal.finish()
+    return job.report(len(done), time.monotonic() - began)
+
+
+def _divide(tasks: Sequence[Task], journal: Journal) -> tuple[list[Task], list[Task]]:
+    """Those that earlier runs did, and the others."""
+    done: list[Task] = []
+    missing: list[Task] = []
+    for task in tasks:
+        (done if journal.done(task) else missing).append(task)
+    return done, missing
 
 
 class Job:
@@ -127,8 +129,9 @@ class Job:
 
     def work(self, tasks: Sequence[Task], workers: int, before: float) -> None:
         """Transcribe and write them; before: seconds of audio that earlier runs did."""
-        write_errors(self.out, [])
         readable = [task for task in tasks if task.item.reason is None]
+        self.journal.claim(readable)
+        write_errors(self.out, [])
         total = before + sum(task.item.seconds for task in tasks)
         read = partial(decode.read, sample_rate=self.model.sample_rate, min_samples=1)
         with Meter(self.console, total=total, before=before, failed=0) as meter:
@@ -181,10 +184,11 @@ class Job:
     def _write(self, task: Task, transcript: Transcript) -> None:
         for name in task.files:
             path = self.out / name
+            content = render(transcript, path.suffix[1:]).encode()
             path.parent.mkdir(parents=True, exist_ok=True)
             with replace(path) as file:
-                file.write(render(transcript, path.suffix[1:]).encode())
-        self.journal.add(task.item, task.files)
+                file.write(content)
+        self.journal.add(task)
         self.written += 1
         self.seconds += transcript.duration
 

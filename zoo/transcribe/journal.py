@@ -1,6 +1,8 @@
 """What a folder of transcripts holds already, and how it was made.
 
-_transcripts.jsonl: the settings in the first line, then one line for each recording once its files are in place.
+_transcripts.jsonl: the settings in the first line; for each recording a claim, which names the files that are going to
+be written; then for each one that is done a line with size and time of the recording. Claims are there before the
+files: what a killed run leaves is known as ours, and what nobody claimed belongs to somebody else.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +18,33 @@ from zoo.errors import ZooError
 from zoo.extract.files import replace
 from zoo.extract.inputs import Item
 from zoo.extract.plan import Planned, dumps
+from zoo.extract.writer import ERRORS_NAME, printable
 
 NAME = "_transcripts.jsonl"
 FORMAT = 1
 
 
+@dataclass(frozen=True)
+class Task:
+    """A recording and the files to be made of it, relative to the output folder."""
+
+    item: Planned
+    files: tuple[str, ...]
+
+
 class Journal:
-    """Records of finished recordings, on the disk before `add` returns."""
+    """Who owns which files: one record for each recording that is done or claimed."""
 
     def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
-        """Open or begin the journal of a folder. Raises ZooError where it was begun with other settings."""
+        """Read the journal of a folder. Raises ZooError where it was begun with other settings, or is damaged."""
         self.out, self.path = out, out / NAME
-        head = {"format": FORMAT, "settings": json.loads(dumps(dict(settings)))}
+        self.head = {"format": FORMAT, "settings": json.loads(dumps(dict(settings)))}
         lines = self._read()
         if lines:
-            _check(out, lines[0], head)
+            _check(out, lines[0], self.head)
+        self.begun = bool(lines)
         self.records = {record["item"]: record for record in lines[1:]}
-        with replace(self.path) as file:  # without the line that a killed run may have left half written
-            for line in [head, *self.records.values()]:
-                file.write(dumps(line).encode() + b"\n")
+        self._forget()
 
     def _read(self) -> list[dict[str, Any]]:
         if not self.path.is_file():
@@ -45,25 +56,101 @@ class Journal:
             except ValueError:
                 break
         if not lines or "settings" not in lines[0]:
-            raise ZooError(f"{self.path}: damaged; delete it to begin anew, or use another folder")
+            raise ZooError(
+                f"{self.path}: damaged; use another folder, or move this file and the transcripts away to begin anew"
+            )
         return lines
 
-    def done(self, item: Planned, names: Sequence[str]) -> bool:
-        """Whether the files of these names were made from this very recording and are there."""
-        record = self.records.get(key(item.asked))
-        if record is None or record["files"] != list(names):
+    def kept(self, items: Sequence[Item]) -> dict[Item, str]:
+        """The names, without extension, that these recordings have had since they were first written."""
+        found = {item: self.records.get(key(item)) for item in items}
+        return {item: os.path.splitext(record["files"][0])[0] for item, record in found.items() if record}  # noqa: PTH122
+
+    def done(self, task: Task) -> bool:
+        """Whether the files of this task were made from this very recording and are there."""
+        item, record = task.item, self.records.get(key(task.item.asked))
+        if record is None or record["file"] is None or record["files"] != list(task.files):
             return False
         same = item.size is None or [item.size, item.mtime_ns] == record["file"]
-        return same and all((self.out / name).is_file() for name in names)
+        return same and all((self.out / name).is_file() for name in task.files)
 
-    def add(self, item: Planned, names: Sequence[str]) -> None:
-        """The files of these names are in place."""
-        record = {"item": key(item.asked), "file": [item.size, item.mtime_ns], "files": list(names)}
-        self.records[record["item"]] = record
+    def check(self, tasks: Sequence[Task]) -> None:
+        """Raises ZooError where a file of these tasks is another recording's, or not from here at all."""
+        owners: dict[str, list[str]] = {}
+        for owner, record in self.records.items():
+            for name in record["files"]:
+                owners.setdefault(name, []).append(owner)
+        if not self.begun and os.path.lexists(self.out / ERRORS_NAME):
+            raise _foreign(self.out / ERRORS_NAME)
+        for task in tasks:
+            mine = key(task.item.asked)
+            if task.item.reason is not None and mine not in self.records:
+                continue  # nothing will be written
+            for name in task.files:
+                others = [owner for owner in owners.get(name, ()) if owner != mine]
+                if others:
+                    raise _anothers(self.out / name, others[0], mine)
+                if name not in owners and os.path.lexists(self.out / name) and not (self.out / name).is_dir():
+                    raise _foreign(self.out / name)
+
+    def claim(self, tasks: Sequence[Task]) -> None:
+        """The files of these tasks are going to be written."""
+        for task in tasks:
+            self._record(task, None)
+        self._write()
+
+    def add(self, task: Task) -> None:
+        """The files of this task are in place. On the disk before it returns."""
+        record = self._record(task, [task.item.size, task.item.mtime_ns])
         with self.path.open("ab") as file:
             file.write(dumps(record).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def finish(self) -> None:
+        """Drop the claims that came to nothing."""
+        self._forget()
+        self._write()
+
+    def _record(self, task: Task, file: list[int | None] | None) -> dict[str, Any]:
+        record = {"item": key(task.item.asked), "file": file, "files": list(task.files)}
+        self.records[key(task.item.asked)] = record
+        return record
+
+    def _forget(self) -> None:
+        """A recording none of whose files is there (any more) has no claim to their names."""
+        self.records = {
+            owner: record
+            for owner, record in self.records.items()
+            if any(os.path.lexists(self.out / name) for name in record["files"])
+        }
+
+    def _write(self) -> None:
+        done = [record for record in self.records.values() if record["file"] is not None]
+        claims = [{**record, "file": None} for record in self.records.values()]
+        with replace(self.path) as file:
+            for line in [self.head, *claims, *done]:
+                file.write(dumps(line).encode() + b"\n")
+
+
+def _anothers(path: Path, owner: str, mine: str) -> ZooError:
+    return ZooError(
+        f"{printable(str(path))}: is recorded as the transcript of {_spoken(owner)}, and that of {_spoken(mine)} would "
+        "take its place; choose another --out, or move it away with its other formats"
+    )
+
+
+def _foreign(path: Path) -> ZooError:
+    return ZooError(
+        f"{printable(str(path))}: is there already and was not written by zoo transcribe (it is not in {NAME}); "
+        "choose another --out, or move it away"
+    )
+
+
+def _spoken(owner: str) -> str:
+    path, start, end = json.loads(owner)
+    span = "" if start is None and end is None else f" ({start or 0} s to {'its end' if end is None else f'{end} s'})"
+    return printable(path) + span
 
 
 def key(item: Item) -> str:

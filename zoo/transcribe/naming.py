@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoo.extract.inputs import Item
 
 
-def stems(items: Sequence[Item]) -> list[str]:
+def stems(items: Sequence[Item], kept: Mapping[Item, str] | None = None) -> list[str]:
     """A name for each item's files, without extension, no two alike.
+
+    kept: the names that items have from earlier runs; they stay, whatever else is transcribed now.
 
     Folders below the one that holds all items are kept. talk.mp3 becomes "talk", or "talk.mp3" where there is a
     talk.wav beside it; a span of a recording has its seconds in its name.
@@ -22,8 +24,12 @@ def stems(items: Sequence[Item]) -> list[str]:
     for name, path in zip(short, paths, strict=True):
         sources.setdefault(name, set()).add(path)
     names: list[str] = []
-    taken: set[str] = set()
+    kept = kept or {}
+    taken = set(kept.values())
     for name, path, item in zip(short, paths, items, strict=True):
+        if item in kept:
+            names.append(kept[item])
+            continue
         wanted = (name if len(sources[name]) == 1 else str(path.relative_to(root))) + _span(item)
         unique, number = wanted, 2
         while unique in taken:

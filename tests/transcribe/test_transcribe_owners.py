@@ -1,0 +1,112 @@
+"""Whose a file is: no transcript takes the place of another recording's, or of a file from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+from small import noise
+from small_whisper import small_whisper
+
+from zoo.errors import ZooError
+from zoo.transcribe import job, run
+from zoo.transcribe.journal import NAME
+
+OPTIONS = {"vad": "none", "temperature": 0.0, "language": "en", "workers": 1, "progress": False}
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Path]:
+    """Different recordings of one name."""
+    paths = [tmp_path / "A" / "talk.wav", tmp_path / "B" / "talk.wav"]
+    for i, path in enumerate(paths):
+        path.parent.mkdir()
+        soundfile.write(path, noise(0.5 + i / 4, seed=i).numpy(), 16_000)
+    return paths
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def test_a_recording_of_the_same_name_is_refused(two: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(two[0], small_whisper(), out, **OPTIONS)
+    before = contents(out)
+    with pytest.raises(ZooError, match=r"out/talk\.txt: .*transcript of .*A/talk\.wav.*choose another --out"):
+        run(two[1], small_whisper(), out, **OPTIONS)
+    assert contents(out) == before
+    assert run(two[0], small_whisper(), out, **OPTIONS).skipped == 1
+    (out / "talk.txt").rename(tmp_path / "kept.txt")  # the advice, taken
+    assert run(two[1], small_whisper(), out, **OPTIONS).written == 1
+
+
+def test_a_file_that_two_recordings_are_recorded_for_counts_as_neither_s(two: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(two[0], small_whisper(), out, **OPTIONS)
+    lines = (out / NAME).read_text().splitlines()
+    wrong = json.loads(lines[-1])
+    wrong["item"] = wrong["item"].replace("/A/", "/B/")
+    (out / NAME).write_text("\n".join([*lines, json.dumps(wrong)]) + "\n")
+    for path in two:
+        with pytest.raises(ZooError, match=r"talk\.txt: is recorded"):
+            run(path, small_whisper(), out, **OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["talk.txt", "errors.jsonl"])
+def test_files_from_elsewhere_are_left_alone(two: list[Path], name: str) -> None:
+    out = two[0].parent
+    (out / name).write_text("mine")
+    before = contents(out)
+    with pytest.raises(ZooError, match=rf"{name}: is there already and was not written by zoo transcribe"):
+        run(two[0], small_whisper(), out, **OPTIONS)
+    assert contents(out) == before
+    (out / name).unlink()
+    assert run(two[0], small_whisper(), out, **OPTIONS).written == 1
+
+
+def test_names_do_not_change_with_the_folder_that_holds_all(two: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(two[0], small_whisper(), out, **OPTIONS)
+    for paths in (two, two[::-1], [two[0].parent, two[1].parent]):
+        summary = run(paths, small_whisper(), out, **OPTIONS)
+    assert (summary.written, summary.skipped) == (0, 2)
+    assert sorted(contents(out)) == ["B/talk.txt", NAME, "talk.txt"]
+    soundfile.write(two[0], noise(0.9, seed=7).numpy(), 16_000)
+    assert run(two, small_whisper(), out, **OPTIONS).written == 1
+    assert sorted(contents(out)) == ["B/talk.txt", NAME, "talk.txt"]
+
+
+def test_what_a_stopped_run_wrote_is_its_own(two: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of two formats is in place, nothing is recorded; also with a journal whose last line is lost."""
+    out, whole, render = tmp_path / "out", tmp_path / "whole", job.render
+
+    def stop(transcript: object, name: str) -> str:
+        if name == "json":
+            raise KeyboardInterrupt
+        return render(transcript, name)  # type: ignore[arg-type]
+
+    run(two, small_whisper(), whole, formats="txt,json", **OPTIONS)
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "render", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(two, small_whisper(), out, formats="txt,json", **OPTIONS)
+    assert sorted(contents(out)) == ["A/talk.txt", NAME]
+    with pytest.raises(ZooError, match=r"A/talk\.txt: is recorded"):  # of a recording that is not asked for
+        run(_copy(two, tmp_path / "other"), small_whisper(), out, formats="txt,json", **OPTIONS)
+    assert run(two, small_whisper(), out, formats="txt,json", **OPTIONS).written == 2
+    assert contents(out) == contents(whole)
+    lines = (out / NAME).read_bytes().splitlines(keepends=True)
+    (out / NAME).write_bytes(b"".join(lines[:-1]))
+    assert run(two, small_whisper(), out, formats="txt,json", **OPTIONS).written == 1
+    assert contents(out) == contents(whole)
+
+
+def _copy(paths: list[Path], folder: Path) -> Path:
+    for path in paths:
+        copy = folder / path.parent.name / path.name
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(path.read_bytes())
+    return folder
