@@ -12,6 +12,7 @@ from small import noise
 from small_whisper import small_whisper
 
 from zoo.errors import ZooError
+from zoo.extract.plan import Planned
 from zoo.transcribe import job, run
 
 OPTIONS = {"vad": "none", "temperature": 0.0, "language": "en", "workers": 1, "progress": False}
@@ -94,6 +95,6 @@ def test_a_torn_line_costs_one_recording(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks = [job.Task(job.Planned(f"{i}", None, None, 1, 1, s), ()) for i, s in enumerate((300, 299, 2, 900, 1, 1, 1))]
+    tasks = [job.Task(Planned(f"{i}", None, None, 1, 1, s), ()) for i, s in enumerate((300, 299, 2, 900, 1, 1, 1))]
     monkeypatch.setattr(job, "GROUP_FILES", 2)
     assert [[t.item.seconds for t in g] for g in job.groups(tasks)] == [[300, 299], [2], [900], [1, 1], [1]]

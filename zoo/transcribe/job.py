@@ -6,13 +6,13 @@ inputs                                     failures -----------------> OUT/error
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,15 +20,16 @@ from rich.console import Console
 
 from zoo.audio import Clip
 from zoo.encoder import Encoder
-from zoo.errors import AudioError, ConfigError
+from zoo.errors import AudioError, ConfigError, ZooError
 from zoo.extract import decode
-from zoo.extract.files import hold, replace
+from zoo.extract.files import hold, replace, unfinished
 from zoo.extract.inputs import Item, collect
 from zoo.extract.job import open_encoder
-from zoo.extract.plan import Planned
 from zoo.extract.prepare import survey
 from zoo.extract.progress import Meter, clock
-from zoo.extract.writer import ERRORS_NAME
+from zoo.extract.writer import ERRORS_NAME, printable
+from zoo.transcribe.disk import is_everybodys, unwritable
+from zoo.transcribe.failures import Failures
 from zoo.transcribe.formats import parse_formats, render
 from zoo.transcribe.journal import Journal, Task
 from zoo.transcribe.naming import stems
@@ -83,8 +84,9 @@ def run(
     they had, whatever others come along. Recordings that cannot be read are in OUT/errors.jsonl with the reason and do
     not stop the others.
 
-    Raises ZooError where nothing is found, the folder is in use or was begun with other settings, or a file to be
-    written is another recording's or not from here; ConfigError for an option that the model cannot honour.
+    Raises ZooError where nothing is found, the folder is in use or was begun with other settings, a file to be
+    written is another recording's or not from here, or the disk is full; ConfigError for an option that the model
+    cannot honour.
     """
     began = time.monotonic()
     console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
@@ -124,25 +126,33 @@ class Job:
 
     def __init__(self, model: Any, out: Path, journal: Journal, options: dict[str, Any], console: Console) -> None:
         self.model, self.out, self.journal, self.options, self.console = model, out, journal, options, console
-        self.failures: list[tuple[Planned, str]] = []
+        self.failures = Failures(out)
         self.written, self.seconds = 0, 0.0
 
     def work(self, tasks: Sequence[Task], workers: int, before: float) -> None:
         """Transcribe and write them; before: seconds of audio that earlier runs did."""
         readable = [task for task in tasks if task.item.reason is None]
         self.journal.claim(readable)
-        write_errors(self.out, [])
         total = before + sum(task.item.seconds for task in tasks)
-        read = partial(decode.read, sample_rate=self.model.sample_rate, min_samples=1)
         with Meter(self.console, total=total, before=before, failed=0) as meter:
             for task in tasks:
                 if task.item.reason is not None:
                     self._fail(task, task.item.reason, meter)
-            coming = (task.item for task in readable)
-            ahead = decode.ahead(coming, read, workers=workers, look_ahead_seconds=GROUP_SECONDS)
-            with closing(ahead) as clips:
-                for group in groups(readable):
-                    self._group(group, [next(clips)[1] for _ in group], meter)
+            self.failures.write()
+            try:
+                self._hear(readable, workers, meter)
+            except BaseException:
+                with suppress(ZooError):  # what stopped the run matters more
+                    self.failures.write()
+                raise
+
+    def _hear(self, tasks: Sequence[Task], workers: int, meter: Meter) -> None:
+        read = partial(decode.read, sample_rate=self.model.sample_rate, min_samples=1)
+        coming = (task.item for task in tasks)
+        with closing(decode.ahead(coming, read, workers=workers, look_ahead_seconds=GROUP_SECONDS)) as clips:
+            for group in groups(tasks):
+                self._group(group, [next(clips)[1] for _ in group], meter)
+                self.failures.write()
 
     def _group(self, group: Sequence[Task], clips: list[Clip | str], meter: Meter) -> None:
         heard: list[tuple[Task, Clip]] = []
@@ -163,7 +173,7 @@ class Job:
                 self._group([task], [clip], meter)
             return
         for (task, _), transcript in zip(heard, results, strict=True):
-            self._write(task, transcript)
+            self._write(task, transcript, meter)
 
     def _transcribe(self, clips: list[Clip], meter: Meter) -> list[Transcript]:
         """The model's transcripts; the meter moves while they come, and has passed all clips at the end."""
@@ -181,20 +191,23 @@ class Job:
         advance(left)
         return results
 
-    def _write(self, task: Task, transcript: Transcript) -> None:
+    def _write(self, task: Task, transcript: Transcript, meter: Meter) -> None:
         for name in task.files:
             path = self.out / name
-            content = render(transcript, path.suffix[1:]).encode()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replace(path) as file:
-                file.write(content)
+            try:
+                _put(path, render(transcript, path.suffix[1:]).encode())
+            except OSError as error:
+                if is_everybodys(error):
+                    raise unwritable(path, error) from error
+                self.failures.add(task.item, f"{path}: cannot be written ({error.strerror or error})")
+                meter.fail(0.0)  # its seconds have passed
+                return
         self.journal.add(task)
         self.written += 1
         self.seconds += transcript.duration
 
     def _fail(self, task: Task, reason: str, meter: Meter) -> None:
-        self.failures.append((task.item, reason))
-        write_errors(self.out, self.failures)
+        self.failures.add(task.item, reason)
         meter.fail(task.item.seconds)
 
     def report(self, skipped: int, wall_seconds: float) -> Summary:
@@ -209,8 +222,8 @@ class Job:
             )
         else:
             _say(self.console, f"{self.out}: nothing written{before}")
-        for item, reason in self.failures[:10]:
-            _say(self.console, f"failed: {item.path}: {reason}")
+        for item, reason in islice(self.failures, 10):
+            _say(self.console, printable(f"failed: {item.path}: {reason}"))
         if self.failures:
             _say(self.console, f"{len(self.failures)} failed; all reasons are in {self.out / ERRORS_NAME}")
         return Summary(self.written, skipped, len(self.failures), self.seconds / 3600, wall_seconds)
@@ -230,16 +243,15 @@ def groups(tasks: Sequence[Task]) -> Iterator[list[Task]]:
         yield group
 
 
-def write_errors(out: Path, failures: Sequence[tuple[Planned, str]]) -> None:
-    """OUT/errors.jsonl, or none where nothing failed."""
-    path = out / ERRORS_NAME
-    if not failures:
-        path.unlink(missing_ok=True)
-        return
-    with replace(path) as file:
-        for item, reason in failures:
-            line = {"path": item.path, "start": item.start, "end": item.end, "reason": reason}
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+def _put(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replace(path) as file:
+            file.write(content)
+    except OSError:
+        with suppress(OSError):
+            unfinished(path).unlink()
+        raise
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:

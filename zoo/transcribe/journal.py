@@ -19,6 +19,7 @@ from zoo.extract.files import replace
 from zoo.extract.inputs import Item
 from zoo.extract.plan import Planned, dumps
 from zoo.extract.writer import ERRORS_NAME, printable
+from zoo.transcribe.disk import writing
 
 NAME = "_transcripts.jsonl"
 FORMAT = 1
@@ -94,15 +95,15 @@ class Journal:
                     raise _foreign(self.out / name)
 
     def claim(self, tasks: Sequence[Task]) -> None:
-        """The files of these tasks are going to be written."""
+        """The files of these tasks are going to be written. Raises ZooError where the journal cannot be."""
         for task in tasks:
             self._record(task, None)
         self._write()
 
     def add(self, task: Task) -> None:
-        """The files of this task are in place. On the disk before it returns."""
+        """The files of this task are in place. On the disk before it returns. Raises ZooError as `claim` does."""
         record = self._record(task, [task.item.size, task.item.mtime_ns])
-        with self.path.open("ab") as file:
+        with writing(self.path), self.path.open("ab") as file:
             file.write(dumps(record).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -128,7 +129,7 @@ class Journal:
     def _write(self) -> None:
         done = [record for record in self.records.values() if record["file"] is not None]
         claims = [{**record, "file": None} for record in self.records.values()]
-        with replace(self.path) as file:
+        with writing(self.path), replace(self.path) as file:
             for line in [self.head, *claims, *done]:
                 file.write(dumps(line).encode() + b"\n")
 
