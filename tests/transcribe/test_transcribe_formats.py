@@ -77,6 +77,10 @@ def test_names_of_files() -> None:
         str(Path("b/talk.wav")),
     ]
     assert stems([Item("t.wav", 0.0, 2.5), Item("t.wav", 2.5, None), Item("t.wav")]) == ["t.0-2.5", "t.2.5-end", "t"]
+    spans = [(36000.51, 36000.53), (1000000.5, None), (0.00001, 100.0), (1, 2)]
+    assert stems([Item("t.wav", *span) for span in spans]) == [
+        *("t.36000.51-36000.53", "t.1000000.5-end", "t.0-100", "t.1-2")
+    ]
     assert stems([Item("v1.2.wav"), Item("v1.3.wav")]) == ["v1.2", "v1.3"]
 
 

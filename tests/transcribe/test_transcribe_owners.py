@@ -11,6 +11,7 @@ from small import noise
 from small_whisper import small_whisper
 
 from zoo.errors import ZooError
+from zoo.extract.inputs import Item
 from zoo.transcribe import job, run
 from zoo.transcribe.journal import NAME
 
@@ -102,6 +103,17 @@ def test_what_a_stopped_run_wrote_is_its_own(two: list[Path], tmp_path: Path, mo
     (out / NAME).write_bytes(b"".join(lines[:-1]))
     assert run(two, small_whisper(), out, formats="txt,json", **OPTIONS).written == 1
     assert contents(out) == contents(whole)
+
+
+def test_names_of_earlier_versions_stay(two: list[Path], tmp_path: Path) -> None:
+    """They gave the seconds of spans with six digits, and made no claims."""
+    out, span = tmp_path / "out", [Item(str(two[0]), 0.1234567, None)]
+    run(span, small_whisper(), out, **OPTIONS)
+    assert (out / "talk.0.123-end.txt").exists()
+    (out / "talk.0.123-end.txt").rename(out / "talk.0.123457-end.txt")
+    head, _, record = (out / NAME).read_text().replace("talk.0.123-end", "talk.0.123457-end").splitlines()
+    (out / NAME).write_text(f"{head}\n{record}\n")
+    assert run(span, small_whisper(), out, **OPTIONS).skipped == 1
 
 
 def _copy(paths: list[Path], folder: Path) -> Path:

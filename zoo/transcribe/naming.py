@@ -42,4 +42,9 @@ def stems(items: Sequence[Item], kept: Mapping[Item, str] | None = None) -> list
 def _span(item: Item) -> str:
     if item.start is None and item.end is None:
         return ""
-    return f".{item.start or 0:g}-{'end' if item.end is None else format(item.end, 'g')}"
+    return f".{_seconds(item.start or 0.0)}-{'end' if item.end is None else _seconds(item.end)}"
+
+
+def _seconds(value: float) -> str:
+    """To the millisecond, without zeros at the end: 2.5 and 36000.51."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
