@@ -70,18 +70,30 @@ def test_other_settings_and_strangers_are_refused(corpus: Path, tmp_path: Path) 
     run(corpus, small_whisper(), out, **OPTIONS)
     before = contents(out)
     for options, words in (
-        ({"language": "de"}, r"options .*'en'"),
+        ({"language": "de"}, r"settings: language 'en' \(now 'de'\)\. "),
         ({"formats": "srt"}, r"formats \['txt'\] \(now \['srt'\]\)"),
-        ({"beam_size": 2}, "beam_size"),
+        ({"beam_size": 2}, r"settings: beam_size left to the default \(now 2\)\. "),
     ):
         with pytest.raises(ZooError, match=words):
             run(corpus, small_whisper(), out, **{**OPTIONS, **options})
     with pytest.raises(ZooError, match="model"):
         run(corpus, small_whisper(seed=1), out, **OPTIONS)
     assert contents(out) == before
+    assert run(corpus, small_whisper(), out, **{**OPTIONS, "temperature": 0}).skipped == 4  # the same number
     (out / "_transcripts.jsonl").write_text("{")
     with pytest.raises(ZooError, match="damaged"):
         run(corpus, small_whisper(), out, **OPTIONS)
+
+
+def test_another_batch_size_goes_on(corpus: Path, tmp_path: Path) -> None:
+    """The way out when memory was short."""
+    out = tmp_path / "out"
+    for before, now in ({}, {"batch_size": 2}), ({"batch_size": 2}, {"batch_size": 1}):
+        run(corpus / "a", small_whisper(), out, **OPTIONS, **before)
+        assert run(corpus, small_whisper(), out, **OPTIONS, **now).skipped >= 2
+    journal = out / "_transcripts.jsonl"  # as earlier versions wrote it
+    journal.write_text(journal.read_text().replace('"language":"en"', '"language":"en","batch_size":16', 1))
+    assert run(corpus, small_whisper(), out, **OPTIONS).skipped == 4
 
 
 def test_a_torn_line_costs_one_recording(corpus: Path, tmp_path: Path) -> None:

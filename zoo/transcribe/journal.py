@@ -23,6 +23,7 @@ from zoo.transcribe.disk import writing
 
 NAME = "_transcripts.jsonl"
 FORMAT = 1
+SAME_RESULT = frozenset({"batch_size"})  # options that decide how much memory is taken, not what is written
 
 
 @dataclass(frozen=True)
@@ -162,10 +163,24 @@ def key(item: Item) -> str:
 def _check(out: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     if old["format"] != new["format"]:
         raise ZooError(f"{out / NAME}: format {old['format']}, this version of zoo reads {FORMAT}; use another folder")
-    before, now = old["settings"], new["settings"]
-    changed = [f"{n} {before.get(n)!r} (now {now.get(n)!r})" for n in {**before, **now} if before.get(n) != now.get(n)]
+    before, now = _flat(old["settings"]), _flat(new["settings"])
+    changed = [
+        f"{name} {_shown(before, name)} (now {_shown(now, name)})"
+        for name in {**before, **now}
+        if name not in before or name not in now or before[name] != now[name]
+    ]
     if changed:
         raise ZooError(
             f"{out} was begun with other settings: {', '.join(changed)}. "
             "Repeat the former ones to go on with it, or use another folder"
         )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All that must agree, by name, options among them."""
+    every = {**settings, **settings["options"]}
+    return {name: value for name, value in every.items() if name not in SAME_RESULT and name != "options"}
+
+
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    return repr(settings[name]) if name in settings else "left to the default"
