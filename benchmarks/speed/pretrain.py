@@ -171,7 +171,7 @@ def main() -> None:
         f"# HuBERT pre-training steps, {time.strftime('%Y-%m-%d')}",
         "",
         f"`python benchmarks/speed/pretrain.py --rounds {options.rounds} --layers {options.layers} "
-        f"--clips {options.clips} --seconds {options.seconds:g}`",
+        f"--clips {options.clips} --seconds {options.seconds:g}{' --as-is' if options.as_is else ''}`",
         "",
         f"commit {commit}, {processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers "
         f"{transformers.__version__}, torchaudio {torchaudio.__version__}; {options.layers} layers of Base, "

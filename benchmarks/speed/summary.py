@@ -78,8 +78,12 @@ ROWS = (
         "HuBERT Base pre-trains, s a step",
         "speed-pretrain",
         "s a step",
-        {"zoo bf16": "bfloat16"},
-        {"transformers bf16": "transformers bfloat16", "torchaudio bf16": "torchaudio bfloat16"},
+        {"zoo bf16": "bfloat16", "zoo fp32": "float32"},
+        {
+            "transformers bf16": "transformers bfloat16",
+            "transformers fp32": "transformers float32",
+            "torchaudio bf16": "torchaudio bfloat16",
+        },
     ),
     Row(
         "Whisper tiny trains, s a step",
