@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -163,6 +164,12 @@ def test_shapes_and_layers(model: Encoder) -> None:
         assert _difference(model.encode(clips, model.sample_rate, layer=k - count).x, single) <= TOLERANCE
     pair = model.encode(clips, model.sample_rate, layer=[count - 1, 0]).x
     assert _difference(pair, frames.x[[count - 1, 0]]) <= TOLERANCE
+    assert torch.equal(model.encode(clips, model.sample_rate, layer=np.array([count - 1, 0])).x, pair)
+    embedded = model.embed(clips, model.sample_rate, layer=np.int64(0))
+    assert torch.equal(embedded, model.embed(clips, model.sample_rate, layer=0))
+    for wrong in (1.0, None, ["a"]):
+        with pytest.raises(ConfigError, match=r"layer .*: give a number"):
+            model.embed(clips, model.sample_rate, layer=wrong)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "first", "stats"])

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 from torch import Tensor
 
 import zoo
-from zoo import registry
+from zoo import modelcard, registry
 from zoo.cards import PACKAGED
 from zoo.encoder import Encoder, Frames, Layer
 from zoo.errors import CheckpointError, ConfigError, UnknownModelError
@@ -100,6 +101,35 @@ def test_load_says_when_there_are_no_weights() -> None:
 def test_load_says_when_a_path_is_missing(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such file"):
         zoo.load(str(tmp_path / "model.pt"))
+
+
+def test_load_guesses_a_repository_of_the_hub() -> None:
+    with pytest.raises(CheckpointError, match=r"no such file.*written hf:facebook/hubert-base-ls960"):
+        zoo.load("facebook/hubert-base-ls960")
+
+
+def test_home_is_found_wherever_a_path_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    zoo.load("logmel").save("~/models/mine")
+    model = zoo.load("~/models/mine")
+    soundfile.write(tmp_path / "a.wav", torch.zeros(16_000).numpy(), 16_000)
+    assert model.embed("~/a.wav").shape == (80,) and "logmel" in modelcard.read("~/models/mine")
+
+
+def test_a_registered_name_comes_before_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hubert").mkdir()
+    (tmp_path / "hubert" / "README.md").write_text("notes of mine")
+    assert "notes of mine" not in modelcard.read("hubert")
+    (tmp_path / "hubert").rename("other")
+    with pytest.raises(UnknownModelError):
+        modelcard.read("other")
+
+
+@pytest.mark.parametrize("name", ["logmel", "mfcc", "hubert-mini"])
+def test_no_bands_can_be_made_of_no_samples(name: str) -> None:
+    with pytest.raises(ConfigError, match="at least 1000 Hz"):
+        zoo.create(name, sample_rate=0)
 
 
 def test_weightless_models_load_at_once() -> None:

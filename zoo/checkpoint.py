@@ -182,7 +182,7 @@ def build(
     try:
         with _Uninitialised():
             model = registry.build(family, config, name)
-    except (ZooError, TypeError, ValueError, ArithmeticError) as error:
+    except (ZooError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # Runtime: impossible sizes
         raise CheckpointError(f"{source}: the config describes no model: {error}") from error
     assign(model, tensors, source=source, adopt=True)
     model.provenance = dict(provenance)
@@ -240,6 +240,8 @@ def read_header(path: Path) -> dict[str, Any]:
     for key in ("config", "preprocessing"):
         if not isinstance(header[key], dict):
             raise CheckpointError(f"{file}: `{key}` must be a mapping, not {header[key]!r}")
+    if not isinstance(header.get("provenance") or {}, dict):
+        raise CheckpointError(f"{file}: `provenance` must be a mapping, not {header['provenance']!r}")
     return header
 
 

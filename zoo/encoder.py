@@ -12,6 +12,7 @@ Legend: L layers, B batch, S samples, T frames, D width.
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,6 +32,20 @@ from zoo.nn.pooling import Summary, check_pooling
 
 Layer = int | Sequence[int] | str
 """A layer number, several of them, or "all". 0 = input of the transformer stack, k = after block k, -1 = the last."""
+
+
+def plain_layer(layer: Any) -> Layer:
+    """The layer in Python's own integers, whether NumPy's or others are given. Raises ConfigError for anything else."""
+    if isinstance(layer, str):
+        return layer
+    try:
+        return operator.index(layer)
+    except TypeError:  # no single number
+        pass
+    try:
+        return [operator.index(k) for k in layer]
+    except TypeError:
+        raise ConfigError(f'layer {layer!r}: give a number, a list of numbers, or "all"') from None
 
 
 @dataclass
@@ -113,6 +128,7 @@ class Encoder(nn.Module):
 
     def resolve_layers(self, layer: Layer) -> list[int]:
         """Layer numbers in 0 ... num_layers. Raises ConfigError for any other."""
+        layer = plain_layer(layer)
         if isinstance(layer, str):
             chosen = list(range(self.num_layers + 1)) if layer == "all" else []
         else:
@@ -138,6 +154,7 @@ class Encoder(nn.Module):
         Returns Frames with x (B, T, D), B = 1 for a single input, or (L, B, T, D) for several layers.
         Raises AudioError, naming the item, for input that cannot be encoded; ConfigError for an unknown layer.
         """
+        layer = plain_layer(layer)
         clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
         lengths = torch.tensor(self._count_all(clips))
         layers = self.resolve_layers(layer)
@@ -155,6 +172,7 @@ class Encoder(nn.Module):
         Returns (B, D), (D,) for a single input, with a leading L for several layers; float32 on the CPU.
         """
         check_pooling(pooling)
+        layer = plain_layer(layer)
         clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
         self._count_all(clips)
         layers = self.resolve_layers(layer)
@@ -169,6 +187,7 @@ class Encoder(nn.Module):
 
     def stream(self, clip: Clip, *, layer: Layer = -1) -> Iterator[Tensor]:
         """Consecutive frames (T_i, D) or (L, T_i, D) of one clip at `self.sample_rate`, window by window."""
+        layer = plain_layer(layer)
         self._count_all([clip])
         layers = self.resolve_layers(layer)
         pieces = self._pieces([clip])

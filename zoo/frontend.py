@@ -16,6 +16,8 @@ import torchaudio
 from torch import Tensor, nn
 from torchaudio.compliance import kaldi
 
+from zoo.errors import ConfigError
+
 
 class Samples(Protocol):
     """One clip: a 1-D tensor or a spooled recording, read by slices."""
@@ -42,6 +44,8 @@ class LogMel(nn.Module):
 
     def __init__(self, sample_rate: int, mels: int, *, window_ms: float = 25.0, hop_ms: float = 10.0) -> None:
         super().__init__()
+        if sample_rate < 1000 or mels < 1:
+            raise ConfigError(f"sample_rate {sample_rate}, mels {mels}: at least 1000 Hz and one band are needed")
         self.sample_rate = sample_rate
         self.mels = mels
         self.window = round(sample_rate * window_ms / 1000)

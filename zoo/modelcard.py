@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,10 +52,13 @@ def model_card(model: Encoder, header: Mapping[str, Any], card: ModelCard | None
 def read(source: str) -> str:
     """The page of a packaged model or of a checkpoint directory, without its front matter; or what the table knows.
 
-    Raises UnknownModelError.
+    A registered name comes before a folder of that name, as in `zoo.load`. Raises UnknownModelError.
     """
-    page = Path(source) / PAGE
-    if not page.is_file():
+    from zoo import checkpoint
+
+    folder = Path(os.path.expanduser(source))  # noqa: PTH111 (leaves a name such as ~x alone, where Path raises)
+    page = folder / PAGE
+    if registry.is_registered(source) or not (page.is_file() and checkpoint.is_checkpoint(folder)):
         card = registry.info(source)
         if card.source != PACKAGED:
             return _known(card)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
@@ -121,12 +122,13 @@ def load(source: str | Path, device: str = "auto", dtype: str = "float32") -> En
 def _load_weights(source: str | Path) -> Encoder:
     from zoo import checkpoint, importers
 
-    path = Path(source)
+    path = Path(os.path.expanduser(source))  # noqa: PTH111 (leaves a name such as ~x alone, where Path raises)
     if isinstance(source, str) and (
         source in _cards or source in SHORT_NAMES or not (source.startswith("hf:") or path.exists())
     ):
         if path.suffix or len(path.parts) > 1:
-            raise CheckpointError(f"{source}: no such file or directory")
+            hint = f"; a repository of the hub is written hf:{source}" if len(path.parts) == 2 else ""
+            raise CheckpointError(f"{source}: no such file or directory{hint}")
         card = info(source)
         if card.parameters == 0:
             return create(source)

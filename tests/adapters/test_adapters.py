@@ -16,7 +16,7 @@ from small import noise, small
 from zoo.adapters import hear
 from zoo.adapters.s3prl import UpstreamExpert
 from zoo.adapters.sklearn import AudioEmbedding
-from zoo.errors import AudioError
+from zoo.errors import AudioError, ConfigError
 
 
 def test_hear_as_its_page_demands(tmp_path: Path) -> None:
@@ -82,3 +82,10 @@ def test_a_scikit_learn_pipeline(tmp_path: Path) -> None:
     assert vectors.shape == (40, 80) and vectors.dtype == np.float32
     with pytest.raises(AudioError, match="sample_rate"):
         AudioEmbedding("logmel").transform([noise(0.3).numpy()])
+    with pytest.raises(ConfigError, match="layer 'all': a row of features"):
+        AudioEmbedding("logmel", layer="all").transform(paths)
+    with pytest.raises(AudioError, match="holds no clips"):
+        AudioEmbedding("logmel").transform([])
+    assert np.array_equal(
+        AudioEmbedding("logmel", layer=np.int64(0)).transform(paths), AudioEmbedding("logmel", layer=0).transform(paths)
+    )

@@ -52,6 +52,22 @@ def test_two_models_of_one_name_are_told_apart_and_one_model_twice_is_not(tmp_pa
     assert {entrant.record.subject for entrant in contest.entrants} == {"last (a)", "last (b)"}
 
 
+def test_folders_of_one_name_are_told_apart_by_those_above(tmp_path: Path) -> None:
+    folders = []
+    for seed, name in enumerate("xy"):
+        (tmp_path / name).mkdir()
+        folders.append(write(tmp_path / name / "bench", "last", 0.7, seed, model=name))
+    (contest,) = compare.compare(folders)
+    assert {entrant.record.subject for entrant in contest.entrants} == {"last (x/bench)", "last (y/bench)"}
+
+
+def test_one_subject_on_other_data_is_left_out_by_name(tmp_path: Path) -> None:
+    first, second = (write(tmp_path / name, "last", 0.7, 1, data) for name, data in (("a", "x"), ("b", "y")))
+    write(first, "peer", 0.6, 2, "x")
+    (contest,) = compare.compare([first, second])
+    assert contest.notes == [f"left out, examined on other data or settings: last in {second}"]
+
+
 def test_other_data_is_never_compared(tmp_path: Path) -> None:
     folders = [write(tmp_path / n, n, 0.7, 1, data) for n, data in (("a", "x"), ("b", "y"), ("c", "x"))]
     (contest,) = compare.compare(folders)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from transformers import (
 import zoo
 from zoo import audio, importers
 from zoo.encoder import Encoder
+from zoo.errors import CheckpointError
 
 TOLERANCE = 1e-4  # on states whose entries are of the order of 1 to 10
 
@@ -207,6 +209,16 @@ def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
     assert {p.dtype for p in ours.parameters()} == {torch.float32}
     wave = noise(1.0)
     assert worst(ours, hidden_states(theirs.float(), wave), wave) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "changes", [{"conv_dim": 512}, {"conv_dim": None}, {"hidden_dropout": "a"}, {"layerdrop": [1]}]
+)
+def test_a_description_that_makes_no_sense_names_the_model(base: Path, changes: dict[str, Any]) -> None:
+    description = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(description | changes))
+    with pytest.raises(CheckpointError, match=re.escape(str(base))):
+        load(base)
 
 
 def test_origin_is_recorded_and_converted(base: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -77,6 +79,24 @@ def test_zero_shot_probabilities(model: MuLan) -> None:
     assert model.classify(clips[0], labels, 16_000).shape == (3,)
     plain = (model.similarity(clips, labels, 16_000) / model.temperature().item()).softmax(-1)
     torch.testing.assert_close(model.classify(clips, labels, 16_000), plain, atol=1e-5, rtol=1e-4)
+
+
+def test_a_string_is_no_list_of_labels(model: MuLan) -> None:
+    clip = noise(2, 5)
+    for arguments in ({"texts": "slow piano"}, {"texts": []}):
+        with pytest.raises(ConfigError, match=r"texts: give a list of strings"):
+            model.similarity(clip, sample_rate=16_000, **arguments)  # type: ignore[arg-type]
+    wrong: list[tuple[Any, Any, str]] = [
+        ("piano", ["{}"], "labels: give a list"),
+        ([], ["{}"], "labels: give a list"),
+        (["piano"], "{}", "templates: give a list"),
+        (["piano"], (), "templates: give a list"),
+        (["piano"], ["music"], "template 'music' has no {}"),
+    ]
+    for labels, templates, message in wrong:
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            model.classify(clip, labels, 16_000, templates=templates)
+    assert model.classify(clip, ["a", "b {x}"], 16_000, templates=["{} in {x}"]).shape == (2,)
 
 
 def test_checkpoint_carries_the_tokenizer(model: MuLan, tmp_path: Path) -> None:

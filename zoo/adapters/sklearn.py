@@ -11,7 +11,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from zoo import registry
-from zoo.encoder import Encoder
+from zoo.encoder import Encoder, plain_layer
+from zoo.errors import AudioError, ConfigError
 
 _BATCH = 32  # clips
 
@@ -40,8 +41,15 @@ class AudioEmbedding(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Paths, arrays or a mixture, N of them -> (N, D) float32. Raises AudioError, naming the clip."""
+        """Paths, arrays or a mixture, N of them -> (N, D) float32.
+
+        Raises AudioError, naming the clip, or for no clips at all; ConfigError where `layer` is not one number.
+        """
         encoder, clips = self._encoder(), list(X)
+        if not isinstance(plain_layer(self.layer), int):
+            raise ConfigError(f"layer {self.layer!r}: a row of features comes from one layer; give a number")
+        if not clips:
+            raise AudioError("X", "holds no clips")
         parts = [
             encoder.embed(clips[start : start + _BATCH], self.sample_rate, layer=self.layer, pooling=self.pooling)
             for start in range(0, len(clips), _BATCH)

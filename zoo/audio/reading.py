@@ -43,7 +43,7 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     header it is an estimate, unless PyAV is installed.
     Raises AudioError and MissingDependencyError as `load` does, save for damage that only decoding brings to light.
     """
-    item = os.fspath(path)
+    item = os.path.expanduser(path)  # noqa: PTH111 (keeps paths as they are written)
     with closing(open_source(item)) as source:
         rate, samples = whole_rate(source.rate, item), source.count()
         return AudioInfo(rate, source.channels, samples, samples / rate)
@@ -66,7 +66,7 @@ def load(
     (as far as `integrity` can tell), holds NaN, infinity or integers in float format, or does not cover the span;
     MissingDependencyError for a container where PyAV is not installed.
     """
-    item = os.fspath(path)
+    item = os.path.expanduser(path)  # noqa: PTH111 (keeps paths as they are written)
     with closing(open_source(item)) as source:
         whole_rate(source.rate, item)
         first, last = _span(item, source, start, end)

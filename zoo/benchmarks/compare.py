@@ -79,16 +79,26 @@ def contests_of(found: Sequence[tuple[Path, Record]]) -> list[Contest]:
 
 
 def _told_apart(found: Sequence[tuple[Path, Record]]) -> list[tuple[Path, Record]]:
-    """Different models of one name get the folder's name behind it."""
+    """Different models of one name get their folder's name behind it, with as much of its path as it takes."""
     models: dict[str, set[str]] = {}
     for _, record in found:
         models.setdefault(record.subject, set()).add(record.model)
+    names = _short([folder for folder, _ in found])
     return [
-        (folder, replace(record, subject=f"{record.subject} ({folder.resolve().name})"))
+        (folder, replace(record, subject=f"{record.subject} ({names[folder]})"))
         if len(models[record.subject]) > 1
         else (folder, record)
         for folder, record in found
     ]
+
+
+def _short(folders: Sequence[Path]) -> dict[Path, str]:
+    """The last parts of their paths, as few as tell them apart."""
+    parts = {folder: folder.resolve().parts for folder in folders}
+    count = 1
+    while len({each[-count:] for each in parts.values()}) < len(set(parts.values())):
+        count += 1
+    return {folder: "/".join(each[-count:]) for folder, each in parts.items()}
 
 
 def markdown(contests: Sequence[Contest]) -> str:
@@ -108,7 +118,14 @@ def markdown(contests: Sequence[Contest]) -> str:
 def _contest(task: str, found: Sequence[tuple[Path, Record]]) -> Contest:
     first = found[0][1]
     same = [(f, r) for f, r in found if (r.data, r.task_key) == (first.data, first.task_key)]
-    others = sorted({record.subject for _, record in found} - {record.subject for _, record in same})
+    present = {record.subject for _, record in same}
+    others = sorted(
+        {
+            f"{record.subject} in {folder}" if record.subject in present else record.subject
+            for folder, record in found
+            if (record.data, record.task_key) != (first.data, first.task_key)
+        }
+    )
     notes = [f"left out, examined on other data or settings: {', '.join(others)}"] if others else []
     unique = {(record.subject, record.model): (folder, record) for folder, record in same}
     sign = 1 if first.lower_is_better else -1

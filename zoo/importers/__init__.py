@@ -5,13 +5,14 @@ To add a format: write a reader `Source -> Foreign` in a module here, and one li
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, ZooError
 
 if TYPE_CHECKING:
     from zoo.encoder import Encoder
@@ -56,7 +57,8 @@ def load_foreign(source: str | Path) -> Encoder:
     from zoo.importers import hub
 
     origin: dict[str, Any] = {"source": str(source)}
-    path, name = Path(source), Path(source).stem
+    path = Path(os.path.expanduser(source))  # noqa: PTH111 (leaves a name such as ~x alone, where Path raises)
+    name = path.stem
     if hub.is_hub(source):
         path, name = hub.fetch(str(source)), hub.parse(str(source))[0].partition("/")[2]
         origin["revision"] = path.name  # the cache names each snapshot by its commit
@@ -70,7 +72,12 @@ def load_foreign(source: str | Path) -> Encoder:
             + ", ".join(i.title for i in IMPORTERS)
         )
     module, _, function = importer.target.partition(":")
-    foreign = getattr(import_module(module), function)(opened)
+    try:
+        foreign = getattr(import_module(module), function)(opened)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, ZooError):
+            raise
+        raise CheckpointError(f"{source}: its description cannot be understood ({error})") from error
     model = checkpoint.build(
         foreign.family,
         foreign.config,

@@ -178,8 +178,8 @@ class MuLan(TokenizedEncoder):
         return out[0] if isinstance(texts, str) else out
 
     def similarity(self, waves: Any, texts: Sequence[str], sample_rate: int | None = None) -> Tensor:
-        """Cosines (B, N) of clips and texts; (N,) for a single clip."""
-        return self.embed(waves, sample_rate) @ self.embed_text(list(texts)).T
+        """Cosines (B, N) of clips and texts; (N,) for a single clip. Raises ConfigError where texts is no list."""
+        return self.embed(waves, sample_rate) @ self.embed_text(_listed("texts", texts)).T
 
     def classify(
         self,
@@ -191,9 +191,13 @@ class MuLan(TokenizedEncoder):
     ) -> Tensor:
         """Zero-shot probabilities (B, N) of labels: softmax of cosine / temperature; (N,) for a single clip.
 
-        templates: prompts with one {}; a label's text embedding is the renormalised mean over all of them.
+        templates: prompts with {} for the label, whose text embedding is the renormalised mean over all of them.
+        Raises ConfigError where labels or templates are no lists, or a template has no {}.
         """
-        prompts = torch.stack([self.embed_text([t.format(label) for label in labels]) for t in templates])
+        labels, templates = _listed("labels", labels), _listed("templates", templates)
+        if wrong := [template for template in templates if "{}" not in template]:
+            raise ConfigError(f"template {wrong[0]!r} has no {{}} for the label")
+        prompts = torch.stack([self.embed_text([t.replace("{}", label) for label in labels]) for t in templates])
         classes = F.normalize(prompts.mean(0), dim=-1)  # (N, D)
         return (self.embed(waves, sample_rate) @ classes.T / self.temperature().detach().cpu()).softmax(-1)
 
@@ -204,6 +208,13 @@ class MuLan(TokenizedEncoder):
     def load_assets(self, directory: Path) -> None:
         if any((directory / name).is_file() for name in FILES):
             self.tokenizer = Tokenizer.load(directory)
+
+
+def _listed(name: str, texts: Sequence[str]) -> list[str]:
+    """A string alone would be taken apart into its letters."""
+    if isinstance(texts, str) or not texts:
+        raise ConfigError(f"{name}: give a list of strings, not {texts!r}")
+    return list(texts)
 
 
 def _audio_tower(config: MulanConfig, frames: int) -> ResNetTower | ASTTower:
