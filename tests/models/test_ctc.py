@@ -181,6 +181,11 @@ def test_files_that_are_no_language_model(tmp_path: Path) -> None:
         NGram.read(wrong)
     with pytest.raises(ConfigError, match="cannot be read"):
         NGram.read(tmp_path / "none.arpa")
+    damaged = bytearray(zipped.read_bytes())
+    damaged[20:60] = bytes(40)
+    zipped.write_bytes(damaged)
+    with pytest.raises(ConfigError, match=r"small.arpa.gz: cannot be read"):
+        NGram.read(zipped)
 
 
 def path_scores(path: list[int]) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class NGram:
                 gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file
             ):
                 entries = _entries(file, path)
-        except (OSError, UnicodeDecodeError, EOFError) as error:
+        except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
             raise ConfigError(f"{path}: cannot be read as an ARPA n-gram model ({error})") from None
         if not entries:
             raise ConfigError(f"{path}: holds no n-grams; an ARPA file is expected, not a binary one of KenLM")
