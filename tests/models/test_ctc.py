@@ -182,7 +182,7 @@ def test_files_that_are_no_language_model(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         NGram.read(tmp_path / "none.arpa")
     damaged = bytearray(zipped.read_bytes())
-    damaged[20:60] = bytes(40)
+    damaged[10:50] = b"\xff" * 40  # no block of deflate begins so
     zipped.write_bytes(damaged)
     with pytest.raises(ConfigError, match=r"small.arpa.gz: cannot be read"):
         NGram.read(zipped)
