@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from zoo.errors import ConfigError
+from zoo.prompts import embed_prompts
 
 EmbedText = Callable[[Sequence[str]], Tensor]
 
@@ -60,11 +60,7 @@ def classify(
     A class is the renormalised mean of its prompts' embeddings (as CLIP, Radford et al. 2021, section 3.1.4).
     Raises ConfigError for a template without {}.
     """
-    if wrong := [template for template in templates if "{}" not in template]:
-        raise ConfigError(f"template {wrong[0]!r} has no {{}} for the class to stand in")
-    prompts = torch.stack(
-        [normalize(embed_text([template.format(name) for name in classes]), dim=1) for template in templates]
-    )  # (templates, C, D)
+    prompts = normalize(embed_prompts(classes, templates, embed_text), dim=2)  # (templates, C, D)
     alone = (audio @ prompts.transpose(1, 2)).argmax(-1)  # (templates, N)
     together = (audio @ normalize(prompts.mean(0), dim=1).T).argmax(-1)  # (N,)
     return together.numpy(), alone.numpy()

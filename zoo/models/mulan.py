@@ -24,6 +24,7 @@ from zoo.models.mulan_audio import ASTTower, ResNetTower, SpecAugment
 from zoo.models.mulan_text import FILES, TextTower, Tokenizer
 from zoo.models.tokenized import TokenizedEncoder
 from zoo.nn.linear import Linear
+from zoo.prompts import embed_prompts
 
 TEXT_BATCH = 64
 
@@ -195,10 +196,7 @@ class MuLan(TokenizedEncoder):
         Raises ConfigError where labels or templates are no lists, or a template has no {}.
         """
         labels, templates = _listed("labels", labels), _listed("templates", templates)
-        if wrong := [template for template in templates if "{}" not in template]:
-            raise ConfigError(f"template {wrong[0]!r} has no {{}} for the label")
-        prompts = torch.stack([self.embed_text([t.replace("{}", label) for label in labels]) for t in templates])
-        classes = F.normalize(prompts.mean(0), dim=-1)  # (N, D)
+        classes = F.normalize(embed_prompts(labels, templates, self.embed_text).mean(0), dim=-1)  # (N, D)
         return (self.embed(waves, sample_rate) @ classes.T / self.temperature().detach().cpu()).softmax(-1)
 
     def preprocessing(self) -> dict[str, Any]:
