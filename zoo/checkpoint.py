@@ -9,6 +9,7 @@ tokenizer.json, quantizer.safetensors, state/       where a model or a training 
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -50,6 +51,11 @@ class Checkpoint:
     provenance: dict[str, Any]
     fingerprint: str
     tensors: dict[str, Tensor]
+
+
+def place(source: str | Path) -> Path:
+    """Where a model lies that is named by a path; ~ is home. A name such as ~x that is nobody's home stays as it is."""
+    return Path(os.path.expanduser(source))  # noqa: PTH111 (Path.expanduser raises for such names)
 
 
 def is_checkpoint(path: str | Path) -> bool:

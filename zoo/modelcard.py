@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -56,7 +54,7 @@ def read(source: str) -> str:
     """
     from zoo import checkpoint
 
-    folder = Path(os.path.expanduser(source))  # noqa: PTH111 (leaves a name such as ~x alone, where Path raises)
+    folder = checkpoint.place(source)
     page = folder / PAGE
     if registry.is_registered(source) or not (page.is_file() and checkpoint.is_checkpoint(folder)):
         card = registry.info(source)

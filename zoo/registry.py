@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
@@ -122,7 +121,7 @@ def load(source: str | Path, device: str = "auto", dtype: str = "float32") -> En
 def _load_weights(source: str | Path) -> Encoder:
     from zoo import checkpoint, importers
 
-    path = Path(os.path.expanduser(source))  # noqa: PTH111 (leaves a name such as ~x alone, where Path raises)
+    path = checkpoint.place(source)
     if isinstance(source, str) and (
         source in _cards or source in SHORT_NAMES or not (source.startswith("hf:") or path.exists())
     ):

@@ -5,7 +5,6 @@ To add a format: write a reader `Source -> Foreign` in a module here, and one li
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -57,7 +56,7 @@ def load_foreign(source: str | Path) -> Encoder:
     from zoo.importers import hub
 
     origin: dict[str, Any] = {"source": str(source)}
-    path = Path(os.path.expanduser(source))  # noqa: PTH111 (leaves a name such as ~x alone, where Path raises)
+    path = checkpoint.place(source)
     name = path.stem
     if hub.is_hub(source):
         path, name = hub.fetch(str(source)), hub.parse(str(source))[0].partition("/")[2]
