@@ -2,8 +2,8 @@
 
 oneDNN convolves forward at full speed, but its gradients of a strided convolution with few taps run at a tenth of that
 in fp32. With stride s, what the taps j s ... (j + 1) s - 1 of all outputs read are stretches of the input that follow
-one another without overlap: a matrix as it lies in memory. Each such group of taps is one product forward, one for its
-own gradient and one for that of the input.
+one another without overlap: a matrix as it lies in memory. Each such group of taps is one product for its own gradient
+and one for that of the input.
 
 Legend: B batch, T frames, T' frames of the output, C channels, C' of the output, k taps, s stride.
 """
