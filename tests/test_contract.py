@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recordings import write_wav
 from small import VARIANTS, noise, small
 from torch import Tensor
 
@@ -194,9 +195,12 @@ def test_resampled_input_is_close(model: Encoder) -> None:
     assert torch.cosine_similarity(native, resampled, dim=0) > 0.9
 
 
-def test_errors_name_the_item_and_the_way_out(model: Encoder) -> None:
+def test_errors_name_the_item_and_the_way_out(model: Encoder, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"waveform 1: .*too short"):
         model.embed([noise(1), noise(1)[: model.min_samples - 1]], 16_000)
+    write_wav(tmp_path / "short.wav", 1 / 16_000)
+    with pytest.raises(AudioError, match=r"short\.wav: .*too short"):
+        model.embed(tmp_path / "short.wav")
     with pytest.raises(AudioError, match="sample_rate"):
         model.embed(noise(1))
     with pytest.raises(ConfigError, match="layer"):

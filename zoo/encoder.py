@@ -156,7 +156,7 @@ class Encoder(nn.Module):
         """
         layer = plain_layer(layer)
         clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
-        lengths = torch.tensor(self._count_all(clips))
+        lengths = torch.tensor(self._count_all(clips, waves))
         layers = self.resolve_layers(layer)
         out = torch.zeros(len(layers), len(clips), int(lengths.max()), self.dim)  # (L, B, T, D)
         for batch, frames in self._forward_batches(clips, layers):
@@ -174,7 +174,7 @@ class Encoder(nn.Module):
         check_pooling(pooling)
         layer = plain_layer(layer)
         clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
-        self._count_all(clips)
+        self._count_all(clips, waves)
         layers = self.resolve_layers(layer)
         summaries = [Summary.empty(len(layers), self.dim) for _ in clips]
         for batch, frames in self._forward_batches(clips, layers):
@@ -197,13 +197,14 @@ class Encoder(nn.Module):
                 x = frames.x[:, 0, piece.real].cpu()  # (L, T_i, D)
                 yield x[0] if isinstance(layer, int) else x
 
-    def _count_all(self, clips: Sequence[Clip]) -> list[int]:
-        """Frames of each clip. Raises AudioError for the first that is too short for one."""
+    def _count_all(self, clips: Sequence[Clip], waves: Any = None) -> list[int]:
+        """Frames of each clip. Raises AudioError, with its name in `waves`, for the first that is too short for one."""
         counts = [self.count_frames(len(clip)) for clip in clips]
         if 0 in counts:
             place = counts.index(0)
+            given = waves[place] if isinstance(waves, list | tuple) else waves
             raise AudioError(
-                getattr(clips[place], "path", f"waveform {place}"),
+                given if isinstance(given, str | Path) else getattr(clips[place], "path", f"waveform {place}"),
                 f"{len(clips[place])} samples at {self.sample_rate} Hz are too short for one frame; "
                 f"{self.name or self.family} needs {self.min_samples}",
             )

@@ -47,6 +47,18 @@ def test_lists_of_words_become_one_label(folder: Path) -> None:
     assert [entry.labels for entry in sources.open(folder / "t.parquet")] == [{"tags": "slow, piano"}, {}]
 
 
+def test_phones_in_a_table(folder: Path) -> None:
+    """With times they are JSON in a cell; symbols in a row, as most tables have them, have none."""
+    (folder / "t.csv").write_text('path,phones\na.wav,"[[0, 0.2, ""a""]]"\nb.wav,HH AH\n')
+    first, second = sources.open(folder / "t.csv")
+    assert (first.phones, second.phones) == ([(0.0, 0.2, "a")], [])
+
+
+def test_empty_cells_behind_the_last_column_are_no_error(folder: Path) -> None:
+    (folder / "t.csv").write_text("path,text\na.wav,so,,\n")
+    assert [entry.text for entry in sources.open(folder / "t.csv")] == ["so"]
+
+
 @pytest.mark.parametrize("columns", [None, {"audio": "clip"}])
 def test_audio_inside_a_parquet(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: dict[str, str] | None
@@ -98,6 +110,7 @@ def test_audio_that_is_no_path_is_refused(folder: Path) -> None:
         ("path,x\na.wav,b\n", {"txt": "x"}, ConfigError, "'txt' is no field of a clip; choose among audio, text"),
         ("path,start\na.wav,now\n", None, ManifestError, r"t\.csv:2: field 'start'"),
         ("path,split\na.wav,other\n", None, ManifestError, r"t\.csv:2: field 'split': 'other'"),
+        ("path,text\na.wav,so, then\n", None, ManifestError, r"t\.csv:2: more cells than the 2 columns"),
     ],
 )
 def test_errors_name_the_row(folder: Path, text: str, columns: Any, error: type, message: str) -> None:

@@ -59,11 +59,18 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = file.readlines()
         if path.suffix == ".csv":
-            yield from csv.DictReader(lines)
+            reader = csv.DictReader(lines)
         elif _quoted(lines):
-            yield from csv.DictReader(lines, delimiter="\t")
+            reader = csv.DictReader(lines, delimiter="\t")
         else:
-            yield from csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+            reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        for row in reader:
+            if any(row.pop(None, ())):  # what DictReader calls the cells behind the last column
+                raise ManifestError(
+                    f"{path}:{reader.line_num}: more cells than the {len(reader.fieldnames or ())} columns; "
+                    "a text with the separator in it goes between quotation marks"
+                )
+            yield row
     except (OSError, ValueError, csv.Error) as error:
         raise ManifestError(f"{path}: cannot be read as a table ({error})") from None
 

@@ -121,6 +121,8 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
     for name in ("text", "speaker", "lang"):
         if name in record:
             record[name] = str(record[name])
+    if isinstance(record.get("phones"), str):
+        record["phones"] = _timed(record["phones"])
     if isinstance(record.get("captions"), str):
         record["captions"] = [record["captions"]]
     left = {k: v for k, v in left.items() if k not in taken}
@@ -128,6 +130,15 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
         k: ", ".join(v) for k, v in left.items() if v and isinstance(v, list) and all(isinstance(x, str) for x in v)
     }
     return record | tags | {k: v for k, v in left.items() if isinstance(v, str | int | float | bool)}
+
+
+def _timed(cell: str) -> list[Any] | None:
+    """Phones with their times, as JSON in a cell. Symbols in a row, which is what most tables hold, have no times."""
+    try:
+        value = json.loads(cell)
+    except ValueError:
+        return None
+    return value if isinstance(value, list) else None
 
 
 def _empty(value: Any) -> bool:

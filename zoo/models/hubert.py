@@ -221,7 +221,7 @@ class HuBERT(Encoder):
                 f"{self.name or 'this HuBERT'} has no quantizer: make one with zoo.cluster.fit_quantizer, attach it"
             )
         clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
-        units = [torch.empty(n, len(self.quantizer.sizes), dtype=torch.int64) for n in self._count_all(clips)]
+        units = [torch.empty(n, len(self.quantizer.sizes), dtype=torch.int64) for n in self._count_all(clips, waves)]
         for batch, frames in self._forward_batches(clips, [self.quantizer.layer]):
             for piece, x in zip(batch, frames.unpad(), strict=True):
                 units[piece.clip][piece.keep] = self.quantizer.assign(x[0, piece.real]).cpu()
