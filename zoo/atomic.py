@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ from uuid import uuid4
 
 from zoo.errors import CheckpointError
 
+# Of what is half written. Ours alone: downloads and other programs leave files that end in .partial.
+MARK = ".zoo-partial"
+_LONGEST_NAME = 255  # bytes, on every usual file system
 _AT_FDCWD = -100  # linux/fcntl.h
 _RENAME_EXCHANGE = 2  # linux/fs.h
 
@@ -44,22 +48,41 @@ def replacing_directory(target: Path, may_replace: Callable[[Path], None]) -> It
 
 
 @contextmanager
-def replacing_file(target: Path) -> Iterator[Path]:
+def replacing_file(target: Path, *, shared: bool = False) -> Iterator[Path]:
     """Write the yielded path; when the block ends without an error it becomes `target`, flushed to disk.
 
-    The path is always the same, so a killed process leaves one such file at most, which the next one writes over.
+    The path is `unfinished(target)`, so a killed process leaves one such file at most, which the next one writes over.
+    shared: several processes may write the target at the same time, so each of them has a path of its own.
     """
     target = target.expanduser().absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.partial")
+    temporary = target.with_name(f".{uuid4().hex}{MARK}") if shared else unfinished(target)
     try:
         yield temporary
-        temporary.chmod(target.parent.stat().st_mode & 0o666)  # safetensors lets the owner alone read it
-        _flush(temporary)
-        temporary.replace(target)
-        _flush(target.parent)
+        _put(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unfinished(target: Path) -> Path:
+    """Where the bytes of `target` are kept until `publish`: always the same name, so a dead run leaves one at most."""
+    name = f".{target.name}{MARK}"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()}{MARK}"
+    return target.with_name(name)
+
+
+def publish(target: Path) -> None:
+    """Put the closed file `unfinished(target)` in the place of `target`, once all of it is on the disk."""
+    _put(unfinished(target), target)
+
+
+def _put(temporary: Path, target: Path) -> None:
+    if not temporary.stat().st_mode & 0o077:  # safetensors lets the owner alone read it
+        temporary.chmod(target.parent.stat().st_mode & 0o666)
+    _flush(temporary)
+    temporary.replace(target)
+    _flush(target.parent)  # the name itself
 
 
 def _check(target: Path, may_replace: Callable[[Path], None]) -> None:

@@ -16,15 +16,14 @@ import torchaudio.transforms  # noqa: F401 (slow to import: once, for all forks)
 from dying import attempt
 from small import small
 
-from zoo import extract
+from zoo import atomic, extract
 from zoo.encoder import Encoder
-from zoo.extract import files
 
 MOMENTS: dict[str, tuple[Any, str]] = {
     "embed": (Encoder, "embed"),  # between two batches
     "write": (pq.ParquetWriter, "write_table"),  # the file is open, its rows are not in it
     "close": (pq.ParquetWriter, "close"),  # rows, but no footer
-    "sync": (files, "_sync"),  # in turn: whole, but not in its place; in its place, but not flushed
+    "sync": (atomic, "_flush"),  # in turn: whole, but not in its place; in its place, but not flushed
     "replace": (Path, "replace"),
 }
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from zoo.atomic import replacing_file, unfinished
 from zoo.errors import ZooError
-from zoo.extract.files import hold, replace, unfinished
+from zoo.extract.files import hold
 
 
 def test_only_what_zoo_left_half_written_is_swept_away(tmp_path: Path) -> None:
@@ -25,8 +26,8 @@ def test_only_what_zoo_left_half_written_is_swept_away(tmp_path: Path) -> None:
 )
 def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
     for content in (b"old", b"new"):
-        with replace(tmp_path / name) as file:
-            file.write(content)
+        with replacing_file(tmp_path / name) as partial:
+            partial.write_bytes(content)
     assert (tmp_path / name).read_bytes() == b"new" and len(list(tmp_path.iterdir())) == 1
     unfinished(tmp_path / name).write_text("half")
     with hold(tmp_path):

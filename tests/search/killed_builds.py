@@ -15,14 +15,14 @@ import pyarrow.parquet
 from bands import Bands, BandsConfig
 from dying import attempt
 
+from zoo import atomic
 from zoo.encoder import Encoder
-from zoo.extract import files
 from zoo.search import Summary, build, increment, store
 
 MOMENTS: dict[str, tuple[Any, str]] = {
     "embed": (Encoder, "embed"),
     "save": (store, "save_file"),  # before a byte of the index is written
-    "sync": (files, "_sync"),  # in turn: a file is whole, but not in its place; in its place, but not flushed
+    "sync": (atomic, "_flush"),  # in turn: a file is whole, but not in its place; in its place, but not flushed
     "replace": (Path, "replace"),
     "unlink": (Path, "unlink"),  # in the middle of clearing the increment away
 }

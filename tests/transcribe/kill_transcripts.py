@@ -13,14 +13,14 @@ from unittest import mock
 from dying import attempt
 from small_whisper import small_whisper
 
-from zoo.extract import files
+from zoo import atomic
 from zoo.models.whisper import Whisper
 from zoo.transcribe import job, journal
 
 MOMENTS: dict[str, tuple[Any, str]] = {
     "hear": (Whisper, "transcribe"),
     "write": (job, "render"),
-    "sync": (files, "_sync"),
+    "sync": (atomic, "_flush"),
     "replace": (Path, "replace"),
     "add": (journal.Journal, "add"),
     "flush": (journal.os, "fsync"),

@@ -15,8 +15,8 @@ from rich.console import Console
 from small import noise
 from small_whisper import small_whisper
 
+from zoo import atomic
 from zoo.errors import ZooError
-from zoo.extract import files
 from zoo.transcribe import failures, job, journal, run
 
 OPTIONS = {"vad": "none", "temperature": 0.0, "language": "en", "workers": 1, "progress": False}
@@ -54,14 +54,14 @@ def test_names_up_to_the_limit(tmp_path: Path) -> None:
 
 def refuse(monkeypatch: pytest.MonkeyPatch, module: object, name: str, number: int) -> None:
     """Writing a file of that name meets an error of the system."""
-    whole = files.replace
+    whole = atomic.replacing_file
 
     def replace(path: Path) -> object:
         if path.name == name:
             raise OSError(number, os.strerror(number))
         return whole(path)
 
-    monkeypatch.setattr(module, "replace", replace)
+    monkeypatch.setattr(module, "replacing_file", replace)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])

@@ -23,13 +23,14 @@ import torch
 from torch import Tensor
 
 from zoo import audio
+from zoo.atomic import replacing_file
 from zoo.audio import Clip
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.corruptions import corrupt, version
 from zoo.benchmarks.items import Item, Items
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, MissingDependencyError
-from zoo.extract.files import hold, replace
+from zoo.extract.files import hold
 from zoo.nn.pooling import Summary
 
 SHARD = 64  # clips
@@ -134,12 +135,12 @@ def _make_shard(
     _save(folder / f"{stem}-pooled.npy", pooled)
     if frames:
         _save(folder / f"{stem}-frames.npy", points)
-    with replace(about) as file:
-        file.write(json.dumps({"failed": failed}).encode())
+    with replacing_file(about) as partial:
+        partial.write_text(json.dumps({"failed": failed}), encoding="utf-8")
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    with replace(path) as file:
+    with replacing_file(path) as partial, partial.open("wb") as file:
         np.save(file, array)
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace as changed_copy
 from pathlib import Path
 
+from zoo.atomic import replacing_file
 from zoo.benchmarks import table
 from zoo.benchmarks.compare import Contest, contests_of
 from zoo.benchmarks.report import Report
 from zoo.benchmarks.results import RESULTS, Record, Results, Store, read_results
 from zoo.benchmarks.subjects import CHANCE
 from zoo.errors import ConfigError, ZooError
-from zoo.extract.files import replace
 
 TABLE, REPORT = "results.md", "report.html"
 
@@ -77,5 +77,5 @@ def _pages(
     records = table.latest(results.records)
     page = Report(f"Results of the suite {results.suite}", records, contests).page(table.computed(results, records)[2:])
     for path, text in ((markdown, table.markdown(results, said)), (report, page)):
-        with replace(path) as file:
-            file.write(text.encode())
+        with replacing_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 import zoo
+from zoo.atomic import replacing_file
 from zoo.benchmarks.suite import PROTOCOL
 from zoo.errors import ZooError
-from zoo.extract.files import replace
 
 FORMAT = 1
 Rows = Sequence[Mapping[str, Any]]
@@ -99,8 +99,7 @@ class Store:
         if predictions:
             name = f"{record.task}.{_file_name(record.subject)}.{record.model}.jsonl"
             record.predictions = f"{PREDICTIONS}/{name}"
-            (self.folder / PREDICTIONS).mkdir(exist_ok=True)
-            with replace(self.folder / PREDICTIONS / name) as file:
+            with replacing_file(self.folder / PREDICTIONS / name) as partial, partial.open("wb") as file:
                 file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in predictions)
         self.records[record.identity] = record
         self._write()
@@ -136,8 +135,8 @@ class Results:
             "ranks": self.ranks,
             "records": [_finite(asdict(record)) for record in self.records],
         }
-        with replace(path) as file:
-            file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
+        with replacing_file(path) as partial:
+            partial.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def read_results(path: Path, suite: str | None = None) -> Results:

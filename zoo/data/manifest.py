@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
-from uuid import uuid4
 
+from zoo.atomic import replacing_file
 from zoo.errors import ManifestError
 
 SPLITS = ("train", "dev", "test")
@@ -76,16 +76,8 @@ def write(path: str | Path, entries: Iterable[Entry]) -> None:
     lines = [dump(entry, path.parent) for entry in entries]
     for number, line in enumerate(lines, 1):
         _Line(f"{path}:{number}", line).entry(path.parent)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.writelines(line + "\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing_file(path, shared=True) as partial:
+        partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
 def dump(entry: Entry, folder: Path) -> str:

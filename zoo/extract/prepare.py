@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import track
 
 from zoo import audio
+from zoo.atomic import replacing_file
 from zoo.errors import ZooError
-from zoo.extract.files import replace
 from zoo.extract.inputs import Item
 from zoo.extract.plan import Plan, Planned, dumps
 from zoo.extract.settings import Settings
@@ -136,7 +136,7 @@ def _check_items(out: Path, old: Sequence[Planned], new: Sequence[Item]) -> None
 
 def _write(path: Path, plan: Plan) -> None:
     head = {"format": FORMAT, "settings": asdict(plan.settings), "folder": plan.folder, "items": len(plan.items)}
-    with replace(path) as file:
+    with replacing_file(path) as partial, partial.open("wb") as file:
         for value in itertools.chain([head], map(astuple, plan.items)):
             file.write(dumps(value).encode() + b"\n")
 

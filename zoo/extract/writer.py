@@ -32,7 +32,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zoo.extract.files import publish, replace, unfinished
+from zoo.atomic import publish, replacing_file, unfinished
 from zoo.extract.plan import Plan, Shard
 from zoo.extract.settings import Settings
 
@@ -179,7 +179,7 @@ def write_errors(out: Path, plan: Plan, failures: Sequence[Failure]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    with replace(path) as file:
+    with replacing_file(path) as partial, partial.open("wb") as file:
         for number, reason in sorted(failures):
             item = plan.items[number]
             span = {key: value for key in ("start", "end") if (value := getattr(item, key)) is not None}

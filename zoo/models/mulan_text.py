@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import tokenizers
 import torch
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 
+from zoo.atomic import replacing_file
 from zoo.errors import CheckpointError, ConfigError
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.transformer import Transformer
@@ -175,16 +174,8 @@ class Tokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write tokenizer.json, which `load` and the libraries of Hugging Face read."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(self._backend.to_str(pretty=True))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing_file(Path(path), shared=True) as temporary:
+            temporary.write_text(self._backend.to_str(pretty=True), encoding="utf-8")
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits of a SHA-256 over vocabulary and rules."""

@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from zoo.atomic import replacing_file
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError, ZooError
-from zoo.extract.files import publish, unfinished
 from zoo.extract.inputs import Item
 from zoo.extract.settings import STORAGE
 
@@ -130,10 +130,9 @@ def write(folder: Path, space: Space, table: Table) -> None:
     items = json.dumps(table.entries, separators=(",", ":")).encode()
     tensors = {"vectors": table.vectors, "items": torch.frombuffer(bytearray(items), dtype=torch.uint8)}
     try:
-        save_file(tensors, unfinished(path), {"zoo": json.dumps({"format": FORMAT, **asdict(space)})})
+        with replacing_file(path) as partial:
+            save_file(tensors, partial, {"zoo": json.dumps({"format": FORMAT, **asdict(space)})})
     except SafetensorError as error:
         raise ZooError(
             f"{path}: cannot be written ({error}); free some space, or use another folder. What was there is unchanged"
         ) from error
-    unfinished(path).chmod(folder.stat().st_mode & 0o666)  # safetensors lets the owner alone read it
-    publish(path)

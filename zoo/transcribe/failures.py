@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from zoo.extract.files import replace
+from zoo.atomic import replacing_file
 from zoo.extract.plan import Planned
 from zoo.extract.writer import ERRORS_NAME, printable
 from zoo.transcribe.disk import writing
@@ -41,7 +41,7 @@ class Failures:
         self._written = len(self.found)
 
     def _replace(self) -> None:
-        with replace(self.path) as file:
+        with replacing_file(self.path) as partial, partial.open("wb") as file:
             for item, reason in self.found:
                 line = {"path": printable(item.path), "start": item.start, "end": item.end, "reason": printable(reason)}
                 file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")

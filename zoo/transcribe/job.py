@@ -18,11 +18,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 
+from zoo.atomic import replacing_file
 from zoo.audio import Clip
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, ZooError
 from zoo.extract import decode
-from zoo.extract.files import hold, replace, unfinished
+from zoo.extract.files import hold
 from zoo.extract.inputs import Item, collect
 from zoo.extract.job import open_encoder
 from zoo.extract.prepare import survey
@@ -244,14 +245,8 @@ def groups(tasks: Sequence[Task]) -> Iterator[list[Task]]:
 
 
 def _put(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replace(path) as file:
-            file.write(content)
-    except OSError:
-        with suppress(OSError):
-            unfinished(path).unlink()
-        raise
+    with replacing_file(path) as partial:
+        partial.write_bytes(content)
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.atomic import replacing_file
 from zoo.errors import ZooError
-from zoo.extract.files import replace
 from zoo.extract.inputs import Item
 from zoo.extract.plan import Planned, dumps
 from zoo.extract.writer import ERRORS_NAME, printable
@@ -130,7 +130,7 @@ class Journal:
     def _write(self) -> None:
         done = [record for record in self.records.values() if record["file"] is not None]
         claims = [{**record, "file": None} for record in self.records.values()]
-        with writing(self.path), replace(self.path) as file:
+        with writing(self.path), replacing_file(self.path) as partial, partial.open("wb") as file:
             for line in [self.head, *claims, *done]:
                 file.write(dumps(line).encode() + b"\n")
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zoo.atomic import replacing_file
 from zoo.data import manifest
 from zoo.data.corpora.clip import Clip
 from zoo.data.manifest import SPLITS, Entry
@@ -107,12 +108,8 @@ def sample_hash(wave: np.ndarray) -> str:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Write a file that is either there, whole and on disk, or not there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with replacing_file(path) as partial:
+        partial.write_bytes(content)
 
 
 def die_with_parent() -> None:

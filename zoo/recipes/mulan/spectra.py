@@ -8,20 +8,19 @@ Legend: B batch, S samples, T mel frames, N mels, U tokens.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from uuid import uuid4
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from zoo.atomic import replacing_file
 from zoo.data.dataset import LONG, AudioDataset, Batch, Item, draw
 from zoo.data.loader import Loader
 from zoo.data.manifest import Entry
@@ -139,16 +138,8 @@ class Spectrograms(AudioDataset):
             return torch.from_numpy(np.load(path, allow_pickle=False))
         except (OSError, ValueError):  # not there yet, or cut short
             mel = self._transform(self._whole(index), entry)
-        partial = path.with_name(f".{uuid4().hex}.partial")  # several processes may write the same one
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                np.save(file, mel.numpy(), allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing_file(path, shared=True) as partial, partial.open("wb") as file:
+            np.save(file, mel.numpy(), allow_pickle=False)
         return mel
 
     def _transform(self, wave: Tensor, entry: Entry) -> Tensor:
