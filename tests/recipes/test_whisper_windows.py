@@ -12,15 +12,20 @@ from spoken_tones import RATE, WORDS, say, write_clips, write_recording
 from zoo.data import manifest
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
-from zoo.recipes.whisper.config import WindowConfig
+from zoo.recipes.whisper.config import AugmentConfig, WindowConfig
 from zoo.recipes.whisper.windows import WindowDataset
 
 
-def dataset(entries: list[Entry], training: bool = True, tokens: int = 40, **config: Any) -> WindowDataset:
+def dataset(
+    entries: list[Entry],
+    training: bool = True,
+    tokens: int = 40,
+    augment: AugmentConfig = AugmentConfig(),  # noqa: B008
+    **config: Any,
+) -> WindowDataset:
     shares: dict[str, Any] = {"packed": 1.0, "timestamps": 1.0, "previous": 1.0, "no_speech": 0.0}
-    return WindowDataset(
-        entries, RATE, WindowConfig(**shares | config), seconds=3.0, count=len, tokens=tokens, training=training
-    )
+    windows = WindowConfig(**shares | config)
+    return WindowDataset(entries, RATE, windows, augment, seconds=3.0, count=len, tokens=tokens, training=training)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +114,9 @@ def test_no_window_reaches_across_speech_that_is_not_its_own(spans: list[Entry])
 
     def windows(known: list[Entry]) -> WindowDataset:
         config = WindowConfig(packed=0.0, timestamps=0.0, no_speech=0.0, previous=1.0)
-        return WindowDataset(own, RATE, config, seconds=30.0, count=len, tokens=1000, training=True, known=known)
+        return WindowDataset(
+            own, RATE, config, AugmentConfig(), seconds=30.0, count=len, tokens=1000, training=True, known=known
+        )
 
     made = [windows(spans).item(index, 0) for index in (0, 2, 4)]
     assert [[segment.text for segment in window.segments] for window in made] == [
@@ -133,3 +140,33 @@ def test_shares_and_contexts_are_checked() -> None:
     with pytest.raises(ConfigError, match=r"windows.context 'half'"):
         WindowConfig(context="half")
     assert len(WORDS) == len(set(WORDS))
+
+
+def test_times_move_with_the_speed(clips: list[Entry]) -> None:
+    made = [
+        dataset(clips, augment=AugmentConfig(speed=0.2)).item(i, seed) for i in range(len(clips)) for seed in range(5)
+    ]
+    ratios = set()
+    for window in made:
+        assert len(window.wave) <= 3.0 * RATE
+        for segment in window.segments:
+            assert segment.end is not None
+            cut = window.wave[round(segment.start * RATE) : round(segment.end * RATE)]
+            ratios.add(round(len(say(segment.text.lower())) / len(cut), 2))
+            assert cut[-RATE // 100 :].abs().max() > 0, "all of the clip is there"
+    assert {0.8, 1.2} <= ratios <= {n / 20 for n in range(16, 25)}
+
+
+def test_noise_and_narrow_bands_are_for_training_alone(clips: list[Entry]) -> None:
+    plain = dataset(clips, packed=0.0).item(0, 1).wave
+    for augment in (AugmentConfig(noise=1.0), AugmentConfig(band=1.0)):
+        changed = dataset(clips, packed=0.0, augment=augment).item(0, 1).wave
+        assert len(changed) == len(plain) and not torch.equal(changed, plain)
+        assert torch.equal(dataset(clips, training=False, augment=augment).item(0, 1).wave, plain)
+
+
+def test_impossible_changes_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"augment\.speed"):
+        AugmentConfig(speed=0.9)
+    with pytest.raises(ConfigError, match=r"augment\.band"):
+        AugmentConfig(band=-0.1)

@@ -48,13 +48,26 @@ class VocabularyConfig:
 
 @dataclass
 class AugmentConfig:
-    """SpecAugment (arXiv 1904.08779) without its time warp. Large-v2: "LibriSpeech Basic" = 1, 27, 1, 100, 1.0."""
+    """What training clips are changed by; their texts stay, and times move with the speed.
 
+    Masks: SpecAugment (arXiv 1904.08779) without its time warp. Large-v2: "LibriSpeech Basic" = 1, 27, 1, 100, 1.0.
+    """
+
+    speed: float = 0.0  # clips, not recordings, are played up to so much faster or slower, pitch included
+    noise: float = 0.0  # share of clips with noise over them
+    band: float = 0.0  # share of clips without their high frequencies, as a telephone or a recording at 8 kHz has them
     mel_masks: int = 0  # bands of mels that are blanked
     mel_width: int = 27  # mels, at most, in one of them
     time_masks: int = 0  # stretches of time that are blanked
     time_width: int = 100  # mel frames (10 ms), at most, in one of them
     time_share: float = 1.0  # and at most this share of the window
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.speed <= 0.5:
+            raise ConfigError(f"augment.speed {self.speed}: a change between 0 and 0.5")
+        for name in ("noise", "band"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"augment.{name} {getattr(self, name)}: a share between 0 and 1")
 
 
 @dataclass

@@ -168,12 +168,14 @@ def split_loader(
         raise ConfigError(f"{data.source}: none of {len(entries)} usable clips is in split {split!r}")
     if not training and config.dev_clips:
         chosen = chosen[:: -(-len(chosen) // config.dev_clips)]
+    augment = config.augment if training else AugmentConfig()
     assert model.tokenizer is not None
     writer = Writer(model.tokenizer, model.config.text_ctx, config.vocabulary.dropout if training else 0.0)
     dataset = WindowDataset(
         chosen,
         model.sample_rate,
         config.windows,
+        augment,
         seconds=window_seconds(config, model.config),
         count=writer.count,
         tokens=writer.room,
@@ -187,5 +189,5 @@ def split_loader(
     sampler = BatchSampler(
         lengths, data.batch_seconds, seed=config.train.seed, max_items=data.max_items, shuffle=training
     )
-    collate = Collate(model, writer, config.augment if training else AugmentConfig())
+    collate = Collate(model, writer, augment)
     return Loader(dataset, sampler, collate=collate, workers=data.workers)

@@ -13,9 +13,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from random import Random
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,9 +26,11 @@ from zoo.data.dataset import AudioDataset, Item
 from zoo.data.manifest import Entry
 from zoo.data.sampler import mix
 from zoo.errors import AudioError
-from zoo.recipes.whisper.config import WindowConfig
+from zoo.recipes.changes import NOISE_DB, at_speed, cut_band, draw_speed, laid_over, noise
+from zoo.recipes.whisper.config import AugmentConfig, WindowConfig
 
 SEGMENT_TOKENS = 2  # times of a segment, beside its text
+Played = tuple[int, Fraction]  # a clip's place among the entries, and how many times as fast it is played
 LEVELS = (-80.0, -20.0)  # dB re full scale: of windows without speech
 
 
@@ -68,6 +72,7 @@ class WindowDataset(AudioDataset):
         entries: Sequence[Entry],
         sample_rate: int,
         config: WindowConfig,
+        augment: AugmentConfig,
         *,
         seconds: float,
         count: Callable[[str], int],
@@ -78,7 +83,8 @@ class WindowDataset(AudioDataset):
         known: Sequence[Entry] = (),
     ) -> None:
         super().__init__(entries, sample_rate, min_samples=min_samples, cache_hours=cache_hours)
-        self.config, self.window, self.tokens, self.training = config, seconds, tokens, training
+        self.config, self.augment, self.window, self.tokens = config, augment, seconds, tokens
+        self.training = training
         self._sizes = {i: count(entry.text or "") + SEGMENT_TOKENS for i, entry in enumerate(self.entries)}
         self._following = _following(self.entries, known)
         self._before = {after: before for before, after in self._following.items()}
@@ -101,14 +107,14 @@ class WindowDataset(AudioDataset):
         """Raises AudioError for audio that cannot be used."""
         draws, config, entry = Random(seed), self.config, self.entries[index]
         if not self.training:
-            return self._window(index, seed, [index], stamped=self.config.timestamps == 1)
+            return self._window(index, seed, [(index, Fraction(1))], stamped=self.config.timestamps == 1)
         if draws.random() < config.no_speech:
             return Window(self._noise(self._planned(index), draws), index, entry, 0, seed, [])
         stamped = draws.random() < config.timestamps
         if self._in_recording(index):
             window = self._stretch(index, seed, stamped)
         else:
-            window = self._window(index, seed, self._pack(index, draws), stamped)
+            window = self._window(index, seed, self._pack(index, seed, draws), stamped)
         if draws.random() < config.previous:
             window.previous = self._previous(index, draws)
         return window
@@ -125,23 +131,34 @@ class WindowDataset(AudioDataset):
     def _in_recording(self, index: int) -> bool:
         return index in self._following or index in self._before
 
-    def _pack(self, index: int, draws: Random) -> list[int]:
+    def _pack(self, index: int, seed: int, draws: Random) -> list[Played]:
         """The clip, and others of its language until the next one does not fit."""
-        chosen, left, tokens = [index], self.window - self.entries[index].duration, self.tokens - self._sizes[index]
+        chosen = [(index, self._speed(index, mix(seed, 0)))]
+        left, tokens = self.window - self.entries[index].duration / chosen[0][1], self.tokens - self._sizes[index]
         pool = self._pools.get(self.entries[index].lang, ())
         while self._packs(index) and pool:
             other = draws.choice(pool)
-            left, tokens = left - self.entries[other].duration, tokens - self._sizes[other]
+            speed = self._speed(other, mix(seed, len(chosen)))
+            left, tokens = left - self.entries[other].duration / speed, tokens - self._sizes[other]
             if left < 0 or tokens < 0:
                 break
-            chosen.append(other)
+            chosen.append((other, speed))
         return chosen
 
-    def _window(self, index: int, seed: int, clips: Sequence[int], stamped: bool = False) -> Window:
+    def _speed(self, index: int, seed: int) -> Fraction:
+        """How many times as fast a clip is played; its own speed where it would not fit into a window any more."""
+        speed = draw_speed(seed, self.augment.speed)
+        seconds = self.entries[index].duration / speed
+        return (
+            speed if self.min_samples <= seconds * self.sample_rate <= self.window * self.sample_rate else Fraction(1)
+        )
+
+    def _window(self, index: int, seed: int, clips: Sequence[Played], stamped: bool = False) -> Window:
         """Clips, one behind the other."""
         waves, segments, place = [], [], 0
-        for clip in clips:
-            wave, text = self._usable(clip), self.entries[clip].text
+        for number, (clip, speed) in enumerate(clips):
+            wave, text = at_speed(self._usable(clip), speed), self.entries[clip].text
+            wave = self._heard(wave, mix(seed, number))
             if text:
                 segments.append(Segment(text, place / self.sample_rate, (place + len(wave)) / self.sample_rate))
             waves.append(wave)
@@ -170,7 +187,16 @@ class WindowDataset(AudioDataset):
                 segments.append(Segment(entry.text, start - begin, end - begin))
             stop, place = end, self._following.get(place, -1)
         wave = audio.load(first.audio, self.sample_rate, start=begin, end=stop)[:]
-        return Window(wave, index, first, 0, seed, segments, stamped=stamped)
+        return Window(self._heard(wave, seed), index, first, 0, seed, segments, stamped=stamped)
+
+    def _heard(self, wave: Tensor, seed: int) -> Tensor:
+        """(S,) -> (S,): with noise over it or without its high frequencies, in training."""
+        if not self.training:
+            return wave
+        draws = np.random.default_rng(mix(seed, 4))
+        if draws.random() < self.augment.noise:
+            wave = laid_over(wave, noise(len(wave), draws), NOISE_DB, 1.0, draws)
+        return cut_band(wave, seed, self.augment.band, self.sample_rate)
 
     def _previous(self, index: int, draws: Random) -> str:
         """What was said before: in a recording, the entries before; for a clip, another of its language."""
