@@ -4,8 +4,8 @@
     npm pack kokoro-js && tar xf kokoro-js-*.tgz               # its 54 voices: package/voices (Apache-2.0)
     python recipes/natural.py runs/natural --voices package/voices --clips 3600
 
-A clip is a function of (seed, index). An interrupted run goes on where it was; the manifest comes last. These 3,600 clips,
-two hours of audio, took 28 minutes on two cores of an AMD EPYC (Zen 5).
+A clip is a function of (seed, index). An interrupted run goes on where it was; the manifest comes last. These 3,600
+clips, two hours of audio, took 28 minutes on two cores of an AMD EPYC (Zen 5).
 """
 
 from __future__ import annotations
