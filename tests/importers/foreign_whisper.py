@@ -19,6 +19,7 @@ from zoo.models.whisper_tokenizer import WhisperTokenizer
 logging.disable_progress_bar()
 
 HEADS = [[0, 1], [1, 0]]
+TIED = {"decoder/projection/weight": "decoder/embeddings/weight"}
 KINDS: dict[str, dict[str, Any]] = {
     "tiny": {},
     "large-v3": {"num_mel_bins": 128, "encoder_layers": 3, "encoder_attention_heads": 4},
@@ -148,7 +149,8 @@ def ctranslate2_variables(model: WhisperForConditionalGeneration) -> dict[str, T
     variables = {name: torch.cat(parts) for name, parts in fused.items()}
     for side, heads in (("encoder", "encoder_attention_heads"), ("decoder", "decoder_attention_heads")):
         variables[f"{side}/num_heads"] = torch.tensor(getattr(model.config, heads), dtype=torch.int16)
-    variables["decoder/pre_norm"] = torch.tensor(1, dtype=torch.int8)
+    for flag, value in {"pre_norm": 1, "alibi": 0, "alibi_use_positive_positions": 0, "scale_alibi": 0}.items():
+        variables[f"decoder/{flag}"] = torch.tensor(value, dtype=torch.int8)
     variables["decoder/alignment_layer"] = torch.tensor(-1, dtype=torch.int16)
     return variables
 
@@ -175,7 +177,13 @@ def quantised(variables: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
 
 
 def ctranslate2_directory(
-    model: WhisperForConditionalGeneration, directory: Path, kind: str = "float32", *, version: int = 6, **extra: Tensor
+    model: WhisperForConditionalGeneration,
+    directory: Path,
+    kind: str = "float32",
+    *,
+    version: int = 6,
+    aliases: dict[str, str] = TIED,
+    **extra: Tensor,
 ) -> Path:
     variables = quantised(ctranslate2_variables(model), kind) | extra
     codes = {torch.float32: 0, torch.int8: 1, torch.int16: 2, torch.int32: 3, torch.float16: 4, torch.bfloat16: 5}
@@ -184,7 +192,7 @@ def ctranslate2_directory(
         data = value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         out += _string(name) + struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
         out += struct.pack("<BI", codes[value.dtype], len(data)) + data
-    out += struct.pack("<I", 1) + _string("decoder/projection/weight") + _string("decoder/embeddings/weight")
+    out += struct.pack("<I", len(aliases)) + b"".join(_string(name) for pair in aliases.items() for name in pair)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "model.bin").write_bytes(out)
     config = {"alignment_heads": HEADS, "lang_ids": [270, 271, 272], "suppress_ids": [], "suppress_ids_begin": []}

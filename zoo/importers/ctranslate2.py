@@ -2,11 +2,13 @@
 
 model.bin, little-endian: u32 version, spec name, u32 revision, u32 count; for each variable its name, u8 rank, u32
 sizes, u8 type, u32 bytes, data; then u32 count of aliases and (alias, name) pairs. A string is a u16 length and that
-many bytes, the last of them zero. Integer weights stand beside a `<name>_scale` that they were multiplied by.
+many bytes, the last of them zero. Integer weights stand beside a `<name>_scale` that they were multiplied by. Settings
+are variables too, of rank 0; each version of CTranslate2 adds some.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from pathlib import Path
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign, Source
-from zoo.importers.whisper_names import read_tokenizer, whisper_tensors
+from zoo.importers.whisper_names import read_tokenizer, take_output, whisper_tensors
 
 _VERSION = 6
 _SPEC = "WhisperSpec"
@@ -45,9 +47,6 @@ _RULES = (
     (_FFN + r"linear_0/(\w+)", r"\1.blocks.\2.ffn.up.\3"),
     (_FFN + r"linear_1/(\w+)", r"\1.blocks.\2.ffn.down.\3"),
 )
-# Settings beside the weights, all with the only value that Whisper has; heads are read before.
-_SETTINGS = ("activation", "alibi", "alignment_heads", "alignment_layer", "num_heads", "pre_norm", "scale_embeddings")
-_LEFT_OUT = (*_SETTINGS, "start_from_zero_embedding", "num_languages", "multi_query_attention")
 
 
 def read(source: Source) -> Foreign:
@@ -56,13 +55,15 @@ def read(source: Source) -> Foreign:
     Raises CheckpointError: model.bin is missing, damaged, of another version or no Whisper.
     """
     path = source.path / "model.bin"
-    variables = _read_variables(path)
+    variables, aliases = _read_variables(path)
     try:
         heads = int(variables["encoder/num_heads"]), int(variables["decoder/num_heads"])
     except KeyError as error:
         raise CheckpointError(f"{path}: has no variable {error}, so it is no complete Whisper") from None
-    weights = {name: value for name, value in variables.items() if name.rpartition("/")[2] not in _LEFT_OUT}
-    named = {_norm_name(name): value for name, value in _unscaled(weights).items()}
+    if asked := [name for name, value in variables.items() if name.endswith("/alibi") and value.any()]:
+        raise CheckpointError(f"{path}: {asked[0]} is set; zoo's Whisper has learnt positions only")
+    named = {_norm_name(name): value for name, value in _weights(path, variables, aliases).items()}
+    take_output(named, "decoder/projection/weight", "decoder/embeddings/weight", source=str(path))
     tensors = whisper_tensors(named, _RULES, source=str(path))
     config = _config(path, tensors, heads) | {"alignment_heads": source.content.get("alignment_heads") or ()}
     return Foreign("whisper", config, tensors, "CTranslate2", tokenizer=read_tokenizer(source.path))
@@ -91,21 +92,32 @@ def _norm_name(name: str) -> str:
     return name.replace("/gamma", "/weight").replace("/beta", "/bias")
 
 
-def _unscaled(variables: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Integer weights as float32: divided by their scales, one for each row (int8) or one for all (int16)."""
-    out = {}
-    for name, value in variables.items():
-        if name.endswith("_scale"):
-            continue
-        scale = variables.get(f"{name}_scale")
-        if scale is not None:
-            value = value.float() / scale.float().reshape(-1, *[1] * (value.ndim - 1))
-        out[name] = value
+def _weights(path: Path, variables: dict[str, Tensor], aliases: dict[str, str]) -> dict[str, Tensor]:
+    """All but settings and scales, integers scaled back, and what is equal to another in memory of its own."""
+    names = [name for name, value in variables.items() if value.ndim and not name.endswith("_scale")]
+    out = {name: _unscaled(path, name, variables) for name in names}
+    for alias, name in aliases.items():
+        if name in out:
+            out[alias] = out[name].clone()
+        elif name not in variables:
+            raise CheckpointError(f"{path}: {alias} is to equal {name}, which is not there: the file is damaged")
     return out
 
 
-def _read_variables(path: Path) -> dict[str, Tensor]:
-    """Variables by name; aliases are left out. Large ones are mapped from the file."""
+def _unscaled(path: Path, name: str, variables: dict[str, Tensor]) -> Tensor:
+    """A weight; integers as float32, divided by their scales, one for each row (int8) or one for all (int16)."""
+    value, scale = variables[name], variables.get(f"{name}_scale")
+    if scale is None:
+        if not value.is_floating_point():
+            raise CheckpointError(f"{path}: {name} is {value.dtype} without a {name}_scale: convert the model again")
+        return value
+    if scale.numel() not in (1, len(value)):
+        raise CheckpointError(f"{path}: {name}_scale has {scale.numel()} numbers for {len(value)} rows")
+    return value.float() / scale.float().reshape(-1, *[1] * (value.ndim - 1))
+
+
+def _read_variables(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Variables by name, and the names of variables that have the value of another."""
     try:
         with path.open("rb") as file:
             reader = _Reader(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
@@ -120,8 +132,9 @@ def _read_variables(path: Path) -> dict[str, Tensor]:
         spec, _ = reader.string(), reader.number("I")
         if spec != _SPEC:
             raise CheckpointError(f"{path}: holds a {spec!r}, not a {_SPEC}")
-        return dict(reader.variable() for _ in range(reader.number("I")))
-    except (struct.error, ValueError, IndexError) as error:
+        variables = dict(reader.variable() for _ in range(reader.number("I")))
+        return variables, {reader.string(): reader.string() for _ in range(reader.number("I"))}
+    except (struct.error, ValueError, LookupError) as error:
         raise CheckpointError(f"{path}: damaged, or cut off ({error})") from error
 
 
@@ -147,7 +160,9 @@ class _Reader:
         dtype = _TYPES[self.number("B")]
         size = self.number("I")
         start, self.offset = self.offset, self.offset + size
-        count = size // dtype.itemsize
+        count = math.prod(shape)
+        if size != count * dtype.itemsize:
+            raise ValueError(f"{name} has {size} bytes for {tuple(shape)} numbers of {dtype}")
         if self.offset > len(self.data):
             raise ValueError(f"{name} reaches past the end of the file")
         # Variables are not aligned in the file, and unaligned tensors are slow or refused.

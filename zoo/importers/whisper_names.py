@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.cards import CARDS
+from zoo.errors import CheckpointError
 from zoo.importers.tensors import fuse_attention, rename
 from zoo.models.whisper_tokenizer import WhisperTokenizer
 
@@ -32,6 +33,19 @@ def whisper_tensors(
             fused = torch.cat([renamed.pop(keys), renamed.pop(values)])  # (2 D, D) or (2 D,)
             renamed[values.replace(".cross.v.", ".cross.kv.")] = fused
     return renamed
+
+
+def take_output(tensors: dict[str, Tensor], output: str, embedding: str, *, source: str) -> None:
+    """Drop the output projection, which is the token embedding once more, or the only one in the file. In place.
+
+    Raises CheckpointError when both are there and differ.
+    """
+    projection = tensors.pop(output, None)
+    if projection is None:
+        return
+    words = tensors.setdefault(embedding, projection)
+    if words.shape != projection.shape or not torch.equal(words, projection.to(words.dtype)):
+        raise CheckpointError(f"{source}: {output} differs from the token embedding; zoo's Whisper has tied ones only")
 
 
 def read_tokenizer(directory: Path) -> WhisperTokenizer | None:
