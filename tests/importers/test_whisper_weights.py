@@ -20,6 +20,7 @@ from foreign_whisper import (
     saved,
     whisper,
 )
+from safetensors.torch import load_file, save_file
 from small import noise
 from torch import Tensor
 from whisper_tokens import tokenizer, write_tiktoken
@@ -145,6 +146,28 @@ def test_what_is_not_implemented_is_refused(change: dict[str, Any], message: str
     (folder / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(CheckpointError, match=message):
         load(folder)
+
+
+def test_an_output_of_its_own_is_refused(tmp_path: Path) -> None:
+    folder = saved(whisper(), tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    words = tensors["model.decoder.embed_tokens.weight"]
+    save_file(tensors | {"proj_out.weight": words.clone()}, folder / "model.safetensors")
+    assert torch.equal(load(folder).decoder.tokens.weight, words)
+    save_file(tensors | {"proj_out.weight": words + 0.1}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"proj_out\.weight differs from the token embedding"):
+        load(folder)
+    save_file(tensors | {"proj_out.weight": words[1:].clone()}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"proj_out\.weight differs from the token embedding"):
+        load(folder)
+
+
+def test_the_output_is_the_embedding_where_that_is_missing(tmp_path: Path) -> None:
+    folder = saved(whisper(), tmp_path)
+    expected, tensors = load(folder).fingerprint(), load_file(folder / "model.safetensors")
+    tensors["proj_out.weight"] = tensors.pop("model.decoder.embed_tokens.weight")
+    save_file(tensors, folder / "model.safetensors")
+    assert load(folder).fingerprint() == expected
 
 
 def test_damaged_ctranslate2_files_are_refused(tmp_path: Path) -> None:

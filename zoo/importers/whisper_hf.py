@@ -11,7 +11,7 @@ from zoo.errors import CheckpointError
 from zoo.importers.hf import licence_of
 from zoo.importers.source import Foreign, Source, read_json
 from zoo.importers.weights import read_weights
-from zoo.importers.whisper_names import read_tokenizer, whisper_tensors
+from zoo.importers.whisper_names import read_tokenizer, take_output, whisper_tensors
 
 # Our field: (theirs, their default, for configurations that leave it out).
 _FIELDS: dict[str, tuple[str, Any]] = {
@@ -58,7 +58,7 @@ def read(source: Source) -> Foreign:
     """
     config = _config(source)
     tensors = {name.removeprefix("model."): tensor for name, tensor in read_weights(source.path).items()}
-    tensors.pop("proj_out.weight", None)  # the token embedding once more, tied to it
+    take_output(tensors, "proj_out.weight", "decoder.embed_tokens.weight", source=source.name)
     tensors = whisper_tensors(tensors, _RULES, source=source.name)
     notes = {"licence": licence} if (licence := licence_of(source.path / "README.md")) else {}
     return Foreign("whisper", config, tensors, "Hugging Face", notes, read_tokenizer(source.path))
