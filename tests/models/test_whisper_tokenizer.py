@@ -88,6 +88,59 @@ def test_file_brings_back_the_same(small: WhisperTokenizer, tmp_path: Path) -> N
     assert theirs.convert_tokens_to_ids("<|transcribe|>") == small.transcribe
 
 
+def add_tokens(folder: Path, small: WhisperTokenizer, first: int | None = None) -> Path:
+    """A tokenizer.json of fine-tuning: two more tokens behind the timestamps, or from `first` on."""
+    small.save(folder / "tokenizer.json")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    stamps = [(f"<|{i * 0.02:.2f}|>", small.timestamp_begin + i, False) for i in range(TIMESTAMPS)]
+    begin = len(small) if first is None else first
+    added = [("Straße", begin, False), ("<|laugh|>", begin + 1, True)]
+    content["added_tokens"] += [{"content": t, "id": i, "special": special} for t, i, special in [*stamps, *added]]
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    return folder / "tokenizer.json"
+
+
+def test_tokens_of_fine_tuning_are_text(small: WhisperTokenizer, tmp_path: Path) -> None:
+    tuned = WhisperTokenizer.from_file(add_tokens(tmp_path, small))
+    assert tuned.added == {"Straße": FIRST, "<|laugh|>": FIRST + 1} and tuned.moved == (len(small), len(small) + 1)
+    assert (tuned.eot, tuned.timestamp_begin, len(tuned)) == (FIRST + 2, small.timestamp_begin + 2, len(small) + 2)
+    assert tuned.languages == {code: i + 2 for code, i in small.languages.items()}
+    text = " the Straße, and"
+    ids = tuned.encode(text)
+    assert ids == [*small.encode(" the "), FIRST, *small.encode(", and")]
+    assert tuned.decode([*ids, FIRST + 1, tuned.timestamp_begin]) == text
+    assert tuned.split_to_words(ids)[0] == [" the", " Straße", ",", " and"]
+    assert FIRST + 1 not in tuned.encode("<|laugh|>"), "names of special tokens are text like any other"
+
+
+def test_tokens_of_fine_tuning_are_saved(small: WhisperTokenizer, tmp_path: Path) -> None:
+    tuned = WhisperTokenizer.from_file(add_tokens(tmp_path, small))
+    assert tuned.fingerprint() != small.fingerprint()
+    tuned.save(tmp_path / "tokenizer.json")
+    again = WhisperTokenizer.from_file(tmp_path / "tokenizer.json")
+    assert again.fingerprint() == tuned.fingerprint() and len(again) == len(tuned) and again.moved == ()
+    text = " the Straße, and<|laugh|>"
+    assert again.encode(text) == tuned.encode(text) and again.decode(tuned.encode(text)) == text
+    theirs = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    assert theirs.convert_tokens_to_ids(["Straße", "<|transcribe|>"]) == [FIRST, tuned.transcribe]
+    assert theirs.encode(" the Straße", add_special_tokens=False) == tuned.encode(" the Straße")
+
+
+def test_an_added_token_in_the_place_of_a_timestamp_is_named(small: WhisperTokenizer, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"'Straße' has the id {small.timestamp_begin} of a timestamp"):
+        WhisperTokenizer.from_file(add_tokens(tmp_path, small, first=small.timestamp_begin))
+
+
+def test_a_list_of_tokens_is_enough(small: WhisperTokenizer, tmp_path: Path) -> None:
+    """As vocabulary.json of CTranslate2: the merges follow from the order."""
+    content = json.loads(add_tokens(tmp_path, small).read_text())
+    ids = content["model"]["vocab"] | {token["content"]: token["id"] for token in content["added_tokens"]}
+    again = WhisperTokenizer.from_tokens(sorted(ids, key=ids.__getitem__))
+    assert again.fingerprint() == WhisperTokenizer.from_file(tmp_path / "tokenizer.json").fingerprint()
+    with pytest.raises(ConfigError, match="it lacks"):
+        WhisperTokenizer.from_tokens(["a", "b"])
+
+
 def test_older_files_of_transformers(small: WhisperTokenizer, tmp_path: Path) -> None:
     small.save(tmp_path / "tokenizer.json")
     content = json.loads((tmp_path / "tokenizer.json").read_text())

@@ -1,6 +1,7 @@
 """The tokenizer of Whisper: byte-level BPE and the special tokens that steer the decoder.
 
 Text ids come first, then <|endoftext|> and the other specials, then one token for each 20 ms from 0.00 to 30.00 s.
+Files of fine-tuned models may hold more behind these; here such tokens follow the text, so that the order holds.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import binascii
 import codecs
 import hashlib
 import json
+import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, AnyStr
+from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from zoo.errors import CheckpointError, ConfigError
+from zoo.models.bpe import byte_of_character, complete, merges_of, pairs
 
 EOT, SOT = "<|endoftext|>", "<|startoftranscript|>"
 TASKS = ("<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>")
@@ -28,6 +30,7 @@ NO_SPEECH = "<|nospeech|>"
 RENAMED = {"<|nocaptions|>": NO_SPEECH, "<|iw|>": "<|he|>"}  # names in older files
 NO_TIMESTAMPS = "<|notimestamps|>"
 TIMESTAMPS = 1501
+_STAMP = re.compile(r"<\|\d+\.\d\d\|>")
 _ENGLISH_EOT = 50_256  # English-only models have GPT-2's vocabulary, and tokens of languages that they never use
 _CODES = (
     "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
@@ -48,30 +51,47 @@ class WhisperTokenizer:
 
     eot, sot, sot_prev, sot_lm, no_speech, no_timestamps, timestamp_begin, transcribe, translate; languages: code -> id,
     in the order of ids, empty in an English-only model. vocabulary, merges: of the text tokens, as given.
+    added: tokens of fine-tuning -> ids, the last of the text; moved: the ids that they had behind the timestamps in the
+    file, and still have in its weights.
     """
 
-    def __init__(self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], specials: Mapping[str, int]):
-        """vocabulary and merges: byte-level BPE of the text tokens; specials: all others.
+    def __init__(
+        self,
+        vocabulary: Mapping[str, int],
+        merges: Sequence[tuple[str, str]],
+        specials: Mapping[str, int],
+        silent: Collection[str] = (),
+    ):
+        """vocabulary and merges: byte-level BPE of the text tokens; specials: all others, those added later included;
+        silent: those that are never written.
 
-        Raises ConfigError when a special token is missing.
+        Raises ConfigError when a special token is missing, or another has the id of a timestamp.
         """
         specials = {RENAMED.get(token, token): i for token, i in specials.items()}
         missing = [token for token in (EOT, SOT, *TASKS, NO_SPEECH, NO_TIMESTAMPS) if token not in specials]
         if missing:
             raise ConfigError(f"not the tokenizer of a Whisper: it lacks {', '.join(missing)}")
+        late = _behind_timestamps(specials)
+        eot, count = specials[EOT], len(late)
+        text = {i for i in vocabulary.values() if i < eot}
+        self.moved = tuple(late.values())
+        self.added = {token: i for token, i in specials.items() if i < eot and i not in text}
+        self.added |= {token: eot + place for place, token in enumerate(late)}
+        self._silent = {token for token in self.added if token in silent}
+        specials = {token: i + count for token, i in specials.items() if i >= eot and token not in late}
         self.eot, self.sot = specials[EOT], specials[SOT]
         self.translate, self.transcribe, self.sot_lm, self.sot_prev = (specials[t] for t in TASKS)
         self.no_speech = specials[NO_SPEECH]
         self.no_timestamps = specials[NO_TIMESTAMPS]
         self.timestamp_begin = self.no_timestamps + 1
-        self.vocabulary = {token: i for token, i in vocabulary.items() if i < self.eot}
+        self.vocabulary = {token: i for token, i in vocabulary.items() if i < eot}
         self.merges = [(a, b) for a, b in merges]
         self._specials = {t: i for t, i in specials.items() if i < self.timestamp_begin}
         self._bpe = tokenizers.Tokenizer(models.BPE(vocab=dict(self.vocabulary), merges=self.merges))
         self._bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         spoken = {t[2:-2]: i for t, i in specials.items() if self.sot < i < self.translate}
         self.languages = dict(sorted(spoken.items(), key=lambda item: item[1]))
-        self.multilingual = bool(self.languages) and self.eot != _ENGLISH_EOT
+        self.multilingual = bool(self.languages) and self.eot - len(self.added) != _ENGLISH_EOT
         if not self.multilingual:
             self.languages = {}
 
@@ -82,12 +102,23 @@ class WhisperTokenizer:
     @cached_property
     def _bytes(self) -> dict[int, bytes]:
         """Text id -> the bytes it stands for."""
-        table = _byte_of_character()
-        return {i: bytes(table[c] for c in token) for token, i in self.vocabulary.items()}
+        table = byte_of_character()
+        added = {i: b"" if token in self._silent else token.encode() for token, i in self.added.items()}
+        return {i: bytes(table[c] for c in token) for token, i in self.vocabulary.items()} | added
+
+    @cached_property
+    def _written(self) -> re.Pattern[str]:
+        """Finds the added tokens in a text, of several that begin at a place the longest."""
+        names = sorted(self.added.keys() - self._silent, key=lambda token: (-len(token), token))
+        return re.compile("|".join(map(re.escape, names)) or "(?!)")
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text. Names of special tokens in it are text like any other."""
-        return list(self._bpe.encode(text, add_special_tokens=False).ids)
+        ids, start = list[int](), 0
+        for found in self._written.finditer(text):
+            ids += [*self._bpe.encode(text[start : found.start()]).ids, self.added[found[0]]]
+            start = found.end()
+        return [*ids, *self._bpe.encode(text[start:]).ids]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; specials and timestamps are skipped, incomplete UTF-8 becomes U+FFFD."""
@@ -158,7 +189,8 @@ class WhisperTokenizer:
             content = json.loads(path.read_text(encoding="utf-8"))
             model = content["model"]
             specials = {token["content"]: int(token["id"]) for token in content["added_tokens"]}
-            return cls(model["vocab"], _complete(_pairs(model["merges"]), model["vocab"]), specials)
+            silent = {token["content"] for token in content["added_tokens"] if token.get("special", True)}
+            return cls(model["vocab"], complete(pairs(model["merges"]), model["vocab"]), specials, silent)
         except FileNotFoundError:
             raise CheckpointError(f"{path}: no such file") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -174,12 +206,22 @@ class WhisperTokenizer:
             added = directory / "added_tokens.json"
             specials = json.loads(added.read_text(encoding="utf-8")) if added.is_file() else {}
             specials |= {t: i for t, i in vocabulary.items() if t.startswith("<|") and t.endswith("|>")}
-            merges = _pairs([line for line in lines if line and not line.startswith("#version")])
-            return cls(vocabulary, _complete(merges, vocabulary), specials)
+            merges = pairs([line for line in lines if line and not line.startswith("#version")])
+            silent = {token for token in specials if token.startswith("<|")}
+            return cls(vocabulary, complete(merges, vocabulary), specials, silent)
         except FileNotFoundError as error:
             raise CheckpointError(f"{error.filename}: no such file") from None
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{directory}: not the vocabulary of a Whisper ({error})") from error
+
+    @classmethod
+    def from_tokens(cls, tokens: Sequence[str]) -> WhisperTokenizer:
+        """From all tokens in the order of their ids, as CTranslate2 keeps them. Raises ConfigError."""
+        ids = {token: i for i, token in enumerate(tokens)}
+        eot = ids.get(EOT, 0)
+        vocabulary = {token: i for token, i in ids.items() if i < eot}
+        specials = {token: i for token, i in ids.items() if i >= eot}
+        return cls(vocabulary, complete([], vocabulary), specials, [t for t in specials if t.startswith("<|")])
 
     @classmethod
     def from_tiktoken(cls, path: str | Path, num_languages: int = 99) -> WhisperTokenizer:
@@ -195,9 +237,9 @@ class WhisperTokenizer:
             raise CheckpointError(f"{path}: not a tiktoken vocabulary ({error})") from error
         names = [EOT, SOT, *(f"<|{code}|>" for code in LANGUAGES[:num_languages]), *TASKS, NO_SPEECH, NO_TIMESTAMPS]
         specials = {name: len(ranks) + place for place, name in enumerate(names)}
-        characters = {byte: character for character, byte in _byte_of_character().items()}
+        characters = {byte: character for character, byte in byte_of_character().items()}
         spell = {token: "".join(characters[byte] for byte in token) for token in ranks}
-        merges = [(spell[a], spell[b]) for a, b in _merges_of(ranks, ranks)]
+        merges = [(spell[a], spell[b]) for a, b in merges_of(ranks, ranks)]
         return cls({spell[token]: rank for token, rank in ranks.items()}, merges, specials)
 
     def save(self, path: str | Path) -> None:
@@ -206,54 +248,30 @@ class WhisperTokenizer:
         full.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         full.decoder = decoders.ByteLevel()
         content: dict[str, Any] = json.loads(full.to_str())
-        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+        written = self.added.keys() - self._silent
         content["added_tokens"] = [
-            {"id": i, "content": token} | flags for token, i in sorted(self._specials.items(), key=lambda item: item[1])
+            {"id": i, "content": token, "special": token not in written} | flags
+            for token, i in sorted((self.added | self._specials).items(), key=lambda item: item[1])
         ]
         Path(path).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits over vocabulary, merges and specials."""
-        content = (sorted(self.vocabulary.items()), self.merges, sorted(self._specials.items()))
+        content: tuple[Any, ...] = (sorted(self.vocabulary.items()), self.merges, sorted(self._specials.items()))
+        if self.added:
+            content += (sorted(self.added.items()), sorted(self._silent))
         return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
-def _pairs(merges: Sequence[Any]) -> list[tuple[str, str]]:
-    """Merges as pairs; files hold them as pairs or, before tokenizers 0.20, as two words in one string."""
-    split = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
-    if any(len(pair) != 2 for pair in split):
-        raise ValueError("a merge must name two tokens")
-    return [(str(a), str(b)) for a, b in split]
-
-
-def _complete(merges: list[tuple[str, str]], vocabulary: Mapping[str, int]) -> list[tuple[str, str]]:
-    """The merges, and those of tokens that none leads to. A published multilingual file lacks the first of all (space
-    and t), and so spells words that begin with a t as the model never saw them.
-    """
-    made = {a + b for a, b in merges}
-    lost = {t: i for t, i in vocabulary.items() if len(t) > 1 and t not in made and not t.startswith("<|")}
-    found = list(_merges_of(vocabulary, lost))
-    return sorted([*merges, *found], key=lambda pair: vocabulary[pair[0] + pair[1]]) if found else merges
-
-
-def _byte_of_character() -> dict[str, int]:
-    """GPT-2's printable stand-ins for the 256 bytes."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    table = {chr(byte): byte for byte in printable}
-    others = [byte for byte in range(256) if byte not in table.values()]
-    return table | {chr(256 + place): byte for place, byte in enumerate(others)}
-
-
-def _merges_of(ranks: Mapping[AnyStr, int], tokens: Mapping[AnyStr, int]) -> Iterator[tuple[AnyStr, AnyStr]]:
-    """The two parts that each longer token was joined from: what BPE makes of it with lower ranks alone."""
-    for token, rank in sorted(tokens.items(), key=lambda item: item[1]):
-        parts = [token[i : i + 1] for i in range(len(token))]
-        while len(parts) > 2:
-            joined = [ranks.get(a + b, rank) for a, b in pairwise(parts)]
-            lowest = min(joined)
-            if lowest >= rank:
-                break
-            place = joined.index(lowest)
-            parts[place : place + 2] = [parts[place] + parts[place + 1]]
-        if len(parts) == 2:
-            yield parts[0], parts[1]
+def _behind_timestamps(specials: Mapping[str, int]) -> dict[str, int]:
+    """Tokens behind the timestamps, in the order of ids. Raises ConfigError for one in the place of a timestamp."""
+    last = specials[NO_TIMESTAMPS]
+    others = {t: i for t, i in specials.items() if i > last and not _STAMP.fullmatch(t)}
+    for token, i in others.items():
+        if i <= last + TIMESTAMPS:
+            raise ConfigError(
+                f"the added token {token!r} has the id {i} of a timestamp; zoo reads added tokens behind the "
+                f"{TIMESTAMPS} timestamps only: remove it from the file if it was never trained"
+            )
+    return dict(sorted(others.items(), key=lambda item: item[1]))

@@ -48,6 +48,14 @@ def test_without_timestamps_it_opens_with_a_word_that_is_no_space() -> None:
     assert allowed(rule, after(rule, [1]))[0] == sorted([0, *words, IDS.eot])
 
 
+def test_rows_behind_the_last_timestamp_are_never_chosen() -> None:
+    size = Z + 1501
+    rule = Rules(IDS, size + 3, max_initial=None, suppress_blank=False, suppress_non_speech=False)
+    logits = torch.zeros(1, size + 3)
+    rule.apply_(logits, rule.begin(1))
+    assert (logits[0] > NEVER).nonzero()[:, 0].tolist() == list(range(Z, size))
+
+
 LOUD_WORDS = torch.zeros(1, IDS.size).index_fill_(1, torch.arange(13), 9.0)  # so that no timestamp is forced
 HISTORIES = [
     ([Z + 1], [*range(12), IDS.eot]),  # opened: words or the end

@@ -17,6 +17,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from zoo.models.whisper_tokenizer import TIMESTAMPS
+
 NEVER = float("-inf")
 
 
@@ -84,8 +86,8 @@ class Rules:
         if suppress_non_speech:
             never |= set(ids.non_speech_tokens())
         never.add(ids.no_timestamps)  # chosen by the prompt, never by the model
-        if not timestamps:
-            never |= set(range(ids.timestamp_begin, vocabulary))  # a sampled one would cut a text that has no times
+        # Without times a sampled timestamp would cut the text; rows behind the last of them stand for nothing.
+        never |= set(range(ids.timestamp_begin + (TIMESTAMPS if timestamps else 0), vocabulary))
         self.never = torch.tensor(sorted(t for t in never if 0 <= t < vocabulary), device=device)
         blank = {*ids.encode(" "), ids.eot} if suppress_blank else set()
         self.blank = torch.tensor(sorted(blank), dtype=torch.long, device=device)
