@@ -1,4 +1,4 @@
-"""CTranslate2 directories of Whisper, as faster-whisper uses them: config.json, model.bin and tokenizer.json.
+"""CTranslate2 directories of Whisper, as faster-whisper uses them: config.json, model.bin and a vocabulary.
 
 model.bin, little-endian: u32 version, spec name, u32 revision, u32 count; for each variable its name, u8 rank, u32
 sizes, u8 type, u32 bytes, data; then u32 count of aliases and (alias, name) pairs. A string is a u16 length and that
@@ -19,7 +19,8 @@ from torch import Tensor
 
 from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign, Source
-from zoo.importers.whisper_names import read_tokenizer, take_output, whisper_tensors
+from zoo.importers.whisper_names import fitted, take_output, whisper_tensors
+from zoo.importers.whisper_vocabulary import find_tokenizer, read_tokenizer
 
 _VERSION = 6
 _SPEC = "WhisperSpec"
@@ -66,7 +67,8 @@ def read(source: Source) -> Foreign:
     take_output(named, "decoder/projection/weight", "decoder/embeddings/weight", source=str(path))
     tensors = whisper_tensors(named, _RULES, source=str(path))
     config = _config(path, tensors, heads) | {"alignment_heads": source.content.get("alignment_heads") or ()}
-    return Foreign("whisper", config, tensors, "CTranslate2", tokenizer=read_tokenizer(source.path))
+    tokenizer = read_tokenizer(source.path) or find_tokenizer(source.path, config["vocab_size"])
+    return fitted(Foreign("whisper", config, tensors, "CTranslate2"), tokenizer, source=source.name)
 
 
 def _config(path: Path, tensors: dict[str, Tensor], heads: tuple[int, int]) -> dict[str, Any]:

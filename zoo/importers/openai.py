@@ -1,22 +1,19 @@
 """Checkpoints of openai-whisper: one .pt file with `dims` and `model_state_dict`.
 
-The tokenizer is not in it. It is taken from the file's folder (tokenizer.json, or multilingual.tiktoken and
-gpt2.tiktoken of openai-whisper), or from an installed openai-whisper, or from the hub.
+The tokenizer is not in it; see `find_tokenizer`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign, Source
-from zoo.importers.whisper_names import published_alignment_heads, whisper_tensors
-from zoo.models.whisper_tokenizer import WhisperTokenizer
+from zoo.importers.whisper_names import fitted, published_alignment_heads, whisper_tensors
+from zoo.importers.whisper_vocabulary import find_tokenizer
 
 _FIELDS = {
     "mels": "n_mels",
@@ -51,9 +48,6 @@ _RULES = (
     (_BLOCK + r"mlp\.2\.(weight|bias)", _OURS + r"ffn.down.\3"),
     (_BLOCK + r"mlp_ln\.(weight|bias)", _OURS + r"ffn_norm.\3"),
 )
-_SPECIALS = 1_501 + 8  # timestamps, end and start of text, two tasks, four markers
-_ENGLISH = 51_864  # ids of the English-only models
-_PUBLISHED = {_ENGLISH: "openai/whisper-tiny.en", 51_865: "openai/whisper-tiny", 51_866: "openai/whisper-large-v3"}
 
 
 def read(source: Source) -> Foreign:
@@ -77,34 +71,5 @@ def read(source: Source) -> Foreign:
     # Files written by `model.state_dict()` hold the causal mask or the alignment heads as buffers.
     weights = {name: tensor for name, tensor in tensors.items() if name not in ("decoder.mask", "alignment_heads")}
     renamed = whisper_tensors(weights, _RULES, source=source.name)
-    return Foreign("whisper", config, renamed, "openai-whisper", tokenizer=_tokenizer(source.path, dims["n_vocab"]))
-
-
-def _tokenizer(path: Path, size: int) -> WhisperTokenizer | None:
-    """The first tokenizer of `size` ids that is to be found; None if there is none."""
-    for candidate in _candidates(path.parent, size):
-        if len(candidate) == size:
-            return candidate
-    return None
-
-
-def _candidates(folder: Path, size: int) -> Iterator[WhisperTokenizer]:
-    if (folder / "tokenizer.json").is_file():
-        yield WhisperTokenizer.from_file(folder / "tokenizer.json")
-    name = "gpt2.tiktoken" if size == _ENGLISH else "multilingual.tiktoken"
-    installed = find_spec("whisper")  # looked for, not imported
-    roots = installed.submodule_search_locations if installed else None
-    for place in (folder, *(Path(root) / "assets" for root in roots or ())):
-        if (place / name).is_file():
-            text = len((place / name).read_text(encoding="ascii", errors="replace").splitlines())
-            yield WhisperTokenizer.from_tiktoken(place / name, max(0, size - text - _SPECIALS))
-    if size in _PUBLISHED and (fetched := _from_hub(_PUBLISHED[size])) is not None:
-        yield fetched
-
-
-def _from_hub(repo: str) -> WhisperTokenizer | None:
-    """The tokenizer.json of a repository, from the cache or the network; None without either."""
-    from zoo.importers import hub
-
-    file = hub.fetch_file(repo, "tokenizer.json")
-    return None if file is None else WhisperTokenizer.from_file(file)
+    found = Foreign("whisper", config, renamed, "openai-whisper")
+    return fitted(found, find_tokenizer(source.path.parent, dims["n_vocab"]), source=source.name)

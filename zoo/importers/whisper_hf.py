@@ -11,7 +11,8 @@ from zoo.errors import CheckpointError
 from zoo.importers.hf import licence_of
 from zoo.importers.source import Foreign, Source, read_json
 from zoo.importers.weights import read_weights
-from zoo.importers.whisper_names import read_tokenizer, take_output, whisper_tensors
+from zoo.importers.whisper_names import fitted, take_output, whisper_tensors
+from zoo.importers.whisper_vocabulary import read_tokenizer
 
 # Our field: (theirs, their default, for configurations that leave it out).
 _FIELDS: dict[str, tuple[str, Any]] = {
@@ -61,7 +62,8 @@ def read(source: Source) -> Foreign:
     take_output(tensors, "proj_out.weight", "decoder.embed_tokens.weight", source=source.name)
     tensors = whisper_tensors(tensors, _RULES, source=source.name)
     notes = {"licence": licence} if (licence := licence_of(source.path / "README.md")) else {}
-    return Foreign("whisper", config, tensors, "Hugging Face", notes, read_tokenizer(source.path))
+    found = Foreign("whisper", config, tensors, "Hugging Face", notes)
+    return fitted(found, read_tokenizer(source.path), source=source.name)
 
 
 def _config(source: Source) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from zoo.cards import CARDS
 from zoo.errors import CheckpointError
+from zoo.importers.source import Foreign
 from zoo.importers.tensors import fuse_attention, rename
 from zoo.models.whisper_tokenizer import WhisperTokenizer
 
@@ -48,13 +49,37 @@ def take_output(tensors: dict[str, Tensor], output: str, embedding: str, *, sour
         raise CheckpointError(f"{source}: {output} differs from the token embedding; zoo's Whisper has tied ones only")
 
 
-def read_tokenizer(directory: Path) -> WhisperTokenizer | None:
-    """From tokenizer.json, else from vocab.json and merges.txt. Raises CheckpointError when one is damaged."""
-    if (directory / "tokenizer.json").is_file():
-        return WhisperTokenizer.from_file(directory / "tokenizer.json")
-    if (directory / "vocab.json").is_file():
-        return WhisperTokenizer.from_vocabulary(directory)
-    return None
+def fitted(found: Foreign, tokenizer: WhisperTokenizer | None, *, source: str) -> Foreign:
+    """The model with its tokenizer, all of which belong together.
+
+    Added tokens that stand behind the timestamps are moved to the end of the text, as `WhisperTokenizer` has them.
+    Alignment heads of another decoder, such as a distilled model has from its teacher, are left out, and noted.
+    Raises CheckpointError when the tokenizer has more ids than the weights rows.
+    """
+    config, tensors, notes = dict(found.config), dict(found.tensors), dict(found.notes)
+    layers, heads = config["decoder_layers"], config["decoder_heads"]
+    if any(not (0 <= layer < layers and 0 <= head < heads) for layer, head in config["alignment_heads"]):
+        notes["left_out"] = [f"alignment_heads {config['alignment_heads']}: the decoder has {layers} layers of {heads}"]
+        config["alignment_heads"] = ()
+    words = tensors.get("decoder.tokens.weight")
+    if tokenizer is not None and words is not None:
+        size = max([len(tokenizer), *(i + 1 for i in tokenizer.moved)])
+        if size > len(words):
+            raise CheckpointError(
+                f"{source}: the tokenizer has {size} ids, timestamps included, the weights {len(words)} rows for them; "
+                f"put the tokenizer beside the weights that they were made with"
+            )
+        if tokenizer.moved:
+            tensors["decoder.tokens.weight"] = words[_order(tokenizer, len(words))]
+            notes["moved_tokens"] = list(tokenizer.added)
+    return replace(found, config=config, tensors=tensors, notes=notes, tokenizer=tokenizer)
+
+
+def _order(tokenizer: WhisperTokenizer, size: int) -> list[int]:
+    """The row of the file for each of ours: text, added tokens, specials, timestamps, rows without a token."""
+    begin = tokenizer.eot - len(tokenizer.moved)
+    moved = set(tokenizer.moved)
+    return [*range(begin), *tokenizer.moved, *(i for i in range(begin, size) if i not in moved)]
 
 
 def published_alignment_heads(name: str) -> tuple[tuple[int, int], ...]:

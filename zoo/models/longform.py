@@ -110,7 +110,10 @@ def transcribe(
     settings = Settings.of(**options)
     tokenizer = model.tokenizer
     if tokenizer is None:
-        raise ConfigError(f"{model.name or model.family} has no tokenizer, and so cannot write; load one with weights")
+        raise ConfigError(
+            f"{model.name or model.family} has no tokenizer, and so cannot write: put the tokenizer.json that it was "
+            f"trained with beside its weights and load it again (zoo.create gives models without one)"
+        )
     clips, single = audio.as_clips(waves, sample_rate, RATE)
     task = settings.decoding.task
     languages = [check_language(code, tokenizer.languages, task) for code in check_languages(language, len(clips))]

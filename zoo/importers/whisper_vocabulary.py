@@ -1,0 +1,75 @@
+"""Whisper's tokenizer: in the files of its directory, or elsewhere for weights that came without one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from zoo.errors import CheckpointError
+from zoo.models.whisper_tokenizer import TIMESTAMPS, WhisperTokenizer
+
+_SPECIALS = TIMESTAMPS + 8  # end and start of text, two tasks, four markers
+_ENGLISH = 51_864  # ids of the English-only models
+_PUBLISHED = {_ENGLISH: "openai/whisper-tiny.en", 51_865: "openai/whisper-tiny", 51_866: "openai/whisper-large-v3"}
+
+
+def read_tokenizer(directory: Path) -> WhisperTokenizer | None:
+    """From tokenizer.json, from vocab.json and merges.txt, or from the vocabulary.json or .txt of CTranslate2.
+
+    None where there is none of them. Raises CheckpointError when one is damaged.
+    """
+    if (directory / "tokenizer.json").is_file():
+        return WhisperTokenizer.from_file(directory / "tokenizer.json")
+    if (directory / "vocab.json").is_file():
+        return WhisperTokenizer.from_vocabulary(directory)
+    for name in ("vocabulary.json", "vocabulary.txt"):
+        if (directory / name).is_file():
+            return _from_tokens(directory / name)
+    return None
+
+
+def _from_tokens(file: Path) -> WhisperTokenizer:
+    try:
+        text = file.read_text(encoding="utf-8")
+        tokens = json.loads(text) if file.suffix == ".json" else text.removesuffix("\n").split("\n")
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+            raise ValueError("a list of tokens is due")
+        return WhisperTokenizer.from_tokens(tokens)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: not the vocabulary of a Whisper ({error})") from error
+
+
+def find_tokenizer(folder: Path, size: int) -> WhisperTokenizer | None:
+    """The first tokenizer of `size` ids that is to be found; None if there is none.
+
+    In `folder` (tokenizer.json, or multilingual.tiktoken and gpt2.tiktoken of openai-whisper), in an installed
+    openai-whisper, on the hub.
+    """
+    for candidate in _candidates(folder, size):
+        if len(candidate) == size:
+            return candidate
+    return None
+
+
+def _candidates(folder: Path, size: int) -> Iterator[WhisperTokenizer]:
+    if (folder / "tokenizer.json").is_file():
+        yield WhisperTokenizer.from_file(folder / "tokenizer.json")
+    name = "gpt2.tiktoken" if size == _ENGLISH else "multilingual.tiktoken"
+    installed = find_spec("whisper")  # looked for, not imported
+    roots = installed.submodule_search_locations if installed else None
+    for place in (folder, *(Path(root) / "assets" for root in roots or ())):
+        if (place / name).is_file():
+            text = len((place / name).read_text(encoding="ascii", errors="replace").splitlines())
+            yield WhisperTokenizer.from_tiktoken(place / name, max(0, size - text - _SPECIALS))
+    if size in _PUBLISHED and (fetched := _from_hub(_PUBLISHED[size])) is not None:
+        yield fetched
+
+
+def _from_hub(repo: str) -> WhisperTokenizer | None:
+    """The tokenizer.json of a repository, from the cache or the network; None without either."""
+    from zoo.importers import hub
+
+    file = hub.fetch_file(repo, "tokenizer.json")
+    return None if file is None else WhisperTokenizer.from_file(file)
