@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -97,6 +98,45 @@ def test_cache_serves_offline_in_a_fresh_process(
     root = Path(zoo.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, cwd=root)
     assert done.stdout.strip() == expected, done.stderr
+
+
+def test_a_cache_without_files_that_are_not_needed(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another program leaves it that had fetched the whole list, but only the files of its own."""
+    from huggingface_hub import snapshot_download
+
+    with serving(REPO, files) as (endpoint, _):
+        move_hub(monkeypatch, endpoint)
+        folder = snapshot_download(REPO, allow_patterns=["config.json", "preprocessor_config.json", "*.safetensors"])
+    move_hub(monkeypatch, NOWHERE)
+    assert not (Path(folder) / "README.md").exists()
+    expected = zoo.load(tmp_path / "source", device="cpu").fingerprint()
+    assert zoo.load(f"hf:{REPO}", device="cpu").fingerprint() == expected
+    assert zoo.load(f"hf:{REPO}@{COMMIT}", device="cpu").provenance["revision"] == COMMIT
+    (Path(folder) / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="run once with a network to complete the cache"):
+        zoo.load(f"hf:{REPO}", device="cpu")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT])
+def test_a_cache_that_cannot_be_written(
+    code: int, files: dict[str, bytes], empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        try:
+            raise OSError(code, os.strerror(code))
+        except OSError as error:
+            raise RuntimeError("a worker failed") from error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    with serving(REPO, files) as (endpoint, _):
+        move_hub(monkeypatch, endpoint)
+        with pytest.raises(CheckpointError) as caught:
+            hub.fetch(f"hf:{REPO}")
+    message = str(caught.value)
+    assert f"the cache {empty_cache} cannot be written" in message and os.strerror(code) in message
+    assert "HF_HOME" in message and "with a network" not in message
 
 
 def test_our_own_checkpoints_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

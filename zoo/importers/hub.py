@@ -6,6 +6,7 @@ cache prepared elsewhere works without a network (HF_HUB_OFFLINE=1 skips even th
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,14 +25,16 @@ _DESCRIPTION = [
     "tokenizer.json",
     "generation_config.json",
     "added_tokens.json",
-    "tokenizer.json",
     "tokenizer_config.json",
     "vocab.txt",
+    "vocabulary.json",
+    "vocabulary.txt",
 ]
 _SAFETENSORS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
 _PICKLED = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 _CTRANSLATE2 = ["model.bin"]
 _OWN = ["config.yaml"]
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def is_hub(source: str | Path) -> bool:
@@ -61,29 +64,43 @@ def fetch(source: str) -> Path:
 
     repo, revision = parse(source)
     failure: Exception | None = None
+    folder: Path | None = None
     try:
         # Asked first, because only this call has a time limit; without an answer the cache is all there is.
         HfApi().model_info(repo, revision=revision, timeout=REPLY_SECONDS)
     except Exception as error:  # the client's own, requests' (huggingface_hub < 1) or httpx's: all mean the same here
-        failure = error
+        failure, folder = error, _cached(repo, revision)
+        if folder is None:
+            _explain(source, error)
     for weights in (_SAFETENSORS, _PICKLED, _CTRANSLATE2):
-        try:
-            folder = Path(
-                snapshot_download(
-                    repo,
-                    revision=revision,
-                    allow_patterns=[*_OWN, *_DESCRIPTION, *weights],
-                    local_files_only=failure is not None,
-                )
-            )
-        except Exception as error:
-            _explain(source, failure or error)
-        if any(match for pattern in weights for match in folder.glob(pattern)):
+        if failure is None:
+            patterns = [*_OWN, *_DESCRIPTION, *weights]
+            try:
+                folder = Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
+            except Exception as error:
+                _check_writable(source, error)
+                _explain(source, error)
+        if folder is not None and any(match for pattern in weights for match in folder.glob(pattern)):
             return folder
     raise CheckpointError(
         f"{source}: {folder} holds neither model.safetensors nor pytorch_model.bin nor CTranslate2's model.bin; "
         + ("run once with a network to complete the cache" if failure else "the repository has no PyTorch weights")
     )
+
+
+def _cached(repo: str, revision: str) -> Path | None:
+    """The folder of a repository in the cache, if a description is in it.
+
+    Not asked of snapshot_download, to which a folder is incomplete as soon as any file of the repository is missing.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = [try_to_load_from_cache(repo, name, revision=revision) for name in ("config.json", *_OWN)]
+    except HFValidationError:
+        return None
+    return next((Path(path).parent for path in found if isinstance(path, str)), None)
 
 
 def fetch_file(repo: str, name: str) -> Path | None:
@@ -132,3 +149,17 @@ def _explain(source: str, error: Exception) -> NoReturn:
         f"cache); or run `hf download {repo} --local-dir DIR` elsewhere and pass DIR instead of the name; "
         f"or use zoo.create(name) for the same architecture with untrained weights."
     ) from error
+
+
+def _check_writable(source: str, error: Exception) -> None:
+    """Raises CheckpointError if a download failed because the file system has no space, or gives no right to write."""
+    from huggingface_hub import constants
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _UNWRITABLE:
+            raise CheckpointError(
+                f"{source}: the cache {constants.HF_HUB_CACHE} cannot be written ({cause}). What you can do: make room "
+                f"or get the right to write there; or set HF_HOME to another folder, which moves the cache."
+            ) from error
+        cause = cause.__cause__ or cause.__context__
