@@ -198,6 +198,24 @@ def test_cased_vocabularies_stay_cased(tokenizer: Tokenizer, tmp_path: Path) -> 
     assert not torch.equal(Tokenizer.load(tmp_path).encode(["Drums"], 9)[0], tokenizer.encode(["drums"], 9)[0])
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"do_lower_case": False, "strip_accents": True},
+        {"do_lower_case": True, "strip_accents": False},
+        {"tokenize_chinese_chars": False},
+        {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True},
+    ],
+)
+def test_letters_are_treated_as_the_configuration_says(config: dict[str, bool | None], tmp_path: Path) -> None:
+    tokens = [*SPECIAL, "cafe", "café", "Café", "日", "本", "日本", "##本"]
+    (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "BertTokenizer"}))
+    texts = ["café", "Café", "日本"]
+    theirs = transformers.BertTokenizerFast.from_pretrained(tmp_path)
+    assert Tokenizer.load(tmp_path).encode(texts, 9)[0].tolist() == theirs(texts, padding=True)["input_ids"]
+
+
 def test_what_is_no_bert_tokenizer_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no tokenizer there; expected tokenizer\.json or vocab\.txt"):
         Tokenizer.load(tmp_path)

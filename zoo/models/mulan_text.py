@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 import torch
@@ -108,14 +109,23 @@ class Tokenizer:
         return max(self._backend.get_vocab().values()) + 1
 
     @classmethod
-    def from_vocabulary(cls, tokens: Sequence[str], *, lowercase: bool = True) -> Tokenizer:
-        """A BERT tokenizer with these WordPiece tokens, in the order of their ids; lowercase also drops accents.
+    def from_vocabulary(
+        cls,
+        tokens: Sequence[str],
+        *,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        split_chinese: bool = True,
+    ) -> Tokenizer:
+        """A BERT tokenizer with these WordPiece tokens, in the order of their ids.
+
+        strip_accents: None = if lowercase. split_chinese: each Chinese character is a word.
 
         Raises ConfigError for a token that occurs twice, and for a missing special one.
         """
         if len(set(tokens)) < len(tokens):
             raise ConfigError(f"the vocabulary holds {next(t for t, n in Counter(tokens).items() if n > 1)!r} twice")
-        backend = _backend({token: i for i, token in enumerate(tokens)}, lowercase)
+        backend = _backend({token: i for i, token in enumerate(tokens)}, lowercase, strip_accents, split_chinese)
         ends = [(token, tokens.index(token)) for token in (START, END) if token in tokens]
         if len(ends) == 2:
             backend.post_processor = processors.TemplateProcessing(
@@ -128,7 +138,7 @@ class Tokenizer:
     def load(cls, path: str | Path) -> Tokenizer:
         """From tokenizer.json, from BERT's vocab.txt, or from a directory that holds either.
 
-        vocab.txt is lower-casing unless tokenizer_config.json beside it says otherwise.
+        What tokenizer_config.json says of the letters holds for vocab.txt beside it, which is lower-casing otherwise.
         Raises CheckpointError for what is missing, damaged, or not the tokenizer of a BERT.
         """
         path = Path(path)
@@ -139,7 +149,7 @@ class Tokenizer:
             text = file.read_text(encoding="utf-8")
             if file.suffix == ".json":
                 return cls(tokenizers.Tokenizer.from_str(text))
-            return cls.from_vocabulary(text.removesuffix("\n").split("\n"), lowercase=_lowercases(file.parent))
+            return cls.from_vocabulary(text.removesuffix("\n").split("\n"), **_letters(file.parent))
         except ConfigError as error:
             raise CheckpointError(f"{file}: {error}") from error
         except Exception as error:  # the tokenizers library raises bare Exception
@@ -197,17 +207,27 @@ class Tokenizer:
         return torch.tensor([row + [self._pad] * (width - len(row)) for row in rows]), lengths  # (B, T), (B,)
 
 
-def _backend(vocabulary: dict[str, int], lowercase: bool) -> tokenizers.Tokenizer:
+def _backend(
+    vocabulary: dict[str, int], lowercase: bool, strip_accents: bool | None = None, split_chinese: bool = True
+) -> tokenizers.Tokenizer:
     backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    backend.normalizer = normalizers.BertNormalizer(
+        lowercase=lowercase, strip_accents=strip_accents, handle_chinese_chars=split_chinese
+    )
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece()
     return backend
 
 
-def _lowercases(directory: Path) -> bool:
-    settings = directory / "tokenizer_config.json"
-    return not settings.is_file() or bool(json.loads(settings.read_text(encoding="utf-8")).get("do_lower_case", True))
+def _letters(directory: Path) -> dict[str, Any]:
+    """What becomes of letters, as arguments of `Tokenizer.from_vocabulary`."""
+    file = directory / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {
+        "lowercase": settings.get("do_lower_case", True),
+        "strip_accents": settings.get("strip_accents"),
+        "split_chinese": settings.get("tokenize_chinese_chars", True),
+    }
 
 
 def _init_weights(module: nn.Module, std: float) -> None:
