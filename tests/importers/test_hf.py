@@ -24,6 +24,7 @@ import zoo
 from zoo import audio, importers
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError
+from zoo.models.ctc.alphabet import Alphabet
 
 TOLERANCE = 1e-4  # on states whose entries are of the order of 1 to 10
 
@@ -114,6 +115,17 @@ def test_ctc_logits_with_the_blank_first(kind: str, blank: int, tmp_path: Path) 
         expected = theirs(wave[None]).logits[0][:, order]
     assert (ours.logits(wave, 16_000).x[0] - expected).abs().max() <= TOLERANCE
     assert worst(ours, hidden_states(theirs, wave), wave) <= TOLERANCE
+
+
+@pytest.mark.parametrize("delimiter", ["_", " ", "[SPACE]", {"content": "<sp>", "special": True}])
+def test_what_stands_between_words(delimiter: Any, tmp_path: Path) -> None:
+    saved(hubert("base", HubertForCTC, vocab_size=4), tmp_path)
+    symbol = delimiter["content"] if isinstance(delimiter, dict) else delimiter
+    (tmp_path / "vocab.json").write_text(json.dumps({"<pad>": 0, "a": 1, symbol: 2, "b": 3}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"word_delimiter_token": delimiter}))
+    vocabulary = load(tmp_path).config.vocabulary
+    assert vocabulary == ("<pad>", "a", "|", "b")
+    assert Alphabet(vocabulary).decode([1, 3, 2, 1]) == "ab a"
 
 
 def test_directory_as_a_whole_processor_saves_it(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign, Source, read_json
 from zoo.importers.tensors import fuse_attention, rename, take_weight_norm
 from zoo.importers.weights import read_weights
+from zoo.models.ctc.alphabet import BOUNDARY
 from zoo.nn.conv import WaveformFrontend
 
 # Our field: (theirs, their default, for configurations that leave it out).
@@ -156,6 +157,7 @@ def _vocabulary(source: Source, size: int) -> tuple[list[int], tuple[str, ...]]:
                     f"{file}: {symbol!r} has the id {row!r}; one flat table from symbols to ids is due"
                 )
             symbols[row] = symbol
+    _mark_boundary(source.path / "tokenizer_config.json", symbols)
     nameless = [row for row in range(size) if row not in symbols]
     if nameless:
         where = ", ".join(file.name for file in files) or "vocab.json, which is missing"
@@ -167,3 +169,19 @@ def _vocabulary(source: Source, size: int) -> tuple[list[int], tuple[str, ...]]:
         )
     order = [blank, *(row for row in range(size) if row != blank)]
     return order, tuple(symbols[row] for row in order)
+
+
+def _mark_boundary(settings: Path, symbols: dict[int, str]) -> None:
+    """What stands between words is "|" in zoo, and what the tokenizer says in transformers. In place."""
+    delimiter = read_json(settings).get("word_delimiter_token", BOUNDARY) if settings.is_file() else BOUNDARY
+    if isinstance(delimiter, Mapping):  # a token with its flags
+        delimiter = delimiter.get("content")
+    rows = [row for row, symbol in symbols.items() if symbol == delimiter]
+    if delimiter == BOUNDARY or not rows:
+        return
+    if BOUNDARY in symbols.values():
+        raise CheckpointError(
+            f"{settings}: word_delimiter_token is {delimiter!r}, but {BOUNDARY!r} is a symbol too, which zoo takes for "
+            f"the space between words"
+        )
+    symbols.update(dict.fromkeys(rows, BOUNDARY))
