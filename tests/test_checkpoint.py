@@ -128,6 +128,16 @@ def test_every_misfit_is_listed_at_once() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_assign_takes_no_integers_for_weights() -> None:
+    whole = {"weight": torch.ones(2, 3), "bias": torch.ones(2, dtype=torch.int32)}
+    with pytest.raises(
+        CheckpointError, match=r"not float   bias: torch\.int32 in the file, torch\.float32 in the model"
+    ):
+        checkpoint.assign(nn.Linear(3, 2), whole, source="the file")
+    counter = nn.BatchNorm1d(2)  # whose count of batches is an integer
+    checkpoint.assign(counter, counter.state_dict(), source="the file")
+
+
 def test_assign_converts_copies_and_takes_over() -> None:
     half = {"weight": torch.randn(3, 2).half(), "bias": torch.randn(3).half()}
     real = nn.Linear(2, 3)

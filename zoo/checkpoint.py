@@ -200,16 +200,17 @@ def assign(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, adop
 
     adopt: the tensors themselves become the model's parameters, where their dtype allows it; otherwise they are copied.
 
-    Raises CheckpointError listing every missing, unexpected and misshapen tensor.
+    Raises CheckpointError listing every missing, unexpected and misshapen tensor, and integers where floats are due.
     """
     own = model.state_dict()
-    problems = [f"missing     {name} {tuple(own[name].shape)}" for name in own if name not in tensors]
-    problems += [f"unexpected  {name} {tuple(tensors[name].shape)}" for name in tensors if name not in own]
-    problems += [
-        f"misshapen   {name}: {tuple(tensors[name].shape)} in the file, {tuple(tensor.shape)} in the model"
-        for name, tensor in own.items()
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
+    problems = [f"unexpected  {name} {tuple(tensors[name].shape)}" for name in tensors if name not in own]
+    for name, ours in own.items():
+        if (theirs := tensors.get(name)) is None:
+            problems.append(f"missing     {name} {tuple(ours.shape)}")
+        elif theirs.shape != ours.shape:
+            problems.append(f"misshapen   {name}: {tuple(theirs.shape)} in the file, {tuple(ours.shape)} in the model")
+        elif ours.is_floating_point() and not theirs.is_floating_point():
+            problems.append(f"not float   {name}: {theirs.dtype} in the file, {ours.dtype} in the model")
     if problems:
         raise CheckpointError(f"{source}: {len(problems)} tensors do not fit the model:\n  " + "\n  ".join(problems))
     converted = {name: tensors[name].to(tensor.dtype) for name, tensor in own.items()}

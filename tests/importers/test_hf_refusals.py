@@ -111,6 +111,46 @@ def test_missing_and_unexpected_tensors_are_listed(base: Path) -> None:
         load(base)
 
 
+def test_integers_are_no_weights(base: Path) -> None:
+    name = "encoder.layers.1.feed_forward.intermediate_dense.weight"
+    whole = load_file(base / "model.safetensors")[name]
+    edit_weights(base, **{name: (whole * 127).to(torch.int8)})
+    with pytest.raises(CheckpointError, match=r"blocks\.1\.ffn\.up\.weight: torch\.int8 in the file, torch\.float32"):
+        load(base)
+
+
+@pytest.mark.parametrize("settings", [{"quant_method": "bitsandbytes", "load_in_8bit": True}, {"quant_method": "gptq"}])
+def test_quantised_weights_are_refused_by_name(base: Path, settings: dict[str, Any]) -> None:
+    edit_config(base, quantization_config=settings)
+    with pytest.raises(CheckpointError, match=rf"config\.json: quantization_config .*{settings['quant_method']}"):
+        load(base)
+
+
+def test_misshapen_parts_are_named(base: Path) -> None:
+    whole = load_file(base / "model.safetensors")
+    name = "encoder.layers.1.attention.k_proj.weight"
+    edit_weights(base, **{name: torch.zeros(64, 63)})
+    with pytest.raises(CheckpointError, match=r"attention\.k\.weight \(64, 63\)"):
+        load(base)
+    edit_weights(base, **{name: whole[name]})
+    edit_weights(base, encoder__pos_conv_embed__conv__parametrizations__weight__original0=torch.ones(1, 1, 127))
+    with pytest.raises(CheckpointError, match=r"position\.weight_g \(1, 1, 127\) torch\.float32 is no gain"):
+        load(base)
+    edit_weights(base, **{f"encoder__layers__1__attention__{p}_proj__bias": torch.tensor(0.0) for p in "qkv"})
+    edit_weights(base, encoder__pos_conv_embed__conv__parametrizations__weight__original0=torch.ones(1, 1, 128))
+    with pytest.raises(CheckpointError, match="base: its description or weights cannot be understood"):
+        load(base)
+
+
+@pytest.mark.parametrize("delimiter", ["_", {"content": "_", "special": False}])
+def test_a_bar_that_is_a_letter_is_refused(delimiter: Any, tmp_path: Path) -> None:
+    saved(hubert("base", HubertForCTC, vocab_size=4), tmp_path)
+    (tmp_path / "vocab.json").write_text(json.dumps({"<pad>": 0, "_": 1, "|": 2, "a": 3}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"word_delimiter_token": delimiter}))
+    with pytest.raises(CheckpointError, match=r"tokenizer_config\.json: word_delimiter_token is '_', but '\|' is"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("vocabulary", "message"),
     [

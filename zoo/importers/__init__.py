@@ -73,10 +73,10 @@ def load_foreign(source: str | Path) -> Encoder:
     module, _, function = importer.target.partition(":")
     try:
         foreign = getattr(import_module(module), function)(opened)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:  # Runtime: torch, of shapes
         if isinstance(error, ZooError):
             raise
-        raise CheckpointError(f"{source}: its description cannot be understood ({error})") from error
+        raise CheckpointError(f"{source}: its description or weights cannot be understood ({error})") from error
     model = checkpoint.build(
         foreign.family,
         foreign.config,

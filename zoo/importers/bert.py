@@ -70,7 +70,7 @@ def bert_tensors(tensors: Mapping[str, Tensor], *, source: str = "BERT") -> dict
     """
     wanted = {name: tensor for name, tensor in tensors.items() if not name.removeprefix("bert.").startswith(_LEFT_OUT)}
     renamed = rename(wanted, list(_spellings()), source=source)
-    fuse_attention(renamed)
+    fuse_attention(renamed, source=source)
     if "segment" in renamed:
         renamed["segment"] = renamed["segment"][0]  # (D,)
     return renamed

@@ -93,8 +93,8 @@ def read(source: Source) -> Foreign:
         notes = {"left_out": ["label_embs_concat"]} if tensors.pop("label_embs_concat", None) is not None else {}
     config = _config(source, model, task)
     tensors = rename(tensors, _RULES, source=source.name)
-    take_weight_norm(tensors)
-    fuse_attention(tensors)
+    take_weight_norm(tensors, source=source.name)
+    fuse_attention(tensors, source=source.name)
     if "projection.linear.weight" not in tensors and config["conv_dim"] == config["dim"]:
         tensors["projection.linear.weight"] = torch.eye(config["dim"])  # fairseq has no layer between equal widths
         tensors["projection.linear.bias"] = torch.zeros(config["dim"])

@@ -87,8 +87,8 @@ def read(source: Source) -> Foreign:
     left_out = [name for name in tensors if name.startswith(_FOREIGN_HEADS)]
     tensors = {name: tensor for name, tensor in tensors.items() if name not in left_out}
     tensors = rename(tensors, _RULES, source=source.name)
-    take_weight_norm(tensors)
-    fuse_attention(tensors)
+    take_weight_norm(tensors, source=source.name)
+    fuse_attention(tensors, source=source.name)
     notes: dict[str, Any] = {"left_out": left_out} if left_out else {}
     if licence := licence_of(source.path / "README.md"):
         notes["licence"] = licence

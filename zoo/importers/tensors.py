@@ -40,26 +40,49 @@ def rename(tensors: Mapping[str, Tensor], rules: Sequence[tuple[str, str]], *, s
     return renamed
 
 
-def take_weight_norm(tensors: dict[str, Tensor]) -> None:
+def take_weight_norm(tensors: dict[str, Tensor], *, source: str) -> None:
     """Replace each pair `<name>_g`, `<name>_v` by `<name>` = g v / ||v||, in place.
 
     The norm runs over the dimensions in which g has size 1: one norm per tap for g (1, 1, K).
-    Computed in float64, so that the rounding is that of the result alone.
+    Computed in float64, so that the rounding is that of the result alone. Raises CheckpointError for any other gain.
     """
     for gain_name in [name for name in tensors if name.endswith("_g") and f"{name[:-2]}_v" in tensors]:
         name = gain_name.removesuffix("_g")
-        gain, direction = tensors.pop(gain_name).double(), tensors.pop(f"{name}_v").double()  # (1, 1, K), (D, D/G, K)
+        gain, direction = tensors.pop(gain_name), tensors.pop(f"{name}_v")  # (1, 1, K), (D, D/G, K)
+        if not _is_gain(gain, direction):
+            raise CheckpointError(f"{source}: {gain_name} {_kind(gain)} is no gain of {name}_v {_kind(direction)}")
         dims = [d for d, size in enumerate(gain.shape) if size == 1]
+        gain, direction = gain.double(), direction.double()
         tensors[name] = (direction * (gain / direction.norm(dim=dims, keepdim=True))).float()
 
 
-def fuse_attention(tensors: dict[str, Tensor]) -> None:
+def _is_gain(gain: Tensor, direction: Tensor) -> bool:
+    """Whether both are floating-point, and the gain has the size of the direction in one dimension and 1 in others."""
+    shapes = [[n if d == kept else 1 for d, n in enumerate(direction.shape)] for kept in range(direction.ndim)]
+    return gain.is_floating_point() and direction.is_floating_point() and list(gain.shape) in shapes
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} {tensor.dtype}"
+
+
+def fuse_attention(tensors: dict[str, Tensor], *, source: str) -> None:
     """Replace `<x>.q.<y>`, `<x>.k.<y>`, `<x>.v.<y>` by `<x>.qkv.<y>`, rows in this order, in place.
 
     An incomplete triple stays as it is, and then fails to find its place in the model.
+    Raises CheckpointError as `stack`.
     """
     for query in [name for name in tensors if ".attention.q." in name]:
         triple = [query.replace(".attention.q.", f".attention.{part}.") for part in "qkv"]
         if all(name in tensors for name in triple):
-            fused = torch.cat([tensors.pop(name) for name in triple])  # (3 D, D) or (3 D,)
+            fused = stack(tensors, triple, source=source)  # (3 D, D) or (3 D,)
             tensors[query.replace(".attention.q.", ".attention.qkv.")] = fused
+
+
+def stack(tensors: dict[str, Tensor], names: Sequence[str], *, source: str) -> Tensor:
+    """The rows of these tensors, which are taken out. Raises CheckpointError when they differ in shape or kind."""
+    parts = [tensors.pop(name) for name in names]
+    if len({(part.shape, part.is_floating_point()) for part in parts}) > 1:
+        found = ", ".join(f"{name} {_kind(part)}" for name, part in zip(names, parts, strict=True))
+        raise CheckpointError(f"{source}: parts of one projection differ: {found}")
+    return torch.cat(parts)

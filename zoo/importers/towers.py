@@ -83,7 +83,7 @@ def ast_tensors(
     tensors = {name.removeprefix("audio_spectrogram_transformer."): tensor for name, tensor in tensors.items()}
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
     out = rename(kept, _AST, source=source)
-    fuse_attention(out)
+    fuse_attention(out, source=source)
     needed = ("cls_token", "distillation_token", "position_embeddings", "embed.weight")
     if missing := [name for name in needed if name not in out]:
         raise CheckpointError(f"{source}: no {', '.join(missing)}; these are not the weights of an ASTModel")

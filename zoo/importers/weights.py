@@ -16,8 +16,9 @@ from zoo.importers.source import read_json
 def read_weights(directory: Path) -> dict[str, Tensor]:
     """All tensors of model.safetensors or, failing that, pytorch_model.bin, each whole or in shards.
 
-    Raises CheckpointError for what is missing, damaged, or not weights alone.
+    Raises CheckpointError for what is missing, damaged, quantised, or not weights alone.
     """
+    _check_plain(directory / "config.json")
     for stem, load in (("model.safetensors", read_safetensors), ("pytorch_model.bin", _read_pickled)):
         index = directory / f"{stem}.index.json"
         if (directory / stem).is_file():
@@ -30,6 +31,17 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
                 tensors |= load(directory / shard)
             return tensors
     raise CheckpointError(f"{directory}: holds neither model.safetensors nor pytorch_model.bin")
+
+
+def _check_plain(config: Path) -> None:
+    """Quantised weights lie in tensors of other meanings under the same names; each method has its own."""
+    settings = read_json(config).get("quantization_config") if config.is_file() else None
+    if settings:
+        method = settings.get("quant_method") if isinstance(settings, dict) else settings
+        raise CheckpointError(
+            f"{config}: quantization_config says that the weights are quantised ({method}); zoo reads floating-point "
+            f"ones: take the model that this was made from, or dequantise it"
+        )
 
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:

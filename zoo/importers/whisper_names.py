@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.cards import CARDS
 from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign
-from zoo.importers.tensors import fuse_attention, rename
+from zoo.importers.tensors import fuse_attention, rename, stack
 from zoo.models.whisper_tokenizer import WhisperTokenizer
 
 
@@ -27,11 +27,11 @@ def whisper_tensors(
     for name in [name for name in renamed if name.endswith((".q.bias", ".cross.v.bias"))]:
         keys = name.replace(".q.bias", ".k.bias").replace(".v.bias", ".k.bias")
         renamed.setdefault(keys, torch.zeros_like(renamed[name]))
-    fuse_attention(renamed)
+    fuse_attention(renamed, source=source)
     for values in [name for name in renamed if ".cross.v." in name]:
         keys = values.replace(".cross.v.", ".cross.k.")
         if keys in renamed:
-            fused = torch.cat([renamed.pop(keys), renamed.pop(values)])  # (2 D, D) or (2 D,)
+            fused = stack(renamed, (keys, values), source=source)  # (2 D, D) or (2 D,)
             renamed[values.replace(".cross.v.", ".cross.kv.")] = fused
     return renamed
 
