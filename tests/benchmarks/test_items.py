@@ -58,7 +58,7 @@ def test_random_folds_where_groups_exist_are_a_leak_and_split_by_mends_it(corpus
 def spans(corpus: Path, *found: tuple[float, float, str]) -> list[manifest.Entry]:
     """Make these spans (start, end, split) of one recording, by nobody, the whole of the corpus."""
     entry = replace(manifest.read(corpus)[0], speaker=None, phones=[])
-    entries = [replace(entry, start=start, end=end, split=split) for start, end, split in found]
+    entries = [replace(entry, start=start, end=end, duration=end - start, split=split) for start, end, split in found]
     manifest.write(corpus, entries)
     return entries
 
@@ -95,7 +95,7 @@ def test_spans_of_one_file_are_one_group_where_no_column_says_more(corpus: Path)
 
 def test_digests_of_files_and_spans_stay_as_the_features_of_old_runs_have_them(corpus: Path) -> None:
     first, *others = manifest.read(corpus)
-    half = replace(first, start=0.0, end=0.1, phones=[])
+    half = replace(first, start=0.0, end=0.1, duration=0.1, phones=[])
     manifest.write(corpus, [first, half, *others])
     data = first.audio.read_bytes()
     found = [item.digest for item in open_source(Source(str(corpus))).items[:2]]
@@ -189,7 +189,10 @@ def test_the_same_audio_under_one_name_twice_in_a_split_has_two_names(corpus: Pa
 def test_spans_are_named_by_their_exact_start(corpus: Path) -> None:
     entries = manifest.read(corpus)
     starts = [0.0, 2.5, 1234.56, 1234.5601, 12345678.0, 5.0, 5.0]
-    spans = [replace(entries[0], start=start, end=start + 1 + place) for place, start in enumerate(starts)]
+    spans = [
+        replace(entries[0], start=start, end=start + 1 + place, duration=1.0 + place)
+        for place, start in enumerate(starts)
+    ]
     manifest.write(corpus, [*spans, *entries[1:]])
     items = open_source(Source(str(corpus))).items
     names = ["0", "2.5", "1234.56", "1234.5601", "12345678.0", *(f"5#{item.digest[:8]}" for item in items[5:7])]

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recordings import write_wav
 
 from zoo.data import manifest
+from zoo.data.dataset import AudioDataset
 from zoo.data.manifest import Entry
 from zoo.errors import ManifestError
 
@@ -75,6 +77,9 @@ def test_paths_are_relative_in_the_file_and_absolute_in_memory(tmp_path: Path) -
         ({"split": "validation"}, "split"),
         ({"start": -1.0}, "start"),
         ({"start": 2.0, "end": 1.0}, "end"),
+        ({"start": 2.0, "end": 3.0}, "duration"),
+        ({"start": 2.0, "end": 4.0}, "duration"),
+        ({"end": 9.0}, "duration"),
         ({"text": 5}, "text"),
         ({"captions": "one"}, "captions"),
         ({"captions": ["one", 2]}, "captions"),
@@ -91,6 +96,17 @@ def test_bad_field_is_named_with_file_and_line(tmp_path: Path, change: dict[str,
     path.write_text(json.dumps(GOOD) + "\n\n" + json.dumps(GOOD | change) + "\n")
     with pytest.raises(ManifestError, match=rf"manifest\.jsonl:3: field '{field}'"):
         manifest.read(path)
+
+
+def test_a_start_without_an_end_goes_on_for_the_duration(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    lines = [{"start": 2.0}, {"start": 0}, {}, {"start": 2.0, "end": 3.51}, {"end": 1.6}]
+    path.write_text("".join(json.dumps(GOOD | line) + "\n" for line in lines))
+    spans = [(entry.start, entry.end) for entry in manifest.read(path)]
+    assert spans == [(2.0, 3.5), (0.0, 1.5), (None, None), (2.0, 3.51), (None, 1.6)], "nearly right is right"
+    write_wav(tmp_path / "a.wav", 4.0)
+    manifest.write(path, [Entry(tmp_path / "a.wav", 1.5, "train", start=2.0)])
+    assert len(AudioDataset(manifest.read(path), 16_000).item(0, seed=0).wave) == 24_000
 
 
 @pytest.mark.parametrize("field", ["audio", "duration", "split"])

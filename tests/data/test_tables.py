@@ -30,6 +30,16 @@ def test_columns_can_be_named(folder: Path) -> None:
     assert entry.duration == pytest.approx(0.3)
 
 
+def test_spans_in_a_table(folder: Path) -> None:
+    """An end beyond the file is for loading to refuse, as in a manifest, not for reading the table."""
+    (folder / "t.csv").write_text("path,start,end,duration\na.wav,0.1,,0.2\nb.wav,0.1,,\nb.wav,0.1,9.1,\n")
+    spans = [(e.start, e.end, e.duration) for e in sources.open(folder / "t.csv")]
+    assert [pytest.approx(span) for span in spans] == [(0.1, 0.3, 0.2), (0.1, 0.75, 0.65), (0.1, 9.1, 9.0)]
+    (folder / "t.csv").write_text("path,start,end,duration\na.wav,0.1,0.3,0.5\n")
+    with pytest.raises(ManifestError, match=r"t\.csv:2: field 'duration': 0.5 s, but .* 0.2 s; .* not of its file"):
+        sources.open(folder / "t.csv")
+
+
 def test_chosen_columns_win_over_the_usual_ones(folder: Path) -> None:
     (folder / "t.csv").write_text("audio,clip,text,clean,title\nnone.wav,a.wav,RAW,hello,A Song\nno.wav,b.wav,RAW,,B\n")
     first, second = sources.open(folder / "t.csv", {"audio": "clip", "text": "clean"})

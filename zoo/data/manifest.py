@@ -2,10 +2,10 @@
 
     {"audio": "clips/a.flac", "duration": 2.5, "split": "train", "text": "hello", "speaker": "anna", "emotion": "calm"}
 
-Fields: audio (path, relative to the manifest), duration (s), split ("train" | "dev" | "test"); where known start, end
-(s: the clip is this span of the file), text (transcript), captions (list of str), speaker, lang (both str), phones
-(list of [start, end, symbol], s, counted from the clip's start). Every other key is a label column: a string, number,
-bool or null.
+Fields: audio (path, relative to the manifest), duration (s, of the clip), split ("train" | "dev" | "test"); where known
+start, end (s: the clip is this span of the file; a start without an end: as long as duration says), text (transcript),
+captions (list of str), speaker, lang (both str), phones (list of [start, end, symbol], s, counted from the clip's
+start). Every other key is a label column: a string, number, bool or null.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from zoo.atomic import replacing_file
+from zoo.audio.reading import LATE
 from zoo.errors import ManifestError
 
 SPLITS = ("train", "dev", "test")
@@ -27,6 +28,7 @@ Phone = tuple[float, float, str]
 
 _FOREVER = 1e9  # s; a time must be less: a century is a mistake, NaN and infinity fail the comparison
 _ROUNDING = 1e-3  # s; times are written rounded, so neighbours may overlap by that much
+_UNEVEN = 0.02  # s; start, end and duration, each rounded to hundredths, may be so far from adding up
 
 
 @dataclass
@@ -115,12 +117,7 @@ class _Line:
             raise ManifestError(f"{where}: a {type(self.values).__name__} where a JSON object was expected")
 
     def entry(self, folder: Path) -> Entry:
-        start, end = self._seconds("start"), self._seconds("end")
-        if end is not None and end <= (start or 0.0):
-            self._fail("end", f"{end} s is not after the start, {start or 0.0} s")
-        duration = self._seconds("duration", required=True)
-        if not duration:
-            self._fail("duration", "must be more than 0 s")
+        duration, start, end = self._span()
         audio = self._string("audio", required=True)
         split = self._string("split", required=True)
         if split not in SPLITS:
@@ -138,6 +135,25 @@ class _Line:
             phones=self._phones(),
             labels={key: self._label(key) for key in self.values if key not in _KNOWN},
         )
+
+    def _span(self) -> tuple[float, float | None, float | None]:
+        """duration, start, end, of which the last two agree with the first."""
+        start, end = self._seconds("start"), self._seconds("end")
+        begin = start or 0.0
+        if end is not None and end <= begin:
+            self._fail("end", f"{end} s is not after the start, {begin} s")
+        duration = self._seconds("duration", required=True)
+        if not duration:
+            self._fail("duration", "must be more than 0 s")
+        if end is None:
+            return duration, start, None if start is None else start + duration
+        if not -_UNEVEN <= end - begin - duration <= LATE + _UNEVEN:  # an end may lie past the file's
+            self._fail(
+                "duration",
+                f"{duration:g} s, but from start {begin:g} s to end {end:g} s there are {end - begin:g} s; the "
+                "duration is that of the clip, not of its file: correct one of them, or leave out end",
+            )
+        return duration, start, end
 
     def _unique(self, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         values = dict(pairs)

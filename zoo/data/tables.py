@@ -153,7 +153,7 @@ def _duration(record: dict[str, Any], folder: Path) -> float | AudioError:
         whole = audio.probe(folder / record["audio"]).duration
     except (AudioError, MissingDependencyError) as error:
         return error if isinstance(error, AudioError) else AudioError(record["audio"], str(error))
-    return min(record.get("end", whole), whole) - record.get("start", 0.0)
+    return record.get("end", whole) - record.get("start", 0.0)
 
 
 def _with_audio(numbered: list[Numbered], name: str) -> list[Numbered]:
