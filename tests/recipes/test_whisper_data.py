@@ -24,6 +24,7 @@ from zoo.recipes.whisper.targets import Writer
 from zoo.recipes.whisper.task import Transcribe
 from zoo.recipes.whisper.vocabulary import Speller, train_tokenizer
 from zoo.recipes.whisper.windows import Segment, Window
+from zoo.text import normaliser
 
 TEXTS = ["The cat sat on the mat.", "A cat is that.", "Ça va, là-bas?", "thirty-three thousand things"] * 3
 
@@ -207,6 +208,15 @@ def test_clips_that_cannot_be_learnt_from_are_left_out(words: WhisperTokenizer) 
     many = [Entry(Path("f.wav"), 2.0, "train", text="cat sat " * 40), *kept]
     assert data.fitting(many, Writer(words, 96), "here", said.append) == kept
     assert said[-1] == "here: 1 texts of more than 41 tokens are left out"
+
+
+@pytest.mark.parametrize(("normalise", "wordless"), [("english", "um"), ("english", "[red]"), ("basic", "...")])
+def test_only_a_text_that_is_empty_from_the_start_is_silence(normalise: str, wordless: str) -> None:
+    entries = [Entry(Path("a.wav"), 2.0, "train", text=text) for text in ("Red.", "", " ", wordless)]
+    said: list[str] = []
+    kept = data.usable(entries, DataConfig("here"), normaliser(normalise), 3.0, said.append)
+    assert [entry.text for entry in kept] == ["red", "", ""]
+    assert said == ["here: 3 of 4 clips are used; left out: 1 without words after normalising"]
 
 
 def test_a_window_is_no_longer_than_the_model_hears() -> None:

@@ -115,9 +115,10 @@ def usable(
     seconds: float,
     say: Callable[[str], None],
 ) -> list[Entry]:
-    """Entries with their text cleaned; an empty text says that nobody speaks.
+    """Entries with their text cleaned; a text that is empty in the data set says that nobody speaks.
 
-    Left out, and said so: clips without text, shorter than data.min_seconds, longer than `seconds`.
+    Left out, and said so: clips without text, shorter than data.min_seconds, longer than `seconds`, and those whose
+    text is empty once cleaned ("um", "[red]"): somebody may well speak there.
     Raises ConfigError where nothing is left to train on.
     """
     left: Counter[str] = Counter()
@@ -129,8 +130,10 @@ def usable(
             left["too short"] += 1
         elif entry.duration > seconds:
             left[f"longer than {seconds:g} s"] += 1
+        elif not (text := clean(entry.text)) and entry.text.strip():
+            left["without words after normalising"] += 1
         else:
-            kept.append(replace(entry, text=clean(entry.text)))
+            kept.append(replace(entry, text=text))
     reasons = ", ".join(f"{count} {reason}" for reason, count in left.items())
     if reasons:
         say(f"{data.source}: {len(kept)} of {len(entries)} clips are used; left out: {reasons}")
