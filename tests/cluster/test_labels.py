@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from small import small
 
 from zoo.cluster import Labels, features, fit_quantizer, label_corpus, labels, layer, mfcc39
 from zoo.data.manifest import Entry
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, ZooError
+from zoo.extract.files import hold
 
 
 def test_labels_are_the_units_of_each_entry(
@@ -60,6 +62,21 @@ def test_failures_have_no_units(clips: list[Entry], tmp_path: Path) -> None:
     assert list(made.failures) == [1] and len(made[1]) == 0 and len(made[2]) > 0
     with pytest.raises(CheckpointError, match="entry 1 has no units"):
         made.at(1, 0, 5, small("hubert-base"))
+
+
+def test_finished_labels_are_read_while_another_process_holds_the_folder(clips: list[Entry], tmp_path: Path) -> None:
+    """Every process of a run reads the labels at once, after the first has made them."""
+    source, folder = mfcc39(50), tmp_path / "labels"
+    quantizer = fit_quantizer(clips, source, 5)
+    made = label_corpus(quantizer, source, clips, folder)
+    with hold(folder), ThreadPoolExecutor(3) as pool:
+        for read in pool.map(lambda _: label_corpus(quantizer, source, clips, folder), range(3)):
+            assert all(torch.equal(read[i], made[i]) for i in range(len(clips)))
+        with pytest.raises(CheckpointError, match="data differ"):
+            label_corpus(quantizer, source, clips[1:], folder)
+        (folder / "part-00000.safetensors").unlink()
+        with pytest.raises(ZooError, match="another run is writing"):
+            label_corpus(quantizer, source, clips, folder)
 
 
 def test_errors(clips: list[Entry], tmp_path: Path) -> None:

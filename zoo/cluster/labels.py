@@ -123,25 +123,28 @@ def label_corpus(
     """The units of every entry, in `folder`.
 
     Killed at any moment and called again it goes on after the last finished part, and ends in the same bytes; when all
-    is there it only reads. Entries that cannot be read have no units and are in `failures`.
+    is there it only reads, as any number of processes may at once. Entries that cannot be read have no units and are in
+    `failures`.
     Raises CheckpointError where `source` is not the quantizer's, or the folder holds labels of other entries or units.
     """
     source.check(dict(quantizer.source))
     folder = Path(folder)
+    blocks = _group(entries, source.blocks(entries))
+    names = [f"part-{number:05d}.safetensors" for number in range(len(blocks))]
+    header = {
+        "format": _FORMAT,
+        "quantizer": quantizer.fingerprint,
+        "source": source.describe(),
+        "sizes": list(quantizer.sizes),
+        "entries": len(entries),
+        "data": data_fingerprint(entries),
+        "parts": names,
+    }
+    if _matches(folder, header) and not _missing(folder, names):
+        return Labels.open(folder)
     with hold(folder):
-        blocks = _group(entries, source.blocks(entries))
-        names = [f"part-{number:05d}.safetensors" for number in range(len(blocks))]
-        header = {
-            "format": _FORMAT,
-            "quantizer": quantizer.fingerprint,
-            "source": source.describe(),
-            "sizes": list(quantizer.sizes),
-            "entries": len(entries),
-            "data": data_fingerprint(entries),
-            "parts": names,
-        }
         _claim(folder, header)
-        missing = [i for i, name in enumerate(names) if _read_part(folder / name) is None]
+        missing = _missing(folder, names)
         coming = source.frames(entries, [block for i in missing for block in blocks[i]], workers=workers)
         for i in missing:
             _write_part(folder / names[i], quantizer, blocks[i], coming)
@@ -161,16 +164,27 @@ def _group(entries: Sequence[Entry], blocks: Sequence[Block]) -> list[list[Block
     return groups
 
 
+def _missing(folder: Path, names: Sequence[str]) -> list[int]:
+    """The parts that are not there, or damaged."""
+    return [number for number, name in enumerate(names) if _read_part(folder / name) is None]
+
+
+def _matches(folder: Path, header: dict[str, Any]) -> bool:
+    """Whether there is a header; one with other values is refused."""
+    if not (folder / HEADER).exists():
+        return False
+    found = _read_header(folder)
+    changed = [key for key, value in json.loads(json.dumps(header)).items() if found.get(key) != value]
+    if changed:
+        raise CheckpointError(
+            f"{folder}: holds labels of another kind ({', '.join(changed)} differ); choose another folder, or remove it"
+        )
+    return True
+
+
 def _claim(folder: Path, header: dict[str, Any]) -> None:
     """Write the header, or hold an existing one against it."""
-    if (folder / HEADER).exists():
-        found = _read_header(folder)
-        changed = [key for key, value in json.loads(json.dumps(header)).items() if found[key] != value]
-        if changed:
-            raise CheckpointError(
-                f"{folder}: holds labels of another kind ({', '.join(changed)} differ); choose another folder, or "
-                "remove it"
-            )
+    if _matches(folder, header):
         return
     if any(folder.glob("part-*.safetensors")):
         raise CheckpointError(f"{folder}: holds parts but no {HEADER}; choose another folder, or remove it")
