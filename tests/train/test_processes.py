@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +52,18 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     weights = [load_file(tmp_path / n / "checkpoints" / "step-00000012" / "task.safetensors") for n in ("one", "two")]
     for name, tensor in weights[0].items():
         assert torch.allclose(tensor, weights[1][name], atol=1e-5), name
+
+
+def test_the_others_wait_while_the_first_process_works_for_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def join(**options: Any) -> SimpleNamespace:
+        asked.append(options)
+        return SimpleNamespace(num_processes=1)
+
+    monkeypatch.setattr(processes, "PartialState", join)
+    assert processes.start("cpu") == torch.device("cpu")
+    assert asked[0]["timeout"] >= timedelta(days=1)
 
 
 def gradients(batches: list[Any]) -> dict[str, torch.Tensor]:

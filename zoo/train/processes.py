@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -20,13 +21,16 @@ from torch import Tensor, nn
 
 from zoo.precision import resolve_device
 
+# The others wait for as long as the first process clusters, labels or transcribes a corpus alone; torch's own 10 or 30
+# minutes would end the run there. A process that dies is noticed by the launcher, not by this.
+PATIENCE = timedelta(days=7)
 PIECE = 32 << 20  # elements that are exchanged at once: 128 MB of float32
 
 
 def start(device: str = "auto") -> torch.device:
     """Join the other processes, if a launcher started any; returns the device of this one."""
     chosen = resolve_device(device)
-    state = PartialState(cpu=chosen.type == "cpu")
+    state = PartialState(cpu=chosen.type == "cpu", timeout=PATIENCE)
     return state.device if state.num_processes > 1 else chosen
 
 
