@@ -61,6 +61,24 @@ def test_unshuffled_is_by_length_and_the_same_every_epoch() -> None:
     assert sampler.plan(0) == sampler.plan(5) == [[1], [2], [0]]
 
 
+@given(lengths, st.floats(1, 60), st.integers(0, 3), st.integers(1, 9))
+def test_even_batches_differ_by_one_item_at_most(seconds: list[float], bound: float, epoch: int, most: int) -> None:
+    plan = BatchSampler(seconds, bound, max_items=most, even=True).plan(epoch)
+    assert sorted(i for batch in plan for i in batch) == list(range(len(seconds)))
+    sizes = [len(batch) for batch in plan]
+    assert max(sizes) - min(sizes) <= 1 and max(sizes) <= most
+    assert all(len(batch) == 1 or len(batch) * max(seconds[i] for i in batch) <= bound + 1e-9 for batch in plan)
+
+
+def test_even_batches_are_the_same_where_nothing_is_left_over() -> None:
+    seconds = list(np.random.default_rng(0).uniform(5, 10, 240))
+    plain, even = (BatchSampler(seconds, 1e4, max_items=8, even=even) for even in (False, True))
+    assert plain.plan(1) == even.plan(1)
+    plain, even = (BatchSampler(seconds[:-7], 1e4, max_items=8, even=even) for even in (False, True))
+    assert sorted(map(len, plain.plan(1)))[0] == 1, "a batch of what is left over"
+    assert sorted(map(len, even.plan(1)))[:8] == [7] * 7 + [8] and len(even.plan(1)) == len(plain.plan(1))
+
+
 def test_nothing_to_sample() -> None:
     for seconds, bound in [([], 10.0), ([1.0], 0.0)]:
         with pytest.raises(ConfigError, match="no batches"):

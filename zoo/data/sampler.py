@@ -38,6 +38,8 @@ class BatchSampler:
     seconds: length of each item. batch_seconds: bound on a batch with its padding (longest x count); an item that is
     longer than that alone makes a batch of its own. max_items: bound on the count.
     shuffle: a new order every epoch; without it, sorted by length, the same always.
+    even: no batch of an epoch is smaller than the others by more than one item, where the loss needs company. They are
+    as few as max_items allows; the longest item of all sets how many fit into batch_seconds.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class BatchSampler:
         seed: int = 0,
         max_items: int | None = None,
         shuffle: bool = True,
+        even: bool = False,
     ) -> None:
         if not len(seconds) or not batch_seconds > 0:
             raise ConfigError(f"no batches from {len(seconds)} items in batches of {batch_seconds} s")
         self.seconds = np.asarray(seconds, dtype=np.float64)  # (N,)
         self.batch_seconds, self.max_items = batch_seconds, max_items or len(seconds)
-        self.seed, self.shuffle = seed, shuffle
+        self.seed, self.shuffle, self.even = seed, shuffle, even
 
     def plan(self, epoch: int) -> list[list[int]]:
         """The batches of one epoch: every item once."""
@@ -63,10 +66,9 @@ class BatchSampler:
         order = generator.permutation(len(self.seconds))
         keys = self.seconds * generator.uniform(1 - JITTER, 1 + JITTER, len(self.seconds))
         pool = max(1, int(POOL_BATCHES * self.batch_seconds / self.seconds.mean()))
-        batches: list[list[int]] = []
-        for first in range(0, len(order), pool):
-            part = order[first : first + pool]
-            batches += self._cut(part[np.argsort(keys[part], kind="stable")])
+        parts = [order[first : first + pool] for first in range(0, len(order), pool)]
+        parts = [part[np.argsort(keys[part], kind="stable")] for part in parts]
+        batches = self._spread(np.concatenate(parts)) if self.even else [b for part in parts for b in self._cut(part)]
         return [batches[i] for i in generator.permutation(len(batches))]
 
     def stream(self, start: Cursor) -> Iterator[tuple[Cursor, list[int]]]:
@@ -77,6 +79,10 @@ class BatchSampler:
             for place in range(position, len(plan)):
                 yield Cursor(epoch, place), plan[place]
             epoch, position = epoch + 1, 0
+
+    def _spread(self, order: np.ndarray) -> list[list[int]]:
+        most = min(self.max_items, max(1, int(self.batch_seconds / self.seconds.max())))
+        return [part.tolist() for part in np.array_split(order, -(-len(order) // most))]
 
     def _cut(self, order: np.ndarray) -> Iterator[list[int]]:
         batch: list[int] = []

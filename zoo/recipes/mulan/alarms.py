@@ -48,7 +48,8 @@ class Alarms(nn.Module):
 
         Raises TrainingError at chance, if so configured.
         """
-        self.progress.lerp_(torch.full_like(self.progress, (chance - loss) / chance), 1 - DECAY)
+        if chance > 0:  # a single pair has nothing to be told from: its loss is no sign of anything
+            self.progress.lerp_(torch.full_like(self.progress, (chance - loss) / chance), 1 - DECAY)
         self.count += 1
         if not self._due() or float(self.progress) >= self.config.chance_margin:
             return

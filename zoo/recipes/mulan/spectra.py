@@ -186,6 +186,11 @@ def pair_loader(
     dataset = Spectrograms(chosen, model, config)
     training = split == "train"
     sampler = BatchSampler(
-        dataset.seconds, config.batch_seconds, seed=seed, max_items=config.max_items, shuffle=training
+        dataset.seconds,
+        config.batch_seconds,
+        seed=seed,
+        max_items=config.max_items,
+        shuffle=training,
+        even=training,  # a few pairs left over would be easy to tell apart, and as much of a step as a full batch
     )
     return Loader(dataset, sampler, collate=Collate(model, texts, drawn=training), workers=config.workers)
