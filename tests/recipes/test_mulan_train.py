@@ -24,11 +24,12 @@ from zoo.losses import Temperature
 from zoo.models.mulan import MuLan
 from zoo.recipes.mulan.alarms import Alarms, mean_cosine
 from zoo.recipes.mulan.compare import compare
-from zoo.recipes.mulan.config import AlarmConfig, Loss, MulanTraining, TowerConfig, ZeroShot
+from zoo.recipes.mulan.config import AlarmConfig, ExamConfig, Loss, MulanTraining, TowerConfig, ZeroShot
 from zoo.recipes.mulan.exam import embed_clips
 from zoo.recipes.mulan.run import train
-from zoo.recipes.mulan.spectra import PairBatch, Spectrograms
+from zoo.recipes.mulan.spectra import PairBatch, Spectrograms, pair_loader
 from zoo.recipes.mulan.task import Contrast
+from zoo.recipes.mulan.texts import Texts
 from zoo.train import Output, fit
 
 PRESETS = sorted((Path(__file__).parents[2] / "recipes" / "mulan").glob("*.yaml"))
@@ -114,6 +115,36 @@ def test_a_run_that_stays_at_chance_is_told(make: Any) -> None:
     loader.dataset.logmel = Broken()
     with pytest.raises(TrainingError, match=r"after 4 steps the loss is 3.*at its chance level"):
         learn(task, loader, 40)
+
+
+def test_no_step_is_made_of_what_an_epoch_leaves_over(make: Any) -> None:
+    task, loader = make()
+    data, texts = task.config.data, Texts(task.config.data.text)
+    loader = pair_loader(loader.dataset.entries[:17], "train", task.model, texts, data, 0)
+    assert sorted(map(len, loader.sampler.plan(0))) == [5, 6, 6]
+
+
+@pytest.mark.parametrize("same", [None, "word", "absent"])
+def test_dev_counts_as_right_what_the_exam_counts_as_right(make: Any, tones: Path, same: str | None) -> None:
+    """Every caption of the dev set is that of two clips, which a perfect model cannot tell apart."""
+    task, _ = make(exam=ExamConfig(same=same))
+    data, texts = task.config.data, Texts(task.config.data.text)
+    dev = pair_loader(manifest.read(tones), "dev", task.model, texts, data, 0)
+    words = sorted({entry.labels["word"] for entry in dev.dataset.entries})
+
+    def perfect(batch: PairBatch) -> tuple[Tensor, Tensor]:
+        x = torch.eye(len(words))[[words.index(entry.labels["word"]) for entry in batch.entries]]
+        return x, x
+
+    task.embed = perfect
+    with torch.no_grad():
+        assert task.eval().validate(dev)["mrr"] == 1.0
+
+
+def test_a_pair_on_its_own_is_no_error(make: Any) -> None:
+    task, loader = make(loss=Loss.infonce)
+    task.accumulate([loader.batch(Cursor(), [0])], backward)
+    assert task.alarms.steps == 1 and float(task.alarms.progress) == 0
 
 
 def test_alarms_come_at_doubling_distances_and_survive_resuming() -> None:

@@ -32,7 +32,9 @@ from zoo.losses import infonce_chance, infonce_loss, multiview_chance, multiview
 from zoo.models.mulan import MuLan
 from zoo.recipes.mulan.alarms import Alarms
 from zoo.recipes.mulan.config import Loss, MulanTraining, TowerConfig
+from zoo.recipes.mulan.exam import alike
 from zoo.recipes.mulan.spectra import PairBatch
+from zoo.recipes.mulan.texts import Texts
 from zoo.train import Group, Output, Task, processes
 
 Pair = tuple[Tensor, Tensor]
@@ -47,6 +49,7 @@ class Contrast(Task):
     def __init__(self, model: MuLan, config: MulanTraining) -> None:
         super().__init__()
         self.model, self.config = model, config
+        self.texts = Texts(config.data.text)
         self.towers: dict[str, tuple[nn.Module, TowerConfig]] = {
             "audio": (model.audio, config.audio),
             "text": (model.text, config.text),
@@ -103,14 +106,18 @@ class Contrast(Task):
         return [*towers, Group("model.temperature.", scale=self.config.temperature_rate)]
 
     def validate(self, batches: Iterable[PairBatch]) -> dict[str, float]:
-        """Text to music on the dev set (mean reciprocal rank, R@10), its loss as one batch, and signs of collapse."""
+        """Text to music on the dev set (mean reciprocal rank, R@10), its loss as one batch, and signs of collapse.
+
+        Which clips are right for a text is what the exam goes by.
+        """
         self._share_statistics()
-        own: list[tuple[int, str, list[float], list[float]]] = []
+        own: list[tuple[int, Entry, list[float], list[float]]] = []
         for batch in batches:
             vectors = [part.float().cpu().tolist() for part in self.embed(batch)]
-            own += zip(batch.indices.tolist(), map(self._what, batch.entries), *vectors, strict=True)
-        rows = sorted(row for part in processes.gather(own) for row in part)
-        same = np.unique([row[1] for row in rows], return_inverse=True)[1]
+            own += zip(batch.indices.tolist(), batch.entries, *vectors, strict=True)
+        rows = sorted((row for part in processes.gather(own) for row in part), key=lambda row: row[0])
+        entries = [row[1] for row in rows]
+        same = alike(entries, [self.texts.first(entry) for entry in entries], self.config.exam.same)
         audio = torch.tensor([row[2] for row in rows], device=self.model.device)  # (b, D)
         text = torch.tensor([row[3] for row in rows], device=self.model.device)
         output = self.contrast(audio, text, alone=True)
@@ -133,11 +140,6 @@ class Contrast(Task):
             for average in (norm.running_mean, norm.running_var):
                 if average is not None and processes.world() > 1:
                     average.copy_(processes.sum_tensor(average.clone()) / processes.world())
-
-    def _what(self, entry: Entry) -> str:
-        """Clips with one value of exam.same are as right as each other; others are on their own."""
-        value = entry.labels.get(self.config.exam.same) if self.config.exam.same else None
-        return f"clip {entry.audio} {entry.start}" if value is None else f"value {value}"
 
     def _thaw(self) -> None:
         """Keep towers that do not learn yet out of the graph and in evaluation mode."""
