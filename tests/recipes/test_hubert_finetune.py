@@ -26,7 +26,7 @@ from zoo.recipes.hubert import ctc_data, ctc_run, finetune
 from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
 from zoo.recipes.hubert.ctc_config import FinetuneConfig, TuneConfig
 from zoo.recipes.hubert.ctc_model import with_head
-from zoo.recipes.hubert.ctc_task import CtcTask
+from zoo.recipes.hubert.ctc_task import CtcTask, frames_needed
 from zoo.recipes.hubert.init import pretrained
 from zoo.train import Schedule, TrainConfig
 
@@ -244,6 +244,34 @@ def test_text_that_does_not_fit_costs_nothing() -> None:
     output.loss.backward()
     assert float(output.loss.detach()) == 0.0
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in task.parameters())
+
+
+def test_a_clip_without_a_loss_does_not_count() -> None:
+    task, batch = task_and_batch()
+    alone = [task.eval()(batch.only(b)).loss.detach() for b in range(3)]
+    batch.labels = torch.cat([batch.labels, torch.full((3, 80), 2)], dim=1)
+    batch.label_lengths[1] = 60
+    batch.labels[1, :60] = 2  # with a blank between equal neighbours, 119 frames
+    output = task(batch)
+    assert float(output.count) == len(WORDS[0]) + len(WORDS[2])
+    assert float(output.loss.detach()) == pytest.approx(float(alone[0] + alone[2]), rel=1e-5)
+
+
+@pytest.mark.parametrize(("labels", "needed"), [([2, 3, 2], 3), ([2, 2, 2], 5), ([2, 0, 0], 1), ([], 0)])
+def test_frames_that_labels_need(labels: list[int], needed: int) -> None:
+    length = len([label for label in labels if label])
+    assert frames_needed(torch.tensor([labels]).long(), torch.tensor([length])).tolist() == [needed]
+
+
+def test_no_clip_is_played_too_fast_for_its_text() -> None:
+    text = "abc" * 13
+    alphabet = Alphabet.of([text])
+    model = with_head(fresh(), alphabet.symbols, NO_MASKS)
+    items = [Item(noise(1.0, seed=i), i, Entry(Path("a.wav"), 1.0, "train", text=text), 0, i) for i in range(30)]
+    assert len(text) < model.count_frames(16_000) < len(text) * 1.2
+    batch = ctc_data.Collate(model, alphabet, NO_MASKS, AugmentConfig(speed=0.5))(items)
+    frames = [model.count_frames(int(length)) for length in batch.lengths]
+    assert min(frames) >= len(text) and max(frames) > len(text) * 1.5, "slower ones stay"
 
 
 def test_a_model_that_says_nothing_is_reported() -> None:

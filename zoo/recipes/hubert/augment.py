@@ -8,6 +8,7 @@ Legend: S samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -25,14 +26,18 @@ _SPEECH_DB = (-5.0, 5.0)  # level of the clip above what is mixed into it
 _LONGEST = 0.5  # share of the clip that speech is mixed into, at most
 
 
-def augmented(items: Sequence[Item], config: AugmentConfig, model: HuBERT) -> tuple[list[Item], list[Fraction]]:
+def augmented(
+    items: Sequence[Item], config: AugmentConfig, model: HuBERT, frames: Sequence[int] | None = None
+) -> tuple[list[Item], list[Fraction]]:
     """What the model hears of a batch, and how many times as fast each clip is played.
 
-    A clip that would become too short for the model keeps its speed.
+    frames: how many each clip must have for what is to be learned of it. One that would become too short for that, or
+    for the model, keeps its speed.
     """
     speeds = [draw_speed(item.seed, config.speed) for item in items]
     speeds = [
-        s if len(item.wave) / s >= model.min_samples else Fraction(1) for item, s in zip(items, speeds, strict=True)
+        s if _long_enough(len(item.wave), s, model, need) else Fraction(1)
+        for item, s, need in zip(items, speeds, frames or [0] * len(items), strict=True)
     ]
     waves = [at_speed(item.wave, speed) for item, speed in zip(items, speeds, strict=True)]
     waves = mix_in(waves, [item.seed for item in items], config)
@@ -56,3 +61,7 @@ def mix_in(waves: Sequence[Tensor], seeds: Sequence[int], config: AugmentConfig)
         else:
             mixed.append(wave)
     return mixed
+
+
+def _long_enough(samples: int, speed: Fraction, model: HuBERT, frames: int) -> bool:
+    return samples / speed >= model.min_samples and model.count_frames(math.ceil(samples / speed)) >= frames

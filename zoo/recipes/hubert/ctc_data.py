@@ -45,10 +45,11 @@ class Collate:
         self.model, self.alphabet, self.tune, self.augment = model, alphabet, tune, augment
 
     def __call__(self, items: Sequence[Item]) -> TextBatch:
-        items, _ = augmented(items, self.augment, self.model)
+        spelled = [self.alphabet.encode(item.entry.text or "") for item in items]
+        items, _ = augmented(items, self.augment, self.model, [_frames_needed(labels) for labels in spelled])
         plain = Batch.of(items)
         frames = widen(plain, self.model)
-        labels = [torch.tensor(self.alphabet.encode(item.entry.text or ""), dtype=torch.int64) for item in items]
+        labels = [torch.tensor(row, dtype=torch.int64) for row in spelled]
         masked = torch.zeros(len(items), frames, dtype=torch.bool)
         for row, item in zip(masked, items, strict=True):
             count = self.model.count_frames(len(item.wave))
@@ -96,6 +97,6 @@ def usable(
     return kept, Alphabet.of(texts)
 
 
-def _frames_needed(text: str) -> int:
+def _frames_needed(text: Sequence[object]) -> int:
     """One for each character, and a blank between equal neighbours."""
     return len(text) + sum(a == b for a, b in itertools.pairwise(text))

@@ -26,7 +26,10 @@ COLLAPSED = (0.98, 0.9)  # more than this share of blank frames and of empty tra
 
 
 class CtcTask(Task):
-    """loss = -log p(labels | frames), summed; its mean is over labels, as published."""
+    """loss = -log p(labels | frames), summed; its mean is over labels, as published.
+
+    Clips with fewer frames than their labels need (of the dev set: none is trained on) have no loss, and do not count.
+    """
 
     monitor = "wer"
     taken: Tensor
@@ -57,7 +60,8 @@ class CtcTask(Task):
         paths = greedy(log_probs.detach(), lengths)  # (B, T)
         padding = paths.numel() - lengths.sum()
         blanks = (paths == Alphabet.blank).sum() - padding
-        return Output(loss, batch.label_lengths.sum(), {"blank": (blanks, lengths.sum())})
+        fits = frames_needed(batch.labels, batch.label_lengths) <= lengths  # (B,)
+        return Output(loss, (batch.label_lengths * fits).sum(), {"blank": (blanks, lengths.sum())})
 
     def logits(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
         """(B, T, V) and lengths (B,); in training with masks, and without gradients for what is frozen."""
@@ -107,3 +111,9 @@ class CtcTask(Task):
 
     def export(self, directory: Path) -> None:
         self.model.save(directory)
+
+
+def frames_needed(labels: Tensor, lengths: Tensor) -> Tensor:
+    """(B, U), (B,) -> (B,): one for each label, and a blank between equal neighbours."""
+    places = torch.arange(labels.shape[1], device=labels.device)[1:]
+    return lengths + ((labels[:, 1:] == labels[:, :-1]) & (places < lengths[:, None])).sum(1)
