@@ -322,15 +322,44 @@ def test_models_that_cannot_be_tuned(tmp_path: Path) -> None:
         pretrained(str(tmp_path / "spectral"))
 
 
-def test_only_the_same_alphabet_keeps_its_head() -> None:
+def test_a_head_that_knows_all_characters_is_kept() -> None:
     symbols = Alphabet.of(WORDS).symbols
     known = fresh(vocabulary=symbols, units=(9,))
-    same, other = with_head(known, symbols, NO_MASKS), with_head(known, symbols[:-1], NO_MASKS)
-    assert torch.equal(same.ctc.weight, known.ctc.weight) and other.ctc.weight.shape[0] == len(symbols) - 1
-    for name, value in other.state_dict().items():
-        assert name.startswith("ctc.") or torch.equal(value, known.state_dict()[name])
-    assert same.quantizer is None and same.head is None
+    said: list[str] = []
+    for vocabulary in (symbols, symbols[:-1], (*symbols[:2], *reversed(symbols[2:]))):
+        made = with_head(known, vocabulary, NO_MASKS, said.append)
+        assert made.config.vocabulary == symbols and made.quantizer is None and made.head is None
+        for name, value in made.state_dict().items():
+            assert torch.equal(value, known.state_dict()[name]), name
+    assert said[1] == "the CTC head of init is kept: its 5 symbols hold all 4 of the data"
     assert with_head(known, symbols, TuneConfig(layerdrop=0.3)).transformer.layerdrop == 0.3
+
+
+def test_new_characters_get_rows_beside_those_that_are_known() -> None:
+    known = fresh(vocabulary=("<pad>", "<unk>", " ", "b", "a", "z"))
+    torch.nn.init.normal_(known.ctc.bias)
+    said: list[str] = []
+    made = with_head(known, ("<blank>", "|", "a", "b", "c"), NO_MASKS, said.append)
+    assert made.config.vocabulary == ("<blank>", "|", "a", "b", "c")
+    for head in ("weight", "bias"):
+        rows, before = getattr(made.ctc, head), getattr(known.ctc, head)
+        assert torch.equal(rows[:4], before[[0, 2, 4, 3]]) and not any(torch.equal(rows[4], row) for row in before)
+    assert said == ["the CTC head has rows of init for 3 of 4 symbols; fresh: c"]
+    untaught = fresh()
+    torch.manual_seed(1)
+    plain = with_head(untaught, ("<blank>", "|", "x"), NO_MASKS, said.append)
+    torch.manual_seed(1)
+    other = with_head(known, ("<blank>", "|", "x"), NO_MASKS, said.append)
+    assert torch.equal(other.ctc.weight, plain.ctc.weight), "a blank and a boundary alone are no start"
+    assert said[1:] == ["the CTC head of init is replaced: of the characters of the data it knows none (x ...)"]
+
+
+def test_a_finetuned_model_is_tuned_further(finished: tuple[Path, str], words: Path, tmp_path: Path) -> None:
+    """On texts that lack some of its characters it spells on as before."""
+    entries = [entry for entry in manifest.read(words) if "c" not in (entry.text or "").lower()]
+    manifest.write(tmp_path / "few.jsonl", entries)
+    config = settings(tmp_path / "few.jsonl", finished[0] / "best", tmp_path / "run", steps=1, learning_rate=1e-9)
+    assert "WER 0.0%" in ctc_run.finetune(config)
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("finetune*.yaml")), ids=lambda path: path.stem)

@@ -18,6 +18,7 @@ from zoo.data import sources
 from zoo.data.loader import split_loader
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
+from zoo.models.ctc import Alphabet
 from zoo.recipes.hubert import ctc_data
 from zoo.recipes.hubert.config import AugmentConfig
 from zoo.recipes.hubert.ctc_config import FinetuneConfig
@@ -40,7 +41,8 @@ def finetune(config: FinetuneConfig) -> str:
     entries = sources.select(sources.open(config.data.source), config.only, config.data.source)
     entries, alphabet = ctc_data.usable(entries, config.data, config.normalise, start, processes.say)
     torch.manual_seed(config.train.seed)
-    model = with_head(start, alphabet.symbols, config.tune)
+    model = with_head(start, alphabet.symbols, config.tune, processes.say)
+    alphabet = Alphabet(model.config.vocabulary)
     model.name = config.name
     model.provenance = {
         "recipe": "zoo.recipes.hubert.finetune",
