@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -224,6 +225,25 @@ def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: P
     assert {path: path.stat().st_mtime_ns for path in before} == before
     with pytest.raises(ConfigError, match="alpha"):
         pretrain(replace(config, loss=LossConfig(alpha=0.25)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, r"rounds, number 2: layer null: the dev set has no `phones`.* give a number"),
+        ({"rounds": [Round(Features.mfcc)]}, "final_layer null: .*or final_units=0"),
+        ({"rounds": [Round(Features.mfcc), Round(layer=3)], "final_layer": 2}, "number 2: layer 3: .* layers 0 to 2"),
+        ({"rounds": [Round(Features.mfcc), Round(layer=2)], "final_layer": -4}, "final_layer -4: .* layers 0 to 2"),
+    ],
+)
+def test_layers_that_no_round_will_have_are_told_before_the_first(
+    corpus: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    manifest.write(tmp_path / "plain.jsonl", [replace(entry, phones=[]) for entry in manifest.read(corpus)])
+    config = replace(tiny_config(tmp_path / "plain.jsonl", tmp_path / "run"), **changes)
+    with pytest.raises(ConfigError, match=message):
+        pretrain(config)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
-"""Checks of targets before a model spends hours on them: each stops with what is wrong and what to do."""
+"""Checks before a model spends hours on a round, or on one that cannot be followed by the next: each stops with what is
+wrong and what to do.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,36 @@ import torch
 from zoo.cluster import Labels
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
-from zoo.errors import TrainingError
+from zoo.errors import ConfigError, TrainingError
+from zoo.recipes.hubert.config import Features, PretrainConfig
 
 FAILED = 0.1  # share of clips that may lack units
 RATIO = 0.05  # relative difference between units expected from the durations and those that are there
 PERPLEXITY = 0.1  # least perplexity of the units' use, relative to their number
 UNSEEN = 0.05  # share of dev frames whose unit never occurs in training
+
+
+def check_layers(config: PretrainConfig, model: Encoder, teacher: Encoder | None, measurable: bool) -> None:
+    """Every layer that a round, or the finished model's quantizer, is to be fitted on is there or can be searched for.
+
+    model: of a round; measurable: the dev set has phones. Raises ConfigError naming the field.
+    """
+    asked = [
+        (f"rounds, number {number}: layer", wanted.layer, teacher if number == 1 else model)
+        for number, wanted in enumerate(config.rounds, 1)
+        if wanted.features == Features.layer
+    ]
+    if config.final_units:
+        asked.append(("final_layer", config.final_layer, model))
+    for field, layer, encoder in asked:
+        assert encoder is not None
+        if layer is None and not measurable:
+            raise ConfigError(
+                f"{field} null: the dev set has no `phones`, so the best layer cannot be measured; give a number, or "
+                "align the corpus and add phones to its manifest" + (", or final_units=0" if "final" in field else "")
+            )
+        if layer is not None and not -encoder.num_layers - 1 <= layer <= encoder.num_layers:
+            raise ConfigError(f"{field} {layer}: the model it is of has layers 0 to {encoder.num_layers}")
 
 
 def check_targets(train: Labels, dev: Labels, train_entries: Sequence[Entry], dev_entries: Sequence[Entry]) -> None:

@@ -21,7 +21,7 @@ from zoo.encoder import Encoder
 from zoo.errors import ConfigError
 from zoo.models.hubert import HuBERT, HubertConfig
 from zoo.models.whisper import Whisper
-from zoo.recipes.hubert.checks import check_frame_rate, check_targets
+from zoo.recipes.hubert.checks import check_frame_rate, check_layers, check_targets
 from zoo.recipes.hubert.config import AugmentConfig, Features, LossConfig, MaskConfig, PretrainConfig, Round
 from zoo.recipes.hubert.init import pretrained, with_weights_of
 from zoo.recipes.hubert.task import Collate, Pretrain, symbols_of
@@ -63,6 +63,7 @@ def pretrain(config: PretrainConfig) -> Path:
         f"{hours_of(corpus.dev):.2f} h for dev; {'with' if corpus.has_phones else 'no'} phones to measure units against"
     )
     model = load_teacher(config, device)
+    check_layers(config, plan, model, corpus.has_phones)
     for number, wanted in enumerate(config.rounds, 1):
         model = run_round(config, number, wanted, model, corpus, out / f"round-{number}", device)
     assert isinstance(model, HuBERT)
