@@ -187,6 +187,24 @@ def test_a_stopped_run_ends_in_the_same_weights(words: Path, start: Path, tmp_pa
     assert weights[0] == weights[1]
 
 
+def test_other_transcripts_are_other_data(words: Path, start: Path, tmp_path: Path) -> None:
+    entries = manifest.read(words)
+    path, record = tmp_path / "words.jsonl", tmp_path / "run" / "env.json"
+    config = settings(path, start, tmp_path / "run", steps=1)
+    for split, what in (("train", "training"), ("dev", "dev")):
+        manifest.write(path, entries)
+        ctc_run.finetune(config)
+        changed = next(i for i, entry in enumerate(entries) if entry.split == split)
+        manifest.write(path, [replace(e, text="abba") if i == changed else e for i, e in enumerate(entries)])
+        with pytest.raises(ConfigError, match=f"the {what} data"):
+            ctc_run.finetune(config)
+    manifest.write(path, entries)
+    found = json.loads(record.read_text())
+    record.write_text(json.dumps(found | {"data": found["data"].partition("-")[0]}))
+    ctc_run.finetune(config)
+    assert json.loads(record.read_text())["data"] == found["data"], "runs from before texts were recorded go on"
+
+
 def test_the_head_learns_alone_and_the_front_end_never() -> None:
     task, batch = task_and_batch(replace(NO_MASKS, freeze_steps=1))
     task.train()

@@ -116,7 +116,15 @@ def test_another_configuration_or_other_data_is_refused(corpus: Path, tmp_path: 
         fit(Tiny(), loader(entries), None, other, tmp_path)
     assert "log_every" not in str(error.value)
     with pytest.raises(ConfigError, match="training data"):
-        fit(Tiny(), loader(entries[:-1]), None, CONFIG, tmp_path)
+        fit(Tiny(), loader(entries[:-1]), loader(entries, shuffle=False), CONFIG, tmp_path)
+    with pytest.raises(ConfigError, match="dev data"):
+        fit(Tiny(), loader(entries), loader(entries[:-1], shuffle=False), CONFIG, tmp_path)
+    record = tmp_path / "env.json"
+    found = json.loads(record.read_text())
+    del found["dev"]
+    record.write_text(json.dumps(found))
+    run(corpus, tmp_path)
+    assert json.loads(record.read_text())["dev"], "runs from before it was recorded go on"
 
 
 def test_a_damaged_checkpoint_is_named(corpus: Path, tmp_path: Path) -> None:

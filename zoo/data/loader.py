@@ -210,12 +210,13 @@ def split_loader(
     min_samples: int = 1,
     seed: int = 0,
     collate: Collate = Batch.of,
+    kind: type[AudioDataset] = AudioDataset,
 ) -> Loader:
     """A loader of the entries of one split; shuffled if it is "train". Raises ConfigError where there are none."""
     chosen = [entry for entry in entries if entry.split == split]
     if not chosen:
         raise ConfigError(f"{config.source}: none of {len(entries)} usable clips is in split {split!r}")
-    dataset = AudioDataset(
+    dataset = kind(
         chosen,
         sample_rate,
         max_seconds=config.max_seconds,

@@ -157,7 +157,9 @@ class _Run:
         """Take up the newest checkpoint, if there is one."""
         checkpoints = state.found(self.folder / CHECKPOINTS)
         if processes.is_main():
-            runfolder.prepare(self.folder, recipe, self.train.dataset.fingerprint(), resuming=bool(checkpoints))
+            loaders = {"data": self.train, "dev": self.dev}
+            data = {name: loader.dataset.fingerprint() for name, loader in loaders.items() if loader is not None}
+            runfolder.prepare(self.folder, recipe, data, resuming=bool(checkpoints))
             state.sweep(self.folder)
         for loader in (self.train, self.dev):
             if loader is not None:

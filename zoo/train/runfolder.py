@@ -13,6 +13,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +26,28 @@ from zoo.errors import ConfigError
 from zoo.precision import cpu_multiplies_bfloat16
 from zoo.train import processes
 
-CONFIG, ENVIRONMENT, DATA = "config.yaml", "env.json", "data"
+CONFIG, ENVIRONMENT = "config.yaml", "env.json"
+DATA = {"data": "the training data", "dev": "the dev data"}  # data set -> what messages call it
 # What may differ between the two halves of a run: none of it changes what is computed, or it is asked of the result.
 FREE = {"log_every", "validate_every", "save_every", "keep", "device", "workers", "cache_hours", "spectra", "out"}
 FREE |= {"zero_shot", "probes", "train_clips", "ridge_clips"}
 
 
-def prepare(folder: Path, config: Any, data: str, resuming: bool) -> None:
+def prepare(folder: Path, config: Any, data: Mapping[str, str], resuming: bool) -> None:
     """Record a run's configuration; where it goes on from a checkpoint, check that it is still the same.
 
-    config: a dataclass. data: fingerprint of the training set.
+    config: a dataclass. data: fingerprint of each data set of DATA that there is.
     Raises ConfigError naming every field that has changed.
     """
     now = yaml.safe_load(to_yaml(config))
     file = folder / CONFIG
     if resuming and file.is_file():
         changed = _changes(yaml.safe_load(file.read_text(encoding="utf-8")), now)
-        known = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")).get(DATA)
-        if known != data:
-            changed.append("the training data (fingerprint of names and durations)")
+        known = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        for name, what in DATA.items():
+            # Runs from before a fingerprint covered what it covers now have the first part of it, or none.
+            if not data.get(name, "").startswith(known.get(name, "")):
+                changed.append(f"{what} (fingerprint of names, durations, and the texts where they are learned)")
         if changed:
             raise ConfigError(
                 f"{folder} holds a run with another configuration, so it cannot go on exactly:\n  "
@@ -53,7 +57,7 @@ def prepare(folder: Path, config: Any, data: str, resuming: bool) -> None:
     with replacing_file(file) as partial:
         partial.write_text(to_yaml(config), encoding="utf-8")
     with replacing_file(folder / ENVIRONMENT) as partial:
-        partial.write_text(json.dumps(environment() | {DATA: data}, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(environment() | dict(data), indent=2) + "\n", encoding="utf-8")
 
 
 def environment() -> dict[str, Any]:

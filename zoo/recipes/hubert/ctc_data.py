@@ -5,6 +5,7 @@ Legend: B batch, T frames, D width, U labels.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from zoo.data.dataset import Batch, Item
+from zoo.data.dataset import AudioDataset, Batch, Item
 from zoo.data.loader import DataConfig
 from zoo.data.manifest import Entry
 from zoo.data.sampler import mix
@@ -36,6 +37,15 @@ class TextBatch(Batch):
     label_lengths: Tensor = field(default_factory=lambda: torch.empty(0))
     masked: Tensor = field(default_factory=lambda: torch.empty(0))
     masked_channels: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+class Transcribed(AudioDataset):
+    """Clips with texts, which are what is learned."""
+
+    def fingerprint(self) -> str:
+        """As AudioDataset's, and behind it one of the texts."""
+        texts = hashlib.sha256("\n".join(entry.text or "" for entry in self.entries).encode()).hexdigest()
+        return f"{super().fingerprint()}-{texts[:16]}"
 
 
 class Collate:

@@ -63,6 +63,7 @@ def finetune(config: FinetuneConfig) -> str:
             model.min_samples,
             config.train.seed,
             ctc_data.Collate(model, alphabet, config.tune, augment),
+            ctc_data.Transcribed,
         )
         for split, augment in (("train", config.augment), ("dev", AugmentConfig()))
     )
