@@ -30,6 +30,11 @@ def test_schedules_at_known_points(shape: Schedule, expected: dict[int, float]) 
     assert {step: schedule(config, step) for step in expected} == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("shape", Schedule)
+def test_a_single_step_learns(shape: Schedule) -> None:
+    assert schedule(TrainConfig(steps=1, final=0.01, schedule=shape), 1) == 1
+
+
 @given(st.sampled_from(Schedule), st.integers(1, 50), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0.01, 1))
 def test_schedules_rise_once_and_fall_once(shape: Schedule, steps: int, warm: float, hold: float, final: float) -> None:
     config = TrainConfig(steps=steps, warmup=warm, hold=hold, final=final, schedule=shape)
@@ -46,7 +51,13 @@ def test_schedules_rise_once_and_fall_once(shape: Schedule, steps: int, warm: fl
         ({"steps": 0}, "steps 0"),
         ({"warmup": 0.7, "hold": 0.4}, "warmup 0.7, hold 0.4"),
         ({"schedule": Schedule.tri_stage}, "final 0.0"),
-        ({"keep": 0}, "keep 0"),
+        ({"keep": 0}, "keep 0: must be at least 1"),
+        ({"learning_rate": -1.0}, "learning_rate -1: must be at least 0"),
+        ({"learning_rate": math.nan}, "learning_rate nan: must be"),
+        ({"clip_norm": 0.0}, "clip_norm 0: must be more than 0"),
+        ({"weight_decay": -0.1}, "weight_decay -0.1: must be at least 0"),
+        ({"beta2": 2.0}, "beta2 2: must be at least 0 and at most 1"),
+        ({"seed": -1}, "seed -1: must be at least 0"),
     ],
 )
 def test_impossible_configurations(values: dict[str, Any], message: str) -> None:

@@ -20,6 +20,7 @@ from zoo.data.dataset import AudioDataset, Batch, Item
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler, Cursor, mix
 from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError
+from zoo.ranges import check_range
 from zoo.threads import core_pool
 
 MANY_SKIPPED = (10, 0.1)  # more than this count and this share of all items: the data set itself is wrong
@@ -38,6 +39,14 @@ class DataConfig:
     min_seconds: float = 0.5  # shorter items are left out
     cache_hours: float = 2.0  # decoded audio to keep in memory
     workers: int = 2  # decoding threads
+
+    def __post_init__(self) -> None:
+        check_range("data.batch_seconds", self.batch_seconds, 0, above=True)
+        check_range("data.max_items", self.max_items, 1)
+        check_range("data.max_seconds", self.max_seconds, 0, above=True)
+        check_range("data.min_seconds", self.min_seconds, 0)
+        check_range("data.cache_hours", self.cache_hours, 0)
+        check_range("data.workers", self.workers, 1)
 
 
 @dataclass

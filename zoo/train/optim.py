@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
+from zoo.ranges import check_range
 
 
 class Schedule(str, Enum):
@@ -56,8 +57,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batches_per_step", "log_every", "validate_every", "save_every", "keep"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)}: must be at least 1")
+            check_range(name, getattr(self, name), 1)
+        for name in ("learning_rate", "weight_decay", "epsilon", "seed"):
+            check_range(name, getattr(self, name), 0)
+        for name in ("beta1", "beta2"):
+            check_range(name, getattr(self, name), 0, 1)
+        check_range("clip_norm", self.clip_norm, 0, above=True)
         if not 0 <= self.warmup <= 1 or not 0 <= self.hold <= 1 - self.warmup:
             raise ConfigError(f"warmup {self.warmup}, hold {self.hold}: shares of the steps, in all no more than 1")
         if not 0 <= self.final <= 1 or (self.schedule == Schedule.tri_stage and not self.final):
@@ -74,7 +79,9 @@ class Group:
 
 
 def schedule(config: TrainConfig, step: int) -> float:
-    """Learning rate at `step` (1 ... steps) relative to the peak."""
+    """Learning rate at `step` (1 ... steps) relative to the peak. A run of one step has it at the peak."""
+    if config.steps == 1:
+        return 1.0
     warm, held = config.warmup * config.steps, config.hold * config.steps
     if step < warm:
         return step / warm

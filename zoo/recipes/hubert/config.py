@@ -8,6 +8,7 @@ from enum import Enum
 from zoo.data.loader import DataConfig
 from zoo.errors import ConfigError
 from zoo.models.hubert import HubertConfig
+from zoo.ranges import check_range
 from zoo.registry import info
 from zoo.train import Precision, Schedule, TrainConfig
 
@@ -39,6 +40,11 @@ class MaskConfig:
     starts: float = 0.08  # share of frames that begin a span
     length: int = 10  # frames
     least: int = 2  # spans in a clip
+
+    def __post_init__(self) -> None:
+        check_range("mask.starts", self.starts, 0, 1)
+        check_range("mask.length", self.length, 1)
+        check_range("mask.least", self.least, 0)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zoo.data.loader import DataConfig
+from zoo.ranges import check_range
 from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
 from zoo.train import Precision, Schedule, TrainConfig
 
@@ -21,6 +22,11 @@ class TuneConfig:
     layerdrop: float = 0.0
     time_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.05, length=5, least=0))
     channel_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.004, length=32, least=0))
+
+    def __post_init__(self) -> None:
+        check_range("tune.freeze_steps", self.freeze_steps, 0)
+        for name in ("dropout", "attention_dropout", "activation_dropout", "layerdrop"):
+            check_range(f"tune.{name}", getattr(self, name), 0, 1)
 
 
 @dataclass

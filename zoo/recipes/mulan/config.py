@@ -36,6 +36,7 @@ class MusicConfig(DataConfig):
     cache_hours: float = 12.0  # audio whose spectrograms are kept in memory (46 MB an hour with 64 mels)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if any(weight < 0 for weight in self.text.values()) or (self.text and not sum(self.text.values())):
             raise ConfigError(f"data.text {self.text}: weights must not be negative, and one must be above 0")
 

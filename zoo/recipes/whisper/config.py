@@ -8,6 +8,7 @@ import zoo
 from zoo.data.loader import DataConfig
 from zoo.errors import ConfigError
 from zoo.models.whisper import CONTEXTS, WhisperConfig
+from zoo.ranges import check_range
 from zoo.train import Precision, Schedule, TrainConfig
 
 
@@ -91,6 +92,11 @@ class TuneConfig:
     guide: float = 0.0  # weight of guided attention (arXiv 1710.08969): the decoder learns early where to listen
     help_steps: int = 0  # the step after which both are left out; 0: never
     lora: LoraConfig = field(default_factory=LoraConfig)
+
+    def __post_init__(self) -> None:
+        check_range("tune.layerdrop", self.layerdrop, 0, 1)
+        for name in ("ctc", "guide", "help_steps"):
+            check_range(f"tune.{name}", getattr(self, name), 0)
 
 
 @dataclass
