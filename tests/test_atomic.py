@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from zoo import atomic
-from zoo.atomic import replacing_directory
-from zoo.errors import CheckpointError
+from zoo.atomic import replacing_directory, replacing_file
+from zoo.errors import CheckpointError, ZooError
 
 
 def write(target: Path, text: str) -> None:
@@ -36,6 +40,27 @@ def test_new_then_replaced_without_remains(tmp_path: Path, method: str) -> None:
     write(target, "two")
     assert content(target) == "two"
     assert [p.name for p in target.parent.iterdir()] == ["missing"]
+
+
+@pytest.fixture
+def little_room() -> Iterator[None]:
+    """No file may be larger than 64 KiB, as if the disk were full then."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("little_room")
+def test_weights_that_find_no_room_are_told_with_their_path(tmp_path: Path) -> None:
+    weights = {"weight": torch.zeros(1 << 16)}
+    file, folder = tmp_path / "units.safetensors", tmp_path / "best"
+    told = r": cannot be written \(.*[Ff]ile too large.*free some space"
+    with pytest.raises(ZooError, match=str(file) + told), replacing_file(file) as partial:
+        save_file(weights, partial)
+    with pytest.raises(ZooError, match=str(folder) + told), replacing_directory(folder, lambda _: None) as partial:
+        save_file(weights, partial / "model.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_error_inside_leaves_the_old_one(tmp_path: Path, method: str) -> None:

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from zoo.errors import CheckpointError
+from safetensors import SafetensorError
+
+from zoo.errors import CheckpointError, ZooError
 
 # Of what is half written. Ours alone: downloads and other programs leave files that end in .partial.
 MARK = ".zoo-partial"
@@ -29,7 +31,8 @@ def replacing_directory(target: Path, may_replace: Callable[[Path], None]) -> It
 
     On Linux the two directories change places in one step. Elsewhere the old one is moved aside first, to a hidden
     sibling ending in .old, where it can be found should the power fail in that instant.
-    Raises CheckpointError when `target` is a file, and whatever `may_replace` raises.
+    Raises CheckpointError when `target` is a file, ZooError where safetensors cannot write its part, and whatever
+    `may_replace` raises.
     """
     target = target.expanduser().resolve()
     _check(target, may_replace)
@@ -37,7 +40,8 @@ def replacing_directory(target: Path, may_replace: Callable[[Path], None]) -> It
     temporary = target.with_name(f".{target.name}.{uuid4().hex[:12]}.tmp")
     temporary.mkdir()
     try:
-        yield temporary
+        with _explained(target):
+            yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             _flush(path)
         _check(target, may_replace)  # filling may have taken long
@@ -53,15 +57,29 @@ def replacing_file(target: Path, *, shared: bool = False) -> Iterator[Path]:
 
     The path is `unfinished(target)`, so a killed process leaves one such file at most, which the next one writes over.
     shared: several processes may write the target at the same time, so each of them has a path of its own.
+    Raises ZooError where safetensors cannot write it.
     """
     target = target.expanduser().absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{uuid4().hex}{MARK}") if shared else unfinished(target)
     try:
-        yield temporary
+        with _explained(target):
+            yield temporary
         _put(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    """What safetensors raises for a full disk is no OSError, and names no file."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise ZooError(
+            f"{target}: cannot be written ({error}); free some space and run the same command again, or write to "
+            "another folder"
+        ) from error
 
 
 def unfinished(target: Path) -> Path:
