@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -217,6 +218,15 @@ def test_only_a_text_that_is_empty_from_the_start_is_silence(normalise: str, wor
     kept = data.usable(entries, DataConfig("here"), normaliser(normalise), 3.0, said.append)
     assert [entry.text for entry in kept] == ["red", "", ""]
     assert said == ["here: 3 of 4 clips are used; left out: 1 without words after normalising"]
+
+
+def test_a_clip_without_a_language_is_named(words: WhisperTokenizer) -> None:
+    entries = [Entry(Path(f"{lang}.wav"), 2.0, "train", text="cat", lang=lang) for lang in ("en", "de", None)]
+    silent = Entry(Path("silent.wav"), 2.0, "train", text="")
+    data.check_languages([*entries[:2], silent, replace(entries[2], split="test")], words.languages, "here")
+    data.check_languages(entries, {}, "here")  # English alone has no tokens of languages
+    with pytest.raises(ConfigError, match=r"here: None.wav has lang None, .* among de, en, fr; .* column `lang`"):
+        data.check_languages(entries, words.languages, "here")
 
 
 def test_a_window_is_no_longer_than_the_model_hears() -> None:

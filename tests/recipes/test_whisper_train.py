@@ -98,6 +98,14 @@ def test_fine_tuning_is_compared_with_its_start(finished: tuple[Path, str], tone
     assert 0 < found["test"]["difference"]["p"] <= 1 and "p = " in line
 
 
+def test_a_clip_without_a_language_stops_a_run_before_it_begins(tones: Path, tmp_path: Path) -> None:
+    entries = [replace(entry, lang="de" if place else None) for place, entry in enumerate(manifest.read(tones))]
+    manifest.write(tmp_path / "mixed.jsonl", entries)
+    with pytest.raises(ConfigError, match=f"{entries[0].audio.name} has lang None, .* column `lang`"):
+        run(settings(tmp_path / "mixed.jsonl", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_distillation_from_pseudo_labels(
     finished: tuple[Path, str], tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ Legend: B batch, M mel frames, N mels, U tokens, C bytes of text.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import cast
@@ -156,6 +156,17 @@ def fitting(entries: Sequence[Entry], writer: Writer, source: str, say: Callable
     if len(kept) < len(entries):
         say(f"{source}: {len(entries) - len(kept)} texts of more than {writer.room - 2} tokens are left out")
     return kept
+
+
+def check_languages(entries: Sequence[Entry], languages: Collection[str], source: str) -> None:
+    """Raises ConfigError for the first clip to train on or validate with whose language the model has no token for."""
+    for entry in entries if languages else ():
+        if entry.text and entry.split != "test" and entry.lang not in languages:
+            raise ConfigError(
+                f"{source}: {entry.audio} has lang {entry.lang!r}, for which there is no token among "
+                f"{', '.join(list(languages)[:8])}{' ...' if len(languages) > 8 else ''}; give every clip its language "
+                "in the column `lang`, or choose clips with only"
+            )
 
 
 def split_loader(

@@ -39,6 +39,7 @@ def train(config: WhisperTrainConfig) -> str:
     assert model.tokenizer is not None
     seconds = data.window_seconds(config, model.config)
     entries = data.usable(entries, config.data, clean, seconds, processes.say)
+    data.check_languages(entries, model.tokenizer.languages, config.data.source)
     if config.init:
         _sit(exams, "before", model, config)
     entries = data.fitting(entries, Writer(model.tokenizer, model.config.text_ctx), config.data.source, processes.say)
