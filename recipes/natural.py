@@ -11,12 +11,10 @@ clips, two hours of audio, took 28 minutes on two cores of an AMD EPYC (Zen 5).
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import multiprocessing
 import re
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from random import Random
@@ -27,7 +25,7 @@ from scipy.signal import resample_poly
 
 from zoo.atomic import replacing_file
 from zoo.data import manifest
-from zoo.data.corpora import grammar
+from zoo.data.corpora import espeak, grammar
 from zoo.data.manifest import Entry
 
 SAMPLE_RATE = 16000
@@ -121,36 +119,12 @@ def _spelling(english: grammar.Grammar, rng: Random) -> list[str]:
 def phonemes(text: str, accent: str) -> str:
     """Kokoro's symbols for an English text, punctuation kept. accent: eSpeak's "en-us" or "en", which is British."""
     pieces = re.split(r"([,.;:!?\"]+\s*)", text)
-    said = "".join(_ipa(piece, accent) if place % 2 == 0 else piece for place, piece in enumerate(pieces))
+    said = "".join(
+        espeak.ipa(piece, accent) if place % 2 == 0 and piece.strip() else piece for place, piece in enumerate(pieces)
+    )
     for symbol, other in (*COMMON, *(BRITISH if accent == "en" else AMERICAN)):
         said = said.replace(symbol, other)
     return said.replace("^", "")
-
-
-def _ipa(text: str, accent: str) -> str:
-    if not text.strip():
-        return text
-    library = _espeak()
-    if library.espeak_SetVoiceByName(accent.encode()) != 0:
-        raise RuntimeError(f"eSpeak NG does not know the voice {accent}")
-    rest = ctypes.c_char_p(text.encode())
-    place = ctypes.c_void_p(ctypes.cast(rest, ctypes.c_void_p).value)
-    clauses = []
-    while place.value:  # IPA, UTF-8, tied by ^: the flags of speak_lib.h
-        clauses.append(library.espeak_TextToPhonemes(ctypes.byref(place), 1, (ord("^") << 8) | 0x82).decode())
-    return " ".join(clauses)
-
-
-@cache
-def _espeak() -> ctypes.CDLL:
-    import espeakng_loader
-
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-    library.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_int, ctypes.c_int]
-    if library.espeak_Initialize(2, 0, espeakng_loader.get_data_path().encode(), 0x8000) <= 0:
-        raise RuntimeError(f"eSpeak NG does not start with the data in {espeakng_loader.get_data_path()}")
-    return library
 
 
 class Kokoro:

@@ -177,10 +177,10 @@ CARDS: tuple[ModelCard, ...] = (
         "HuBERT on log-mel, 20 ms frames, with its units",
         config=_HUBERT_MINI,
         source=PACKAGED,
-        training_data="11 hours of generated speech in five languages (eSpeak NG), 2 hours of natural synthetic English "
-        "(Kokoro-82M's voices and blends of them, Apache-2.0), and 3 hours of recordings: AN4 (BSD-like), FSDD (CC BY-SA "
-        "4.0), Asterisk's prompts (CC BY-SA 3.0, CC BY 3.0), Picovoice's wake words (Apache-2.0), cuts of LibriSpeech "
-        "and others (CC BY 4.0); no labels. Targets are 500 units of layer 3 of Whisper tiny.en (MIT)",
+        training_data="11 hours of generated speech in five languages (eSpeak NG), 2 hours of natural synthetic "
+        "English (Kokoro-82M's voices and blends of them, Apache-2.0), and 3 hours of recordings: AN4 (BSD-like), FSDD "
+        "(CC BY-SA 4.0), Asterisk's prompts (CC BY-SA 3.0, CC BY 3.0), Picovoice's wake words (Apache-2.0), cuts of "
+        "LibriSpeech and others (CC BY 4.0); no labels. Targets are 500 units of layer 3 of Whisper tiny.en (MIT)",
         limits=(
             "Semi-supervised: its targets are of a Whisper, which learned from transcripts. What units of MFCC alone "
             "give is told in recipes/hubert and in the results of the real suite.",

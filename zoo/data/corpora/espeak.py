@@ -30,6 +30,7 @@ _PHONEME_EVENTS, _IPA, _DONT_EXIT = 1, 2, 0x8000
 _RATE, _VOLUME, _PITCH, _RANGE, _WORDGAP = 1, 2, 3, 4, 7
 _LIST_END, _PHONEME = 0, 7
 _UTF8 = 1
+_TIED_IPA = (ord("^") << 8) | 0x82  # of espeak_TextToPhonemes: IPA in UTF-8, with a mark inside diphthongs
 _VARIANTS = 100  # voice variants kept in the data folder: the engine lists 349 voices at most, its own among them
 
 
@@ -113,13 +114,10 @@ def speak(text: str, voice: Voice, delivery: Delivery, volume: int = 60) -> Utte
         _RANGE: delivery.pitch_range,
         _WORDGAP: delivery.word_gap,
     }
-    with _lock, _fresh_library() as library:
-        if library.espeak_Initialize(_SYNCHRONOUS, 0, bytes(home), _PHONEME_EVENTS | _IPA | _DONT_EXIT) != SAMPLE_RATE:
-            raise ZooError(f"eSpeak NG does not start with the data in {home}")
+    with _lock, _started(home) as library:
         library.espeak_SetSynthCallback(receive)
         library.espeak_ng_SetRandSeed(ctypes.c_long(1))
-        if library.espeak_SetVoiceByName(f"{voice.accent}+{voice.name}".encode()) != 0:
-            raise ZooError(f"eSpeak NG does not know the voice {voice.accent}+{voice.name}")
+        _choose(library, f"{voice.accent}+{voice.name}")
         for parameter, value in parameters.items():
             library.espeak_SetParameter(parameter, value, 0)
         data = text.encode()
@@ -127,6 +125,23 @@ def speak(text: str, voice: Voice, delivery: Delivery, volume: int = 60) -> Utte
         library.espeak_Synchronize()
         library.espeak_Terminate()
     return Utterance(np.concatenate([np.zeros(0, np.int16), *blocks]), phones)
+
+
+def ipa(text: str, accent: str) -> str:
+    """The phones of a text in IPA, with ^ inside affricates and diphthongs; its punctuation is lost.
+
+    Raises as `speak` does.
+    """
+    data = ctypes.c_char_p(text.encode())
+    rest = ctypes.c_void_p(ctypes.cast(data, ctypes.c_void_p).value)
+    clauses = []
+    with _lock, _started(_home()) as library:
+        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        _choose(library, accent)
+        while rest.value:
+            clauses.append(library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _TIED_IPA).decode())
+        library.espeak_Terminate()
+    return " ".join(clauses)
 
 
 def require() -> None:
@@ -154,13 +169,20 @@ def _until_end(events: Any) -> Iterator[_Event]:
 
 
 @contextmanager
-def _fresh_library() -> Iterator[ctypes.CDLL]:
-    """The engine with its variables as on the first day; unloaded afterwards."""
+def _started(home: Path) -> Iterator[ctypes.CDLL]:
+    """The engine with its variables as on the first day, started on a data folder; unloaded afterwards."""
     library = ctypes.CDLL(_loader().get_library_path())
     try:
+        if library.espeak_Initialize(_SYNCHRONOUS, 0, bytes(home), _PHONEME_EVENTS | _IPA | _DONT_EXIT) != SAMPLE_RATE:
+            raise ZooError(f"eSpeak NG does not start with the data in {home}")
         yield library
     finally:
         _unload(library._handle)
+
+
+def _choose(library: ctypes.CDLL, voice: str) -> None:
+    if library.espeak_SetVoiceByName(voice.encode()) != 0:
+        raise ZooError(f"eSpeak NG does not know the voice {voice}")
 
 
 def _loader() -> Any:
