@@ -57,12 +57,10 @@ class AugmentConfig:
     band: float = 0.0  # share of clips without their high frequencies, as a telephone or a recording at 8 kHz has them
 
     def __post_init__(self) -> None:
-        if not 0 <= self.speed <= 0.5:
-            raise ConfigError(f"augment.speed {self.speed}: a change between 0 and 0.5")
+        check_range("augment.speed", self.speed, 0, 0.5)
+        check_range("augment.band", self.band, 0, 1)
         if min(self.speech, self.noise) < 0 or self.speech + self.noise > 1:
             raise ConfigError(f"augment.speech {self.speech}, noise {self.noise}: shares, together no more than 1")
-        if not 0 <= self.band <= 1:
-            raise ConfigError(f"augment.band {self.band}: a share between 0 and 1")
 
 
 @dataclass

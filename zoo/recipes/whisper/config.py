@@ -64,11 +64,9 @@ class AugmentConfig:
     time_share: float = 1.0  # and at most this share of the window
 
     def __post_init__(self) -> None:
-        if not 0 <= self.speed <= 0.5:
-            raise ConfigError(f"augment.speed {self.speed}: a change between 0 and 0.5")
-        for name in ("noise", "band"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"augment.{name} {getattr(self, name)}: a share between 0 and 1")
+        check_range("augment.speed", self.speed, 0, 0.5)
+        check_range("augment.noise", self.noise, 0, 1)
+        check_range("augment.band", self.band, 0, 1)
 
 
 @dataclass
