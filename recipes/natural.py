@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import re
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
@@ -201,8 +202,8 @@ def main() -> None:
     (asked.out / "clips").mkdir(parents=True, exist_ok=True)
     jobs = [(asked.out / "clips" / f"{i:06d}.flac", plan(asked.seed, i, names)) for i in range(asked.clips)]
     missing = [job for job in jobs if not job[0].exists()]
-    with multiprocessing.get_context("spawn").Pool(asked.workers, _start, (asked.voices,)) as pool:
-        for done, _ in enumerate(pool.imap_unordered(_make, missing), 1):
+    with ProcessPoolExecutor(asked.workers, get_context("spawn"), _start, (asked.voices,)) as pool:
+        for done, _ in enumerate(pool.map(_make, missing), 1):
             if done % 100 == 0:
                 print(f"{done} of {len(missing)} clips", flush=True)
     manifest.write(asked.out / "manifest.jsonl", [entry(*job) for job in jobs])
