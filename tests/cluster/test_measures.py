@@ -41,6 +41,7 @@ def test_extremes() -> None:
     perfect = Measures.of(torch.eye(4).long() * 7)
     assert perfect.pnmi == pytest.approx(1) and perfect.phone_purity == perfect.cluster_purity == 1
     assert perfect.perplexity == pytest.approx(4)
+    assert Measures.of(torch.tensor([[4, 1, 1]])).pnmi == 0, "one phone: nothing to be told, whatever the rounding"
     useless = Measures.of(torch.full((4, 3), 5))
     assert useless.pnmi == pytest.approx(0, abs=1e-9) and useless.phone_purity == pytest.approx(1 / 4)
     with pytest.raises(ManifestError, match="phones"):

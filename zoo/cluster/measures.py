@@ -62,7 +62,7 @@ class Measures:
         information = max(0.0, phone_entropy + unit_entropy - _entropy(joint.flatten()))
         boundary = {f"boundary_{name}": value for name, value in boundaries.scores().items()} if boundaries else {}
         return cls(
-            pnmi=information / phone_entropy if phone_entropy else 0.0,
+            pnmi=information / phone_entropy if phone_entropy > 1e-12 else 0.0,  # of one phone, rounding alone is left
             phone_purity=float(joint.amax(0).sum()),
             cluster_purity=float(joint.amax(1).sum()),
             phone_entropy=phone_entropy,
