@@ -100,8 +100,27 @@ def test_padding_behind_the_longest_clip_makes_frames_too(frontend: WaveformFron
     torch.testing.assert_close(examined[0, :count], learnt[0, :count].detach(), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("gain", [0.1, 30.0])
+def test_logmel_frontend_hears_no_loudness(gain: float) -> None:
+    torch.manual_seed(0)
+    frontend, length = LogMelFrontend(8, 16_000, 20), torch.tensor([16_000])
+    wave = noise(1.0)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(frontend(gain * wave, length), frontend(wave, length), atol=1e-3, rtol=1e-3)
+
+
+def test_logmel_frontend_keeps_a_steady_spectrum() -> None:
+    """Two vowels that do not move differ as they should: their mean over time is what tells them apart."""
+    torch.manual_seed(0)
+    frontend, time = LogMelFrontend(8, 16_000, 20), torch.arange(8_000) / 16_000
+    vowels = torch.stack([sum(torch.sin(2 * torch.pi * f * time) for f in pair) for pair in ((300, 2300), (700, 1100))])
+    with torch.no_grad():
+        low, high = frontend(vowels, torch.tensor([8_000, 8_000])).mean(1)
+    assert (low - high).norm() > 0.3 * low.norm()
+
+
 def test_a_batch_is_normalised_as_each_of_its_clips() -> None:
-    """Whatever stands behind a clip, sound included, stays out of its mean and variance."""
+    """Whatever stands behind a clip, sound included, stays out of its level."""
     torch.manual_seed(0)
     frontend = LogMelFrontend(8, 16_000, 20)
     waves, lengths = torch.stack([noise(1.0, seed) for seed in range(3)]), torch.tensor([16_000, 9_000, 4_321])

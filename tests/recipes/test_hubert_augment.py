@@ -14,7 +14,7 @@ from zoo.data.dataset import Item
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.models.hubert import HuBERT
-from zoo.recipes.changes import at_speed, cut_band, draw_speed
+from zoo.recipes.changes import at_speed, cut_band, draw_speed, other_microphone
 from zoo.recipes.hubert.augment import mix_in
 from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
 from zoo.recipes.hubert.task import Collate
@@ -65,6 +65,27 @@ def test_some_clips_lose_all_above_a_frequency_and_nothing_below() -> None:
     assert cut_band(waves[0], 0, 0.0, RATE) is waves[0]
     with pytest.raises(ConfigError, match="band"):
         AugmentConfig(band=1.5)
+
+
+def test_another_microphone_changes_frequencies_smoothly_by_some_decibels() -> None:
+    waves = [noise(0.25, seed) for seed in range(200)]
+    changed = {i: other_microphone(wave, i, 0.4, RATE) for i, wave in enumerate(waves)}
+    changed = {i: wave for i, wave in changed.items() if wave is not waves[i]}
+    assert 0.3 * 200 < len(changed) < 0.5 * 200
+    gains = torch.stack([_band_levels(wave) - _band_levels(waves[i]) for i, wave in changed.items()])  # (N, 20) dB
+    assert 4 < gains.std() < 9 and gains.abs().max() < 30
+    assert (gains[:, 1:] - gains[:, :-1]).abs().mean() < 0.5 * gains.abs().mean(), "neighbours change alike"
+    again = other_microphone(waves[0], 0, 1.0, RATE)
+    assert torch.equal(again, other_microphone(waves[0], 0, 1.0, RATE)) and len(again) == len(waves[0])
+    assert other_microphone(waves[0], 0, 0.0, RATE) is waves[0]
+    with pytest.raises(ConfigError, match="microphone"):
+        AugmentConfig(microphone=1.5)
+
+
+def _band_levels(wave: Tensor) -> Tensor:
+    """(20,) dB in bands of 400 Hz."""
+    power = torch.fft.rfft(wave).abs().square()[:-1]
+    return 10 * power.unflatten(0, (20, -1)).mean(1).log10()
 
 
 def _decibels(wave: Tensor, added: Tensor) -> Tensor:

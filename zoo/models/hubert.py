@@ -37,7 +37,8 @@ QUANTIZER = "quantizer.safetensors"
 class HubertConfig:
     """Everything that builds a HuBERT. Defaults are Base.
 
-    frontend: "waveform" (seven convolutions, 20 ms) or "logmel" (frame_ms 20 or 40, far cheaper).
+    frontend: "waveform" (seven convolutions, 20 ms) or "logmel" (frame_ms 20 or 40, far cheaper; beside the clip's mean
+    power).
     conv_norm: "group" (Base) or "layer" (Large, X-Large); normalize: waveform to zero mean, unit variance per clip.
     units: classes of each codebook to predict in pre-training; unit_head: "cosine" (with unit_dim and temperature, as
     published) or "linear"; vocabulary: CTC symbols, blank first. Units and vocabulary are optional.
@@ -250,6 +251,8 @@ class HuBERT(Encoder):
 
     def preprocessing(self) -> dict[str, Any]:
         chosen = {k: v for k, v in asdict(self.config).items() if k in ("frontend", "frame_ms", "mels", "normalize")}
+        if self.config.frontend == "logmel":
+            chosen["normalize"] = "mean power"
         return super().preprocessing() | chosen
 
 

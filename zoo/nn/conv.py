@@ -21,7 +21,7 @@ from zoo.frontend import LogMel, Samples
 from zoo.nn.activation import gelu
 from zoo.nn.conv1d import channels_last, conv_channels_last
 from zoo.nn.linear import Linear
-from zoo.nn.masking import lengths_to_mask, zero_padding
+from zoo.nn.masking import lengths_to_mask
 
 BLOCK = 1 << 20  # samples (a multiple of every step below once rounded down): the longest stretch that moments look at
 EPS_WAVE = 1e-7  # added to the variance of a waveform, as in transformers' Wav2Vec2FeatureExtractor
@@ -147,9 +147,16 @@ class WaveformFrontend(nn.Module):
 
 
 class LogMelFrontend(nn.Module):
-    """Log-mel, standardised per clip and band, then two convolutions of width 5: the cheap front end of Fast-HuBERT
+    """Log-mel beside the clip's mean power, then two convolutions of width 5: the cheap front end of Fast-HuBERT
     (arXiv 2309.13860), 40 or 20 ms a frame.
+
+    One level for all bands takes away how loud a recording is, and nothing else. A mean and deviation for each band, as
+    are common, would take with them what tells speakers apart, make white noise of the bands that a telephone leaves
+    empty, and of a clip of one vowel leave nothing at all.
     """
+
+    depth = 16.0  # nats (69 dB) below the mean power that are heard; what is weaker counts as that
+    offset, scale = 6.0, 4.0  # bring speech to about zero mean and unit variance
 
     def __init__(self, dim: int, sample_rate: int, frame_ms: int, mels: int = 80) -> None:
         super().__init__()
@@ -160,27 +167,27 @@ class LogMelFrontend(nn.Module):
         self.window = self.logmel.window + self.logmel.hop * (4 + 2 * 4)
 
     def moments(self, clip: Samples) -> Tensor:
-        """float64 [frames, sum (N), sum of squares (N)] of one clip's log-mel."""
+        """float64 (2,): mel frames of one clip, and the sum over them of the mean power of all bands."""
         sums = []
         for block in blocks(clip, self.logmel.hop, self.logmel.window):
             mel = self.logmel(block[None])  # (1, T0, N)
             sums.append(self._moments_of(mel, torch.tensor([mel.shape[1]], device=mel.device)))
-        return torch.cat(sums).sum(0)  # (1 + 2 N,)
+        return torch.cat(sums).sum(0)  # (2,)
 
     def _moments_of(self, mel: Tensor, counts: Tensor) -> Tensor:
-        """The same of a whole batch: mel (B, T0, N) of clips of counts (B,) frames -> (B, 1 + 2 N)."""
-        real = zero_padding(mel.double(), lengths_to_mask(counts, mel.shape[1]))
-        return torch.cat([counts[:, None], real.sum(1), real.square().sum(1)], dim=1)
+        """The same of a whole batch: mel (B, T0, N) of clips of counts (B,) frames -> (B, 2)."""
+        power = mel.exp().mean(2).double()  # (B, T0)
+        real = torch.where(lengths_to_mask(counts, mel.shape[1]), power, power.new_zeros(()))
+        return torch.stack([counts, real.sum(1)], dim=1)
 
     def forward(self, waves: Tensor, lengths: Tensor, moments: Tensor | None = None) -> Tensor:
-        """waves (B, S) float32, lengths (B,) samples, moments (B, 1 + 2 N) of whole clips -> (B, T, C)."""
+        """waves (B, S) float32, lengths (B,) samples, moments (B, 2) of whole clips -> (B, T, C)."""
         mel = self.logmel(waves)  # (B, T0, N)
         if moments is None:
             moments = self._moments_of(mel, (lengths - self.logmel.window) // self.logmel.hop + 1)
-        count, total, squares = moments.split([1, self.logmel.mels, self.logmel.mels], dim=1)
-        mean = total / count  # (B, N)
-        deviation = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
-        x = ((mel - mean[:, None]) / deviation[:, None]).to(self.conv_in.weight.dtype)
+        level = (moments[:, 1] / moments[:, 0]).log().float()  # (B,)
+        x = (mel - level[:, None, None]).clamp(min=-self.depth)
+        x = ((x + self.offset) / self.scale).to(self.conv_in.weight.dtype)
         for conv in (self.conv_in, self.conv_out):
             x = gelu(conv_channels_last(x, channels_last(conv.weight), conv.bias, conv.stride[0]))
         return x  # (B, T, C)

@@ -1,7 +1,8 @@
 """Changes to what the model hears, while what it is to learn of it stays that of the clip as it was recorded.
 
 Speed: a clip played faster or slower, its pitch and formants moved with it: other speakers, the same words. Mixing:
-other speech or noise over a part of the clip, as WavLM does (arXiv 2110.13900). Band: nothing above some frequency.
+other speech or noise over a part of the clip, as WavLM does (arXiv 2110.13900). Microphone: some frequencies stronger,
+others weaker. Band: nothing above some frequency.
 
 Legend: S samples.
 """
@@ -19,7 +20,7 @@ from torch import Tensor
 from zoo.data.dataset import Item
 from zoo.data.sampler import mix
 from zoo.models.hubert import HuBERT
-from zoo.recipes.changes import NOISE_DB, at_speed, cut_band, draw_speed, laid_over, noise
+from zoo.recipes.changes import NOISE_DB, at_speed, cut_band, draw_speed, laid_over, noise, other_microphone
 from zoo.recipes.hubert.config import AugmentConfig
 
 _SPEECH_DB = (-5.0, 5.0)  # level of the clip above what is mixed into it
@@ -41,7 +42,9 @@ def augmented(
     ]
     waves = [at_speed(item.wave, speed) for item, speed in zip(items, speeds, strict=True)]
     waves = mix_in(waves, [item.seed for item in items], config)
-    waves = [cut_band(w, item.seed, config.band, model.sample_rate) for w, item in zip(waves, items, strict=True)]
+    rate = model.sample_rate
+    waves = [other_microphone(w, item.seed, config.microphone, rate) for w, item in zip(waves, items, strict=True)]
+    waves = [cut_band(w, item.seed, config.band, rate) for w, item in zip(waves, items, strict=True)]
     return [replace(item, wave=wave) for item, wave in zip(items, waves, strict=True)], speeds
 
 

@@ -54,10 +54,12 @@ class AugmentConfig:
     speed: float = 0.0  # clips are played up to so much faster or slower, pitch included; 0.15: 0.85 to 1.15 times
     speech: float = 0.0  # share of clips with a stretch of another one of the batch over them
     noise: float = 0.0  # share of clips with noise over them
+    microphone: float = 0.0  # share of clips with a smooth random gain over frequency, as other microphones have
     band: float = 0.0  # share of clips without their high frequencies, as a telephone or a recording at 8 kHz has them
 
     def __post_init__(self) -> None:
         check_range("augment.speed", self.speed, 0, 0.5)
+        check_range("augment.microphone", self.microphone, 0, 1)
         check_range("augment.band", self.band, 0, 1)
         if min(self.speech, self.noise) < 0 or self.speech + self.noise > 1:
             raise ConfigError(f"augment.speech {self.speech}, noise {self.noise}: shares, together no more than 1")
