@@ -12,7 +12,7 @@ import torchaudio
 from small import noise
 from torchaudio.compliance import kaldi
 
-from zoo.frontend import LogMel, mel_filters, mfcc, slaney_filters
+from zoo.frontend import LogMel, WhisperMel, mel_filters, mfcc, slaney_filters
 
 
 def test_logmel_equals_torchaudio_without_centring() -> None:
@@ -100,3 +100,12 @@ def librosa_filters(fft: int, mels: int, *, htk: bool) -> np.ndarray:
 def test_filters_are_those_of_librosa(fft: int, mels: int, htk: bool, filters: Callable[..., torch.Tensor]) -> None:
     ours = filters(fft, 16_000, mels, torch.device("cpu")).T.double().numpy()
     np.testing.assert_allclose(ours, librosa_filters(fft, mels, htk=htk), atol=2e-5)
+
+
+def test_autocast_leaves_spectra_in_float32() -> None:
+    """In training a model hears what it hears afterwards."""
+    wave = noise(0.5)
+    for spectrum in (lambda: LogMel(16_000, 80)(wave[None])[0], lambda: WhisperMel(80).log_power(wave, end=8_000)):
+        plain = spectrum()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(spectrum(), plain)

@@ -34,7 +34,8 @@ def mel_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> 
 
 
 class LogMel(nn.Module):
-    """log(max(mel power, 1e-7)) from 25 ms Hann windows every 10 ms. Float32 whatever type the model is cast to.
+    """log(max(mel power, 1e-7)) from 25 ms Hann windows every 10 ms. Float32 whatever type the model is cast to, and
+    under autocast.
 
     The floor lies far below quiet speech for waveforms in [-1, 1]; it keeps digital silence finite. The FFT is as long
     as it must be for the narrowest triangle to hold a bin: 512 at 16 kHz, 1024 from 115 mels on.
@@ -62,7 +63,8 @@ class LogMel(nn.Module):
         spectrum = torch.fft.rfft(frames, self.fft)
         power = spectrum.real.square() + spectrum.imag.square()  # (B, T, Q); half the time of abs().square()
         filters = mel_filters(self.fft, self.sample_rate, self.mels, waves.device)
-        return (power @ filters).clamp(min=self.floor).log()
+        with torch.autocast(waves.device.type, enabled=False):
+            return (power @ filters).clamp(min=self.floor).log()
 
 
 @lru_cache(maxsize=4)
@@ -124,7 +126,8 @@ class WhisperMel(nn.Module):
         spectrum = torch.view_as_real(torch.fft.rfft(frames))  # (T, Q, 2)
         power = spectrum.square().sum(-1)  # (T, Q)
         filters = slaney_filters(self.window, self.sample_rate, self.mels, padded.device)
-        return (power @ filters).clamp(min=self.floor).log10()  # (T, N)
+        with torch.autocast(padded.device.type, enabled=False):
+            return (power @ filters).clamp(min=self.floor).log10()  # (T, N)
 
     def compress(self, x: Tensor, peak: Tensor) -> Tensor:
         """Log power x within `depth` of the clip's `peak` (a scalar), shifted and scaled to about [-1, 1]."""

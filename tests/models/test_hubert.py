@@ -9,6 +9,7 @@ from small import SMALL, noise, small
 
 import zoo
 from zoo.errors import ConfigError
+from zoo.models.hubert_heads import UnitHead
 
 
 def test_unit_head_is_cosine_over_temperature() -> None:
@@ -87,3 +88,14 @@ def test_every_parameter_learns(name: str) -> None:
     model.head(frames.x)[0].logsumexp(-1).sum().backward()
     still = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert still == []
+
+
+def test_autocast_leaves_cosines_of_units_in_float32() -> None:
+    """Rounded to bfloat16, the best two of 500 units often tie."""
+    torch.manual_seed(0)
+    head = UnitHead(16, 8, (500,), 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = head(torch.randn(50, 16))[0]
+    assert logits.dtype == torch.float32
+    best = logits.topk(2).values
+    assert (best[:, 0] > best[:, 1]).all()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -20,14 +22,17 @@ from zoo import config as configuration
 from zoo.cluster import Labels
 from zoo.data import manifest
 from zoo.data.dataset import Batch, Item
+from zoo.data.loader import DataConfig, split_loader
 from zoo.data.manifest import Entry
+from zoo.data.sampler import Cursor
 from zoo.errors import ConfigError, TrainingError
 from zoo.models.hubert import HuBERT, HubertConfig
 from zoo.recipes.hubert.checks import check_targets
 from zoo.recipes.hubert.config import AugmentConfig, Features, LossConfig, MaskConfig, PretrainConfig, Round
 from zoo.recipes.hubert.masking import span_mask
 from zoo.recipes.hubert.rounds import pretrain
-from zoo.recipes.hubert.task import Pretrain, UnitBatch
+from zoo.recipes.hubert.task import Labelled, Pretrain, UnitBatch
+from zoo.recipes.hubert.units import Corpus, best_layer
 from zoo.recipes.shapes import round_up
 from zoo.train.health import effective_rank
 
@@ -130,9 +135,10 @@ def test_a_process_without_dev_batches_validates_too() -> None:
 
 
 def test_batches_come_in_few_shapes() -> None:
-    rounded = {count: round_up(count) for count in range(1, 1001)}
+    rounded = {count: round_up(count, torch.device("cpu")) for count in range(1, 1001)}
     assert all(count <= up <= max(count + 1, count * 9 / 8) for count, up in rounded.items())
     assert len({up for count, up in rounded.items() if count > 15}) < 55
+    assert [round_up(count, torch.device("cuda")) for count in (1, 8, 780)] == [8, 8, 784]
 
 
 def test_effective_rank() -> None:
@@ -212,7 +218,7 @@ def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: P
     assert units.shape == (model.count_frames(32_000),) and units.max() < 12
     assert model.provenance["round"] == 2
     layers = json.loads((tmp_path / "run" / "round-2" / "units" / "layers.json").read_text())
-    assert set(layers) == {"1", "2"} and all(0 < pnmi < 1 for pnmi in layers.values())
+    assert set(layers["pnmi"]) == {"1", "2"} and all(0 < pnmi < 1 for pnmi in layers["pnmi"].values())
     lines = [json.loads(line) for line in (tmp_path / "run/round-2/run/metrics.jsonl").read_text().splitlines()]
     dev = [line for line in lines if line["split"] == "dev"]
     assert [line["step"] for line in dev] == [3, 6]
@@ -230,8 +236,6 @@ def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: P
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, r"rounds, number 2: layer null: the dev set has no `phones`.* give a number"),
-        ({"rounds": [Round(Features.mfcc)]}, "final_layer null: .*or final_units=0"),
         ({"rounds": [Round(Features.mfcc), Round(layer=3)], "final_layer": 2}, "number 2: layer 3: .* layers 0 to 2"),
         ({"rounds": [Round(Features.mfcc), Round(layer=2)], "final_layer": -4}, "final_layer -4: .* layers 0 to 2"),
     ],
@@ -239,11 +243,56 @@ def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: P
 def test_layers_that_no_round_will_have_are_told_before_the_first(
     corpus: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    manifest.write(tmp_path / "plain.jsonl", [replace(entry, phones=[]) for entry in manifest.read(corpus)])
-    config = replace(tiny_config(tmp_path / "plain.jsonl", tmp_path / "run"), **changes)
+    config = replace(tiny_config(corpus, tmp_path / "run"), **changes)
     with pytest.raises(ConfigError, match=message):
         pretrain(config)
     assert not (tmp_path / "run").exists()
+
+
+def test_without_phones_units_come_from_the_middle_layer(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So does a folder of recordings: nobody has aligned it."""
+    manifest.write(tmp_path / "plain.jsonl", [replace(entry, phones=[]) for entry in manifest.read(corpus)])
+    model = zoo.load(pretrain(tiny_config(tmp_path / "plain.jsonl", tmp_path / "run")))
+    assert isinstance(model, HuBERT) and model.quantizer is not None and model.quantizer.layer == 1
+    assert capsys.readouterr().err.count("units of layer 1: the dev set has no `phones`") == 2
+
+
+def test_a_round_can_be_added_to_a_finished_run(corpus: Path, tmp_path: Path) -> None:
+    """Its own layers are searched, and its own units are the finished model's."""
+    config = tiny_config(corpus, tmp_path / "run")
+    config.rounds = config.rounds[:1]
+    first = zoo.load(pretrain(config)).provenance
+    config.rounds = [*config.rounds, Round(Features.layer, units=[20])]
+    model = zoo.load(pretrain(config))
+    assert (first["round"], model.provenance["round"]) == (1, 2)
+    assert model.units(noise(1), 16_000).max() < 12
+
+
+def test_layers_are_searched_again_for_another_teacher(corpus: Path, tmp_path: Path) -> None:
+    entries = manifest.read(corpus)
+    known = Corpus(*([entry for entry in entries if entry.split == split] for split in ("train", "dev")))
+    teachers = [zoo.create("hubert-mini", **TINY).eval() for _ in range(2)]
+    asked = []
+    for teacher in (*teachers, teachers[1]):
+        assert best_layer(teacher, known, tmp_path, 10, seed=0) in (1, 2)
+        asked.append(json.loads((tmp_path / "layers.json").read_text())["asked"]["teacher"])
+    assert asked == [teachers[0].fingerprint(), teachers[1].fingerprint(), teachers[1].fingerprint()]
+
+
+def test_a_clip_without_units_is_skipped_like_one_that_cannot_be_read(tmp_path: Path) -> None:
+    """Labelling met a damaged file, or a disk that hung once; days of training must not end there."""
+    entries = [Entry(tmp_path / f"{i}.wav", 1.0 + i / 10, "train") for i in range(4)]
+    for i, entry in enumerate(entries):
+        soundfile.write(entry.audio, noise(entry.duration, i).numpy(), 16_000)
+    known = labels([list(range(99)), list(range(99)), [], list(range(99))], 100)
+    kind = partial(Labelled, labels=known)
+    loader = split_loader(DataConfig(batch_seconds=3.0), entries, "train", 16_000, kind=kind)
+    steps = loader.steps(Cursor(), 1)
+    heard = [index for _ in range(8) for batch in next(steps).batches for index in batch.indices.tolist()]
+    assert set(heard) == {0, 1, 3}
+    assert list(loader.skipped.reasons.values()) == [f"{entries[2].audio}: has no units in labels: too short"]
 
 
 @pytest.mark.slow

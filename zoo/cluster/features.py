@@ -7,6 +7,7 @@ Legend: T frames, D width.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -87,8 +88,9 @@ class FeatureSource:
 
     def check(self, described: dict[str, Any]) -> None:
         """Raises CheckpointError where `described` is of another source."""
-        for key in ("fingerprint", "layer", "step"):
-            if described[key] != getattr(self, key):
+        own = json.loads(json.dumps(self.describe()))
+        for key in ("fingerprint", "preprocessing", "layer", "step"):
+            if described[key] != own[key]:
                 raise CheckpointError(
                     f"units of {described['model']}, layer {described['layer']}, {described['rate']:g} Hz "
                     f"({described['fingerprint']}) do not go with {self.encoder.name or self.encoder.family}, layer "

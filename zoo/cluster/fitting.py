@@ -21,7 +21,7 @@ from zoo.cluster.quantizer import Quantizer, columns_of
 from zoo.cluster.run import Fit
 from zoo.cluster.sample import SAMPLE_BYTES
 from zoo.data.manifest import Entry
-from zoo.errors import ConfigError
+from zoo.errors import CheckpointError, ConfigError
 
 
 def fit_quantizer(
@@ -102,7 +102,10 @@ def _choose(entries: Sequence[Entry], seed: int, hours: float | None) -> list[En
 
 def _finished(path: Path, source: FeatureSource, request: dict[str, Any]) -> Quantizer:
     found = Quantizer.load(path)
-    source.check(dict(found.source))
+    try:
+        source.check(dict(found.source))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}; or remove it, with the labels beside it") from None
     changed = [
         f"{key} {found.fit.get(key)!r}, now {value!r}"
         for key, value in request.items()

@@ -121,11 +121,12 @@ class KMeans:
             raise CheckpointError(f"{path}: cannot be read as a saved k-means ({error})") from error
 
     def _pass(self, parts: Iterator[Tensor]) -> Tensor:
-        sums, counts = torch.zeros(self.centroids.shape, dtype=torch.float64), torch.zeros(self.k, dtype=torch.int64)
+        sums = torch.zeros_like(self.centroids, dtype=torch.float64)
+        counts = torch.zeros(self.k, dtype=torch.int64, device=sums.device)
         for x in parts:
             more, count = cluster_sums(x, nearest(x, self.centroids).labels, self.k)
-            sums += more
-            counts += count
+            sums += more.to(sums.device)
+            counts += count.to(sums.device)
         return means(sums, counts, self.centroids)
 
 

@@ -25,11 +25,12 @@ class Nearest(NamedTuple):
 
 
 def nearest(x: Tensor, centroids: Tensor) -> Nearest:
-    """The nearest of centroids (K, D) for each row of x (N, D); the first one where several are.
+    """The nearest of centroids (K, D) for each row of x (N, D), on any device; the first one where several are.
 
     argmin |x - c|^2 = argmax x.c - |c|^2 / 2. Both are taken relative to the centroids' mean first: far from the origin
     the difference of two large numbers would be all rounding.
     """
+    centroids = centroids.to(x.device)
     shift = centroids.double().mean(0).float()  # (D,)
     weight = (centroids.double() - shift).float()  # (K, D)
     bias = weight.square().sum(1) / -2  # (K,)

@@ -219,12 +219,15 @@ def split_loader(
     min_samples: int = 1,
     seed: int = 0,
     collate: Collate = Batch.of,
-    kind: type[AudioDataset] = AudioDataset,
+    kind: Callable[..., AudioDataset] = AudioDataset,
 ) -> Loader:
     """A loader of the entries of one split; shuffled if it is "train". Raises ConfigError where there are none."""
     chosen = [entry for entry in entries if entry.split == split]
     if not chosen:
-        raise ConfigError(f"{config.source}: none of {len(entries)} usable clips is in split {split!r}")
+        raise ConfigError(
+            f"{config.source}: none of {len(entries)} usable clips is in split {split!r}; give clips a column `split` "
+            f"(train, dev, test), or add another source whose clips are in {split}"
+        )
     dataset = kind(
         chosen,
         sample_rate,

@@ -192,8 +192,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _deal(records: list[dict[str, Any]]) -> None:
-    """One in DEV_SHARE speakers, or files, to dev; the others to train."""
+    """One in DEV_SHARE speakers, or files where there is one speaker or none is named, to dev; the others to train."""
     keys = [str(record.get("speaker") or record["audio"]) for record in records]
+    if len(set(keys)) == 1:
+        keys = [str(record["audio"]) for record in records]
     ranks = {key: hashlib.sha256(Path(key).name.encode()).hexdigest() for key in keys}
     chosen = set(sorted(ranks, key=lambda key: ranks[key])[: max(1, len(ranks) // DEV_SHARE)]) if len(ranks) > 1 else ()
     for key, record in zip(keys, records, strict=True):

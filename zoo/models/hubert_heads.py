@@ -25,9 +25,10 @@ class UnitHead(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """x (..., D) -> one (..., K) per codebook."""
         queries = self.projection(x).unflatten(-1, (len(self.units), -1))  # (..., codebooks, unit_dim)
-        queries = F.normalize(queries.float(), dim=-1)
-        codes = F.normalize(self.codes.float(), dim=-1).split(list(self.units))
-        return [queries[..., i, :] @ code.T / self.temperature for i, code in enumerate(codes)]
+        with torch.autocast(x.device.type, enabled=False):  # in bfloat16 the best cosines tie
+            queries = F.normalize(queries.float(), dim=-1)
+            codes = F.normalize(self.codes.float(), dim=-1).split(list(self.units))
+            return [queries[..., i, :] @ code.T / self.temperature for i, code in enumerate(codes)]
 
 
 class LinearUnitHead(nn.Module):

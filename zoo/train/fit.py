@@ -18,7 +18,7 @@ import torch
 
 from zoo.data.loader import Loader, Step
 from zoo.encoder import frozen
-from zoo.errors import ConfigError, TrainingError, TrainingStopped
+from zoo.errors import TrainingError, TrainingStopped
 from zoo.extract.files import hold
 from zoo.train import heap, processes, runfolder, state
 from zoo.train.log import Log
@@ -55,10 +55,7 @@ def fit(
     device = processes.start(config.device)
     if device.type == "cpu":
         heap.keep_freed_memory()
-    if config.batches_per_step % processes.world():
-        raise ConfigError(
-            f"batches_per_step {config.batches_per_step} cannot be shared evenly by {processes.world()} processes"
-        )
+    processes.check_shares(config.batches_per_step)
     with hold(folder) if processes.is_main() else nullcontext():
         run = _Run(task.to(device), train, dev, config, folder, device)
         run.resume(config if recipe is None else recipe)

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from accelerate import PartialState
 from torch import Tensor, nn
 
+from zoo.errors import ConfigError
 from zoo.precision import resolve_device
 
 # The others wait for as long as the first process clusters, labels or transcribes a corpus alone; torch's own 10 or 30
@@ -32,6 +33,15 @@ def start(device: str = "auto") -> torch.device:
     chosen = resolve_device(device)
     state = PartialState(cpu=chosen.type == "cpu", timeout=PATIENCE)
     return state.device if state.num_processes > 1 else chosen
+
+
+def check_shares(batches_per_step: int) -> None:
+    """Recipes ask before they prepare data for hours. Raises ConfigError where steps cannot be shared evenly."""
+    if batches_per_step % world():
+        raise ConfigError(
+            f"train.batches_per_step {batches_per_step} cannot be shared evenly by {world()} processes: make it a "
+            "multiple of their number"
+        )
 
 
 def rank() -> int:

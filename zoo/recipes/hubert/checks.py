@@ -21,10 +21,10 @@ PERPLEXITY = 0.1  # least perplexity of the units' use, relative to their number
 UNSEEN = 0.05  # share of dev frames whose unit never occurs in training
 
 
-def check_layers(config: PretrainConfig, model: Encoder, teacher: Encoder | None, measurable: bool) -> None:
-    """Every layer that a round, or the finished model's quantizer, is to be fitted on is there or can be searched for.
+def check_layers(config: PretrainConfig, model: Encoder, teacher: Encoder | None) -> None:
+    """Every layer that a round, or the finished model's quantizer, is to be fitted on by number is there.
 
-    model: of a round; measurable: the dev set has phones. Raises ConfigError naming the field.
+    model: of a round. Raises ConfigError naming the field.
     """
     asked = [
         (f"rounds, number {number}: layer", wanted.layer, teacher if number == 1 else model)
@@ -35,11 +35,6 @@ def check_layers(config: PretrainConfig, model: Encoder, teacher: Encoder | None
         asked.append(("final_layer", config.final_layer, model))
     for field, layer, encoder in asked:
         assert encoder is not None
-        if layer is None and not measurable:
-            raise ConfigError(
-                f"{field} null: the dev set has no `phones`, so the best layer cannot be measured; give a number, or "
-                "align the corpus and add phones to its manifest" + (", or final_units=0" if "final" in field else "")
-            )
         if layer is not None and not -encoder.num_layers - 1 <= layer <= encoder.num_layers:
             raise ConfigError(f"{field} {layer}: the model it is of has layers 0 to {encoder.num_layers}")
 

@@ -25,7 +25,7 @@ class Round:
     """One iteration of the paper: units are made, then a fresh model learns to predict them."""
 
     features: Features = Features.layer  # mfcc, or layer: of the model of the round before
-    layer: int | None = None  # which; null = the one whose units have the highest PNMI on dev
+    layer: int | None = None  # which; null = by PNMI on dev, or the middle one where dev has no phones
     units: list[int] = field(default_factory=lambda: [100])  # classes, one number for each codebook
     product: int | None = None  # cut the features into so many slices, with a codebook each (product k-means)
     hours: float | None = None  # of training audio to fit the k-means on; null = all
@@ -96,7 +96,7 @@ class PretrainConfig:
         default_factory=lambda: [Round(Features.mfcc, units=[100]), Round(Features.layer, units=[100])]
     )
     final_units: int = 100  # classes of the quantizer that the finished model carries, on its best layer; 0: none
-    final_layer: int | None = None  # the layer for it; null = by PNMI on dev
+    final_layer: int | None = None  # the layer for it; null = as for a round
     mask: MaskConfig = field(default_factory=MaskConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     # At this scale, unmasked frames teach the first layers in the few minutes that there are; see recipes/hubert.

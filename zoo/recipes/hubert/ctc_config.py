@@ -20,8 +20,8 @@ class TuneConfig:
     attention_dropout: float = 0.0
     activation_dropout: float = 0.1
     layerdrop: float = 0.0
-    time_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.05, length=5, least=0))
-    channel_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.004, length=32, least=0))
+    time_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.05, length=5, least=0))  # frames
+    channel_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.004, length=32, least=0))  # of D
 
     def __post_init__(self) -> None:
         check_range("tune.freeze_steps", self.freeze_steps, 0)
@@ -36,10 +36,14 @@ class FinetuneConfig:
     out: str = "runs/hubert/mini-ctc"  # run folder; the model to use is OUT/best
     name: str = "hubert-mini-ctc"  # of the finished model
     init: str = "runs/hubert/mini"  # HuBERT to start from: run folder, checkpoint, registered name or hf:owner/name
-    only: str | None = "style=keyword|digits lang=en"  # clips with these values in these columns; only= for all
+    only: str | None = None  # "column=value|value ...": clips with these values in these columns; null: all
     normalise: str = "basic"  # of transcripts (zoo.text): raw, basic or english
     samples: int = 5  # transcripts of dev clips that each validation shows
-    data: DataConfig = field(default_factory=lambda: DataConfig(batch_seconds=40.0, min_seconds=0.2))
+    data: DataConfig = field(
+        default_factory=lambda: DataConfig(
+            "corpus:speech/small [style=keyword|digits lang=en]", batch_seconds=40.0, min_seconds=0.2
+        )
+    )
     tune: TuneConfig = field(default_factory=TuneConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(

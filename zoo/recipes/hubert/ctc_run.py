@@ -37,6 +37,8 @@ def finetune(config: FinetuneConfig) -> str:
 
     Raises ConfigError and ManifestError for what cannot be used, and whatever `fit` raises.
     """
+    processes.start(config.train.device)
+    processes.check_shares(config.train.batches_per_step)
     start = pretrained(config.init)
     entries = sources.select(sources.open(config.data.source), config.only, config.data.source)
     entries, alphabet = ctc_data.usable(entries, config.data, config.normalise, start, processes.say)

@@ -1,6 +1,7 @@
 """The whole of pre-training: for each round, units and then a model that predicts them, each from scratch.
 
-OUT/round-1/units, round-1/run, round-2/units, ...   OUT/model   the finished model, with a quantizer of its own
+OUT/round-1/units, round-1/run, round-2/units, ...   OUT/round-N/final   units of the last round's model
+OUT/model   that model, with these units' quantizer
 
 Killed at any point, the same command goes on from there: what is finished is only read.
 """
@@ -8,6 +9,7 @@ Killed at any point, the same command goes on from there: what is finished is on
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,7 +26,7 @@ from zoo.models.whisper import Whisper
 from zoo.recipes.hubert.checks import check_frame_rate, check_layers, check_targets
 from zoo.recipes.hubert.config import AugmentConfig, Features, LossConfig, MaskConfig, PretrainConfig, Round
 from zoo.recipes.hubert.init import pretrained, with_weights_of
-from zoo.recipes.hubert.task import Collate, Pretrain, symbols_of
+from zoo.recipes.hubert.task import Collate, Labelled, Pretrain, symbols_of
 from zoo.recipes.hubert.units import Corpus, Targets, hours_of, make_quantizer, make_targets, tell_measures
 from zoo.train import Precision, TrainConfig, fit, processes
 from zoo.train.processes import say
@@ -50,6 +52,7 @@ def pretrain(config: PretrainConfig) -> Path:
     Raises CheckpointError, ConfigError, ManifestError, TrainingError; TrainingStopped after SIGTERM or SIGINT.
     """
     device = processes.start(config.train.device)
+    processes.check_shares(config.train.batches_per_step)
     out = Path(config.out)
     if config.init is not None:
         config = replace(config, model=replace(pretrained(config.init).config, vocabulary=()))
@@ -63,7 +66,7 @@ def pretrain(config: PretrainConfig) -> Path:
         f"{hours_of(corpus.dev):.2f} h for dev; {'with' if corpus.has_phones else 'no'} phones to measure units against"
     )
     model = load_teacher(config, device)
-    check_layers(config, plan, model, corpus.has_phones)
+    check_layers(config, plan, model)
     for number, wanted in enumerate(config.rounds, 1):
         model = run_round(config, number, wanted, model, corpus, out / f"round-{number}", device)
     assert isinstance(model, HuBERT)
@@ -79,7 +82,9 @@ def run_round(
     folder: Path,
     device: torch.device,
 ) -> HuBERT:
-    """Units, then training on them; returns the model, in eval mode on `device`."""
+    """Units, then training on them; returns the model, in eval mode on `device`: to teach the next round, in float32
+    after the last.
+    """
     say(f"round {number} of {len(config.rounds)}")
     rate = blueprint(config.model).frame_rate
     targets = targets_on_main(wanted, teacher, corpus, folder / "units", rate, config.train.seed)
@@ -105,6 +110,7 @@ def run_round(
             model.min_samples,
             settings.train.seed,
             Collate(model, labels, config.mask, augment),
+            partial(Labelled, labels=labels),
         )
         for split, entries, labels, augment in (
             ("train", corpus.train, targets.train, config.augment),
@@ -113,7 +119,8 @@ def run_round(
     )
     say(budget(settings.train, config.data, hours_of(corpus.train), task.chance()))
     result = fit(task, train, dev, settings.train, folder / "run", recipe=settings)
-    return load(result.last, device)
+    dtype = teaching_dtype(config.train) if number < len(config.rounds) else "float32"
+    return load(result.last, device, dtype)
 
 
 def settings_of(config: PretrainConfig, wanted: Round, number: int, targets: Targets) -> RoundConfig:
@@ -153,7 +160,7 @@ def finish(config: PretrainConfig, model: HuBERT, corpus: Corpus, out: Path) -> 
     if processes.is_main():
         if config.final_units:
             wanted = Round(Features.layer, config.final_layer, [config.final_units], hours=config.rounds[-1].hours)
-            folder, seed = out / "final" / "units", config.train.seed
+            folder, seed = out / f"round-{len(config.rounds)}" / "final", config.train.seed
             source, quantizer = make_quantizer(wanted, model, corpus, folder, model.frame_rate, seed)
             dev = label_corpus(quantizer, source, corpus.dev, folder / "labels" / "dev")
             tell_measures(dev, corpus, source)
@@ -171,11 +178,10 @@ def blueprint(config: HubertConfig) -> Encoder:
 
 
 def load_teacher(config: PretrainConfig, device: torch.device) -> Encoder | None:
-    """The model whose layers the first round's units come from, in the precision of training: it hears all audio."""
+    """The model whose layers the first round's units come from."""
     if config.teacher is None:
         return None
-    dtype = "bfloat16" if config.train.precision == Precision.bf16 else "float32"
-    teacher = zoo.load(config.teacher, device=str(device), dtype=dtype)
+    teacher = zoo.load(config.teacher, device=str(device), dtype=teaching_dtype(config.train))
     if config.teacher_context is not None:
         if not isinstance(teacher, Whisper):
             raise ConfigError(
@@ -185,8 +191,13 @@ def load_teacher(config: PretrainConfig, device: torch.device) -> Encoder | None
     return teacher
 
 
-def load(directory: Path, device: torch.device) -> HuBERT:
-    model = zoo.load(directory, device=str(device))
+def teaching_dtype(train: TrainConfig) -> str:
+    """Of a model that units are made of: the precision of training, for it hears all audio."""
+    return "bfloat16" if train.precision == Precision.bf16 else "float32"
+
+
+def load(directory: Path, device: torch.device, dtype: str) -> HuBERT:
+    model = zoo.load(directory, device=str(device), dtype=dtype)
     assert isinstance(model, HuBERT)
     return model
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +17,10 @@ from torch import Tensor
 
 from zoo.cluster import Labels, Measures
 from zoo.cluster.measures import phones_of_frames
-from zoo.data.dataset import Batch, Item
+from zoo.data.dataset import AudioDataset, Batch, Item
 from zoo.data.manifest import Entry
 from zoo.encoder import Frames
+from zoo.errors import AudioError
 from zoo.models.hubert import HuBERT
 from zoo.recipes.hubert.augment import augmented
 from zoo.recipes.hubert.config import AugmentConfig, LossConfig, MaskConfig
@@ -36,6 +38,20 @@ class UnitBatch(Batch):
 
     targets: Tensor = field(default_factory=lambda: torch.empty(0))
     masked: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+class Labelled(AudioDataset):
+    """Clips with units. One that had none to give, unreadable or too short as it was labelled, cannot be used."""
+
+    def __init__(self, entries: Sequence[Entry], sample_rate: int, *, labels: Labels, **settings: Any) -> None:
+        super().__init__(entries, sample_rate, **settings)
+        self.labels = labels
+
+    def item(self, index: int, seed: int) -> Item:
+        if not self.labels.lengths[index]:
+            reason = f"has no units in {self.labels.folder}: {self.labels.failures.get(index, 'too short')}"
+            raise AudioError(self.entries[index].audio, reason)
+        return super().item(index, seed)
 
 
 class Collate:
@@ -116,6 +132,8 @@ class Pretrain(Task):
         return metrics
 
     def _watched(self, batch: UnitBatch, kept: Kept) -> UnitBatch:
+        if not kept.wants_more:
+            return batch
         with self.autocast():
             frames = self.model(batch.waves, batch.lengths)
             assert self.model.head is not None
@@ -134,6 +152,10 @@ class Kept:
         self.table = torch.zeros(phones, units, dtype=torch.int64)
         self.frames: list[Tensor] = []
         self.room = RANK_FRAMES
+
+    @property
+    def wants_more(self) -> bool:
+        return self.room > 0 or len(self.table) > 0
 
     def add(self, batch: Batch, frames: Frames, units: Tensor, symbols: dict[str, int], model: HuBERT) -> None:
         centre = model.frame_samples / 2 / model.sample_rate

@@ -1,6 +1,6 @@
 """The targets of a round: features, the quantizer that is fitted on them, and the units of train and dev.
 
-FOLDER/quantizer.safetensors   FOLDER/labels/{train,dev}   FOLDER/layers.json, layers/   where a layer was searched for
+FOLDER/quantizer.safetensors   FOLDER/labels/{train,dev}   FOLDER/layers.json, layers/TEACHER   the search for a layer
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from zoo.atomic import replacing_file
 from zoo.cluster import FeatureSource, Labels, Quantizer, fit_quantizer, label_corpus, layer, measure, mfcc39
 from zoo.cluster.alignments import SILENCES
+from zoo.cluster.fitting import data_fingerprint
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
-from zoo.errors import ConfigError
 from zoo.recipes.hubert.config import Features, Round
 from zoo.train.processes import say
 
@@ -103,25 +103,32 @@ def tell_measures(dev: Labels, corpus: Corpus, source: FeatureSource) -> None:
 
 
 def best_layer(teacher: Encoder, corpus: Corpus, folder: Path, k: int, seed: int) -> int:
-    """The layer whose units have the highest PNMI on dev; what was found is kept in layers.json.
+    """The layer whose units have the highest PNMI on dev; the middle one where dev has no phones to measure against.
 
-    Raises ConfigError where the dev set has no phones to measure against.
+    What was found is kept in layers.json, and found anew for another teacher, k, seed or corpus.
     """
     if not corpus.has_phones:
-        raise ConfigError(
-            "the dev set has no `phones`, so the best layer cannot be measured: give it by number (rounds[].layer, "
-            "final_layer), or align the corpus and add phones to its manifest"
-        )
-    record = folder / "layers.json"
-    if not record.is_file():
-        found = {}
+        number = middle_layer(teacher)
+        say(f"  units of layer {number}: the dev set has no `phones` by which a better one could be found")
+        return number
+    record, fingerprint = folder / "layers.json", teacher.fingerprint()
+    asked = {"teacher": fingerprint, "k": k, "seed": seed}
+    asked |= {"train": data_fingerprint(corpus.train), "dev": data_fingerprint(corpus.dev)}
+    found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    if found.get("asked") != asked:
+        found = {"asked": asked, "pnmi": {}}
         for number in range(1, teacher.num_layers + 1):
-            found[number] = _trial(teacher, number, corpus, folder / "layers", k, seed)
-            say(f"layer {number}: PNMI {found[number]:.3f} on dev with {k} units")
+            pnmi = _trial(teacher, number, corpus, folder / "layers" / fingerprint, k, seed)
+            found["pnmi"][str(number)] = pnmi
+            say(f"layer {number}: PNMI {pnmi:.3f} on dev with {k} units")
         with replacing_file(record) as partial:
             partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    scores = {int(number): pnmi for number, pnmi in json.loads(record.read_text(encoding="utf-8")).items()}
-    return max(scores, key=lambda number: scores[number])
+    return int(max(found["pnmi"], key=lambda number: found["pnmi"][number]))
+
+
+def middle_layer(encoder: Encoder) -> int:
+    """What the paper takes of Base: layer 6 of 12 (section IV-B)."""
+    return round(encoder.num_layers / 2)
 
 
 def _trial(teacher: Encoder, number: int, corpus: Corpus, folder: Path, k: int, seed: int) -> float:

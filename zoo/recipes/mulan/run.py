@@ -34,6 +34,7 @@ def train(config: MulanTraining) -> str:
     Raises ConfigError and ManifestError for what cannot be used, and whatever `fit` raises.
     """
     device = processes.start(config.train.device)
+    processes.check_shares(config.train.batches_per_step)
     texts = Texts(config.data.text)
     entries = usable(config, texts)
     model = build(config, entries)

@@ -122,13 +122,15 @@ class WhisperTrainConfig:
     out: str = "runs/whisper/mini"  # run folder; the model to use is OUT/best
     name: str = "whisper-mini"  # of the finished model
     init: str | None = None  # Whisper to start from: checkpoint, registered name or hf:owner/name; null = from scratch
-    only: str | None = "style=keyword|digits lang=en"  # clips with these values in these columns; only= for all
+    only: str | None = None  # "column=value|value ...": clips with these values in these columns; null: all
     measure: str = "basic"  # normaliser (zoo.text) under which words are counted: raw, basic or english
     samples: int = 5  # transcripts of dev clips that each validation shows
     dev_clips: int | None = 150  # of the dev split, transcribed in a validation at most; null: all
     exams: list[str] = field(default_factory=list)  # further sources, all of which the finished model transcribes
     data: DataConfig = field(
-        default_factory=lambda: DataConfig("corpus:speech/large", batch_seconds=30.0, min_seconds=0.3, cache_hours=8.0)
+        default_factory=lambda: DataConfig(
+            "corpus:speech/large [style=keyword|digits lang=en]", batch_seconds=30.0, min_seconds=0.3, cache_hours=8.0
+        )
     )
     windows: WindowConfig = field(default_factory=WindowConfig)
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)

@@ -59,7 +59,7 @@ class Collate:
         # As Whisper.encode_windows: in context "clip", silence after each window, some of it unattended.
         spoken = torch.tensor([-(-len(window.wave) // model.hop) for window in windows])  # (B,)
         heard = (spoken + model.config.tail).clamp(min=model.config.least)
-        tail = round_up(int(heard.max()) + 1) - int(spoken.max())
+        tail = round_up(int(heard.max()) + 1, model.device) - int(spoken.max())
         mel = model.log_mel([window.wave for window in windows], tail=tail)  # (B, M, N)
         size = mel.shape[1] // 2
         positions = heard.clamp(max=size) if model.context == "clip" else torch.full_like(heard, size)
@@ -85,7 +85,7 @@ class Collate:
             tokens.append(torch.tensor(ids[:-1]))
             targets.append(torch.tensor([IGNORED] * (context - 1) + ids[context:]))
         longest = max(len(row) for row in tokens)
-        size = min(round_up(longest), self.model.config.text_ctx)
+        size = min(round_up(longest, self.model.device), self.model.config.text_ctx)
         return _padded(tokens, self.writer.tokenizer.eot, size), _padded(targets, IGNORED, size)
 
 

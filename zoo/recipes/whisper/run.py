@@ -31,6 +31,7 @@ def train(config: WhisperTrainConfig) -> str:
     Raises ConfigError and ManifestError for what cannot be used, and whatever `fit` raises.
     """
     processes.start(config.train.device)
+    processes.check_shares(config.train.batches_per_step)
     known = sources.open(config.data.source)
     entries = sources.select(known, config.only, config.data.source)
     exams = _exams(config, entries)
