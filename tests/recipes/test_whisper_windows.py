@@ -157,9 +157,9 @@ def test_times_move_with_the_speed(clips: list[Entry]) -> None:
     assert {0.8, 1.2} <= ratios <= {n / 20 for n in range(16, 25)}
 
 
-def test_noise_and_narrow_bands_are_for_training_alone(clips: list[Entry]) -> None:
+def test_noise_microphones_and_narrow_bands_are_for_training_alone(clips: list[Entry]) -> None:
     plain = dataset(clips, packed=0.0).item(0, 1).wave
-    for augment in (AugmentConfig(noise=1.0), AugmentConfig(band=1.0)):
+    for augment in (AugmentConfig(noise=1.0), AugmentConfig(microphone=1.0), AugmentConfig(band=1.0)):
         changed = dataset(clips, packed=0.0, augment=augment).item(0, 1).wave
         assert len(changed) == len(plain) and not torch.equal(changed, plain)
         assert torch.equal(dataset(clips, training=False, augment=augment).item(0, 1).wave, plain)

@@ -56,6 +56,7 @@ class AugmentConfig:
 
     speed: float = 0.0  # clips, not recordings, are played up to so much faster or slower, pitch included
     noise: float = 0.0  # share of clips with noise over them
+    microphone: float = 0.0  # share of clips with a smooth random gain over frequency, as other microphones have
     band: float = 0.0  # share of clips without their high frequencies, as a telephone or a recording at 8 kHz has them
     mel_masks: int = 0  # bands of mels that are blanked
     mel_width: int = 27  # mels, at most, in one of them
@@ -66,6 +67,7 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         check_range("augment.speed", self.speed, 0, 0.5)
         check_range("augment.noise", self.noise, 0, 1)
+        check_range("augment.microphone", self.microphone, 0, 1)
         check_range("augment.band", self.band, 0, 1)
 
 

@@ -26,7 +26,7 @@ from zoo.data.dataset import AudioDataset, Item
 from zoo.data.manifest import Entry
 from zoo.data.sampler import mix
 from zoo.errors import AudioError
-from zoo.recipes.changes import NOISE_DB, at_speed, cut_band, draw_speed, laid_over, noise
+from zoo.recipes.changes import NOISE_DB, at_speed, cut_band, draw_speed, laid_over, noise, other_microphone
 from zoo.recipes.whisper.config import AugmentConfig, WindowConfig
 
 SEGMENT_TOKENS = 2  # times of a segment, beside its text
@@ -190,12 +190,13 @@ class WindowDataset(AudioDataset):
         return Window(self._heard(wave, seed), index, first, 0, seed, segments, stamped=stamped)
 
     def _heard(self, wave: Tensor, seed: int) -> Tensor:
-        """(S,) -> (S,): with noise over it or without its high frequencies, in training."""
+        """(S,) -> (S,): with noise over it, through another microphone, without its high frequencies, in training."""
         if not self.training:
             return wave
         draws = np.random.default_rng(mix(seed, 4))
         if draws.random() < self.augment.noise:
             wave = laid_over(wave, noise(len(wave), draws), NOISE_DB, 1.0, draws)
+        wave = other_microphone(wave, seed, self.augment.microphone, self.sample_rate)
         return cut_band(wave, seed, self.augment.band, self.sample_rate)
 
     def _previous(self, index: int, draws: Random) -> str:
