@@ -120,6 +120,8 @@ def test_units_are_asked_for_at_the_speed_that_is_heard() -> None:
 
 
 def test_impossible_shares_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"augment\.speed 0\.04: .* changes nothing"):
+        AugmentConfig(speed=0.04)
     with pytest.raises(ConfigError, match=r"augment\.speed"):
         AugmentConfig(speed=0.9)
     with pytest.raises(ConfigError, match="no more than 1"):

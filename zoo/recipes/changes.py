@@ -15,6 +15,8 @@ from torch import Tensor
 
 from zoo.audio import resample
 from zoo.data.sampler import mix
+from zoo.errors import ConfigError
+from zoo.ranges import check_range
 
 Range = tuple[float, float]
 
@@ -23,6 +25,13 @@ _STEPS = 20  # speeds are whole twentieths: the filter that resamples stays shor
 _BAND_HZ = (3000.0, 7000.0)  # where a cut band ends
 _WAVES = 4  # half waves of gain from 0 Hz to the highest frequency, on a mel scale
 _GAIN_DB = 4.0  # standard deviation of each
+
+
+def check_speed(most: float) -> None:
+    """Raises ConfigError for what cannot be meant: more than half, or less than the first step."""
+    check_range("augment.speed", most, 0, 0.5)
+    if 0 < most < 1 / _STEPS:
+        raise ConfigError(f"augment.speed {most}: speeds are twentieths, so less than {1 / _STEPS} changes nothing")
 
 
 def draw_speed(seed: int, most: float) -> Fraction:

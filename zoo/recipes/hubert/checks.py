@@ -64,7 +64,8 @@ def _check_length(labels: Labels, entries: Sequence[Entry]) -> None:
             f"{entries[missing[0]].audio}: {reason}"
         )
     expected = sum(entry.duration for i, entry in enumerate(entries) if labels.lengths[i]) * labels.rate
-    found = int(labels.lengths.sum()) + 2 * labels.rate * labels.centre * (len(entries) - len(missing))  # both ends
+    ends = 2 * labels.rate * labels.centre - 0.5  # frames that a clip lacks: its edges, less half a frame by rounding
+    found = int(labels.lengths.sum()) + ends * (len(entries) - len(missing))
     if abs(found / expected - 1) > RATIO:
         raise TrainingError(
             f"{labels.folder}: {int(labels.lengths.sum())} units where {expected:.0f} are due at {labels.rate:g} Hz; "

@@ -9,6 +9,7 @@ from zoo.data.loader import DataConfig
 from zoo.errors import ConfigError
 from zoo.models.hubert import HubertConfig
 from zoo.ranges import check_range
+from zoo.recipes.changes import check_speed
 from zoo.registry import info
 from zoo.train import Precision, Schedule, TrainConfig
 
@@ -58,7 +59,7 @@ class AugmentConfig:
     band: float = 0.0  # share of clips without their high frequencies, as a telephone or a recording at 8 kHz has them
 
     def __post_init__(self) -> None:
-        check_range("augment.speed", self.speed, 0, 0.5)
+        check_speed(self.speed)
         check_range("augment.microphone", self.microphone, 0, 1)
         check_range("augment.band", self.band, 0, 1)
         if min(self.speech, self.noise) < 0 or self.speech + self.noise > 1:

@@ -9,6 +9,7 @@ from zoo.data.loader import DataConfig
 from zoo.errors import ConfigError
 from zoo.models.whisper import CONTEXTS, WhisperConfig
 from zoo.ranges import check_range
+from zoo.recipes.changes import check_speed
 from zoo.train import Precision, Schedule, TrainConfig
 
 
@@ -65,7 +66,7 @@ class AugmentConfig:
     time_share: float = 1.0  # and at most this share of the window
 
     def __post_init__(self) -> None:
-        check_range("augment.speed", self.speed, 0, 0.5)
+        check_speed(self.speed)
         check_range("augment.noise", self.noise, 0, 1)
         check_range("augment.microphone", self.microphone, 0, 1)
         check_range("augment.band", self.band, 0, 1)
