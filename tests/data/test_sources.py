@@ -85,6 +85,17 @@ def test_what_cannot_be_read_is_left_out_with_a_warning(folder: Path) -> None:
         sources.open(folder / "t.csv")
 
 
+def test_a_recording_without_samples_is_left_out_with_a_warning(folder: Path) -> None:
+    write_wav(folder / "c.wav", 0.0)
+    with pytest.warns(UserWarning, match=r"1 of 3 clips cannot be read .*c\.wav.* holds no samples"):
+        assert [entry.audio.name for entry in sources.open(folder)] == ["a.wav", "b.wav"]
+
+
+def test_a_name_that_is_not_utf8(folder: Path) -> None:
+    (folder / "a.wav").rename(folder / "a\udcff.wav")
+    assert {entry.audio.name for entry in sources.open(folder)} == {"a\udcff.wav", "b.wav"}
+
+
 def test_strange_sources_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such folder or file; give a manifest"):
         sources.open(tmp_path / "absent")

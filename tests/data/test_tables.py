@@ -147,6 +147,13 @@ def test_quotation_marks(folder: Path, suffix: str, cells: list[str], texts: lis
     assert [entry.text for entry in sources.open(folder / f"t.{suffix}")] == (texts or cells)
 
 
+def test_one_speaker_alone_has_a_dev_set_of_other_files(tmp_path: Path) -> None:
+    """LJSpeech is such a table."""
+    rows = "".join(f"{write_wav(tmp_path / f'{i}.wav', 0.1).name},LJ\n" for i in range(40))
+    (tmp_path / "t.csv").write_text("path,speaker\n" + rows)
+    assert sorted(entry.split for entry in sources.open(tmp_path / "t.csv")) == ["dev"] * 2 + ["train"] * 38
+
+
 def test_speakers_do_not_cross_the_splits(tmp_path: Path) -> None:
     rows = "".join(f"{i}.wav,s{i % 5}\n" for i in range(30))
     for i in range(30):

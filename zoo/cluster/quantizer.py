@@ -88,12 +88,6 @@ class Quantizer:
                 f"not to {encoder.name or encoder.family} ({found}): load the encoder that it was fitted on, or fit a "
                 "new one with zoo.cluster.fit_quantizer"
             )
-        heard = json.loads(json.dumps(encoder.preprocessing()))
-        if heard != self.source["preprocessing"]:
-            raise CheckpointError(
-                f"this quantizer was fitted on {self.source['model']} as it heard by {self.source['preprocessing']}, "
-                f"which is now {heard}: fit a new one with zoo.cluster.fit_quantizer"
-            )
 
     def rebound(self, encoder: Encoder) -> Quantizer:
         """The same units for a copy of its encoder whose features differ by no more than rounding; the caller's word

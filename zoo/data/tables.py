@@ -153,6 +153,8 @@ def _duration(record: dict[str, Any], folder: Path) -> float | AudioError:
         whole = audio.probe(folder / record["audio"]).duration
     except (AudioError, MissingDependencyError) as error:
         return error if isinstance(error, AudioError) else AudioError(record["audio"], str(error))
+    if whole <= 0:
+        return AudioError(record["audio"], "holds no samples")
     return record.get("end", whole) - record.get("start", 0.0)
 
 
@@ -196,7 +198,7 @@ def _deal(records: list[dict[str, Any]]) -> None:
     keys = [str(record.get("speaker") or record["audio"]) for record in records]
     if len(set(keys)) == 1:
         keys = [str(record["audio"]) for record in records]
-    ranks = {key: hashlib.sha256(Path(key).name.encode()).hexdigest() for key in keys}
+    ranks = {key: hashlib.sha256(Path(key).name.encode(errors="surrogateescape")).hexdigest() for key in keys}
     chosen = set(sorted(ranks, key=lambda key: ranks[key])[: max(1, len(ranks) // DEV_SHARE)]) if len(ranks) > 1 else ()
     for key, record in zip(keys, records, strict=True):
         record["split"] = "dev" if key in chosen else "train"
