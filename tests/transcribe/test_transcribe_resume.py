@@ -11,7 +11,7 @@ from dying import kill
 from small import noise
 from small_whisper import small_whisper
 
-from zoo.errors import ZooError
+from zoo.errors import ConfigError, ZooError
 from zoo.extract.plan import Planned
 from zoo.transcribe import job, run
 
@@ -82,6 +82,17 @@ def test_other_settings_and_strangers_are_refused(corpus: Path, tmp_path: Path) 
     assert run(corpus, small_whisper(), out, **{**OPTIONS, "temperature": 0}).skipped == 4  # the same number
     (out / "_transcripts.jsonl").write_text("{")
     with pytest.raises(ZooError, match="damaged"):
+        run(corpus, small_whisper(), out, **OPTIONS)
+
+
+def test_a_run_that_wrote_nothing_leaves_nothing_that_refuses_another(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ConfigError, match="language"):
+        run(corpus, small_whisper(), out, **{**OPTIONS, "language": "english"})
+    assert run(corpus, small_whisper(), out, **OPTIONS).written == 4
+    assert '"language":"en"' in (out / "_transcripts.jsonl").read_text()
+    (out / "_transcripts.jsonl").write_text('{"format":2,"settings":{}}\n')
+    with pytest.raises(ZooError, match="format 2"):
         run(corpus, small_whisper(), out, **OPTIONS)
 
 

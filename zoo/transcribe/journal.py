@@ -38,15 +38,15 @@ class Journal:
     """Who owns which files: one record for each recording that is done or claimed."""
 
     def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
-        """Read the journal of a folder. Raises ZooError where it was begun with other settings, or is damaged."""
+        """Read the journal of a folder. Raises ZooError where it is damaged, or there are files of other settings."""
         self.out, self.path = out, out / NAME
         self.head = {"format": FORMAT, "settings": json.loads(dumps(dict(settings)))}
         lines = self._read()
-        if lines:
-            _check(out, lines[0], self.head)
         self.begun = bool(lines)
         self.records = {record["item"]: record for record in lines[1:]}
         self._forget()
+        if self.records:  # settings that nothing was written with bind nobody
+            _check_settings(out, lines[0]["settings"], self.head["settings"])
 
     def _read(self) -> list[dict[str, Any]]:
         if not self.path.is_file():
@@ -60,6 +60,10 @@ class Journal:
         if not lines or "settings" not in lines[0]:
             raise ZooError(
                 f"{self.path}: damaged; use another folder, or move this file and the transcripts away to begin anew"
+            )
+        if lines[0]["format"] != FORMAT:
+            raise ZooError(
+                f"{self.path}: format {lines[0]['format']}, this version of zoo reads {FORMAT}; use another folder"
             )
         return lines
 
@@ -160,10 +164,8 @@ def key(item: Item) -> str:
     return dumps([os.path.abspath(item.path), item.start, item.end])  # noqa: PTH100 (a link is a file of its own)
 
 
-def _check(out: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    if old["format"] != new["format"]:
-        raise ZooError(f"{out / NAME}: format {old['format']}, this version of zoo reads {FORMAT}; use another folder")
-    before, now = _flat(old["settings"]), _flat(new["settings"])
+def _check_settings(out: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    before, now = _flat(old), _flat(new)
     changed = [
         f"{name} {_shown(before, name)} (now {_shown(now, name)})"
         for name in {**before, **now}
