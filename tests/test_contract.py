@@ -117,8 +117,33 @@ def test_long_clips_run_in_bounded_batches(
     frames = model.encode(whole, model.sample_rate)
     assert frames.x.shape == (1, model.count_frames(len(whole)), model.dim)
     assert _difference(embedded, model.finish(frames.pool()[0], "mean")) <= TOLERANCE
-    streamed = torch.cat(list(model.stream(whole)))
+    streamed = torch.cat(list(model.stream(whole, model.sample_rate)))
     assert _difference(streamed, frames.x[0]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["logmel", "whisper-tiny"])
+def test_stream_takes_what_encode_takes(name: str, short_windows: None, tmp_path: Path) -> None:
+    model, whole = _cached(name), noise(5, 5)
+    write_wav(tmp_path / "a.wav", 5.0)
+    integers = (whole * 2**15).to(torch.int16)
+    for wave, rate in [(str(tmp_path / "a.wav"), None), (integers, 16_000), (whole.double().numpy(), 16_000)]:
+        frames = list(model.stream(wave, rate, layer=[0, -1]))
+        assert len(frames) > 1
+        assert _difference(torch.cat(frames, dim=1), model.encode(wave, rate, layer=[0, -1]).x[:, 0]) <= TOLERANCE
+    assert _difference(torch.cat(list(model.stream(whole))), model.encode(whole, 16_000).x[0]) <= TOLERANCE
+    for wave, rate, reason in [
+        (whole.numpy(), None, "waveform: .*pass sample_rate="),
+        (integers, None, "waveform: .*pass sample_rate="),
+        (whole[: model.min_samples - 1], 16_000, "waveform 0: .*too short"),
+        (torch.full_like(whole, torch.nan), 16_000, "waveform: sample 0 is nan"),
+        ("nothing.wav", None, "nothing.wav: no such file"),
+        ([whole], 16_000, "waveform: is a list or a batch; pass one recording"),
+        (torch.stack([whole, whole]), 16_000, "waveform: is a list or a batch; pass one recording"),
+    ]:
+        with pytest.raises(AudioError, match=f"^{reason}"):
+            model.stream(wave, rate)
+    with pytest.raises(ConfigError, match="layer"):
+        model.stream(whole, 16_000, layer=model.num_layers + 1)
 
 
 def test_windows_change_long_clips_little(model: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +26,7 @@ from zoo import audio
 from zoo.audio import Clip
 from zoo.batching import Piece, batches, pieces_of
 from zoo.errors import AudioError, ConfigError
+from zoo.freezing import frozen as frozen
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.pooling import Summary, check_pooling
 
@@ -185,17 +185,27 @@ class Encoder(nn.Module):
         pooled = pooled[0] if isinstance(layer, int) else pooled
         return pooled[..., 0, :] if single else pooled
 
-    def stream(self, clip: Clip, *, layer: Layer = -1) -> Iterator[Tensor]:
-        """Consecutive frames (T_i, D) or (L, T_i, D) of one clip at `self.sample_rate`, window by window."""
+    def stream(self, wave: Any, sample_rate: int | None = None, *, layer: Layer = -1) -> Iterator[Tensor]:
+        """Consecutive frames (T_i, D) or (L, T_i, D) of one recording, window by window: memory does not grow with it.
+
+        Arguments and errors as for `encode`, raised by the call itself; AudioError for a list or a batch as well.
+        Only a float32 tensor may come without sample_rate: it is a clip at `self.sample_rate`, as from `audio.load`.
+        """
         layer = plain_layer(layer)
-        self._count_all([clip])
-        layers = self.resolve_layers(layer)
+        if sample_rate is None and isinstance(wave, Tensor) and wave.dtype == torch.float32:
+            sample_rate = self.sample_rate
+        clip = audio.as_clip(wave, sample_rate, self.sample_rate)
+        self._count_all([clip], wave)
+        windows = self._windows(clip, self.resolve_layers(layer))
+        return (x[0] for x in windows) if isinstance(layer, int) else windows
+
+    def _windows(self, clip: Clip, layers: list[int]) -> Iterator[Tensor]:
+        """The frames (L, T_i, D) that each window of a clip is for."""
         pieces = self._pieces([clip])
         moments = self._moments([clip], pieces)  # once, not for each window: it takes a pass over the whole clip
         for piece in pieces:
             for _, frames in self._forward_batches([clip], layers, [piece], moments):
-                x = frames.x[:, 0, piece.real].cpu()  # (L, T_i, D)
-                yield x[0] if isinstance(layer, int) else x
+                yield frames.x[:, 0, piece.real].cpu()  # (L, T_i, D)
 
     def _count_all(self, clips: Sequence[Clip], waves: Any = None) -> list[int]:
         """Frames of each clip. Raises AudioError, with its name in `waves`, for the first that is too short for one."""
@@ -278,16 +288,3 @@ class Encoder(nn.Module):
         from zoo import checkpoint
 
         checkpoint.save(self, Path(directory))
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """No gradients and evaluation mode inside; the training flags of all modules as before afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module in training:
-            module.training = True

@@ -41,12 +41,17 @@ def as_clips(waves: Any, sample_rate: int | None, target_rate: int) -> tuple[lis
     Raises AudioError for an array without sample_rate, a wrong shape or type, an empty list or clip, NaN or infinity,
     integers given as floats, and for files as `load` does.
     """
-    if isinstance(waves, (list, tuple)):
-        return [_clip(_name(i, wave), wave, sample_rate, target_rate) for i, wave in enumerate(_items(waves))], False
-    if isinstance(waves, (Tensor, np.ndarray)) and waves.ndim == 2:
-        batch = _require_batch(waves)
-        return [_clip(_name(i, wave), wave, sample_rate, target_rate) for i, wave in enumerate(batch)], False
-    return [_clip(_name(None, waves), waves, sample_rate, target_rate)], True
+    several = _several(waves)
+    if several is None:
+        return [_clip(_name(None, waves), waves, sample_rate, target_rate)], True
+    return [_clip(_name(i, wave), wave, sample_rate, target_rate) for i, wave in enumerate(several)], False
+
+
+def as_clip(wave: Any, sample_rate: int | None, target_rate: int) -> Clip:
+    """The one clip that `wave` is. Arguments and errors as of `as_clips`; AudioError for a list or a batch as well."""
+    if _several(wave) is not None:
+        raise AudioError("waveform", "is a list or a batch; pass one recording at a time here")
+    return _clip(_name(None, wave), wave, sample_rate, target_rate)
 
 
 def pad(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -59,6 +64,13 @@ def pad(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         raise AudioError("clips", "the list is empty")
     lengths = torch.tensor([len(clip) for clip in clips])  # (B,)
     return pad_sequence(list(clips), batch_first=True), lengths  # (B, S)
+
+
+def _several(waves: Any) -> Sequence[Any] | None:
+    """The items of a list or a batch; None for a single waveform."""
+    if isinstance(waves, (list, tuple)):
+        return _items(waves)
+    return _require_batch(waves) if isinstance(waves, (Tensor, np.ndarray)) and waves.ndim == 2 else None
 
 
 def _items(waves: Sequence[Any]) -> Sequence[Any]:
