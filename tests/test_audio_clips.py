@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,49 @@ def test_many_forms(tmp_path: Path) -> None:
         assert not single and torch.equal(torch.stack(clips), torch.as_tensor(form))
     clips, single = audio.as_clips([tmp_path / "a.wav"], None, RATE)
     assert not single and len(clips) == 1
+
+
+def test_iterables_are_lists(tmp_path: Path) -> None:
+    waves = [tone(4000), tone(1000, 1)]
+    paths = [tmp_path / f"{i}.wav" for i in range(2)]
+    for path, wave in zip(paths, waves, strict=True):
+        soundfile.write(path, wave.numpy(), RATE, subtype="FLOAT")
+    names = list(map(str, paths))
+    objects = np.empty(2, object)
+    objects[:] = [wave.numpy() for wave in waves]
+    by_name = dict(zip(names, waves, strict=True))
+    for form in (
+        *(np.array(names), np.array(paths), objects),
+        *(tmp_path.glob("0.wav"), (wave for wave in waves), by_name.values(), by_name.keys(), iter(paths)),
+    ):
+        clips, single = audio.as_clips(form, RATE, RATE)
+        assert not single and clips
+        assert all(torch.equal(clip[:], wave) for clip, wave in zip(clips, waves, strict=False))
+    assert audio.as_clips(np.array(names[0]), None, RATE)[1], "an array of one string and no axis is that string"
+
+
+def test_columns_of_tables(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    soundfile.write(tmp_path / "a.wav", tone().numpy(), RATE, subtype="FLOAT")
+    for value in (str(tmp_path / "a.wav"), tmp_path / "a.wav", tone().numpy()):
+        clips, single = audio.as_clips(pandas.Series([value]), RATE, RATE)
+        assert not single and torch.equal(clips[0][:], tone())
+    with pytest.raises(AudioError, match="waves: a list holds one array or path per clip"):
+        audio.as_clips(pandas.Series([0.1, 0.2], dtype="float32"), RATE, RATE)
+    with pytest.raises(AudioError, match="waves: a DataFrame is a table; pass the column"):
+        audio.as_clips(pandas.DataFrame({"path": ["a.wav"]}), RATE, RATE)
+
+
+def test_open_files(tmp_path: Path) -> None:
+    wave = tone(4000)
+    soundfile.write(tmp_path / "a.flac", wave.numpy(), 8000)
+    expected = audio.load(tmp_path / "a.flac", RATE)
+    data = io.BytesIO((tmp_path / "a.flac").read_bytes())
+    with (tmp_path / "a.flac").open("rb") as file:
+        (first, second), single = audio.as_clips([data, file], None, RATE)
+    assert not single and torch.equal(first[:], expected[:]) and torch.equal(second[:], expected[:])
+    with pytest.raises(AudioError, match="waveform: cannot be read"):
+        audio.as_clips(file, None, RATE)
 
 
 def test_files_keep_their_own_rate(tmp_path: Path) -> None:
@@ -121,9 +165,15 @@ WRONG = {
     "bool": (torch.ones(10, dtype=torch.bool), "waveform: bool samples are not audio"),
     "complex": (np.ones(10, np.complex64), "waveform: complex64 samples are not audio"),
     "complex tensor": (torch.ones(10, dtype=torch.complex64), "waveform: complex64 samples are not audio"),
-    "strings in an array": (np.array(["a.wav"]), "waveform: <U5 samples are not audio"),
-    "objects": (np.array([None]), "waveform: object samples are not audio"),
-    "None": (None, "waveform: a NoneType is no waveform"),
+    "objects": (np.array([None]), "waveform 0: a NoneType is no waveform"),
+    "objects that are numbers": (np.array([0.1, 0.2], object), "waves: a list holds one array or path per clip"),
+    "set": ({"a.wav", "b.wav"}, "waveform: a set is no waveform"),
+    "bytes": (b"RIFF", "waveform: a bytes is no waveform"),
+    "nothing in a generator": (iter(()), "waves: the list is empty"),
+    "None": (None, "waveform: a NoneType is no waveform; pass .* a path, or a list of them"),
+    "text file": (io.StringIO("a.wav"), "waveform: gives text instead of bytes; open it in mode 'rb'"),
+    "file at its end": ([io.BytesIO()], r"waveform 0: gives no bytes; .* seek\(0\)"),
+    "file that is no audio": (io.BytesIO(b"hello, this is text" * 99), "waveform: (is not audio|.*cannot be decoded)"),
     "dict": ({"array": np.ones(10)}, "waveform: a dict is no waveform"),
     "None in a list": ([np.ones(10), None], "waveform 1: a NoneType is no waveform"),
     "NaN": ([np.ones(10), np.array([0, np.nan])], "waveform 1: sample 1 is nan"),

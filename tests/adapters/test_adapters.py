@@ -89,3 +89,21 @@ def test_a_scikit_learn_pipeline(tmp_path: Path) -> None:
     assert np.array_equal(
         AudioEmbedding("logmel", layer=np.int64(0)).transform(paths), AudioEmbedding("logmel", layer=0).transform(paths)
     )
+
+
+def test_tables_of_clips_for_scikit_learn(tmp_path: Path) -> None:
+    pd = pytest.importorskip("pandas")
+    paths = [str(tmp_path / f"{i}.wav") for i in range(2)]
+    waves = np.stack([noise(0.3, seed).numpy() for seed in range(2)])  # (B, S)
+    for path, wave in zip(paths, waves, strict=True):
+        soundfile.write(path, wave, 16_000, subtype="FLOAT")
+    embedding = AudioEmbedding("logmel", sample_rate=16_000)
+    table = pd.DataFrame({"path": paths, "label": ["a", "b"]})
+    expected = embedding.transform(paths)
+    for form in (table[["path"]], table["path"], np.array(paths)[:, None], waves, pd.DataFrame(waves)):
+        assert np.array_equal(embedding.transform(form), expected)
+    with pytest.raises(AudioError, match="X: has 2 columns; pass the one"):
+        embedding.transform(table)
+    for single in (paths[0], Path(paths[0])):
+        with pytest.raises(AudioError, match=r"X: is a .*; scikit-learn wants a list of clips"):
+            embedding.transform(single)

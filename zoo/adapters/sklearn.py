@@ -5,6 +5,8 @@ make_pipeline(AudioEmbedding("hubert-base", layer=6), StandardScaler(), Logistic
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -41,11 +43,12 @@ class AudioEmbedding(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Paths, arrays or a mixture, N of them -> (N, D) float32.
+        """Paths, arrays or a mixture, N of them, or a table with one column of them -> (N, D) float32.
 
-        Raises AudioError, naming the clip, or for no clips at all; ConfigError where `layer` is not one number.
+        Raises AudioError, naming the clip, or for no clips at all, a single path or a table of several columns;
+        ConfigError where `layer` is not one number.
         """
-        encoder, clips = self._encoder(), list(X)
+        encoder, clips = self._encoder(), _rows(X)
         if not isinstance(plain_layer(self.layer), int):
             raise ConfigError(f"layer {self.layer!r}: a row of features comes from one layer; give a number")
         if not clips:
@@ -65,3 +68,16 @@ class AudioEmbedding(TransformerMixin, BaseEstimator):
         if getattr(self, "_loaded", (None,))[0] != (self.model, self.device):
             self._loaded = ((self.model, self.device), registry.load(self.model, device=self.device))
         return self._loaded[1]
+
+
+def _rows(X: Any) -> list[Any]:
+    """The clips of X: its items, of a table the items of its one column, of numbers the rows."""
+    if isinstance(X, (str, bytes, os.PathLike, Mapping)):
+        raise AudioError("X", f"is a {type(X).__name__}; scikit-learn wants a list of clips")
+    if hasattr(X, "columns"):
+        X = X.to_numpy()  # (N, columns)
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUT":
+        if X.shape[1] != 1:
+            raise AudioError("X", f"has {X.shape[1]} columns; pass the one that holds the clips")
+        X = X[:, 0]  # (N,)
+    return list(X)

@@ -1,4 +1,4 @@
-"""Audio in: anything a caller may hold (a path, an array, a list of both) becomes checked mono float32 clips.
+"""Audio in: whatever a caller holds (a path, array, open file, a list of them) becomes checked mono float32 clips.
 
     path -> sources (soundfile | PyAV) -> fold to mono, scale, check -> resample -> Tensor | SpooledWave
     array ------------------------------> scale, check -------------^
@@ -14,9 +14,9 @@ Recordings are decoded block by block, and those longer than `spool_seconds` end
 memory is bounded by the block and the spool limit and not by the recording. All functions may be called from threads.
 """
 
-from zoo.audio.clips import Clip, as_clip, as_clips, pad
+from zoo.audio.clips import Clip, as_clip, as_clips, listed, pad
 from zoo.audio.reading import AudioInfo, load, probe
 from zoo.audio.resampling import resample
 from zoo.audio.spool import SpooledWave
 
-__all__ = ["AudioInfo", "Clip", "SpooledWave", "as_clip", "as_clips", "load", "pad", "probe", "resample"]
+__all__ = ["AudioInfo", "Clip", "SpooledWave", "as_clip", "as_clips", "listed", "load", "pad", "probe", "resample"]

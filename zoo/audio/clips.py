@@ -6,7 +6,7 @@ Legend: B clips, S samples.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from zoo.audio.reading import collect, load
+from zoo.audio.reading import collect, load, load_open
 from zoo.audio.resampling import BLOCK, resample, resample_blocks, whole_rate
 from zoo.audio.samples import ACCEPTED, check, to_float
 from zoo.audio.spool import SpooledWave
@@ -28,8 +28,9 @@ FEW = 16  # no batch has clips this short; a second axis this small holds channe
 def as_clips(waves: Any, sample_rate: int | None, target_rate: int) -> tuple[list[Clip], bool]:
     """Checked mono float32 clips at `target_rate` on the CPU, and whether `waves` was a single one.
 
-    waves: one of, or a list or tuple that mixes,
+    waves: one of, or a list, tuple, Series, generator or other iterable (see `listed`) that mixes,
         a path (str or Path), which carries its own rate: `load`;
+        a binary file open for reading, io.BytesIO or other, which does so too: `load_open`;
         a 1-D tensor or NumPy array: float16/32/64, bfloat16, or int8/16/32, uint8 (scaled to [-1, 1));
         a SpooledWave, which carries its own rate as well;
     or a 2-D tensor or array: a batch (B, S) of clips of equal length. Stereo given as (2, S) cannot be told from two
@@ -41,6 +42,7 @@ def as_clips(waves: Any, sample_rate: int | None, target_rate: int) -> tuple[lis
     Raises AudioError for an array without sample_rate, a wrong shape or type, an empty list or clip, NaN or infinity,
     integers given as floats, and for files as `load` does.
     """
+    waves = listed(waves)
     several = _several(waves)
     if several is None:
         return [_clip(_name(None, waves), waves, sample_rate, target_rate)], True
@@ -49,9 +51,26 @@ def as_clips(waves: Any, sample_rate: int | None, target_rate: int) -> tuple[lis
 
 def as_clip(wave: Any, sample_rate: int | None, target_rate: int) -> Clip:
     """The one clip that `wave` is. Arguments and errors as of `as_clips`; AudioError for a list or a batch as well."""
+    wave = listed(wave)
     if _several(wave) is not None:
         raise AudioError("waveform", "is a list or a batch; pass one recording at a time here")
     return _clip(_name(None, wave), wave, sample_rate, target_rate)
+
+
+_ONE = (str, bytes, bytearray, os.PathLike, Mapping, set, frozenset, Tensor, np.ndarray, list, tuple)
+
+
+def listed(waves: Any) -> Any:
+    """A list of what an array of strings or objects holds, or an iterable gives; anything else as it is.
+
+    An iterable is not a set, whose order is nobody's, nor a file, nor a table. Raises AudioError for a table.
+    """
+    if isinstance(waves, np.ndarray) and waves.dtype.kind in "OUT":
+        return waves.tolist()
+    if hasattr(waves, "columns"):
+        raise AudioError("waves", f"a {type(waves).__name__} is a table; pass the column that holds the clips")
+    single = isinstance(waves, _ONE) or hasattr(waves, "read") or not isinstance(waves, Iterable)
+    return waves if single else list(waves)
 
 
 def pad(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -76,7 +95,7 @@ def _several(waves: Any) -> Sequence[Any] | None:
 def _items(waves: Sequence[Any]) -> Sequence[Any]:
     if not waves:
         raise AudioError("waves", "the list is empty")
-    if any(isinstance(wave, (int, float, list, tuple)) for wave in waves):
+    if any(isinstance(wave, (int, float, np.number, list, tuple)) for wave in waves):
         raise AudioError("waves", "a list holds one array or path per clip; turn lists of numbers into arrays first")
     return waves
 
@@ -105,12 +124,15 @@ def _clip(item: str, wave: Any, sample_rate: int | None, target_rate: int) -> Cl
     """One item as a checked clip at target_rate."""
     if isinstance(wave, (str, os.PathLike)):
         return load(wave, target_rate)
+    if hasattr(wave, "read"):
+        return load_open(item, wave, target_rate)
     if isinstance(wave, SpooledWave):
         return _at_rate(item, wave, target_rate)
     if isinstance(wave, np.ndarray):
         wave = _tensor(item, wave)
     if not isinstance(wave, Tensor):
-        raise AudioError(item, f"a {type(wave).__name__} is no waveform; pass a 1-D tensor or array, or a path")
+        kind = type(wave).__name__
+        raise AudioError(item, f"a {kind} is no waveform; pass a 1-D tensor or array, a path, or a list of them")
     if wave.ndim != 1:
         raise AudioError(item, f"has shape {tuple(wave.shape)}; one mono clip is 1-D, and a batch is 2-D (B, S)")
     if sample_rate is None:

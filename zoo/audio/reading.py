@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -77,6 +80,28 @@ def load(
         blocks = resample_blocks(decoded, source.rate, sample_rate)
         to_disk = last is not None and seconds > spool_seconds
         return collect(blocks, whole_rate(sample_rate), 0.0 if to_disk else spool_seconds)
+
+
+def load_open(item: str, file: BinaryIO, sample_rate: int) -> Tensor | SpooledWave:
+    """The recording that an open file, on disk or in memory, gives from where it stands; see `load`.
+
+    It is copied to a temporary file first: decoders want to seek, and some open the file themselves.
+    Raises AudioError, naming the item, as `load` does, and where the file cannot be read or copied.
+    """
+    with tempfile.NamedTemporaryFile(prefix="zoo-") as copy:
+        try:
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+        except TypeError:
+            raise AudioError(item, "gives text instead of bytes; open it in mode 'rb'") from None
+        except (OSError, ValueError) as error:  # ValueError: a closed file
+            raise AudioError(item, f"cannot be read or copied to {tempfile.gettempdir()} ({error})") from error
+        if not copy.tell():
+            raise AudioError(item, "gives no bytes; if it was read or written before, rewind it with seek(0)")
+        try:
+            return load(copy.name, sample_rate)
+        except AudioError as error:
+            raise AudioError(item, error.reason) from error
 
 
 def collect(blocks: Iterable[Tensor], sample_rate: int, spool_seconds: float = SPOOL_SECONDS) -> Tensor | SpooledWave:
