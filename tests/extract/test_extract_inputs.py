@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from recordings import write_wav
 
@@ -62,6 +65,45 @@ def test_manifest_spans_are_items_of_their_own(tmp_path: Path, corpus: Path) -> 
         ("7.wav", None, None),
     ]
     assert Path(found[0].path).is_file()
+
+
+def test_lists_of_every_kind(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = str(corpus / "a" / "0.wav"), str(corpus / "b" / "7.wav")
+    rows = [{"path": "a/0.wav", "start": 0.5, "end": None}, {"path": two, "start": None, "end": 0.25}]
+    pq.write_table(pa.Table.from_pylist(rows), corpus / "list.parquet")
+    (corpus / "list.csv").write_text("file_name,start,end,mood\na/0.wav,0.5,,calm\nb/7.wav,,0.25,\n")
+    (corpus / "list.tsv").write_text("audio\tstart\tend\na/0.wav\t0.5\t\nb/7.wav\t\t0.25\n")
+    (corpus / "list.jsonl").write_text('{"audio": "a/0.wav", "start": 0.5}\n\n{"audio": "b/7.wav", "end": 0.25}\n')
+    for name in ("list.parquet", "list.csv", "list.tsv", "list.jsonl"):
+        assert collect(corpus / name) == [Item(one, 0.5, None), Item(two, None, 0.25)], name
+    (corpus / "list.txt").write_bytes(f"a/0.wav\r\n\n{two}\ngone\udcff.wav\n".encode(errors="surrogateescape"))
+    assert collect(corpus / "list.txt") == [Item(one), Item(two), Item(str(corpus / "gone\udcff.wav"))]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a/0.wav\nb/7.wav\n")))
+    assert collect("-") == [Item("a/0.wav"), Item("b/7.wav")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("l.jsonl", '{"duration": 1}', r"l\.jsonl:1: field 'audio': a path was expected"),
+        ("l.jsonl", '{"audio": "a", "start": -1}', r"l\.jsonl:1: field 'start': seconds >= 0 were expected, not -1"),
+        ("l.jsonl", '{"audio": "a", "start": 2, "end": 1}', r"field 'end': 1 s is not after the start, 2 s"),
+        ("l.jsonl", "[1]", "a list where a JSON object was expected"),
+        ("l.csv", "name\na.wav", r"l\.csv:2: no audio column among name; call it audio"),
+        ("l.csv", "audio,start\na.wav,soon", r"l\.csv:2: field 'start': seconds"),
+        ("l.parquet", "PAR", r"l\.parquet: cannot be read as a table"),
+    ],
+)
+def test_a_list_that_says_what_cannot_be_is_refused(tmp_path: Path, name: str, content: str, words: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ManifestError, match=words):
+        collect(tmp_path / name)
+
+
+def test_rows_without_audio_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("audio,text\n,hello\na.wav,you\n")
+    with pytest.warns(UserWarning, match="1 rows have no audio"):
+        assert names(collect(tmp_path / "l.csv")) == ["a.wav"]
 
 
 def test_a_damaged_manifest_is_refused_with_its_line(tmp_path: Path) -> None:

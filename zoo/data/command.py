@@ -46,8 +46,10 @@ def build_corpus(
 
 
 @app.command("describe")
-def describe_corpus(manifest: Annotated[Path, typer.Argument(help="manifest.jsonl")]) -> None:
-    """Show hours, splits and labels of any manifest."""
+def describe_corpus(
+    source: Annotated[str, typer.Argument(help="Manifest, folder, table, hf:owner/name, or corpus:speech/small")],
+) -> None:
+    """Show hours, splits and labels of any source that recipes take."""
     from zoo.data import corpora
 
-    console.print_json(data=corpora.describe(manifest))
+    console.print_json(data=corpora.describe(source))

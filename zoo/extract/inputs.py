@@ -1,15 +1,16 @@
-"""What the user named -> the list of items to embed: files, folders, globs and manifests, without duplicates."""
+"""What the user named -> the list of items to embed: files, folders, globs and lists, without duplicates."""
 
 from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from zoo.data import manifest
 from zoo.errors import ZooError
+from zoo.extract import lists
+from zoo.extract.lists import Item as Item
 
 # What a folder is searched for. A file that is named outright is tried whatever its extension.
 SUFFIXES = frozenset(
@@ -19,22 +20,15 @@ SUFFIXES = frozenset(
         *(".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".mpeg", ".flv", ".3gp", ".ogv", ".wmv"),
     )
 )
-MANIFEST_SUFFIX = ".jsonl"
-
-
-class Item(NamedTuple):
-    """One thing to embed: a file, or the span of it from `start` to `end` (seconds; None = the file's own border)."""
-
-    path: str
-    start: float | None = None
-    end: float | None = None
+STDIN = "-"
 
 
 def collect(paths: str | Path | Iterable[str | Path | Item]) -> list[Item]:
     """Expand paths into items, in the order given; what a folder or a glob holds comes sorted by name.
 
     paths: audio or video files, folders (searched recursively for audio and video extensions, hidden names left out),
-        globs (`**` included, so that a quoted pattern works too) and manifests (`*.jsonl`, whose spans are respected);
+        globs (`**` included, so that a quoted pattern works too), lists (`zoo.extract.lists`: manifests and others in
+        .jsonl, .csv, .tsv and .parquet, whose spans are respected, .txt) and "-", one path a line on standard input;
         items are taken as they are.
     An item named twice is taken once, at its first place.
     Raises ZooError where a path does not exist, a folder cannot be listed, or any of `paths` holds nothing: what is
@@ -53,13 +47,16 @@ def collect(paths: str | Path | Iterable[str | Path | Item]) -> list[Item]:
     if empty or not named:
         where = ", ".join(empty) or "an empty list of paths"
         raise ZooError(
-            f"no audio found in {where}; give files, folders with audio or video files, globs or .jsonl manifests"
+            f"no audio found in {where}; give files, folders with audio or video files, globs, or lists (.jsonl, .csv, "
+            ".tsv, .parquet, .txt)"
         )
     return list(found.values())
 
 
 def _expand(path: str) -> Iterator[Item]:
-    if os.path.lexists(path):  # a dangling link is a file that cannot be read: reported with the others
+    if path == STDIN:
+        yield from map(Item, lists.split_paths(sys.stdin.buffer.read()))
+    elif os.path.lexists(path):  # a dangling link is a file that cannot be read: reported with the others
         yield from _one(path)
     elif glob.has_magic(path):
         for match in sorted(glob.glob(path, recursive=True)):  # noqa: PTH207 (keeps the path as given)
@@ -71,10 +68,8 @@ def _expand(path: str) -> Iterator[Item]:
 def _one(path: str) -> Iterator[Item]:
     if Path(path).is_dir():
         yield from (Item(file) for file in _walk(path))
-    elif path.endswith(MANIFEST_SUFFIX):
-        for entry in manifest.read(Path(path)):
-            start, end = (None if border is None else float(border) for border in (entry.start, entry.end))
-            yield Item(str(entry.audio), start, end)
+    elif lists.is_list(path):
+        yield from lists.read(path)
     else:
         yield Item(path)
 

@@ -1,4 +1,4 @@
-"""What is in a manifest: hours, splits and label inventories."""
+"""What is in a source of audio: hours, splits and label inventories."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from zoo.data.manifest import Entry
 _LISTED = 40  # a column with more different values is counted, not listed
 
 
-def describe(path: Path | str) -> dict[str, Any]:
+def describe(source: Path | str) -> dict[str, Any]:
     """Clips and hours per split, the values of every label column, and what corpus.json says where there is one.
 
-    The result is made of JSON types. A column with more than 40 different values gives their number only.
+    source: whatever `zoo.data.sources.open` takes. The result is made of JSON types. A column with more than 40
+    different values gives their number only. Raises as `open` does.
     """
-    path = Path(path)
-    entries = manifest.read(path)
-    about = path.parent / "corpus.json"
-    result: dict[str, Any] = {"manifest": str(path)}
+    from zoo.data import sources  # which knows the corpora
+
+    path = Path(source)
+    entries = sources.open(source)
+    about = (path if path.is_dir() else path.parent) / "corpus.json"
+    result: dict[str, Any] = {"source": str(source)}
     if about.exists():
         result |= json.loads(about.read_text(encoding="utf-8"))
     result |= {"clips": len(entries), "hours": _hours(entries)}
