@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zoo.errors import AudioError
 from zoo.nn.pooling import POOLINGS, Summary
 
 
@@ -39,3 +41,8 @@ def test_a_summary_does_not_keep_its_frames() -> None:
     summary.add_(torch.randn(2, 100, 8), start=True)
     for field in (summary.total, summary.squares, summary.peak, summary.first):
         assert field.untyped_storage().nbytes() <= 2 * 8 * 8
+
+
+def test_a_clip_without_frames_is_refused() -> None:
+    with pytest.raises(AudioError, match=r"waveform 1: has no frame to pool: .* min_samples"):
+        Summary.of(torch.randn(2, 3, 9, 4), torch.tensor([9, 0]))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.errors import ConfigError
+from zoo.errors import AudioError, ConfigError
 from zoo.nn.masking import lengths_to_mask
 
 POOLINGS = ("mean", "max", "first", "stats")
@@ -48,10 +48,14 @@ class Summary:
 
     @classmethod
     def of(cls, x: Tensor, lengths: Tensor | None = None) -> Summary:
-        """Summarise x (..., T, D). With lengths, x is (..., B, T, D) and the first lengths[b] >= 1 frames are real."""
+        """Summarise x (..., T, D). With lengths, x is (..., B, T, D) and the first lengths[b] >= 1 frames are real.
+
+        Raises AudioError for a clip without frames.
+        """
         peak_of = wide = x
         count = x.new_full(x.shape[:-2], x.shape[-2], dtype=torch.float64)
         if lengths is not None:
+            _require_frames(lengths)
             mask = lengths_to_mask(lengths, x.shape[-2])[..., None]  # (B, T, 1)
             wide = torch.where(mask, x, x.new_zeros(()))
             peak_of = torch.where(mask, x, x.new_tensor(-torch.inf))
@@ -83,3 +87,11 @@ class Summary:
             return mean.float()
         variance = self.squares / self.count[..., None] - mean.square()
         return torch.cat([mean, variance.clamp(min=0).sqrt()], dim=-1).float()
+
+
+def _require_frames(lengths: Tensor) -> None:
+    if len(empty := (lengths < 1).nonzero()):
+        raise AudioError(
+            f"waveform {int(empty[0])}",
+            "has no frame to pool: it is shorter than the model's min_samples; leave it out",
+        )
