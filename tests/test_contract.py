@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +98,14 @@ def test_same_input_gives_same_bytes(model: Encoder) -> None:
     model.eval()
     assert torch.equal(first, second)
     assert not first.requires_grad
+
+
+@pytest.mark.slow
+def test_compiled_models_embed_the_same() -> None:
+    model = small("logmel")
+    expected = model.embed(noise(1), 16_000, layer="all")
+    model.compile(backend="eager")
+    assert _difference(model.embed(noise(1), 16_000, layer="all"), expected) <= TOLERANCE
 
 
 # 3. Unbounded input
@@ -226,9 +235,28 @@ def test_errors_name_the_item_and_the_way_out(model: Encoder, tmp_path: Path) ->
     write_wav(tmp_path / "short.wav", 1 / 16_000)
     with pytest.raises(AudioError, match=r"short\.wav: .*too short"):
         model.embed(tmp_path / "short.wav")
+    with pytest.raises(AudioError, match=r"short\.wav: .*too short"):
+        model.embed(tmp_path.glob("short.wav"))
     with pytest.raises(AudioError, match="sample_rate"):
         model.embed(noise(1))
     with pytest.raises(ConfigError, match="layer"):
         model.embed(noise(1), 16_000, layer=model.num_layers + 1)
     with pytest.raises(ConfigError, match="pooling"):
         model.embed(noise(1), 16_000, pooling="median")
+
+
+def test_the_training_loop_of_the_documentation_runs() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
+    code = page.partition("## A training loop of your own")[2].partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert torch.isfinite(names["loss"])
+    assert any(p.grad is not None and p.grad.any() for p in names["model"].parameters())
+
+
+@pytest.mark.parametrize("name", ["mulan-resnet50", "whisper-tiny"])
+def test_a_clip_too_short_for_forward_is_not_pooled(name: str) -> None:
+    model = _cached(name)
+    waves, lengths = zoo.audio.pad([noise(1), noise(1)[: model.min_samples - 1]])
+    with pytest.raises(AudioError, match="waveform 1: has no frame to pool"):
+        model(waves, lengths).pool()

@@ -36,8 +36,10 @@ Layer = int | Sequence[int] | str
 
 def plain_layer(layer: Any) -> Layer:
     """The layer in Python's own integers, whether NumPy's or others are given. Raises ConfigError for anything else."""
-    if isinstance(layer, str):
+    if isinstance(layer, (str, int)):
         return layer
+    if isinstance(layer, (list, tuple)) and all(isinstance(k, int) for k in layer):
+        return list(layer)  # torch.compile follows the way to here, and not the probing below
     try:
         return operator.index(layer)
     except TypeError:  # no single number
@@ -147,7 +149,7 @@ class Encoder(nn.Module):
     def encode(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1) -> Frames:
         """Frames of any number of clips of any lengths.
 
-        waves: 1-D tensor or array, (B, S) batch, list of different lengths, path, or list of paths.
+        waves: 1-D tensor or array, (B, S) batch, list of different lengths, path, list of paths; see `audio.as_clips`.
         sample_rate: Hz; needed for arrays, must be left out for files alone.
         layer: number, list of numbers or "all"; see `Layer`.
 
@@ -155,6 +157,7 @@ class Encoder(nn.Module):
         Raises AudioError, naming the item, for input that cannot be encoded; ConfigError for an unknown layer.
         """
         layer = plain_layer(layer)
+        waves = audio.listed(waves)
         clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
         lengths = torch.tensor(self._count_all(clips, waves))
         layers = self.resolve_layers(layer)
@@ -173,6 +176,7 @@ class Encoder(nn.Module):
         """
         check_pooling(pooling)
         layer = plain_layer(layer)
+        waves = audio.listed(waves)
         clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
         self._count_all(clips, waves)
         layers = self.resolve_layers(layer)
