@@ -92,3 +92,5 @@ def test_convert_makes_a_checkpoint_that_loads(tmp_path: Path) -> None:
     done = zoo("convert", tmp_path / "one", tmp_path / "two")
     assert small("hubert-base").fingerprint() in done.stdout
     assert (tmp_path / "two" / "model.safetensors").is_file()
+    zoo("convert", "logmel", tmp_path / "three")
+    assert "name: logmel" in (tmp_path / "three" / "config.yaml").read_text()

@@ -264,7 +264,7 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
 
 @app.command()
 def convert(
-    source: Annotated[str, typer.Argument(help="Directory, file or hf:owner/name of weights")],
+    source: Annotated[str, typer.Argument(help="Name, directory, file or hf:owner/name")],
     destination: Annotated[Path, typer.Argument(help="New checkpoint directory")],
     half: Annotated[bool, typer.Option("--half", help="Round the weights to float16: half the size")] = False,
 ) -> None:

@@ -91,11 +91,13 @@ def load_foreign(source: str | Path) -> Encoder:
 
 
 def convert(source: str | Path, destination: str | Path) -> Encoder:
-    """Write what `load_foreign` reads from `source` as one of zoo's own checkpoint directories; returns the model.
+    """Write what `zoo.load` takes, registered names too, as one of zoo's own checkpoint directories; returns the model.
 
-    Raises CheckpointError as `load_foreign`, and when `destination` holds anything but a checkpoint.
+    Raises as `zoo.load`, and CheckpointError when `destination` holds anything but a checkpoint.
     """
-    model = load_foreign(source)
+    from zoo import registry
+
+    model = registry.load(source, device="cpu")
     model.save(destination)
     return model
 
