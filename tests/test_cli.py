@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from small import noise, small
+from typer.testing import CliRunner
 
-from zoo.cli import readable_errors
+from zoo.cli import app, readable_errors
 
 
 def zoo(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -85,6 +86,17 @@ def test_embed_writes_parquet_and_lists_failures(tmp_path: Path) -> None:
     failure = json.loads((out / "errors.jsonl").read_text())
     assert failure["path"].endswith("bad.wav") and failure["reason"]
     zoo("embed", tmp_path / "*.wav", "-m", "mfcc", "-o", out, "--pooling", "stats", "--fail-on-error", code=1)
+    done = zoo("embed", tmp_path / "bad.wav", "-m", "mfcc", "-o", tmp_path / "none", code=1)
+    assert "nothing could be embedded" in done.stderr and "error: 1 of 1 items failed" in done.stderr
+
+
+def test_describe_takes_a_table_and_a_folder(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "one.wav", noise(0.5).numpy(), 16_000)
+    (tmp_path / "list.csv").write_text("audio,mood\none.wav,calm\n")
+    for source in (tmp_path / "list.csv", tmp_path):
+        done = CliRunner().invoke(app, ["corpora", "describe", str(source)])
+        assert done.exit_code == 0 and '"clips": 1' in done.output, done.output
+    assert '"calm": 1' in CliRunner().invoke(app, ["corpora", "describe", str(tmp_path / "list.csv")]).output
 
 
 def test_convert_makes_a_checkpoint_that_loads(tmp_path: Path) -> None:

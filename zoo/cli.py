@@ -103,7 +103,7 @@ def card(source: Annotated[str, typer.Argument(help="Registered name, or checkpo
 
 @app.command()
 def embed(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs or .jsonl manifests")],
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...), -")],
     model: Annotated[str, typer.Option("--model", "-m", help="Name, directory, file or hf:owner/name")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of Parquet files; a rerun resumes")],
     layer: Annotated[str, typer.Option(help="0 = input of the stack, -1 = last, '0,6,12', 'all'")] = "-1",
@@ -114,13 +114,13 @@ def embed(
     batch_seconds: Annotated[float, typer.Option(help="Padded audio in one batch")] = BATCH_SECONDS,
     shard_items: Annotated[int, typer.Option(help="Most items in one file")] = SHARD_ITEMS,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
-    fail_on_error: Annotated[bool, typer.Option(help="Exit status 1 when any item failed")] = False,
+    fail_on_error: Annotated[bool, typer.Option(help="Exit status 1 when any item failed, not only all")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
 ) -> None:
     """Embed any amount of audio into Parquet files. Unreadable items are listed in OUT/errors.jsonl."""
     from zoo import extract
 
-    extract.run(
+    summary = extract.run(
         paths,
         model,
         out,
@@ -132,14 +132,14 @@ def embed(
         batch_seconds=batch_seconds,
         shard_items=shard_items,
         workers=workers,
-        fail_on_error=fail_on_error,
         progress=not quiet,
     )
+    extract.judge(summary.embedded + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
 
 
 @app.command()
 def index(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs or .jsonl manifests")],
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...), -")],
     model: Annotated[str, typer.Option("--model", "-m", help="Name, directory, file or hf:owner/name")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the index; a rerun updates it")],
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "auto",
@@ -184,28 +184,31 @@ def search(
 
 @app.command()
 def units(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs or .jsonl manifests")],
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...), -")],
     model: Annotated[str, typer.Option("--model", "-m", help="A HuBERT with a quantizer: name, directory ...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="JSON lines, one an item; a rerun resumes")],
     dedup: Annotated[bool, typer.Option("--dedup", help="Each run of equal units once, with its length")] = False,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    fail_on_error: Annotated[bool, typer.Option(help="Exit status 1 when any item failed, not only all")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
 ) -> None:
     """Turn audio into hidden units. Items that cannot be read have an `error` in place of units."""
     from zoo.cluster.units import write_units
+    from zoo.extract import judge
 
-    failed = write_units(
+    made, failed = write_units(
         paths, model, out, dedup=dedup, dtype=dtype, device=device, workers=workers, progress=not quiet
     )
+    judge(made, failed, out, fail_on_error)
     if failed:
         Console(stderr=True).print(f"{failed} items failed; the reasons are in {escape(str(out))}", soft_wrap=True)
 
 
 @app.command()
 def transcribe(
-    paths: Annotated[list[str], typer.Argument(help="Audio and video files, folders, globs or .jsonl manifests")],
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...), -")],
     model: Annotated[str, typer.Option("--model", "-m", help="Whisper, or HuBERT with CTC: name, folder, file")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of transcripts; a rerun resumes")],
     formats: Annotated[str, typer.Option("--format", "-f", help="Of txt, srt, vtt, json, tsv; or all")] = "txt",
@@ -219,15 +222,15 @@ def transcribe(
     previous_text: Annotated[bool, typer.Option("--previous-text", help="Each window knows the text so far")] = False,
     words: Annotated[bool, typer.Option("--words", help="Times of words, in json")] = False,
     context: Annotated[str | None, typer.Option(help="full: hear 30 s at a time; clip: no padding, faster")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Windows decoded together; default: what half a GiB holds", min=1)
-    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Windows at once; default: as half a GiB holds")] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    fail_on_error: Annotated[bool, typer.Option(help="Exit status 1 when any item failed, not only all")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
 ) -> None:
-    """Write down what is said. Recordings that fail do not stop the rest; they make the exit status 1."""
+    """Write down what is said. Recordings that fail do not stop the rest; OUT/errors.jsonl lists them."""
+    from zoo.extract import judge
     from zoo.transcribe import run
 
     summary = run(
@@ -251,8 +254,7 @@ def transcribe(
         context=context,
         **({} if batch_size is None else {"batch_size": batch_size}),
     )
-    if summary.failed:
-        raise ZooError(f"{summary.failed} recordings failed; the reasons are in {out / 'errors.jsonl'}")
+    judge(summary.written + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:

@@ -96,17 +96,22 @@ def test_command(clips: list[Entry], tmp_path: Path) -> None:
     assert lines[1]["units"] == model.units(clips[1].audio).tolist() and lines[1]["rate"] == 50
     assert "units" not in lines[-1] and lines[-1]["error"] and "1 items failed" in done.stderr
     assert [path.name for path in out.parent.iterdir()] == ["units.jsonl"]
+    done = subprocess.run([*command, "--device", "cpu", "--fail-on-error"], capture_output=True, text=True)
+    assert done.returncode == 1 and "error: 1 of 7 items failed" in done.stderr
+    command[4], command[-1] = tmp_path / "clips" / "z.wav", tmp_path / "none.jsonl"
+    done = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True)
+    assert done.returncode == 1 and "error: 1 of 1 items failed" in done.stderr
 
 
 def test_run_lengths_and_reruns(clips: list[Entry], tmp_path: Path) -> None:
     model, out = with_units(clips), tmp_path / "units.jsonl"
     paths = [entry.audio for entry in clips]
-    assert write_units(paths, model, out, dedup=True, progress=False) == 0
+    assert write_units(paths, model, out, dedup=True, progress=False).failed == 0
     line = read(out)[0]
     whole = model.units(paths[0])
     assert torch.tensor(line["units"]).repeat_interleave(torch.tensor(line["counts"])).tolist() == whole.tolist()
     before = out.stat().st_mtime_ns
-    assert write_units(paths, model, out, dedup=True, progress=False) == 0
+    assert write_units(paths, model, out, dedup=True, progress=False).failed == 0
     assert out.stat().st_mtime_ns == before
     with pytest.raises(ZooError, match=r"units\.jsonl, line 1: .*not of these inputs"):
         write_units(paths[1:], model, out, dedup=True, progress=False)
@@ -128,7 +133,7 @@ def test_changed_files_and_failures_are_computed_anew(
     paths[4].write_bytes(b"x" * len(good))
     os.utime(paths[4], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     monkeypatch.setattr(features, "BLOCK_SECONDS", 1.6)
-    assert write_units(paths, model, out, progress=False) == 1
+    assert write_units(paths, model, out, progress=False).failed == 1
     before = read(out)
     soundfile.write(paths[1], noise(0.9, seed=77).numpy(), 16_000)
     paths[4].write_bytes(good)
@@ -136,7 +141,7 @@ def test_changed_files_and_failures_are_computed_anew(
     encoded: list[str] = []
     whole = decode.read
     monkeypatch.setattr(decode, "read", lambda item, **k: encoded.append(Path(item.path).name) or whole(item, **k))
-    assert write_units(paths, model, out, progress=False) == 0
+    assert write_units(paths, model, out, progress=False).failed == 0
     assert encoded == ["1.wav", "4.wav"]
     after = read(out)
     assert [one == two for one, two in zip(before, after, strict=True)] == [True, False, True, True, False, True]
@@ -144,7 +149,7 @@ def test_changed_files_and_failures_are_computed_anew(
     assert after[4]["units"] == model.units(paths[4]).tolist()
     paths[0].unlink()
     paths[0].symlink_to(tmp_path / "gone.wav")  # what was made of a file that is gone stays
-    assert write_units(paths, model, out, progress=False) == 0
+    assert write_units(paths, model, out, progress=False).failed == 0
     assert read(out) == after and len(encoded) == 2
 
 
@@ -164,7 +169,7 @@ def test_another_dtype_is_refused_in_a_finished_file_and_in_a_begun_one(
             patch.setattr(units, "open_encoder", lambda *_, other=other: (other, "bfloat16", "as asked"))
             with pytest.raises(ZooError, match=r"line 1: made with other settings: dtype 'float32' \(now 'bfloat16'\)"):
                 write_units(tmp_path / "clips", model, out, progress=False)
-    assert write_units(tmp_path / "clips", model, out, progress=False) == 0
+    assert write_units(tmp_path / "clips", model, out, progress=False).failed == 0
 
 
 def killed(*_: object) -> None:
@@ -179,7 +184,7 @@ def test_a_file_that_changes_between_two_attempts_is_not_taken_from_the_first(
         patch.setattr(units, "replacing_file", killed)
         write_units(paths, model, out, progress=False)
     soundfile.write(paths[2], noise(0.5, seed=78).numpy(), 16_000)
-    assert write_units(paths, model, out, progress=False) == 0
+    assert write_units(paths, model, out, progress=False).failed == 0
     assert read(out)[2]["units"] == model.units(paths[2]).tolist()
 
 

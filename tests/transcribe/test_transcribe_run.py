@@ -100,9 +100,13 @@ def test_the_command(corpus: Path, directory: Path, tmp_path: Path) -> None:
 
 def test_failures_make_the_exit_status(corpus: Path, directory: Path, tmp_path: Path) -> None:
     begin = ["transcribe", str(corpus), "-m", str(directory), "-o", str(tmp_path / "out"), "--vad", "none", "-q"]
-    done = CliRunner().invoke(app, [*begin, "--temperature", "0"])
-    assert isinstance(done.exception, ZooError) and "1 recordings failed" in str(done.exception)
+    assert CliRunner().invoke(app, [*begin, "--temperature", "0"]).exit_code == 0
     assert (tmp_path / "out" / "a" / "one.txt").exists()
+    asked = CliRunner().invoke(app, [*begin, "--temperature", "0", "--fail-on-error"])
+    assert isinstance(asked.exception, ZooError) and "1 of 5 items failed" in str(asked.exception)
+    begin[1], begin[5] = str(corpus / "b" / "broken.wav"), str(tmp_path / "none")
+    none = CliRunner().invoke(app, [*begin, "--temperature", "0"])
+    assert isinstance(none.exception, ZooError) and "1 of 1 items failed" in str(none.exception)
     wrong = CliRunner().invoke(app, [*begin, "--temperature", "warm"])
     assert isinstance(wrong.exception, ConfigError) and "temperature 'warm'" in str(wrong.exception)
 

@@ -3,7 +3,7 @@
     {"path": "a.flac", "quantizer": "5a0c...", "units": [17, 17, 4, ...], "rate": 50.0, "dtype": "float32",
      "file": [46080, 1714000000000000000]}
 
-start, end: where a manifest names a span of the file. counts: with dedup, the frames of each unit. error: in place of
+start, end: where a list names a span of the file. counts: with dedup, the frames of each unit. error: in place of
 units, for a file that cannot be read. Several codebooks give a list for each frame. dtype: number format of the
 computation; file: size in bytes and time of change in ns, null where there was none. By these two a later run tells
 which lines still stand.
@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import torch
 from rich.console import Console
@@ -36,6 +36,13 @@ from zoo.extract.inputs import Item, collect
 from zoo.extract.job import open_encoder
 
 
+class Summary(NamedTuple):
+    """What `out` holds. made + failed = the number of items."""
+
+    made: int
+    failed: int
+
+
 def write_units(
     paths: str | Path | Sequence[str | Path | Item],
     model: str | Path | Encoder,
@@ -46,8 +53,8 @@ def write_units(
     device: str = "auto",
     workers: int | None = None,
     progress: bool = True,
-) -> int:
-    """Write the units of files, folders, globs and manifests to `out`; returns how many items cannot be read.
+) -> Summary:
+    """Write the units of files, folders, globs and lists to `out`.
 
     model: what `zoo.load` takes, or an encoder; it needs a quantizer. dedup: each run of equal units counts once.
 
@@ -67,7 +74,7 @@ def write_units(
     with ExitStack() as files:
         old = request.whole(files.enter_context(target.open("rb")), target) if target.exists() else []
         if old and all(held.current and not held.failed for held in old):
-            return 0
+            return Summary(len(old), 0)
         target.parent.mkdir(parents=True, exist_ok=True)
         journal = target.with_name(f".{target.name}.journal")
         file = files.enter_context(journal.open("a+b"))
@@ -83,7 +90,8 @@ def write_units(
         with replacing_file(target) as temporary, temporary.open("wb") as whole:
             whole.writelines(held.read() for held in lines)
         journal.unlink()
-    return sum(held.failed for held in lines)
+    failed = sum(held.failed for held in lines)
+    return Summary(len(lines) - failed, failed)
 
 
 def _complete(

@@ -2,9 +2,11 @@
 
 inputs -> settings, plan -> decode (threads) -> compute -> writer
 `run` is `zoo embed`; `load` reads pooled embeddings back.
+`judge` tells whether a run failed as a whole.
 """
 
 from zoo.extract.job import Summary, run
 from zoo.extract.reader import load
+from zoo.extract.verdict import judge
 
-__all__ = ["Summary", "load", "run"]
+__all__ = ["Summary", "judge", "load", "run"]

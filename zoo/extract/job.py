@@ -20,7 +20,7 @@ from rich.console import Console
 from zoo import registry
 from zoo.batching import BATCH_SECONDS, SHARD_ITEMS
 from zoo.encoder import Encoder, Layer
-from zoo.errors import ConfigError, ZooError
+from zoo.errors import ConfigError
 from zoo.extract import decode
 from zoo.extract.compute import Decoded, Embedder
 from zoo.extract.files import hold
@@ -29,6 +29,7 @@ from zoo.extract.plan import Plan, Shard
 from zoo.extract.prepare import prepare
 from zoo.extract.progress import Meter, clock
 from zoo.extract.settings import Settings
+from zoo.extract.verdict import judge
 from zoo.extract.writer import ERRORS_NAME, Failure, Row, ShardWriter, finished, write_errors
 from zoo.precision import resolve_device, resolve_dtype
 
@@ -71,7 +72,7 @@ def run(
 ) -> Summary:
     """Embed any amount of audio into a folder of Parquet files; `zoo.extract.writer` documents their columns.
 
-    paths: files, folders, globs and .jsonl manifests, or items (`zoo.extract.inputs.collect`).
+    paths: files, folders, globs and lists, or items (`zoo.extract.inputs.collect`).
     model: what `zoo.load` takes, or an encoder, which is used as and where it is: dtype and device are then its own.
     layer: number, list of numbers, "all", or text such as "-1" or "0,6,12".
     pooling: "mean", "max", "first" or "stats"; None gives frames.
@@ -117,8 +118,8 @@ def run(
         wall_seconds=time.monotonic() - began,
     )
     _report(console, out, summary)
-    if fail_on_error and failures:
-        raise ZooError(f"{len(failures)} of {len(items)} items failed; the reasons are in {out / ERRORS_NAME}")
+    if fail_on_error:
+        judge(summary.embedded + skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
     return summary
 
 
@@ -215,8 +216,10 @@ def _report(console: Console, out: Path, summary: Summary) -> None:
             f"{out}: {summary.embedded} items embedded, {summary.audio_hours:.2f} h of audio in "
             f"{clock(summary.wall_seconds)}, {summary.real_time_factor:.1f}x real time{before}",
         )
-    else:
+    elif summary.skipped:
         _say(console, f"{out}: nothing to do, {summary.skipped} items were embedded before")
+    else:
+        _say(console, f"{out}: nothing could be embedded")
     if summary.failed:
         _say(console, f"{summary.failed} failed; the reasons are in {out / ERRORS_NAME}")
 

@@ -77,7 +77,7 @@ def run(
 ) -> Summary:
     """Transcribe any number of recordings into files of a folder.
 
-    paths: files, folders, globs and .jsonl manifests, or items (`zoo.extract.inputs.collect`).
+    paths: files, folders, globs and lists, or items (`zoo.extract.inputs.collect`).
     model: what `zoo.load` takes, or a model that transcribes, which is used as and where it is.
     formats: names of `FORMATS` with commas between, or "all"; options: those of the model's `transcribe`.
 
