@@ -117,11 +117,26 @@ def test_run_lengths_and_reruns(clips: list[Entry], tmp_path: Path) -> None:
         write_units(paths[1:], model, out, dedup=True, progress=False)
     with pytest.raises(ZooError, match=r"units\.jsonl, line 1: .*dedup True \(now False\)"):
         write_units([*paths, paths[0].parent], model, out, dedup=False, progress=False)
-    with pytest.raises(ZooError, match=r"units of 6 of 7 items"):
-        (tmp_path / "clips" / "zz.wav").write_bytes(paths[0].read_bytes())
-        write_units([*paths, tmp_path / "clips" / "zz.wav"], model, out, dedup=True, progress=False)
     with pytest.raises(ConfigError, match="no quantizer"):
         write_units(paths, "mfcc", tmp_path / "no.jsonl", progress=False)
+
+
+def test_new_files_come_behind_and_nothing_is_encoded_again(
+    clips: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, out, paths = with_units(clips), tmp_path / "units.jsonl", [entry.audio for entry in clips]
+    write_units(paths[1:], model, out, progress=False)
+    before = read(out)
+    encoded: list[str] = []
+    whole = decode.read
+    monkeypatch.setattr(decode, "read", lambda item, **k: encoded.append(Path(item.path).name) or whole(item, **k))
+    for _ in range(2):
+        assert write_units(paths, model, out, progress=False) == (6, 0)
+        assert encoded == ["0.wav"] and read(out)[:-1] == before
+        assert read(out)[-1]["units"] == model.units(paths[0]).tolist()
+    out.write_text(out.read_text() * 2)
+    with pytest.raises(ZooError, match="line 7: damaged"):
+        write_units(paths, model, out, progress=False)
 
 
 def test_changed_files_and_failures_are_computed_anew(

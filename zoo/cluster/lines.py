@@ -60,13 +60,16 @@ class Request:
         return line | ({"counts": counts} if self.dedup else {}) | made
 
     def whole(self, file: BinaryIO, path: Path) -> list[Held]:
-        """The lines of a finished file. Raises ZooError unless they are of just these items, made as they are asked."""
+        """The lines of a finished file, in its order; items may have come along since.
+
+        Raises ZooError for a line of another item, a second one of the same, or one made otherwise than it is asked.
+        """
         lines = list(self._read(file, path))
-        for number, held in enumerate(lines):
-            if held.place != number:
-                raise _foreign(path, number + 1)
-        if len(lines) < len(self.items):
-            raise ZooError(f"{path}: holds units of {len(lines)} of {len(self.items)} items; choose another file")
+        seen: set[int] = set()
+        for number, held in enumerate(lines, 1):
+            if held.place in seen:
+                raise _foreign(path, number)
+            seen.add(held.place)
         return lines
 
     def begun(self, file: BinaryIO, path: Path) -> list[Held]:

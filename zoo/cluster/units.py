@@ -1,4 +1,5 @@
-"""`zoo units`: the hidden units of any number of files, one JSON object a line, in the order of the inputs.
+"""`zoo units`: the hidden units of any number of files, one JSON object a line, in the order of the inputs;
+what later runs add comes behind.
 
     {"path": "a.flac", "quantizer": "5a0c...", "units": [17, 17, 4, ...], "rate": 50.0, "dtype": "float32",
      "file": [46080, 1714000000000000000]}
@@ -60,10 +61,10 @@ def write_units(
 
     `out` appears, or is replaced, when all is done. Killed at any moment and called again, the run goes on and ends in
     the same bytes. Where `out` holds these items already, only files whose size or time is another are encoded again
-    (what was made of a file that is gone since stays), and items that failed are tried again; if there are none,
-    nothing is done.
-    Raises ConfigError for a model without a quantizer, ZooError where `out` holds, or a run for it began with, other
-    items, another quantizer, another dtype or another dedup.
+    (what was made of a file that is gone since stays), items that failed are tried again, and new ones come behind the
+    others; if there are none, nothing is done.
+    Raises ConfigError for a model without a quantizer, ZooError where `out` holds, or a run for it began with, items
+    that are not named now, another quantizer, another dtype or another dedup.
     """
     items, target = collect(paths), Path(out).expanduser().absolute()
     encoder, numbers, _ = open_encoder(model, device, dtype)
@@ -73,7 +74,7 @@ def write_units(
     request = Request(items, quantizer, dedup, numbers)
     with ExitStack() as files:
         old = request.whole(files.enter_context(target.open("rb")), target) if target.exists() else []
-        if old and all(held.current and not held.failed for held in old):
+        if len(old) == len(items) and all(held.current and not held.failed for held in old):
             return Summary(len(old), 0)
         target.parent.mkdir(parents=True, exist_ok=True)
         journal = target.with_name(f".{target.name}.journal")
@@ -86,7 +87,8 @@ def write_units(
         for places in (fresh, again):
             _complete(request, encoder, places, file, workers, progress)
         known |= {held.place: held for held in request.begun(file, journal) if held.current}
-        lines = [known[place] for place in range(len(items))]
+        order = dict.fromkeys([*(held.place for held in old), *range(len(items))])  # new items come behind the others
+        lines = [known[place] for place in order]
         with replacing_file(target) as temporary, temporary.open("wb") as whole:
             whole.writelines(held.read() for held in lines)
         journal.unlink()
