@@ -84,10 +84,12 @@ def run(
 
     Killed at any moment and run again, it leaves the very bytes that an uninterrupted run leaves: finished shards are
     kept, the others computed. Run again when all is done, it only looks at the sizes and times of the inputs; shards
-    with a file that changed are computed anew. Items that cannot be embedded are in errors.jsonl with the reason.
+    with a file that changed are computed anew. Items that came along since go to shards of their own, behind the
+    others, whose order and bytes stay. Items that cannot be embedded are in errors.jsonl with the reason.
 
-    Raises ZooError where nothing is found, where the folder is in use or was begun with another model, other settings
-    or other inputs, and, with fail_on_error, at the end of a run with failures; ConfigError for an impossible setting.
+    Raises ZooError where nothing is found, where the folder is in use, was begun with another model or other settings
+    or holds items that are not named now, and, with fail_on_error, at the end of a run with failures; ConfigError for
+    an impossible setting.
     """
     began = time.monotonic()
     console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)

@@ -58,6 +58,7 @@ class Plan:
     settings: Settings
     items: tuple[Planned, ...]
     folder: str  # the working directory that relative paths start from
+    grown: tuple[int, ...] = ()  # places of the items with which later runs began: what was there keeps its shards
 
     def shards(self) -> list[Shard]:
         shards: list[Shard] = []
@@ -66,7 +67,8 @@ class Plan:
         while start < len(self.items):
             stop, digest = start, base.copy()
             seconds = size = 0.0
-            for item in self.items[start : start + self.settings.shard_items]:
+            border = min((place for place in self.grown if place > start), default=len(self.items))
+            for item in self.items[start : min(border, start + self.settings.shard_items)]:
                 seconds += item.seconds
                 size += self.settings.count_bytes(item.seconds)
                 if stop > start and (seconds > SHARD_SECONDS or size > SHARD_BYTES):

@@ -1,5 +1,5 @@
 """Making the plan, keeping it in the output folder, and holding every later run against it, so that what the folder
-holds always comes from one model, one set of settings and one list of inputs.
+holds always comes from one model, one set of settings and one list of inputs, which may grow at its end.
 """
 
 from __future__ import annotations
@@ -41,17 +41,19 @@ class Facts(NamedTuple):
 def prepare(out: Path, items: Sequence[Item], settings: Settings, workers: int, console: Console) -> Plan:
     """Read the plan of `out` and hold it against the request, or make one. Files that changed since are surveyed anew.
 
-    Raises ZooError where the folder belongs to another model, other settings or other inputs.
+    Items that are new come behind the others, in shards of their own.
+    Raises ZooError where the folder belongs to another model or other settings, or holds items that are not named.
     """
     old = read_plan(out / PLAN_NAME)
     if old is None and next(out.glob("part-*.parquet"), None) is not None:
         raise ZooError(f"{out} holds part files but no {PLAN_NAME}: not written by zoo embed; use another folder")
     if old is not None:
         _check_settings(out, old.settings, settings)
-        _check_items(out, old.items, items)
+        items = _behind(out, old.items, items)
     known = {planned.asked: planned for planned in old.items} if old else {}
+    grown = (*old.grown, len(old.items)) if old and len(items) > len(old.items) else old.grown if old else ()
     folder = str(Path.cwd())
-    plan = Plan(settings, tuple(survey(items, known, workers, console)), folder)
+    plan = Plan(settings, tuple(survey(items, known, workers, console)), folder, grown)
     if old is not None and old.items != plan.items and old.folder != folder and _any_relative(items):
         raise ZooError(
             f"{out} was begun in {old.folder}, and the same relative paths name other files here ({folder}); "
@@ -121,21 +123,22 @@ def _check_settings(out: Path, old: Settings, new: Settings) -> None:
         )
 
 
-def _check_items(out: Path, old: Sequence[Planned], new: Sequence[Item]) -> None:
+def _behind(out: Path, old: Sequence[Planned], new: Sequence[Item]) -> list[Item]:
+    """The items in the order of the plan, those that it does not have behind them."""
     before = [planned.asked for planned in old]
-    if before == list(new):
-        return
-    added, gone = sorted(set(new) - set(before), key=str), sorted(set(before) - set(new), key=str)
-    named = [f"new: {item.path}" for item in added[:2]] + [f"gone: {item.path}" for item in gone[:2]]
-    what = f"{len(added)} items are new and {len(gone)} are gone" if named else "the same items come in another order"
-    raise ZooError(
-        f"{out} was begun with other inputs: {what}{' (' + ', '.join(named) + ')' if named else ''}. "
-        "Name the same inputs to go on with it, or use another folder"
-    )
+    gone = sorted(set(before) - set(new), key=str)
+    if gone:
+        named = ", ".join(item.path for item in gone[:2])
+        raise ZooError(
+            f"{out} holds items that are not named now: {len(gone)} are gone ({named}{', ...' if gone[2:] else ''}). "
+            "Name them too to go on with it, or use another folder"
+        )
+    return list(dict.fromkeys([*before, *new]))
 
 
 def _write(path: Path, plan: Plan) -> None:
     head = {"format": FORMAT, "settings": asdict(plan.settings), "folder": plan.folder, "items": len(plan.items)}
+    head |= {"grown": plan.grown} if plan.grown else {}
     with replacing_file(path) as partial, partial.open("wb") as file:
         for value in itertools.chain([head], map(astuple, plan.items)):
             file.write(dumps(value).encode() + b"\n")
@@ -154,7 +157,7 @@ def read_plan(path: Path) -> Plan | None:
             items = tuple(Planned(*json.loads(line)) for line in file)
             if len(items) != head["items"]:
                 raise ValueError(f"{len(items)} of {head['items']} items")
-            return Plan(Settings(**settings), items, head["folder"])
+            return Plan(Settings(**settings), items, head["folder"], tuple(head.get("grown", ())))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, StopIteration) as error:

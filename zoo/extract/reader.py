@@ -15,7 +15,7 @@ from zoo.extract.writer import finished
 
 
 def load(out: str | Path, *, layer: int | None = None) -> tuple[list[str], Tensor]:
-    """Paths and embeddings of a finished run, in the order of the inputs.
+    """Paths and embeddings of a finished run, in the order of the inputs, later additions last.
 
     layer: which one, numbered from 0 as in the files; may be left out where the folder holds only one.
     Returns N paths (one path several times where a manifest names several spans of it) and a float32 tensor (N, D).

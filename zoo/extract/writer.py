@@ -1,8 +1,8 @@
 """Rows -> Parquet, and back. One file per shard, complete in itself: rows, settings, and the items that failed.
 
-Columns, one row per item and layer (and part, for frames), in the order of the inputs:
+Columns, one row per item and layer (and part, for frames), in the order of the inputs (later additions last):
 
-    item        int64     place in the list of inputs, from 0; gaps are the failures
+    item        int64     place in this order, from 0; gaps are the failures
     path        string    as given
     start       double    seconds into the file
     duration    double    seconds embedded
