@@ -193,11 +193,8 @@ class Encoder(nn.Module):
         """Consecutive frames (T_i, D) or (L, T_i, D) of one recording, window by window: memory does not grow with it.
 
         Arguments and errors as for `encode`, raised by the call itself; AudioError for a list or a batch as well.
-        Only a float32 tensor may come without sample_rate: it is a clip at `self.sample_rate`, as from `audio.load`.
         """
         layer = plain_layer(layer)
-        if sample_rate is None and isinstance(wave, Tensor) and wave.dtype == torch.float32:
-            sample_rate = self.sample_rate
         clip = audio.as_clip(wave, sample_rate, self.sample_rate)
         self._count_all([clip], wave)
         windows = self._windows(clip, self.resolve_layers(layer))

@@ -139,7 +139,7 @@ class FeatureSource:
                 yield Part(number, known[i][:: self.step])
             else:
                 done = 0
-                for x in self.encoder.stream(clip, layer=self.layer):  # (T_i, D)
+                for x in self.encoder.stream(clip, self.encoder.sample_rate, layer=self.layer):  # (T_i, D)
                     yield Part(number, x[-done % self.step :: self.step])
                     done += len(x)
 

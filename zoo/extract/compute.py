@@ -79,7 +79,7 @@ class Embedder:
             return self._row(decoded, part, decoded.start + begin, min(seconds, whole - begin), held[:, :size])
 
         try:
-            for frames in self.encoder.stream(decoded.clip, layer=self.layers):  # (L, T, D)
+            for frames in self.encoder.stream(decoded.clip, self.encoder.sample_rate, layer=self.layers):  # (L, T, D)
                 held = torch.cat([held, frames], dim=1)
                 while held.shape[1] >= size:
                     yield (outcome := row())
