@@ -184,7 +184,7 @@ CARDS: tuple[ModelCard, ...] = (
         limits=(
             "Semi-supervised: its targets are of a Whisper, which learned from transcripts. What units of MFCC alone "
             "give is told in recipes/hubert and in the results of the real suite.",
-            "What is said is in its upper layers, who says it less: log-mel statistics tell speakers better.",
+            "What is said is in its upper layers; who says it is in layer 0, about as well as in log-mel statistics.",
             "Three hours of real speech are few: most of them English, of one word or a short phrase.",
             "Its 100 units were measured against the phones of generated speech; real speech had no alignments here.",
         ),
