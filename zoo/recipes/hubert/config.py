@@ -105,7 +105,7 @@ class PretrainConfig:
     model: HubertConfig = field(default_factory=mini_model)  # not asked for where `init` brings its own
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=1000, learning_rate=1e-3, schedule=Schedule.linear, precision=Precision.bf16, validate_every=100
+            steps=1400, learning_rate=1e-3, schedule=Schedule.linear, precision=Precision.bf16, validate_every=100
         )
     )
 
