@@ -165,8 +165,8 @@ def test_a_long_recording_that_breaks_on_the_way_leaves_no_rows(
     monkeypatch.setattr(writer, "GROUP_BYTES", 20_000)
     whole = type(hubert).stream
 
-    def stream(self: Encoder, clip: object, **options: object) -> object:
-        for part in whole(self, clip, **options):  # type: ignore[arg-type]
+    def stream(self: Encoder, clip: object, rate: int, **options: object) -> object:
+        for part in whole(self, clip, rate, **options):  # type: ignore[arg-type]
             yield part.repeat(1, 4, 1)  # more than a part, so that rows come before the error
             raise AudioError("waveform 0", "gone bad")
 
