@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from sklearn.cluster import KMeans as Reference
 from torch import Tensor
 
@@ -171,6 +174,65 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["km.safetensors"]
 
 
+def test_home_is_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    KMeans(2).fit(mixture(20, 3, 2)).save("~/km.safetensors")
+    assert KMeans.load("~/km.safetensors").k == 2
+
+
+def test_numpy_integers_are_integers(tmp_path: Path) -> None:
+    KMeans(np.int64(2), np.int32(3)).fit(mixture(20, 3, 2)).save(tmp_path / "km.safetensors")
+    assert KMeans.load(tmp_path / "km.safetensors").seed == 3
+    with pytest.raises(ConfigError, match="whole numbers"):
+        KMeans(2.5)  # type: ignore[arg-type]
+
+
+def test_arrays_mapped_read_only_give_no_warning(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", mixture(50, 3, 2).numpy())
+    code = """if True:
+        import sys, numpy
+        from zoo.cluster import KMeans
+        x = numpy.load(sys.argv[1], mmap_mode="r")
+        print(len(KMeans(2).fit(x).assign(x)))"""
+    told = subprocess.run([sys.executable, "-c", code, tmp_path / "x.npy"], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout, told.stderr) == (0, "50\n", "")
+
+
+def test_a_stream_is_checked_beyond_its_sample() -> None:
+    x = mixture(500, 4, 3)
+    bad = x.clone()
+    bad[400] = torch.nan
+    with pytest.raises(ConfigError, match=r"part 1: .* NaN"):
+        KMeans(3, sample_bytes=50 * 16).fit([x, bad, x])
+    with pytest.raises(ConfigError, match=r"sample_bytes 80: only 5 rows fit, 30 at least are needed; give 480"):
+        KMeans(30, sample_bytes=5 * 16).fit([x, x])
+
+
+@pytest.mark.parametrize("scale", [1e20, 1e39])
+def test_values_that_float32_cannot_square_are_refused(scale: float) -> None:
+    with pytest.raises(ConfigError, match="overflow float32"):
+        KMeans(3).fit(mixture(100, 4, 3).double() * scale)
+
+
+def test_more_clusters_than_there_are_different_rows() -> None:
+    x = torch.eye(3).repeat(10, 1)
+    assert KMeans(5).fit(x).inertia(x) == 0
+    assert torch.equal(KMeans(3).fit(torch.ones(10, 2)).centroids, torch.ones(3, 2))
+
+
+def test_only_rows_of_the_same_width_are_assigned() -> None:
+    model = KMeans(3).fit(mixture(50, 4, 3))
+    for width in (1, 3, 5):  # a single number would be stretched to all four
+        with pytest.raises(ConfigError, match=f"rows of {width} features, but the centroids have 4"):
+            model.assign(torch.zeros(2, width))
+        with pytest.raises(ConfigError, match=f"rows of {width} features"):
+            model.inertia(torch.zeros(2, width))
+    with pytest.raises(ConfigError, match="NaN"):
+        model.assign(torch.full((2, 4), torch.nan))
+    with pytest.raises(ConfigError, match=r"\(N, D\)"):
+        KMeans(1).fit(torch.zeros(5, 0))
+
+
 def test_errors(tmp_path: Path) -> None:
     x = mixture(20, 3, 2)
     with pytest.raises(ConfigError, match="20 rows cannot make 21 clusters"):
@@ -186,6 +248,7 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="k 0"):
         KMeans(0)
     (tmp_path / "no").write_bytes(b"no")
-    for path in ("no", "missing"):
+    save_file({"centroids": x}, tmp_path / "null", metadata={"zoo": "null"})
+    for path in ("no", "null", "missing"):
         with pytest.raises(CheckpointError, match=path):
             KMeans.load(tmp_path / path)

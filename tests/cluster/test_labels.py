@@ -12,7 +12,7 @@ from small import small
 
 from zoo.cluster import Labels, features, fit_quantizer, label_corpus, labels, layer, mfcc39
 from zoo.data.manifest import Entry
-from zoo.errors import CheckpointError, ZooError
+from zoo.errors import CheckpointError, ConfigError, ZooError
 from zoo.extract.files import hold
 
 
@@ -89,6 +89,8 @@ def test_errors(clips: list[Entry], tmp_path: Path) -> None:
         label_corpus(fit_quantizer(clips, source, 5, seed=1), source, clips, folder)
     with pytest.raises(CheckpointError, match="data"):
         label_corpus(quantizer, source, [replace(clips[0], start=0.1), *clips[1:]], folder)
+    with pytest.raises(ConfigError, match="no entries to label"):
+        label_corpus(quantizer, source, [], tmp_path / "none")
     with pytest.raises(CheckpointError, match="holds no labels"):
         Labels.open(tmp_path)
     part = folder / "part-00000.safetensors"

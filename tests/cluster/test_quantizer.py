@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import save_file
 from small import noise, small
 
 from zoo import audio
@@ -154,3 +157,34 @@ def test_errors(clips: list[Entry], tmp_path: Path) -> None:
     for name in ("no", "missing"):
         with pytest.raises(CheckpointError, match=name):
             Quantizer.load(tmp_path / name)
+
+
+def test_numpy_integers_are_integers(clips: list[Entry], tmp_path: Path) -> None:
+    path = tmp_path / "q.safetensors"
+    found = fit_quantizer(clips, mfcc39(50), np.int64(5), product=np.int64(3), seed=np.int64(1), path=path)
+    assert found.sizes == (5, 5, 5) and Quantizer.load(path).fit["seed"] == 1
+
+
+def test_frames_of_another_width_are_refused(clips: list[Entry]) -> None:
+    found = fit_quantizer(clips, mfcc39(50), 5)
+    for width in (1, 38, 40):  # one number would be stretched to all of them, further ones passed over
+        with pytest.raises(ConfigError, match=r"takes \(T, 39\)"):
+            found.assign(torch.zeros(4, width))
+
+
+@pytest.mark.parametrize("hours", [0, -1.0, math.nan])
+def test_hours_that_are_none(clips: list[Entry], hours: float) -> None:
+    with pytest.raises(ConfigError, match="hours"):
+        fit_quantizer(clips, mfcc39(50), 5, hours=hours)
+
+
+def test_a_sample_that_holds_too_few_rows_is_named(clips: list[Entry]) -> None:
+    with pytest.raises(ConfigError, match=r"sample_bytes 1560: only 10 rows fit, 50 at least .* give 7800"):
+        fit_quantizer(clips, mfcc39(50), 50, sample_bytes=10 * 39 * 4)
+
+
+@pytest.mark.parametrize("header", ["[]", "{}", '{"format": 1, "codebooks": 3}', '{"format": 1, "codebooks": [[1]]}'])
+def test_a_header_that_makes_no_sense_is_damage(tmp_path: Path, header: str) -> None:
+    save_file({"centroids.0": torch.zeros(2, 3)}, tmp_path / "q.safetensors", metadata={"zoo.quantizer": header})
+    with pytest.raises(CheckpointError, match=r"q\.safetensors"):
+        Quantizer.load(tmp_path / "q.safetensors")

@@ -12,6 +12,8 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
+from numbers import Integral
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,10 @@ def fit_quantizer(
     Raises ConfigError for impossible arguments or fewer frames than units, CheckpointError where `path` holds a
     quantizer that was made with other arguments.
     """
-    sizes = (k,) if isinstance(k, int) else tuple(k)
+    sizes = tuple(map(index, [k] if isinstance(k, Integral) else k))  # NumPy's integers too, which JSON does not take
+    product, seed = None if product is None else index(product), index(seed)
+    if hours is not None and not hours > 0:
+        raise ConfigError(f"hours {hours}: must be above 0, or None for all")
     if not sizes or min(sizes) < 1 or passes < 0:
         raise ConfigError(f"k {k}, passes {passes}: one unit at least, and no negative number of passes")
     if product is not None and (len(sizes) > 1 or not 1 <= product <= source.dim):

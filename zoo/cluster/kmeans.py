@@ -8,6 +8,8 @@ Legend: N rows, D width, K centroids.
 from __future__ import annotations
 
 import json
+import operator
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,14 +48,14 @@ class KMeans:
         sample_bytes: int = SAMPLE_BYTES,
         passes: int = 1,
     ) -> None:
+        try:  # NumPy's integers are welcome, but JSON takes Python's only
+            self.k, self.seed, self.iterations = map(operator.index, (k, seed, iterations))
+            self.sample_bytes, self.passes = map(operator.index, (sample_bytes, passes))
+        except TypeError as error:
+            raise ConfigError(f"k, seed, iterations, sample_bytes and passes are whole numbers ({error})") from None
         if k < 1 or iterations < 1 or passes < 0:
             raise ConfigError(f"k {k}, iterations {iterations}, passes {passes}: 1, 1 and 0 at least are needed")
-        self.k = k
-        self.seed = seed
-        self.iterations = iterations
-        self.tolerance = tolerance
-        self.sample_bytes = sample_bytes
-        self.passes = passes
+        self.tolerance = float(tolerance)
         self._centroids: Tensor | None = None
 
     @property
@@ -67,16 +69,19 @@ class KMeans:
         """features: (N, D) tensor or array, or an iterable of such; returns itself.
 
         `passes` through a stream need an iterable that can be iterated again (a list, a dataset; not a generator).
-        Raises ConfigError for fewer than k rows, another width than before, NaN and infinity.
+        Raises ConfigError for fewer than k rows, or a sample of fewer, another width than before, values so large that
+        float32 cannot hold their squares, NaN and infinity.
         """
         if isinstance(features, Tensor | np.ndarray):
             rows, seen = _matrix(features), len(features)
+            check_finite(rows)
         else:
             reservoir = Reservoir(self.sample_bytes, self.seed)
-            for part in features:
-                reservoir.add(_matrix(part))
-            rows, seen = reservoir.rows(), reservoir.seen
-        check_finite(rows)
+            for number, part in enumerate(features):
+                x = _matrix(part)
+                check_finite(x, f"part {number}")  # whole: the passes see what the sample may lack
+                reservoir.add(x)
+            rows, seen = reservoir.rows_for(self.k), reservoir.seen
         self._centroids = solve(
             rows,
             self.k,
@@ -90,8 +95,13 @@ class KMeans:
         return self
 
     def assign(self, x: Any) -> Tensor:
-        """The number of the nearest centroid for each row of x (N, D): (N,) int64."""
-        return nearest(_matrix(x), self.centroids).labels
+        """The number of the nearest centroid for each row of x (N, D): (N,) int64.
+
+        Raises ConfigError for another width than that of the centroids, NaN and infinity.
+        """
+        rows = _matrix(x)
+        check_finite(rows)
+        return nearest(rows, self.centroids).labels
 
     def inertia(self, x: Any) -> float:
         """Sum of squared distances to the nearest centroid, of rows (N, D) or an iterable of such."""
@@ -107,6 +117,7 @@ class KMeans:
     @classmethod
     def load(cls, path: str | Path) -> KMeans:
         """What `save` wrote. Raises CheckpointError for a missing, damaged or foreign file."""
+        path = Path(path).expanduser()
         try:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get("zoo", "{}"))
@@ -115,7 +126,7 @@ class KMeans:
                 found = cls(**header)
                 found._centroids = file.get_tensor("centroids")
                 return found
-        except (OSError, SafetensorError, ValueError, TypeError) as error:
+        except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError(f"{path}: cannot be read as a saved k-means ({error})") from error
@@ -140,7 +151,9 @@ def _parts(features: Any) -> Iterator[Tensor]:
 
 def _matrix(x: Any) -> Tensor:
     """(N, D) as a float tensor, without a copy where it is one."""
-    x = torch.as_tensor(x)
-    if x.ndim != 2 or not x.is_floating_point():
+    with warnings.catch_warnings():  # of an array that is mapped read-only: nothing here writes to it
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        x = torch.as_tensor(x)
+    if x.ndim != 2 or not x.shape[1] or not x.is_floating_point():
         raise ConfigError(f"features are rows of floats (N, D), not {x.dtype} of shape {tuple(x.shape)}")
     return x.detach()

@@ -26,7 +26,7 @@ from zoo.cluster.fitting import data_fingerprint
 from zoo.cluster.quantizer import Quantizer
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, ConfigError
 from zoo.extract.files import hold
 
 HEADER = "labels.json"
@@ -55,7 +55,7 @@ class Labels:
     @classmethod
     def open(cls, folder: str | Path) -> Labels:
         """Raises CheckpointError where the folder holds no finished labels, or damaged ones."""
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         header = _read_header(folder)
         parts, lengths, places = [], [], []
         failures: dict[int, str] = {}
@@ -125,10 +125,13 @@ def label_corpus(
     Killed at any moment and called again it goes on after the last finished part, and ends in the same bytes; when all
     is there it only reads, as any number of processes may at once. Entries that cannot be read have no units and are in
     `failures`.
-    Raises CheckpointError where `source` is not the quantizer's, or the folder holds labels of other entries or units.
+    Raises ConfigError for no entries at all, CheckpointError where `source` is not the quantizer's, or the folder holds
+    labels of other entries or units.
     """
+    if not entries:
+        raise ConfigError(f"{folder}: no entries to label; give one at least")
     source.check(dict(quantizer.source))
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     blocks = _group(entries, source.blocks(entries))
     names = [f"part-{number:05d}.safetensors" for number in range(len(blocks))]
     header = {

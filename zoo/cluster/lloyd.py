@@ -73,11 +73,16 @@ def plus_plus(x: Tensor, k: int, generator: torch.Generator) -> Tensor:
 
 
 def lloyd(x: Tensor, centroids: Tensor, iterations: int, tolerance: float) -> Tensor:
-    """Lloyd's iterations from `centroids` (K, D) until the inertia falls by less than the share `tolerance`."""
+    """Lloyd's iterations from `centroids` (K, D) until the inertia falls by less than the share `tolerance`.
+
+    Raises ConfigError where float32 cannot hold the squared distances.
+    """
     before = math.inf
     for _ in range(iterations):
         labels, distances = nearest(x, centroids)
         inertia = float(distances.sum(dtype=torch.float64))
+        if not math.isfinite(inertia):
+            raise ConfigError(f"features up to {float(x.abs().max()):.2g}: their squares overflow float32; scale them")
         sums, counts = cluster_sums(x, labels, len(centroids))
         centroids = means(sums, counts, centroids)
         empty = (counts == 0).nonzero()[:, 0]

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.errors import ConfigError
+
 # oneDNN's fp32 product is up to twice as fast as the one torch takes by itself (MKL), at the same precision.
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _ROWS = 4096  # scores of so many rows stay in the cache of a core
@@ -29,7 +31,11 @@ def nearest(x: Tensor, centroids: Tensor) -> Nearest:
 
     argmin |x - c|^2 = argmax x.c - |c|^2 / 2. Both are taken relative to the centroids' mean first: far from the origin
     the difference of two large numbers would be all rounding.
+
+    Raises ConfigError where the widths differ; rows of one number would be stretched to D otherwise.
     """
+    if x.shape[1] != centroids.shape[1]:
+        raise ConfigError(f"rows of {x.shape[1]} features, but the centroids have {centroids.shape[1]}")
     centroids = centroids.to(x.device)
     shift = centroids.double().mean(0).float()  # (D,)
     weight = (centroids.double() - shift).float()  # (K, D)

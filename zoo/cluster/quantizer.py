@@ -25,7 +25,7 @@ from torch import Tensor
 from zoo.atomic import replacing_file
 from zoo.cluster.nearest import nearest
 from zoo.encoder import Encoder
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, ConfigError
 
 _FORMAT = 1
 
@@ -72,7 +72,13 @@ class Quantizer:
         return digest.hexdigest()[:16]
 
     def assign(self, frames: Tensor) -> Tensor:
-        """frames (T, D) of the source -> units (T, C) int64, on the same device."""
+        """frames (T, D) of the source -> units (T, C) int64, on the same device.
+
+        Raises ConfigError for frames of another width than the source's.
+        """
+        width = max(book.last for book in self.codebooks)
+        if frames.ndim != 2 or frames.shape[1] != width:
+            raise ConfigError(f"frames of shape {tuple(frames.shape)}: this quantizer takes (T, {width})")
         columns = [
             nearest(frames[:, book.first : book.last], book.centroids.to(frames.device)).labels
             for book in self.codebooks
@@ -106,6 +112,7 @@ class Quantizer:
     @classmethod
     def load(cls, path: str | Path) -> Quantizer:
         """What `save` wrote. Raises CheckpointError for a missing, damaged or foreign file."""
+        path = Path(path).expanduser()
         try:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {})["zoo.quantizer"])
@@ -121,7 +128,7 @@ class Quantizer:
                 return cls(tuple(books), header["source"], header["fit"])
         except KeyError as error:
             raise CheckpointError(f"{path}: not a quantizer that zoo saved ({error} is missing)") from error
-        except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        except (OSError, SafetensorError, ValueError, TypeError) as error:
             raise CheckpointError(f"{path}: cannot be read as a quantizer ({error})") from error
 
 

@@ -87,7 +87,7 @@ class Fit:
             raise ConfigError(f"none of {len(self.entries)} entries gave a frame ({self.skipped} cannot be read)")
 
     def _solve(self) -> None:
-        rows = self.sample.rows().to(self.source.encoder.device)
+        rows = self.sample.rows_for(max(k for *_, k in self.columns)).to(self.source.encoder.device)
         for i, (first, last, k) in enumerate(self.columns):
             generator = torch.Generator().manual_seed(self.request["seed"] + i)
             part = rows[:, first:last].contiguous()

@@ -55,6 +55,15 @@ class Reservoir:
         """The sample: (min(M, seen), D) float32."""
         return self._held[: self.seen]
 
+    def rows_for(self, k: int) -> Tensor:
+        """`rows`, of which k clusters are to be made. Raises ConfigError where k of the rows seen did not fit."""
+        if len(self.rows()) < k <= self.seen:
+            raise ConfigError(
+                f"sample_bytes {self.limit_bytes}: only {len(self._held)} rows fit, {k} at least are needed; give "
+                f"{4 * k * self._held.shape[1]} or more"
+            )
+        return self.rows()
+
     def _replace(self, x: Tensor, before: int) -> None:
         """Row number i of the stream takes the place of any of those held with probability M / (i + 1)."""
         if not len(x):
