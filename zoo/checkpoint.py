@@ -54,7 +54,7 @@ class Checkpoint:
 
 
 def place(source: str | Path) -> Path:
-    """Where a model lies that is named by a path; ~ is home. A name such as ~x that is nobody's home stays as it is."""
+    """The path that is meant: ~ is home. A name such as ~x that is nobody's home stays as it is."""
     return Path(os.path.expanduser(source))  # noqa: PTH111 (Path.expanduser raises for such names)
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import zoo
 from zoo import extract
 from zoo.encoder import Encoder
-from zoo.errors import ZooError
-from zoo.search import Index, Summary, build, store
+from zoo.errors import CheckpointError, ZooError
+from zoo.search import Index, Summary, ask, build, store
 
 
 def run(paths: object, out: Path, model: object = "bands", **options: object) -> Summary:
@@ -194,3 +194,28 @@ def test_an_open_index_answers_as_it_was_while_another_is_built(tones: Path, tmp
     run(tones, tmp_path / "index")
     assert index.query_text(bands, "low", 8) == before
     assert len(Index.open(tmp_path / "index")) == 7
+
+
+def test_a_model_that_moved_is_found_where_the_next_build_had_it(
+    tones: Path, bands: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    bands.save(tmp_path / "old")
+    run(tones, tmp_path / "index", tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    with pytest.raises(
+        CheckpointError, match=r"old: no such file.*made by it: say where it is now \(--model"
+    ):
+        ask(tmp_path / "index", "low")
+    assert ask(tmp_path / "index", "low", model="~/new", k=1)
+    assert run(tones, tmp_path / "index", "~/new").embedded == 0
+    assert ask(tmp_path / "index", "low", k=1)[0].path == str(tones / "1.wav")
+    assert Index.open(tmp_path / "index").space.model == str(tmp_path / "new")
+
+
+def test_home_is_written_as_a_tilde(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tones)
+    run(tones, "~/index")  # type: ignore[arg-type]  # as --out=~/index, which no shell expands
+    assert (tmp_path / "index").is_dir() and not Path("~").exists()
+    assert len(Index.open("~/index")) == len(ask("~/index", "low")) == 8

@@ -145,3 +145,19 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / store.NAME).write_bytes(b"0" * 100)
     with pytest.raises(ZooError, match="damaged, or not an index"):
         Index.open(tmp_path)
+
+
+@pytest.mark.parametrize("vectors", [torch.eye(8)[:5], torch.zeros(8, 5)])
+def test_vectors_that_do_not_go_with_the_items_are_damage(tones: Path, tmp_path: Path, vectors: Tensor) -> None:
+    build(tones, "bands", tmp_path, progress=False)
+    space, table = store.read(tmp_path) or pytest.fail("no index")
+    store.write(tmp_path, space, Table(table.entries, vectors))
+    with pytest.raises(ZooError, match=r"damaged.* vectors for 8 items of width 8"):
+        Index.open(tmp_path)
+
+
+def test_an_empty_text_finds_nothing_in_particular(tones: Path, bands: Encoder, tmp_path: Path) -> None:
+    build(tones, bands, tmp_path, progress=False)
+    for text in ("", " \n"):
+        with pytest.raises(ConfigError, match="the text is empty"):
+            Index.open(tmp_path).query_text(bands, text)

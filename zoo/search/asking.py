@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from zoo import registry
-from zoo.errors import ConfigError, ZooError
+from zoo.errors import CheckpointError, ConfigError, ZooError
 from zoo.extract.writer import printable
 from zoo.search.index import Hit, Index
 
@@ -28,7 +28,7 @@ def ask(
     Loads the model each time: for many questions, keep one and an `Index`.
 
     Raises ConfigError unless there is exactly one of text and audio; ZooError where there is no index, nothing in it,
-    or another model; AudioError for a file that cannot be embedded.
+    or another model; CheckpointError where the model cannot be loaded; AudioError for a file that cannot be embedded.
     """
     if (text is None) == (audio is None):
         raise ConfigError("ask by a text or by an audio file: one of the two")
@@ -40,7 +40,11 @@ def ask(
         raise ZooError(
             f"{out} was made by a model given as an object ({index.space.name}): say where to load it from (--model)"
         )
-    encoder = registry.load(source, device=device, dtype=index.space.dtype)
+    try:
+        encoder = registry.load(source, device=device, dtype=index.space.dtype)
+    except CheckpointError as error:
+        moved = "" if model else f"; {out} was made by it: say where it is now (--model)"
+        raise CheckpointError(f"{error}{moved}") from error
     if audio is not None:
         return index.query_audio(encoder, audio, k)
     assert text is not None

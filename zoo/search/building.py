@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from zoo import extract, registry
+from zoo import checkpoint, extract, registry
 from zoo.batching import BATCH_SECONDS
 from zoo.encoder import Encoder
 from zoo.errors import ZooError
@@ -75,7 +75,7 @@ def build(
     began = time.monotonic()
     console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
     items = [item._replace(path=os.path.abspath(item.path)) for item in collect(paths)]  # noqa: PTH100 (keeps links)
-    out = Path(out)
+    out = checkpoint.place(out)
     known = store.read(out)
     encoder, numbers, _ = open_encoder(model, device, known[0].dtype if known and dtype == "auto" else dtype)
     space = Space.of(encoder, _source(model), numbers, storage)
@@ -85,26 +85,28 @@ def build(
             store.write(out, space, store.empty(space))
             known = space, store.empty(space)
         _check(out, *known, space, items)
-        before = known[1]
         space = replace(space, model=space.model or known[0].model)
         embed = partial(extract.run, model=encoder, batch_seconds=batch_seconds, workers=workers, progress=console)
-        after, run = _update(out, space, before, items, embed)
-    summary = _summary(before, after, run, time.monotonic() - began)
+        after, run = _update(out, space, known, items, embed)
+    summary = _summary(known[1], after, run, time.monotonic() - began)
     _report(console, out, summary)
     return summary
 
 
 def _update(
-    out: Path, space: Space, before: Table, items: Sequence[Item], embed: Callable[..., extract.Summary]
+    out: Path, space: Space, known: tuple[Space, Table], items: Sequence[Item], embed: Callable[..., extract.Summary]
 ) -> tuple[Table, extract.Summary | None]:
-    """The table of exactly these items, written to the index; and what had to be extracted for it, if anything."""
+    """The table of exactly these items, written to the index; and what had to be extracted for it, if anything.
+
+    known: what the index holds now; its model may lie in another place since.
+    """
     folder = out / increment.FOLDER
     left = increment.harvest(folder, space)
-    table = (before + left).keep(entry for item in items if (entry := _look(item)))
-    written = before
+    table = (known[1] + left).keep(entry for item in items if (entry := _look(item)))
+    written = known[0], known[1].entries
     if left.entries:
         store.write(out, space, table)
-        written = table
+        written = space, table.entries
     increment.clear(folder)  # the folder of an extraction takes no other inputs
     present = {entry.item for entry in table.entries}
     missing = [item for item in items if item not in present]
@@ -114,7 +116,7 @@ def _update(
         fresh = increment.harvest(folder, space)
         latest = {entry.item: entry for entry in table.entries + fresh.entries}
         table = (table + fresh).keep(latest[item] for item in items if item in latest)
-    if table.entries != written.entries:
+    if (space, table.entries) != written:
         store.write(out, space, table)
     increment.clear(folder, keep_errors=True)
     return table, run
@@ -138,7 +140,8 @@ def _source(model: str | Path | Encoder) -> str:
     """What `zoo.load` finds the model by from any working directory."""
     if isinstance(model, Encoder):
         return ""
-    return str(model) if registry.is_registered(str(model)) or not Path(model).exists() else str(Path(model).resolve())
+    path = checkpoint.place(model)
+    return str(model) if registry.is_registered(str(model)) or not path.exists() else str(path.resolve())
 
 
 def _look(item: Item) -> Entry | None:

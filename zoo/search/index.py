@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from zoo import checkpoint
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
 from zoo.search import store
@@ -58,10 +59,11 @@ class Index:
             All are exact; faiss holds a copy of the vectors in memory.
         Raises ZooError where there is no index or a damaged one, MissingDependencyError for faiss that is not there.
         """
-        known = store.read(Path(out))
+        folder = checkpoint.place(out)
+        known = store.read(folder)
         if known is None:
             raise ZooError(f"{out}: no index here; make one with `zoo index DIR --model M --out {out}`")
-        return cls(Path(out), *known, backend)
+        return cls(folder, *known, backend)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -88,8 +90,13 @@ class Index:
         return self._flat(queries, k)
 
     def query_text(self, model: Encoder, text: str, k: int = 10) -> list[Hit]:
-        """What sounds like the text says, best first. Raises ConfigError for a model that embeds no text."""
+        """What sounds like the text says, best first.
+
+        Raises ConfigError for a model that embeds no text, and for a text without a word.
+        """
         self._check(model)
+        if isinstance(text, str) and not text.strip():
+            raise ConfigError("the text is empty: say what to look for")
         if not isinstance(model, TextEncoder):
             raise ConfigError(
                 f"{model.name or model.family} embeds no text, so its index is asked by audio only; "

@@ -115,8 +115,11 @@ def read(folder: Path) -> tuple[Space, Table] | None:
             head = json.loads((file.metadata() or {})["zoo"])
             if (version := head.pop("format")) != FORMAT:
                 raise ZooError(f"{path}: format {version}, this version of zoo reads {FORMAT}; build it anew")
-            items = json.loads(file.get_tensor("items").numpy().tobytes())
-            return Space(**head), Table([Entry(*item) for item in items], file.get_tensor("vectors"))
+            space, vectors = Space(**head), file.get_tensor("vectors")
+            entries = [Entry(*item) for item in json.loads(file.get_tensor("items").numpy().tobytes())]
+        if vectors.shape != (len(entries), space.width):
+            raise ValueError(f"{tuple(vectors.shape)} vectors for {len(entries)} items of width {space.width}")
+        return space, Table(entries, vectors)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ZooError(f"{path}: damaged, or not an index of zoo ({error}); delete it and build it anew") from error
 
@@ -126,13 +129,7 @@ def write(folder: Path, space: Space, table: Table) -> None:
 
     Raises ZooError where it cannot be written: on a full disk, for one.
     """
-    path = folder / NAME
     items = json.dumps(table.entries, separators=(",", ":")).encode()
     tensors = {"vectors": table.vectors, "items": torch.frombuffer(bytearray(items), dtype=torch.uint8)}
-    try:
-        with replacing_file(path) as partial:
-            save_file(tensors, partial, {"zoo": json.dumps({"format": FORMAT, **asdict(space)})})
-    except SafetensorError as error:
-        raise ZooError(
-            f"{path}: cannot be written ({error}); free some space, or use another folder. What was there is unchanged"
-        ) from error
+    with replacing_file(folder / NAME) as partial:
+        save_file(tensors, partial, {"zoo": json.dumps({"format": FORMAT, **asdict(space)})})
