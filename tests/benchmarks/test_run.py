@@ -14,7 +14,8 @@ from rich.console import Console
 from small import small
 from synthetic import tones
 
-from zoo.benchmarks import features, runner, speed, verbs
+from zoo.benchmarks import features, runner, speed, table, verbs
+from zoo.benchmarks.credits import read_rows
 from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import Record, Store
 from zoo.benchmarks.subjects import subjects, untrained
@@ -84,6 +85,19 @@ def test_a_rerun_computes_nothing_and_changes_nothing(corpus: Path, tmp_path: Pa
     monkeypatch.setattr("zoo.benchmarks.examine.run_probe", refuse)
     with pytest.raises(AssertionError):  # another task is not in the store, though its features are in the cache
         examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch", balanced=True))
+
+
+def test_settings_that_come_back_find_their_numbers_and_their_predictions(corpus: Path, tmp_path: Path) -> None:
+    plain, balanced = ({"kind": "class", "target": "pitch", "balanced": each} for each in (False, True))
+    first = only(examine(corpus, tmp_path / "out", Task("pitch", **plain)))
+    said = (tmp_path / "out" / first.predictions).read_bytes()
+    examine(corpus, tmp_path / "out", Task("pitch", **balanced))
+    store = examine(corpus, tmp_path / "out", Task("pitch", **plain))
+    assert (tmp_path / "out" / first.predictions).read_bytes() == said
+    assert len({record.predictions for record in store.records.values()}) == 2
+    (shown,) = table.latest(store.records.values())
+    assert shown.task_key == first.task_key, "the table shows what was asked for last"
+    assert Store(tmp_path / "out", "tones").records.keys() == store.records.keys()
 
 
 def test_killed_at_any_moment_and_run_again_it_gives_the_same_numbers(corpus: Path, tmp_path: Path) -> None:
@@ -230,6 +244,30 @@ def test_results_of_another_suite_are_not_touched(corpus: Path, tmp_path: Path) 
     (tmp_path / "out" / "results.json").write_text("{")
     with pytest.raises(ZooError, match="damaged"):
         Store(tmp_path / "out", "tones")
+    former = {"format": 1, "protocol": 0, "suite": "tones", "records": [{"task": "pitch", "grade": 1}]}
+    (tmp_path / "out" / "results.json").write_text(json.dumps(former))
+    with pytest.raises(ZooError, match=r"is of protocol 0, and 1 is wanted; .* examine again, into another folder"):
+        Store(tmp_path / "out", "tones")
+
+
+def test_predictions_are_read_whatever_characters_they_hold(tmp_path: Path) -> None:
+    record = Record("words", "wer", "parrot", "model", "m", "d", "k", metric="WER, basic", score=0.5)
+    rows = [{"item": "a\udcff.wav", "predicted": "one\u2028two\x85three"}, {"item": "b", "predicted": ""}]
+    Store(tmp_path, "suite").add(record, rows)
+    assert read_rows(tmp_path, record) == rows
+    (tmp_path / record.predictions).write_text("{")
+    with pytest.raises(ConfigError, match="damaged"):
+        read_rows(tmp_path, record)
+    (tmp_path / record.predictions).unlink()
+    with pytest.raises(ConfigError, match="not there; examine again"):
+        read_rows(tmp_path, record)
+
+
+def test_no_name_of_a_task_leads_out_of_the_folder(tmp_path: Path) -> None:
+    record = Record("../../" + "long " * 60, "wer", "ы" * 300, "model", "m", "d", "k", score=0.5)
+    Store(tmp_path / "out", "suite").add(record, [{"item": "a"}])
+    (file,) = (tmp_path / "out" / "predictions").iterdir()
+    assert record.predictions == f"predictions/{file.name}"
 
 
 # The verbs
@@ -280,6 +318,17 @@ def test_speed_of_a_model_whose_window_is_shorter_than_the_clips() -> None:
     model = small("whisper-tiny")
     short, long = (speed.measure(model, clips=1, seconds=seconds, rounds=1) for seconds in (model.window_seconds, 10.0))
     assert model.window_seconds < 10 and long.gmacs == pytest.approx(short.gmacs)
+
+
+def test_robustness_without_the_predictions_on_clean_clips_is_skipped(
+    corpus: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("zoo.models.spectral.Spectral.transcribe", Parrot.transcribe, raising=False)
+    words = only(examine(corpus, tmp_path / "out", Task("words", kind="wer")))
+    (tmp_path / "out" / words.predictions).unlink()
+    tasks = [Task("words", kind="wer"), Task("changed", kind="robustness", of="words", conditions=["pink 10"])]
+    _, changed = examine(corpus, tmp_path / "out", *tasks).records.values()
+    assert changed.status == "skipped" and "not there" in changed.reason
 
 
 def test_a_clip_that_a_model_refuses_skips_the_task_and_not_the_run(

@@ -82,8 +82,19 @@ def guesses(predicted: object) -> list[object]:
 
 
 def read_rows(folder: Path, record: Record) -> Rows:
-    """What was said of each test item, from the file that the record names; nothing where it names none."""
+    """What was said of each test item, from the file that the record names; nothing where it names none.
+
+    Raises ConfigError where the file is not there, or damaged.
+    """
     if not record.predictions:
         return []
-    lines = (folder / record.predictions).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    path = folder / record.predictions
+    try:
+        with path.open("rb") as file:  # bytes: as text, a line separator inside a transcript would end the line
+            return [json.loads(line) for line in file]
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: what was said of each clip is not there; examine again, into another folder"
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: damaged ({error}); examine again, into another folder") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
@@ -23,6 +24,7 @@ FORMAT = 1
 Rows = Sequence[Mapping[str, Any]]
 """What was said of each test item, for the file of predictions."""
 RESULTS, PREDICTIONS = "results.json", "predictions"
+_NAME_PART = 28  # characters; two of these, of four bytes each, and a hash fit into a file's name
 
 
 @dataclass
@@ -85,6 +87,17 @@ class Store:
     def get(self, record: Record) -> Record | None:
         return self.records.get(record.identity)
 
+    def recall(self, record: Record) -> None:
+        """What is known already is asked for again: of a task's data and settings, those of its last record count.
+
+        So a record of former ones goes behind those that came after it.
+        """
+        last = next(known for known in reversed(self.records.values()) if known.task == record.task)
+        if (last.data, last.task_key) != (record.data, record.task_key):
+            self.records[record.identity] = self.records.pop(record.identity)
+            self.results.ranks = {}
+            self._write()
+
     def rank(self, ranks: dict[str, dict[str, int]]) -> None:
         """Keep who is 1 + how many significantly better ones, by task and subject, beside the records."""
         self.results.ranks = ranks
@@ -97,10 +110,9 @@ class Store:
             self._run = self.results.number(run_of(self.command))
         record.run = self._run
         if predictions:
-            name = f"{record.task}.{_file_name(record.subject)}.{record.model}.jsonl"
-            record.predictions = f"{PREDICTIONS}/{name}"
-            with replacing_file(self.folder / PREDICTIONS / name) as partial, partial.open("wb") as file:
-                file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in predictions)
+            record.predictions = f"{PREDICTIONS}/{_predictions_name(record)}"
+            with replacing_file(self.folder / record.predictions) as partial, partial.open("wb") as file:
+                file.writelines(_json(row) + b"\n" for row in predictions)
         self.records[record.identity] = record
         self._write()
 
@@ -136,7 +148,7 @@ class Results:
             "records": [_finite(asdict(record)) for record in self.records],
         }
         with replacing_file(path) as partial:
-            partial.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+            partial.write_bytes(_json(content, indent=1))
 
 
 def read_results(path: Path, suite: str | None = None) -> Results:
@@ -147,14 +159,23 @@ def read_results(path: Path, suite: str | None = None) -> Results:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         head = {key: found[key] for key in ("format", "protocol", "suite")}
+        _check_head(path, head, head["suite"] if suite is None else suite)  # others may have other fields
         records = [Record(**record) for record in found["records"]]
-        results = Results(head["suite"], records, found.get("ranks", {}), found.get("runs", []))
+        return Results(head["suite"], records, found.get("ranks", {}), found.get("runs", []))
     except (ValueError, KeyError, TypeError) as error:
         raise ZooError(f"{path}: damaged ({error}); move it away, or use another folder") from None
-    wanted = {"format": FORMAT, "protocol": PROTOCOL, "suite": head["suite"] if suite is None else suite}
-    if head != wanted:
-        raise ZooError(f"{path}: holds {head}, this run is {wanted}; use another folder")
-    return results
+
+
+def _check_head(path: Path, head: dict[str, Any], suite: str) -> None:
+    wanted = {"format": FORMAT, "protocol": PROTOCOL, "suite": suite}
+    for key, value in wanted.items():
+        if head[key] != value:
+            way = (
+                "results of two suites do not go together; use another folder"
+                if key == "suite"
+                else "this version of zoo cannot go on with it; examine again, into another folder"
+            )
+            raise ZooError(f"{path}: is of {key} {head[key]}, and {value} is wanted; {way}")
 
 
 def read_records(path: Path, suite: str | None = None) -> list[Record]:
@@ -199,8 +220,19 @@ def _commit() -> str | None:
         return None
 
 
+def _predictions_name(record: Record) -> str:
+    """Task and subject for people, and a hash: records of former data or settings keep files of their own."""
+    digest = hashlib.sha256(json.dumps(record.identity).encode()).hexdigest()[:16]
+    return f"{_file_name(record.task)}.{_file_name(record.subject)}.{digest}.jsonl"
+
+
 def _file_name(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in text)[:_NAME_PART]
+
+
+def _json(value: Any, indent: int | None = None) -> bytes:
+    """Names that are not UTF-8, as file systems allow, become escapes that JSON reads back."""
+    return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace")
 
 
 def _finite(value: Any) -> Any:

@@ -96,7 +96,7 @@ class _Session:
     def examine(self, task: Task, subject: Subject) -> None:
         """One task, one subject: taken from the store, computed, or skipped with a reason."""
         record = self._record(task, subject.name, subject.role, self._fingerprint(subject.encoder))
-        known = self.store.get(record)
+        known = self._known(record)
         if known and known.status == "ok":  # what was skipped may be possible by now
             return
         began = time.monotonic()
@@ -128,7 +128,7 @@ class _Session:
         if task.kind not in PROBES:
             return
         record = self._record(task, CHANCE, "baseline", "")
-        if self.store.get(record):
+        if self._known(record):
             return
         try:
             targets = prepare(task, self.sources[task.data], {}, self.exam.frames)
@@ -162,6 +162,13 @@ class _Session:
     def _record(self, task: Task, subject: str, role: str, model: str) -> Record:
         data = self.sources[task.data].fingerprint
         return Record(task.name, task.kind, subject, role, model, data, self.exam.fingerprint(task))
+
+    def _known(self, record: Record) -> Record | None:
+        """What the store has of it, which is then of the settings that count."""
+        known = self.store.get(record)
+        if known:
+            self.store.recall(record)
+        return known
 
     def _keep(self, record: Record, rows: Rows) -> None:
         self.store.add(record, rows)
