@@ -175,7 +175,8 @@ class Sequential(Recording):
             self.tail += [token for segment in kept for token in segment.tokens]
         if words and not cut.closed and kept and kept[-1].end * RATE > window.start:
             done = kept[-1].end - window.start / RATE  # the end of the last word is known better
-        advance = round(done * RATE / FRAME) * FRAME
+        # Times behind the window are made up, and what lies there is another's.
+        advance = round(min(done, window.seconds) * RATE / FRAME) * FRAME
         return self._next(window.stop if advance <= 0 else window.start + max(advance, LEAST_STEP))
 
 

@@ -38,8 +38,8 @@ def split(tokens: Sequence[int], begin_stamps: int, seconds: float) -> Cut:
     ends_alone = stamps[-2:] == [False, True]
     cuts = [i for i in range(1, len(tokens)) if stamps[i - 1] and stamps[i]]
     if not cuts:
-        last = next((t - begin_stamps for t in reversed(tokens) if t > begin_stamps), None)
-        end = seconds if last is None else last * STAMP_SECONDS
+        # openai-whisper takes the last stamp for the end even where it is the one that opens the text.
+        end = (tokens[-1] - begin_stamps) * STAMP_SECONDS if ends_alone else seconds
         return Cut([Piece(list(tokens), 0.0, end)], seconds, ends_alone)
     if ends_alone:
         cuts.append(len(tokens))
