@@ -6,6 +6,7 @@ import gzip
 import itertools
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -258,6 +259,11 @@ def test_options_that_ctc_cannot_honour(reader: Encoder) -> None:
         reader.transcribe(clip, 16_000, temperature=0.5)
     with pytest.raises(ConfigError, match="needs a beam"):
         reader.transcribe(clip, 16_000, lm="words.arpa")
+    for options in ({"lm_weight": 2.0}, {"beam_size": 20, "word_score": 0.0}):
+        with pytest.raises(ConfigError, match=r"lm_weight, word_score.*give lm too"):
+            reader.transcribe(clip, 16_000, **options)
+    with pytest.raises(ConfigError, match=r"words\.arpa: cannot be read"):  # before any recording is
+        reader.transcribe("nowhere.wav", beam_size=20, lm="words.arpa")
     with pytest.raises(ConfigError, match="its vocabulary is empty"):
         zoo.create("hubert-base", **SMALL["hubert"]).transcribe(clip, 16_000)
     reader.provenance = {"languages": ["de"]}
@@ -273,6 +279,21 @@ def test_a_language_model_decides(reader: Encoder, tmp_path: Path) -> None:
     free = reader.transcribe(clip, 16_000, beam_size=20)
     bound = reader.transcribe(clip, 16_000, beam_size=20, lm=path, lm_weight=50.0, word_score=0.0)
     assert free.text.split().count("bad") == 0 and bound.text.split().count("bad") >= 3
+
+
+def test_a_language_model_is_read_once_for_many_calls(
+    reader: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, clip, read = tmp_path / "words.arpa", noise(0.5), []
+    whole = NGram.read
+    monkeypatch.setattr(NGram, "read", lambda path: read.append(path) or whole(path))
+    for word in ("bad", "bad", "cab"):
+        content = f"\\1-grams:\n-99 <s>\n-0.5 </s>\n-0.1 {word}\n-9 <unk>\n\\end\\\n"
+        if not path.is_file() or path.read_text() != content:
+            path.write_text(content)
+            os.utime(path, (len(read), len(read)))
+        reader.transcribe(clip, 16_000, beam_size=20, lm=path)
+    assert read == [path, path]  # it changed in between
 
 
 def test_zoo_transcribe_takes_it(reader: Encoder, tmp_path: Path) -> None:

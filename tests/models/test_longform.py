@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from small import noise, small
 from small_whisper import small_whisper
 
-from zoo.errors import AudioError, ConfigError
-from zoo.models import cursors, longform
+from zoo.errors import AudioError, ConfigError, MissingDependencyError
+from zoo.models import cursors, longform, silero
 from zoo.models.decoding import Decoded, DecodingOptions
 from zoo.models.longform import transcribe
 from zoo.models.vad import VoiceActivity
@@ -196,6 +196,13 @@ def test_hot_text_is_no_context_and_silence_is_skipped(monkeypatch: pytest.Monke
     assert isinstance(found, Transcript) and len(found.segments) == 1
 
 
+def test_times_behind_a_window_do_not_skip_what_is_said_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(monkeypatch, lambda seconds: decoded([*stamps(0), 65, *stamps(25, 25), 66]))
+    wave = torch.cat([noise(5.0, seed=1), torch.zeros(3 * RATE), noise(4.0, seed=2), torch.zeros(RATE)])
+    transcribe(small_whisper(), wave, RATE, vad="energy", mode="sequential", language="en")
+    assert [round(a) for _, a, _, _ in script.seen] == [0, 8]
+
+
 def test_windows_of_all_recordings_share_batches_longest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(monkeypatch, lambda seconds: decoded([*stamps(0), 65, *stamps(1)]))
     clips = [torch.zeros(int(s * RATE)) for s in (2, 65, 9, 4)]
@@ -254,6 +261,13 @@ def test_speech_that_a_text_leaves_out_is_a_window_of_its_own(
     assert times == sorted(times) and [s.tokens.count(66) for s in found.segments][1:] == [0] * (len(seen) - 1)
 
 
+def test_a_text_whose_end_has_no_time_is_not_heard_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(monkeypatch, lambda seconds: decoded([*stamps(0.5), 65]))
+    found = transcribe(small_whisper(), noise(10.0), RATE, vad=VoiceActivity("energy"), language="en")
+    assert isinstance(found, Transcript) and len(script.seen) == 1
+    assert [(s.start, s.end) for s in found.segments] == [(0, 10)]
+
+
 @pytest.mark.parametrize(
     ("first", "heard"),
     [
@@ -268,7 +282,7 @@ def test_what_goes_wrong_in_context_clip_is_heard_in_full(
     contexts: list[str] = []
     answers = iter([replace(decoded([*stamps(0), 65, *stamps(1)]), **first), decoded([*stamps(0), 66, *stamps(1)])])
     monkeypatch.setattr(longform, "listen", lambda model, batch, context: contexts.append(context))
-    monkeypatch.setattr(longform, "decode", lambda model, states, requests, options: [next(answers)])
+    monkeypatch.setattr(longform, "decode", lambda model, states, requests, options, *_: [next(answers)])
     found = transcribe(small_whisper(), torch.zeros(2 * RATE), RATE, vad="none", language="en", context="clip")
     assert isinstance(found, Transcript) and contexts == heard
     assert found.segments[0].tokens == [*stamps(0), 64 + len(heard), *stamps(1)]
@@ -278,7 +292,7 @@ def test_a_model_that_was_taught_on_clips_hears_nothing_else(monkeypatch: pytest
     contexts: list[str] = []
     twice = replace(decoded([*stamps(0), 65, *stamps(1)]), text="Ba ba.")
     monkeypatch.setattr(longform, "listen", lambda model, batch, context: contexts.append(context))
-    monkeypatch.setattr(longform, "decode", lambda model, states, requests, options: [twice])
+    monkeypatch.setattr(longform, "decode", lambda *_: [twice])
     model = small_whisper()
     monkeypatch.setattr(model, "config", replace(model.config, context="clip", tail=10))
     transcribe(model, torch.zeros(2 * RATE), RATE, vad="none", language="en")
@@ -301,7 +315,9 @@ REFUSED = [
     ({"condition_on_previous_text": True}, 'needs mode="sequential"'),
     ({"batch_size": 0}, "batch_size 0"),
     ({"context": "Clip"}, "context 'Clip' is unknown; choose one of full, clip"),
-    ({"beams": 3}, "unknown option 'beams'; options are"),
+    ({"beams": 3}, "unknown option 'beams'; options are .*language.*temperature.*vad"),
+    ({"temperature": "warm"}, "temperature 'warm': give a number"),
+    ({"temperature": (0, None)}, "temperature .* give a number"),
     ({"vad": "loud"}, "vad 'loud' is unknown"),
     ({"language": "tlh"}, "'tlh' is unknown"),
     ({"language": ["en", "de"]}, "2 codes for 1 recordings"),
@@ -315,6 +331,38 @@ def test_options_that_cannot_be_honoured_are_refused(options: dict[str, Any], wo
     wave = noise(options.pop("wave", 1.0))
     with pytest.raises(ConfigError, match=words):
         transcribe(small_whisper(), [wave], RATE, **{**PLAIN, **options})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": (0.0, 0.4), "length_penalty": 0.5},
+        {"temperature": (0.4, 0.0), "beam_size": 2, "patience": 2.0},
+    ],
+)
+def test_options_of_later_temperatures_go_with_context_clip(options: dict[str, Any]) -> None:
+    """There the first temperature is tried alone."""
+    found = text_of([noise(1.0)], context="clip", logprob_threshold=0.0, best_of=2, **options)
+    assert len(found) == 1
+
+
+def test_options_are_looked_at_before_recordings() -> None:
+    for options, words in (
+        ({"language": "tlh"}, "'tlh'"),
+        ({"language": ["en", "tlh"]}, "'tlh'"),
+        ({"beams": 3}, "beams"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            transcribe(small_whisper(), ["nowhere.wav"], **options)
+    with pytest.raises(AudioError, match="empty"):
+        transcribe(small_whisper(), [], language="en", **PLAIN)
+
+
+def test_a_detector_that_is_missing_is_told_before_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    silero.silero.cache_clear()
+    monkeypatch.setattr(silero, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="silero-vad"):
+        transcribe(small_whisper(), ["nowhere.wav"], vad="silero")
 
 
 def test_models_that_cannot_write_are_refused() -> None:

@@ -10,10 +10,11 @@ import pytest
 import soundfile
 from audio_files import write_container
 from rich.console import Console
-from small import noise, small
+from small import SMALL, noise, small
 from small_whisper import small_whisper
 from typer.testing import CliRunner
 
+import zoo
 from zoo.audio import load
 from zoo.cli import app
 from zoo.errors import AudioError, ConfigError, ZooError
@@ -71,10 +72,21 @@ def test_what_cannot_transcribe_is_refused(corpus: Path, tmp_path: Path) -> None
         run(corpus, small("mfcc"), tmp_path / "out", progress=False)
     with pytest.raises(ConfigError, match="workers 0"):
         run(corpus, small_whisper(), tmp_path / "out", workers=0, progress=False)
-    with pytest.raises(ConfigError, match="unknown option 'beams'"):
-        run(corpus, small_whisper(), tmp_path / "out", beams=3, progress=False)
+    headless = zoo.create("hubert-base", **SMALL["hubert"])
+    refused = [(headless, {}, "has no CTC head"), (headless, {"beam_size": 0}, "beam_size 0")]
+    for options, words in (
+        ({"beams": 3}, "unknown option 'beams'"),
+        ({"language": "english"}, "'english' is unknown"),
+        ({"condition_on_previous_text": True}, "needs mode"),
+        ({"temperature": "warm"}, "temperature 'warm'"),
+    ):
+        refused.append((small_whisper(), options, words))
+    for model, options, words in refused:
+        with pytest.raises(ConfigError, match=words):
+            run(corpus, model, tmp_path / "out", progress=False, **options)
     with pytest.raises(ZooError, match="no such file"):
         run(tmp_path / "nothing.wav", small_whisper(), tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command(corpus: Path, directory: Path, tmp_path: Path) -> None:

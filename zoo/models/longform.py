@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from zoo.encoder import frozen
 from zoo.errors import ConfigError
 from zoo.models.cursors import FRAME, RATE, Cursor, Packed, Sequential, Window, Words
 from zoo.models.decoding import Decoded, DecodingOptions, decode
-from zoo.models.decoding.language import check_language, check_languages
+from zoo.models.decoding.language import check_languages, one_for_each
 from zoo.models.decoding.repetition import doubled
 from zoo.models.segments import Cut
 from zoo.models.share import Share
@@ -74,15 +74,22 @@ class Settings:
         own = {f.name for f in fields(cls)} - {"decoding", "vad"}
         known = {f.name for f in fields(DecodingOptions)} - {"temperatures"}
         if unknown := sorted(options.keys() - own - known):
-            raise ConfigError(f"unknown option {unknown[0]!r}; options are {', '.join(sorted(own | known))}")
+            every = sorted(own | known | {"language", "prefix", "prompt", "temperature", "vad"})
+            raise ConfigError(f"unknown option {unknown[0]!r}; options are {', '.join(every)}")
+        chosen = {name: value for name, value in options.items() if name in known}
         if temperature is not None:
-            given = temperature if isinstance(temperature, (tuple, list)) else (temperature,)
-            options["temperatures"] = tuple(float(t) for t in given)
-            known = known | {"temperatures"}
-        decoding = DecodingOptions(**{name: value for name, value in options.items() if name in known})
+            chosen["temperatures"] = _numbers(temperature)
         activity = vad if isinstance(vad, VoiceActivity) else VoiceActivity(vad)
         rest = {name: value for name, value in options.items() if name in own}
-        return cls(vad=activity, decoding=decoding, **rest)
+        return cls(vad=activity, decoding=DecodingOptions(**chosen), **rest)
+
+
+def _numbers(temperature: Any) -> tuple[float, ...]:
+    several = temperature if isinstance(temperature, (tuple, list)) else (temperature,)
+    try:
+        return tuple(float(number) for number in several)
+    except (TypeError, ValueError):
+        raise ConfigError(f"temperature {temperature!r}: give a number, or a list of them to try in turn") from None
 
 
 def transcribe(
@@ -104,8 +111,9 @@ def transcribe(
     options: fields of `Settings` and `DecodingOptions`; vad "auto", "silero", "energy", "none" or a `VoiceActivity`;
         temperature, a number or several to be tried in turn.
 
-    Returns a Transcript for a single input, else a list. Raises AudioError, naming the item; ConfigError for options
-    that the model or the mode cannot honour.
+    Returns a Transcript for a single input, else a list. Raises ConfigError for options that the model or the mode
+    cannot honour, MissingDependencyError for a detector that is not installed, both before any recording is read;
+    AudioError, naming the item.
     """
     settings = Settings.of(**options)
     tokenizer = model.tokenizer
@@ -114,10 +122,11 @@ def transcribe(
             f"{model.name or model.family} has no tokenizer, and so cannot write: put the tokenizer.json that it was "
             f"trained with beside its weights and load it again (zoo.create gives models without one)"
         )
-    clips, single = audio.as_clips(waves, sample_rate, RATE)
-    task = settings.decoding.task
-    languages = [check_language(code, tokenizer.languages, task) for code in check_languages(language, len(clips))]
+    language = check_languages(language, tokenizer.languages, settings.decoding.task)
     before, beginning = _ids(tokenizer, prompt), _ids(tokenizer, prefix)
+    settings.vad.check()
+    clips, single = audio.as_clips(waves, sample_rate, RATE)
+    languages = one_for_each(language, len(clips))
     cursors = [
         _cursor(model, clip, settings, code, before, beginning) for clip, code in zip(clips, languages, strict=True)
     ]
@@ -193,9 +202,7 @@ def _decode(model: Any, batch: Sequence[Window], settings: Settings) -> tuple[li
     options, context = settings.decoding, settings.context or model.context
     states = listen(model, batch, context)
     if context == "clip" and not model.config.taught_on_clips:
-        first = options.temperatures[0]
-        once = replace(options, temperatures=(first,), best_of=options.best_of if first else None)
-        results = decode(model, states, [w.request for w in batch], once)
+        results = decode(model, states, [w.request for w in batch], options, options.temperatures[:1])
         failed = [i for i, result in enumerate(results) if result.failed(options) or doubled(result.text)]
         if failed:
             again = [batch[i] for i in failed]
@@ -229,12 +236,13 @@ def listen(model: Any, batch: Sequence[Window], context: str) -> Any:
     in "clip" by a second of silence.
     """
     with torch.no_grad():
+        if context == "clip":
+            waves = [w.cursor.clip[w.start : w.stop].to(model.device) for w in batch]
+            return model.encode_windows(waves, context=context)
         mels = [_mel(model, w.cursor.clip, w.start, w.stop, w.peak) for w in batch]
-        if context == "full":
-            size = max(len(mel) for mel in mels)
-            padded = [torch.nn.functional.pad(mel, (0, 0, 0, size - len(mel))) for mel in mels]
-            return model.encode_mel(torch.stack(padded))
-        return model.encode_windows([w.cursor.clip[w.start : w.stop].to(model.device) for w in batch], context=context)
+        size = max(len(mel) for mel in mels)
+        padded = [torch.nn.functional.pad(mel, (0, 0, 0, size - len(mel))) for mel in mels]
+        return model.encode_mel(torch.stack(padded))
 
 
 def _mel(model: Any, clip: Clip, start: int, stop: int, peak: Tensor | None) -> Tensor:

@@ -53,13 +53,20 @@ class VoiceActivity:
         if not 0 < self.threshold < 1 or min(self.min_speech, self.min_silence, self.margin) < 0:
             raise ConfigError(f"{self}: threshold must lie between 0 and 1, and no duration below 0")
 
+    @property
+    def _silero(self) -> bool:
+        return self.detector == "silero" or (self.detector == "auto" and silero.available())
+
+    def check(self) -> None:
+        """Raises MissingDependencyError for a detector that is not installed, as `probabilities` would."""
+        if self._silero:
+            silero.silero()
+
     def probabilities(self, clip: Clip) -> Tensor:
         """clip (S,) at 16 kHz -> (T,). Raises MissingDependencyError for "silero" where it is not installed."""
         if self.detector == "none":
             return torch.ones(math.ceil(len(clip) / FRAME))
-        if self.detector == "silero" or (self.detector == "auto" and silero.available()):
-            return silero.probabilities(clip)
-        return energy(clip)
+        return silero.probabilities(clip) if self._silero else energy(clip)
 
     def spans(self, probabilities: Tensor, samples: int) -> list[Span]:
         """Spans of speech in a clip of so many samples, in order, apart from each other."""

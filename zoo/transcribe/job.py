@@ -45,7 +45,7 @@ class Transcriber(Protocol):
     """A model that writes down what is said."""
 
     def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
-        """A Transcript for each recording of a list."""
+        """A Transcript for each recording of a list. Options are looked at first, recordings after them."""
         ...
 
 
@@ -85,9 +85,9 @@ def run(
     they had, whatever others come along. Recordings that cannot be read are in OUT/errors.jsonl with the reason and do
     not stop the others.
 
-    Raises ZooError where nothing is found, the folder is in use or was begun with other settings, a file to be
-    written is another recording's or not from here, or the disk is full; ConfigError for an option that the model
-    cannot honour.
+    Raises ConfigError for an option that the model cannot honour, before anything is written; ZooError where nothing
+    is found, the folder is in use or was begun with other settings, a file to be written is another recording's or not
+    from here, or the disk is full.
     """
     began = time.monotonic()
     console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
@@ -96,9 +96,7 @@ def run(
         raise ConfigError(f"workers {workers}: at least 1 is needed")
     chosen, items, out = parse_formats(formats), collect(paths), Path(out)
     transcriber, numbers, why = open_encoder(model, device, dtype)
-    if not isinstance(transcriber, Transcriber):
-        name = transcriber.name or transcriber.family
-        raise ConfigError(f"{name} cannot transcribe; use a Whisper, or a HuBERT tuned with CTC")
+    _check(transcriber, options)
     _say(console, f"{transcriber.name or transcriber.family} on {transcriber.device}, {numbers}: {why}")
     with hold(out):
         settings = {"model": transcriber.fingerprint(), "dtype": numbers, "formats": chosen, "options": _plain(options)}
@@ -111,6 +109,14 @@ def run(
         job.work(missing, workers, before=sum(task.item.seconds for task in done))
         journal.finish()
     return job.report(len(done), time.monotonic() - began)
+
+
+def _check(model: Encoder, options: dict[str, Any]) -> None:
+    """Raises ConfigError for a model that cannot transcribe, or not with these options."""
+    if not isinstance(model, Transcriber):
+        raise ConfigError(f"{model.name or model.family} cannot transcribe; use a Whisper, or a HuBERT tuned with CTC")
+    with suppress(AudioError):  # no recordings at all, which is found wrong after the options
+        model.transcribe([], model.sample_rate, **options)
 
 
 def _divide(tasks: Sequence[Task], journal: Journal) -> tuple[list[Task], list[Task]]:

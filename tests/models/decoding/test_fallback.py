@@ -11,7 +11,7 @@ from fake_rows import FakeIds, FakeRows
 from zoo.errors import ConfigError
 from zoo.models.decoding import DecodingOptions, Request
 from zoo.models.decoding.fallback import Search, best, compression_ratio, search_all
-from zoo.models.decoding.language import check_language, check_languages, identify
+from zoo.models.decoding.language import check_language, check_languages, identify, one_for_each
 from zoo.models.decoding.options import Decoded
 from zoo.models.decoding.sampling import Hypothesis
 
@@ -131,9 +131,10 @@ def test_languages() -> None:
     assert [code for code, _ in found] == ["de", "en"]
     assert found[0][1] == pytest.approx(torch.tensor([5.0, 9.0]).softmax(0)[1].item())
     assert check_language(None, {}, "transcribe") == "en" and check_language(None, {"en": 4}, "translate") is None
-    assert check_languages(["en", None], 2) == ["en", None] and check_languages("de", 2) == ["de", "de"]
+    assert check_languages(["en", None], {"en": 4}, "transcribe") == ["en", None]
+    assert one_for_each(["en", None], 2) == ["en", None] and one_for_each("de", 2) == ["de", "de"]
     for language, known, task in (("de", {}, "transcribe"), ("en", {}, "translate"), ("xx", {"en": 4}, "transcribe")):
         with pytest.raises(ConfigError, match=r"English-only|'xx' is unknown; use a code: en"):
             check_language(language, known, task)
     with pytest.raises(ConfigError, match="1 codes for 2 recordings"):
-        check_languages(["en"], 2)
+        one_for_each(["en"], 2)

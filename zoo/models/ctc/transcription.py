@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from zoo.transcript import Segment, Transcript, Word
 PAUSE = 0.5  # s without a character, but with a word boundary, that end a segment
 SILENCE = 1.0  # s without a character that do so in any case
 LONGEST = 30.0  # s; longer segments are cut at their longest pause between words
+LM_WEIGHT, WORD_SCORE = 0.5, 1.0
+BATCH = 16  # segments
 
 # Options of other transcribers, and what they must be: CTC hears all, once, and without a prompt.
 FIXED: dict[str, tuple[Any, ...]] = {
@@ -48,19 +51,21 @@ class Options:
     beam_size: 1 takes the likeliest symbol of each frame; more searches for the likeliest text.
     lm: an ARPA file of words or an `NGram`, which needs a beam; lm_weight: of its natural logarithms (the published
         weight 2 is for base 10: 0.87 here); word_score: added for each word.
-    batch_size: segments that are searched together.
+    batch_size: segments that are searched together; None = 16.
     """
 
     beam_size: int = 1
     lm: str | Path | NGram | None = None
-    lm_weight: float = 0.5
-    word_score: float = 1.0
+    lm_weight: float = LM_WEIGHT
+    word_score: float = WORD_SCORE
     word_timestamps: bool = False
-    batch_size: int = 16
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.beam_size < 1 or self.batch_size < 1:
+        if self.beam_size < 1 or (self.batch_size is not None and self.batch_size < 1):
             raise ConfigError(f"beam_size {self.beam_size}, batch_size {self.batch_size}: both at least 1")
+        if self.lm is None and (self.lm_weight, self.word_score) != (LM_WEIGHT, WORD_SCORE):
+            raise ConfigError("lm_weight, word_score: they weigh a language model; give lm too")
         if self.lm is not None and self.beam_size == 1:
             raise ConfigError("lm: a language model needs a beam to choose from; give beam_size, 20 or more")
 
@@ -95,18 +100,20 @@ def transcribe(
     nothing here are accepted at their defaults.
 
     Returns a Transcript for a single input, else a list. Raises ConfigError for a model without a vocabulary and for
-    options that it cannot honour; AudioError, naming the item.
+    options that it cannot honour, before any recording is read; AudioError, naming the item.
     """
     settings = Options.of(**options)
     language = _language(model, language)
+    model.log_probabilities([])  # of nothing: raises where there is no head
+    alphabet = Alphabet(model.config.vocabulary)
+    fusion = _fusion(settings, alphabet)
     clips, single = audio.as_clips(waves, sample_rate, model.sample_rate)
     scores = model.log_probabilities(clips, progress or (lambda seconds: None))
-    alphabet = Alphabet(model.config.vocabulary)
     offset = (model.frame_samples - model.hop) / 2 / model.sample_rate
     spans = [(clip, span) for clip, x in enumerate(scores) for span in segments(x, alphabet, model.frame_rate)]
     parts = [scores[clip][span] for clip, span in spans]
     transcripts = [Transcript(language, len(clip) / model.sample_rate) for clip in clips]
-    for (clip, span), part, labels in zip(spans, parts, decode(parts, alphabet, settings), strict=True):
+    for (clip, span), part, labels in zip(spans, parts, decode(parts, alphabet, settings, fusion), strict=True):
         path = align(part, labels)
         begin = offset + span.start / model.frame_rate
         said = words(characters(path, part), alphabet, model.frame_rate, begin)
@@ -117,16 +124,33 @@ def transcribe(
     return transcripts[0] if single else transcripts
 
 
-def decode(parts: Sequence[Tensor], alphabet: Alphabet, settings: Options) -> list[list[int]]:
-    """The labels of each segment (T, V), blanks left out."""
-    fusion = None
-    if settings.lm is not None:
-        lm = settings.lm if isinstance(settings.lm, NGram) else NGram.read(settings.lm)
-        fusion = Fusion(lm, alphabet, settings.lm_weight, settings.word_score)
+def _fusion(settings: Options, alphabet: Alphabet) -> Fusion | None:
+    """Raises ConfigError for a language model that cannot be read."""
+    if settings.lm is None:
+        return None
+    lm = settings.lm if isinstance(settings.lm, NGram) else _read(Path(settings.lm).expanduser())
+    return Fusion(lm, alphabet, settings.lm_weight, settings.word_score)
+
+
+def _read(path: Path) -> NGram:
+    return _kept(path, path.stat().st_mtime_ns if path.is_file() else None)
+
+
+@lru_cache(maxsize=1)
+def _kept(path: Path, time: int | None) -> NGram:
+    """The file as it was at that time: those who transcribe in many calls wait for it once."""
+    return NGram.read(path)
+
+
+def decode(
+    parts: Sequence[Tensor], alphabet: Alphabet, settings: Options, fusion: Fusion | None = None
+) -> list[list[int]]:
+    """The labels of each segment (T, V), blanks left out; fusion: with a language model."""
+    size = settings.batch_size or BATCH
     found: list[list[int]] = [[] for _ in parts]
     order = sorted(range(len(parts)), key=lambda i: -len(parts[i]))
-    for first in range(0, len(order), settings.batch_size):
-        chosen = order[first : first + settings.batch_size]
+    for first in range(0, len(order), size):
+        chosen = order[first : first + size]
         batch = pad_sequence([parts[i] for i in chosen], batch_first=True)  # (B, T, V)
         lengths = torch.tensor([len(parts[i]) for i in chosen])
         if settings.beam_size == 1:

@@ -122,10 +122,17 @@ class Search:
         )
 
 
-def decode(model: Any, states: Any, requests: Sequence[Request], options: DecodingOptions) -> list[Decoded]:
+def decode(
+    model: Any,
+    states: Any,
+    requests: Sequence[Request],
+    options: DecodingOptions,
+    temperatures: Sequence[float] | None = None,
+) -> list[Decoded]:
     """Decode windows from their encoder states.
 
-    model: a Whisper; states: what its `encode_windows` gave for them; one request for each.
+    model: a Whisper; states: what its `encode_windows` gave for them; one request for each; temperatures: to be tried
+    in turn instead of all those of the options.
     Raises ConfigError for what the model cannot do.
     """
     with torch.no_grad():
@@ -143,15 +150,17 @@ def decode(model: Any, states: Any, requests: Sequence[Request], options: Decodi
 
         config = model.config
         search = Search(rows_of, model.tokenizer, config.vocab_size, config.text_ctx, options, model.device)
-        return search_all(search, requests)
+        return search_all(search, requests, temperatures)
 
 
-def search_all(search: Search, requests: Sequence[Request]) -> list[Decoded]:
+def search_all(
+    search: Search, requests: Sequence[Request], temperatures: Sequence[float] | None = None
+) -> list[Decoded]:
     """Identify languages where they are not known, then try one temperature after the other."""
     requests, certainty = _with_languages(search, requests)
     results: list[Decoded] = []
     pending = list(range(len(requests)))
-    for temperature in search.options.temperatures:
+    for temperature in temperatures or search.options.temperatures:
         decoded = search.attempt(pending, [requests[w] for w in pending], temperature)
         results = results or list(decoded)
         for w, result in zip(pending, decoded, strict=True):

@@ -35,8 +35,17 @@ def check_language(language: str | None, languages: Mapping[str, int], task: str
     return language
 
 
-def check_languages(language: str | Sequence[str | None] | None, count: int) -> list[str | None]:
-    """One language for each of `count` recordings. Raises ConfigError where a list has another length."""
+def check_languages(
+    language: str | Sequence[str | None] | None, languages: Mapping[str, int], task: str
+) -> str | list[str | None] | None:
+    """One language, or those of a list, each as `check_language` gives it."""
+    if language is None or isinstance(language, str):
+        return check_language(language, languages, task)
+    return [check_language(code, languages, task) for code in language]
+
+
+def one_for_each(language: str | Sequence[str | None] | None, count: int) -> list[str | None]:
+    """A language for each of `count` recordings. Raises ConfigError where a list has another length."""
     if language is None or isinstance(language, str):
         return [language] * count
     if len(language) != count:
