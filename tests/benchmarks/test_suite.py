@@ -40,16 +40,47 @@ def test_suites_of_the_repository_load(path: Path, monkeypatch: pytest.MonkeyPat
         ("target: ''", "target"),
         ("layers: all", "layers"),
         ("kind: robustness", "needs conditions"),
+        ("seeds: 0", "seeds is 0"),
+        ("options: {beam_size: 5}", "options are for wer"),
+        ("kind: value, balanced: true", "only classes can be balanced"),
+        ("kind: zero_shot, templates: []", "at least one"),
+        ("kind: zero_shot, templates: [music]", "{} in each"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, change: str, message: str) -> None:
-    key, _, value = change.partition(": ")
-    task = {"name": "a", "data": "d", "kind": "class", "target": "x"} | {key: value.strip("'")}
-    lines = ", ".join(f"{k}: '{v}'" for k, v in task.items())
+    kept = {"name": "a", "data": "d", "kind": "class", "target": "x"}
+    lines = ", ".join([f"{key}: {value}" for key, value in kept.items() if f"{key}: " not in change] + [change])
     path = tmp_path / "own.yaml"
     path.write_text(f"data: {{d: {{source: 'corpus:speech/tiny'}}}}\ntasks: [{{{lines}}}]\n")
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as error:
         suite.load(path)
+    assert str(error.value).count(str(path)) == 1
+
+
+def test_mistakes_of_the_whole_are_named() -> None:
+    speed, phones = suite.Task("a", "d", "speed"), suite.Task("b", "d", "phones")
+    data = {"d": suite.Source("corpus:speech/tiny")}
+    for tasks, frames, message in (
+        ([], 3, "mine: a suite needs tasks"),
+        ([speed, speed], 3, "mine: 2 tasks have the name 'a'"),
+        ([phones], 0, "mine: frames is 0"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            suite.check(suite.Suite(frames=frames, data=data, tasks=tasks), "mine")
+    made = suite.Suite(data=data, tasks=[phones])
+    suite.check(made, "mine")
+    assert made.tasks[0].metric == "accuracy"
+
+
+def test_options_are_values_and_languages_stay_words() -> None:
+    said = {"beam_size": "5", "language": "no", "timestamps": "False", "temperatures": "[0, 0.2]", "prompt": "a: b: c"}
+    assert suite.Task(options=said).arguments() == {
+        "beam_size": 5,
+        "language": "no",
+        "timestamps": False,
+        "temperatures": [0, 0.2],
+        "prompt": "a: b: c",
+    }
 
 
 def test_a_variable_that_is_not_set_is_named_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +123,8 @@ def test_robustness_is_asked_of_a_task_that_exists(tmp_path: Path) -> None:
 def test_unknown_names_list_what_there_is() -> None:
     with pytest.raises(ConfigError, match="mini"):
         suite.load("minii")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: there is no such file"):
+        suite.load("mine.yaml")
 
 
 def test_the_command_lists_suites() -> None:

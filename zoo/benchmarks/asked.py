@@ -80,6 +80,16 @@ def embedded(
     return [item for item, _ in usable], torch.cat(vectors)
 
 
+def transcripts(task: Task, encoder: Encoder, clips: Sequence[Clip]) -> list[str]:
+    """What is said in each of N clips, with the task's options."""
+    said: list[str] = []
+    for start in range(0, len(clips), BATCH):
+        batch = list(clips[start : start + BATCH])
+        found = encoder.transcribe(batch, encoder.sample_rate, **task.arguments())  # type: ignore[operator]
+        said += [transcript.text for transcript in found]
+    return said
+
+
 def score(record: Record, metric: str, value: float, interval: Interval, groups: Sequence[str]) -> None:
     """Fill in the number. groups: of each item that was asked."""
     record.metric, record.score, record.low, record.high = metric, value, interval.low, interval.high

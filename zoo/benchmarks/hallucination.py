@@ -13,11 +13,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from zoo.audio import Clip
-from zoo.benchmarks.asked import BATCH, readable, score, test_items
+from zoo.benchmarks.asked import readable, score, test_items, transcripts
 from zoo.benchmarks.corruptions import noise
 from zoo.benchmarks.items import Items
 from zoo.benchmarks.results import Record, Rows
@@ -35,11 +34,7 @@ def run(record: Record, task: Task, items: Items, encoder: Encoder) -> Rows:
     """Fill the record: score, and per sound, words per minute. Raises ConfigError where no music can be read."""
     music = readable(record, test_items(task, items), encoder.sample_rate)
     clips = [*made(encoder.sample_rate), *(("music", item.key, item.group, clip) for item, clip in music)]
-    options = {key: yaml.safe_load(value) for key, value in task.options.items()}
-    said: list[str] = []
-    for start in range(0, len(clips), BATCH):
-        batch = [clip for _, _, _, clip in clips[start : start + BATCH]]
-        said += [t.text for t in encoder.transcribe(batch, encoder.sample_rate, **options)]  # type: ignore[operator]
+    said = transcripts(task, encoder, [clip for _, _, _, clip in clips])
     clean = normaliser("basic")
     words = np.array([len(clean(text).split()) for text in said], dtype=float)
     minutes = np.array([len(clip) / encoder.sample_rate / 60 for _, _, _, clip in clips])

@@ -48,6 +48,8 @@ def run(
 
     Raises what zoo.load, suite.load and items.open_source raise: before anything is computed.
     """
+    if isinstance(exam, Suite):
+        suite.check(exam, f"suite {exam.name}")
     chosen = exam if isinstance(exam, Suite) else suite.load(exam)
     wanted = _choose(chosen, tasks)
     cache = Path(cache or default_cache())

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from zoo import config
 from zoo.benchmarks import conditions
@@ -61,6 +65,10 @@ class Task:
     templates: list[str] = field(default_factory=lambda: ["{}"])  # zero_shot: prompts
     options: dict[str, str] = field(default_factory=dict)  # wer, hallucination: arguments of transcribe
 
+    def arguments(self) -> dict[str, Any]:
+        """The options as values of Python."""
+        return {key: _value(text) for key, text in self.options.items()}
+
 
 @dataclass
 class Suite:
@@ -96,30 +104,50 @@ def load(name: str | Path) -> Suite:
         if str(name) not in names():
             raise ConfigError(f"no suite is called {str(name)!r}; there are {', '.join(names())}, or give a .yaml file")
         path = Path(str(_packaged() / f"{name}.yaml"))
+    elif not path.is_file():
+        raise ConfigError(f"{path}: there is no such file; give a suite's .yaml file, or one of {', '.join(names())}")
     try:
         suite = config.load(Suite, [path])
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        said = str(error)
+        raise ConfigError(said if said.startswith(f"{path}: ") else f"{path}: {said}") from None
     suite.name = suite.name or path.stem
+    check(suite, str(path))
+    return suite
+
+
+def check(suite: Suite, where: str) -> None:
+    """Fill in what follows from the kinds of its tasks: metrics, and the data of robustness tasks.
+
+    Raises ConfigError, which begins with `where`, for a suite that cannot be asked as it is.
+    """
     if not suite.tasks:
-        raise ConfigError(f"{path}: a suite needs tasks")
+        raise ConfigError(f"{where}: a suite needs tasks")
+    if any(task.kind == "phones" for task in suite.tasks) and suite.frames < 1:
+        raise ConfigError(
+            f"{where}: frames is {suite.frames}, and phones are asked at 1 point of time per clip or more"
+        )
     for task in suite.tasks:
-        _check(task, suite, f"{path}: task {task.name!r}")
+        _check(task, suite, f"{where}: task {task.name!r}")
+        _check_probe(task, f"{where}: task {task.name!r}")
+        _check_verb(task, f"{where}: task {task.name!r}")
     for task in suite.tasks:
-        _check_conditions(task, suite, f"{path}: task {task.name!r}")
+        _check_conditions(task, suite, f"{where}: task {task.name!r}")
     for key, source in suite.data.items():
         if not source.source:
-            raise ConfigError(f"{path}: data {key!r} needs a source")
-    if len({task.name for task in suite.tasks}) < len(suite.tasks):
-        raise ConfigError(f"{path}: two tasks have the same name")
-    return suite
+            raise ConfigError(f"{where}: data {key!r} needs a source")
+    for name, count in Counter(task.name for task in suite.tasks).items():
+        if count > 1:
+            raise ConfigError(f"{where}: {count} tasks have the name {name!r}; results go by it, so give each its own")
 
 
 def _check(task: Task, suite: Suite, where: str) -> None:
     if not task.name or task.kind not in KINDS:
         raise ConfigError(f"{where}: a task needs a name, and as kind one of {', '.join(KINDS)}, not {task.kind!r}")
     if task.data not in suite.data and task.kind != "robustness":
-        raise ConfigError(f"{where}: data {task.data!r} is none of {', '.join(suite.data)}")
+        raise ConfigError(
+            f"{where}: data {task.data!r} is not there; the suite names {', '.join(suite.data) or 'none'}"
+        )
     if task.kind in ("class", "value", "zero_shot") and not task.target:
         raise ConfigError(f"{where}: say which column is the target")
     if task.kind == "tags" and not task.columns:
@@ -130,10 +158,24 @@ def _check(task: Task, suite: Suite, where: str) -> None:
     if task.metric and task.metric not in possible:
         known = ", ".join(possible) or "none, it has its own"
         raise ConfigError(f"{where}: metric {task.metric!r}: for {task.kind} choose {known}")
+
+
+def _check_probe(task: Task, where: str) -> None:
+    if task.seeds < 1:
+        raise ConfigError(f"{where}: seeds is {task.seeds}, and at least 1 is needed")
+    if task.balanced and task.kind not in ("class", "phones"):
+        raise ConfigError(f"{where}: balanced: only classes can be balanced, which {task.kind} has none of")
     if task.pooling not in ("mean", "stats"):
         raise ConfigError(f"{where}: pooling {task.pooling!r}: choose mean or stats")
     if task.layers not in ("best", "weighted"):
         raise ConfigError(f"{where}: layers {task.layers!r}: choose best or weighted")
+
+
+def _check_verb(task: Task, where: str) -> None:
+    if task.options and task.kind not in ("wer", "hallucination"):
+        raise ConfigError(f"{where}: options are for wer and hallucination, where something is transcribed")
+    if task.kind == "zero_shot" and not (task.templates and all("{}" in template for template in task.templates)):
+        raise ConfigError(f"{where}: templates: at least one is needed, and {{}} in each for the class to stand in")
 
 
 def _check_conditions(task: Task, suite: Suite, where: str) -> None:
@@ -153,6 +195,16 @@ def _check_conditions(task: Task, suite: Suite, where: str) -> None:
             f"{where}: robustness needs conditions, and as `of` one of {', '.join(possible) or 'no task'}"
         )
     task.data = suite.base(task).data
+
+
+def _value(text: str) -> Any:
+    """As YAML reads it; but no, yes, on and off stay words, such as the language no, and so does what is no YAML."""
+    if text.lower() in ("y", "n", "yes", "no", "on", "off"):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def _packaged() -> Path:

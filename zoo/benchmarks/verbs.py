@@ -10,11 +10,10 @@ from dataclasses import asdict
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import yaml
 from torch import Tensor
 
 from zoo.benchmarks import hallucination, speed, units, wer
-from zoo.benchmarks.asked import BATCH, embedded, having, readable, score, test_items
+from zoo.benchmarks.asked import embedded, having, readable, score, test_items, transcripts
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.items import Items, value_of
 from zoo.benchmarks.results import Record, Rows
@@ -58,12 +57,8 @@ def run(record: Record, task: Task, items: Items, encoder: Encoder, condition: C
 
 def _wer(record: Record, task: Task, items: Items, encoder: Encoder, condition: Condition | None = None) -> Rows:
     asked = having(record, "a transcript", test_items(task, items), lambda item: bool(item.entry.text))
-    options = {key: yaml.safe_load(value) for key, value in task.options.items()}
-    said: list[str] = []
     found = readable(record, asked, encoder.sample_rate, condition)
-    for start in range(0, len(found), BATCH):
-        clips = [clip for _, clip in found[start : start + BATCH]]
-        said += [t.text for t in encoder.transcribe(clips, encoder.sample_rate, **options)]  # type: ignore[operator]
+    said = transcripts(task, encoder, [clip for _, clip in found])
     known = [item for item, _ in found]
     truth, groups = [str(item.entry.text) for item in known], [item.group for item in known]
     rates = wer.all_error_rates(truth, said, np.array(groups))
