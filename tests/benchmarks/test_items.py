@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,12 @@ def test_a_file_is_read_once_for_all_its_spans(corpus: Path, monkeypatch: pytest
 def test_another_column_can_be_the_group(corpus: Path) -> None:
     with pytest.raises(LeakError, match="'one'"):
         open_source(Source(str(corpus), group="one"))
+    with pytest.raises(ConfigError, match=r"group 'speeker': no clip has such a column; .*pitch"):
+        open_source(Source(str(corpus), group="speeker"))
+    named = [
+        open_source(Source(str(corpus), group=group, shared="tones")).fingerprint for group in ("speaker", "pitch")
+    ]
+    assert len(set(named)) == 2, "results with other groups, and so other intervals, are not the same"
 
 
 def test_fingerprint_follows_audio_and_labels_and_nothing_else(corpus: Path, tmp_path: Path) -> None:
@@ -155,8 +162,36 @@ def test_limits_choose_by_name(corpus: Path) -> None:
     train = [item.key for item in few.items if item.entry.split == "train"]
     assert len(train) == 5
     assert set(train) < {i.key for i in open_source(Source(str(corpus), limit={"train": 9})).items}
-    with pytest.raises(ConfigError, match="training"):
-        open_source(Source(str(corpus), limit={"training": 5}))
+    for limit, message in (({"training": 5}, "training"), ({"test": -3}, "test: -3 clips")):
+        with pytest.raises(ConfigError, match=message):
+            open_source(Source(str(corpus), limit=limit))
+
+
+def test_dev_and_test_are_values_of_a_column_and_have_none_in_common(corpus: Path) -> None:
+    with pytest.raises(ConfigError, match="split_by"):
+        open_source(Source(str(corpus), dev=["s1"], test=["s2"]))
+    with pytest.raises(ConfigError, match="s1 cannot be in dev and in test"):
+        open_source(Source(str(corpus), split_by="speaker", dev=["s1"], test=["s2", "s1"]))
+    entries = manifest.read(corpus)
+    manifest.write(corpus, [replace(entries[0], speaker=None), *entries[1:]])
+    found = open_source(Source(str(corpus), split_by="speaker", dev=["s1"], test=["s2"]))
+    assert found.notes == ("1 clips without speaker are in train, whomever they are of",)
+
+
+def test_files_that_are_not_there_are_no_leak_where_folders_tell_them_apart(corpus: Path) -> None:
+    entries = manifest.read(corpus)
+    for entry, folder in ((entries[0], "train"), (entries[-1], "test")):
+        entry.audio = corpus.parent / folder / "0001.wav"
+    manifest.write(corpus, entries)
+    assert len(open_source(Source(str(corpus))).items) == len(entries)
+
+
+def test_names_that_are_not_utf8_have_a_key_that_is(corpus: Path) -> None:
+    for number, split in enumerate(("train", "dev", "test")):
+        folder = _folder(corpus.parent / "folders" / split / "low")
+        (corpus.parent / f"00{number}.wav").rename(os.fsdecode(bytes(folder) + b"/m\xfcller.wav"))
+    keys = [item.key for item in open_source(Source(str(corpus.parent / "folders"))).items]
+    assert all(key.startswith("low/m\ufffdller.wav") for key in keys) and len({*keys}) == 3
 
 
 def test_a_column_that_no_clip_has_is_an_error(corpus: Path) -> None:

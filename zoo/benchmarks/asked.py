@@ -71,13 +71,16 @@ def long_enough(record: Record, clips: Sequence[tuple[Item, Clip]], encoder: Enc
 def embedded(
     record: Record, asked: Sequence[Item], encoder: Encoder, condition: Condition | None = None
 ) -> tuple[list[Item], Tensor]:
-    """The clips that can be embedded, and their vectors (N, D)."""
+    """The clips that can be embedded, and their vectors (N, D). Raises ConfigError where one is not finite."""
     usable = long_enough(record, readable(record, asked, encoder.sample_rate, condition), encoder)
     vectors = [
         encoder.embed([clip for _, clip in usable[start : start + BATCH]], encoder.sample_rate)
         for start in range(0, len(usable), BATCH)
     ]
-    return [item for item, _ in usable], torch.cat(vectors)
+    found = torch.cat(vectors)
+    for place in (~torch.isfinite(found).all(1)).nonzero().flatten().tolist():
+        raise ConfigError(f"{usable[place][0].key}: the encoder gave values that are not finite")
+    return [item for item, _ in usable], found
 
 
 def transcripts(task: Task, encoder: Encoder, clips: Sequence[Clip]) -> list[str]:

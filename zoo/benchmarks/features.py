@@ -29,7 +29,7 @@ from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.corruptions import corrupt, version
 from zoo.benchmarks.items import Item, Items
 from zoo.encoder import Encoder
-from zoo.errors import AudioError, MissingDependencyError
+from zoo.errors import AudioError
 from zoo.extract.files import hold
 from zoo.nn.pooling import Summary
 
@@ -85,7 +85,8 @@ def extract(
     """Features of all items, computed where the cache lacks them. frames: points of time per clip, 0 = none.
 
     condition: what happens to every clip before. advance: told the seconds of audio of each shard that is done.
-    Clips that cannot be decoded or encoded are `failed`.
+    Clips that cannot be decoded or encoded are `failed`. Raises MissingDependencyError where a package is needed for
+    one: no shard is kept without it, since it may be there the next time.
     """
     name = f"{encoder.fingerprint()}-{_key(encoder, items, frames, condition)}"
     folder = cache / name
@@ -150,8 +151,8 @@ def _decode(
     for place, item in enumerate(shard):
         try:
             clip = read(item, encoder.sample_rate, condition)
-        except (AudioError, MissingDependencyError) as error:
-            failed[place] = getattr(error, "reason", None) or str(error)
+        except AudioError as error:
+            failed[place] = error.reason
             continue
         if encoder.count_frames(len(clip)):
             yield place, clip

@@ -52,8 +52,7 @@ class Items:
         """Places of the clips that a task is about."""
         for column in (*task.where, *([task.target] if task.target else []), *task.columns):
             if all(value_of(item.entry, column) is None for item in self.items):
-                known = sorted({key for item in self.items for key in item.entry.labels})
-                raise ConfigError(f"no clip has a column {column!r}; label columns: {', '.join(known) or 'none'}")
+                raise ConfigError(f"no clip has a column {column!r}; {_columns([item.entry for item in self.items])}")
         return [
             place
             for place, item in enumerate(self.items)
@@ -73,27 +72,40 @@ def open_source(source: Source) -> Items:
 
     Clips whose file is missing are kept: they fail when they are decoded, and are counted.
     Raises LeakError where splits share a recording, or, unless `shared` says why, a group or spans of one audio file;
-    what reading a manifest raises; ConfigError for empty splits.
+    what reading a manifest raises; ConfigError for a source without clips, and for fields that do not fit it.
     """
     entries = _limit(_split(sources.open(source.source), source), source.limit)
     if not entries:
         raise ConfigError("no clips are left: check limit, dev and test of the source")
-    columns = (
-        [source.group] if source.group else [c for c in GROUPS if any(value_of(e, c) is not None for e in entries)]
-    )
+    columns = _group_columns(entries, source)
     digests, files = _digests(entries)
-    notes = _check_leaks(entries, digests, files, columns, source)
+    notes = [*_not_dealt(entries, source), *_check_leaks(entries, digests, files, columns, source)]
     unit = columns[0] if columns else ""
     items = [
         Item(entry, digest, str(value_of(entry, unit) if unit and value_of(entry, unit) is not None else file), key)
         for entry, digest, file, key in zip(entries, digests, files, _keys(entries, digests), strict=True)
     ]
-    total = hashlib.sha256()
+    total = hashlib.sha256(f"{source.group}\n".encode() if source.group else b"")  # other groups: other intervals
     for item, file in zip(items, files, strict=True):
-        total.update(f"{item.digest} {manifest.dump(item.entry, item.entry.audio.parent)}\n".encode())
+        line = f"{item.digest} {manifest.dump(item.entry, item.entry.audio.parent)}\n"
+        total.update(line.encode(errors="surrogateescape"))
         if item.group == file != item.digest:  # once such spans were groups of their own: other intervals, other data
             total.update(file.encode())
     return Items(tuple(items), total.hexdigest()[:16], tuple(notes))
+
+
+def _group_columns(entries: Sequence[Entry], source: Source) -> list[str]:
+    """The columns that no two splits may share a value of; the first is the unit of error bars."""
+    if not source.group:
+        return [column for column in GROUPS if any(value_of(entry, column) is not None for entry in entries)]
+    if all(value_of(entry, source.group) is None for entry in entries):
+        raise ConfigError(f"group {source.group!r}: no clip has such a column; {_columns(entries)}")
+    return [source.group]
+
+
+def _columns(entries: Sequence[Entry]) -> str:
+    known = sorted({key for entry in entries for key in entry.labels})
+    return f"label columns: {', '.join(known) or 'none'}"
 
 
 def _digests(entries: Sequence[Entry]) -> tuple[list[str], list[str]]:
@@ -112,14 +124,14 @@ def _digests(entries: Sequence[Entry]) -> tuple[list[str], list[str]]:
 
 
 def _hash(path: Path) -> hashlib._Hash:
-    """Of the file's bytes; of its name where it cannot be read."""
+    """Of the file's bytes; of its name and folder's where it cannot be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError:
-        digest.update(path.name.encode())
+        digest.update(f"{path.parent.name}/{path.name}".encode(errors="surrogateescape"))
     return digest
 
 
@@ -148,13 +160,18 @@ def _name(entry: Entry) -> str:
 
 
 def _file(entry: Entry) -> str:
-    return f"{entry.audio.parent.name}/{entry.audio.name}"
+    """What is not UTF-8 in a name, as file systems allow, becomes a mark that can be written and shown."""
+    return f"{entry.audio.parent.name}/{entry.audio.name}".encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _split(entries: list[Entry], source: Source) -> list[Entry]:
     """Deal the values of `split_by` out to the splits, where a source asks for it."""
     if not source.split_by:
+        if source.dev or source.test:
+            raise ConfigError("dev and test deal values of a column out to splits: say of which (split_by: speaker)")
         return entries
+    if both := sorted({*source.dev} & {*source.test}):
+        raise ConfigError(f"split_by {source.split_by}: {', '.join(both)} cannot be in dev and in test")
     found = {str(value_of(entry, source.split_by)) for entry in entries}
     if missing := {*source.dev, *source.test} - found:
         raise ConfigError(f"split_by {source.split_by}: no clip has {sorted(missing)}; there are {sorted(found)}")
@@ -164,14 +181,23 @@ def _split(entries: list[Entry], source: Source) -> list[Entry]:
     return entries
 
 
+def _not_dealt(entries: Sequence[Entry], source: Source) -> list[str]:
+    count = sum(value_of(entry, source.split_by) is None for entry in entries) if source.split_by else 0
+    return [f"{count} clips without {source.split_by} are in train, whomever they are of"] if count else []
+
+
 def _limit(entries: list[Entry], limit: dict[str, int]) -> list[Entry]:
     """At most limit[split] clips of each split: those whose names have the least hashes, in the manifest's order."""
     if unknown := set(limit) - set(SPLITS):
         raise ConfigError(f"limit: {sorted(unknown)} are no splits; the splits are {', '.join(SPLITS)}")
+    if negative := [split for split, count in limit.items() if count < 0]:
+        raise ConfigError(f"limit: {negative[0]}: {limit[negative[0]]} clips are asked for; leave it out to take all")
     kept: set[int] = set()
     for split in SPLITS:
         places = [place for place, entry in enumerate(entries) if entry.split == split]
-        places.sort(key=lambda place: hashlib.sha256(str(entries[place].audio.name).encode()).digest())
+        places.sort(
+            key=lambda place: hashlib.sha256(entries[place].audio.name.encode(errors="surrogateescape")).digest()
+        )
         kept.update(places[: limit.get(split, len(places))])
     return [entry for place, entry in enumerate(entries) if place in kept]
 

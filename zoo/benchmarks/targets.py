@@ -64,15 +64,7 @@ def prepare(task: Task, items: Items, failed: dict[int, str], frames: int) -> Ta
     clips that failed.
     """
     chosen = items.chosen(task)
-    broken = [place for place in chosen if place in failed]
-    notes = list(items.notes)
-    if len(broken) > FAILED_SHARE * len(chosen):
-        place = broken[0]
-        raise ConfigError(
-            f"{len(broken)} of {len(chosen)} clips cannot be used, e.g. {items.items[place].key}: {failed[place]}"
-        )
-    if broken:
-        notes.append(f"{len(broken)} of {len(chosen)} clips could not be used, e.g. {items.items[broken[0]].key}")
+    notes = [*items.notes, *_without_failed(items, chosen, failed)]
     rows = [(place, items.items[place]) for place in chosen if place not in failed]
     found = _PREPARERS[task.kind](task, rows, frames)
     found.notes = notes + found.notes
@@ -85,6 +77,20 @@ def prepare(task: Task, items: Items, failed: dict[int, str], frames: int) -> Ta
         if name != "train" and np.isnan(METRICS[task.metric](targets, targets)):
             raise ConfigError(f"{task.metric} is not defined on the {name} split: what is asked does not vary there")
     return found
+
+
+def _without_failed(items: Items, chosen: Sequence[int], failed: dict[int, str]) -> list[str]:
+    """What is to be said of the clips that failed. Raises ConfigError where they are too many of all, or of a split."""
+    broken = [place for place in chosen if place in failed]
+    for split in ("", *SPLITS):
+        asked = [place for place in chosen if not split or items.items[place].entry.split == split]
+        lost = [place for place in asked if place in failed]
+        if len(lost) > FAILED_SHARE * len(asked):
+            what = f"{len(lost)} of {len(asked)} clips {f'of {split} ' if split else ''}cannot be used"
+            raise ConfigError(f"{what}, e.g. {items.items[lost[0]].key}: {failed[lost[0]]}")
+    return (
+        [f"{len(broken)} of {len(chosen)} clips could not be used, e.g. {items.items[broken[0]].key}"] if broken else []
+    )
 
 
 def _classes(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Targets:
