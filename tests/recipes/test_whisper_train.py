@@ -32,7 +32,7 @@ from zoo.recipes.whisper.config import (
     WhisperTrainConfig,
     WindowConfig,
 )
-from zoo.recipes.whisper.exam import Exam
+from zoo.recipes.whisper.exam import Exam, write
 from zoo.recipes.whisper.model import loaded
 from zoo.recipes.whisper.run import train as run
 from zoo.recipes.whisper.task import Transcribe
@@ -128,6 +128,9 @@ def test_distillation_from_pseudo_labels(
     assert texts[2] == "Nonsense" and texts[-1] == "Anew" and texts[:2] == ["Ba", "Abba"], (
         "only what was cut is made anew"
     )
+    answers[:] = [word.upper() for word in WORDS]
+    other = pseudo.pseudo_labelled(teacher, entries, tmp_path, "basic", None, stamped=False)
+    assert [e.text for e in other if e.split == "train"] == answers, "these were written without times"
 
 
 def test_clips_that_cannot_be_read_or_judged_are_left_out(
@@ -153,6 +156,10 @@ def test_an_exam_goes_on_without_what_cannot_be_read(finished: tuple[Path, str],
     whole.guess(entries)
     whole.sit("after", model)
     assert exam.results() == whole.results() and exam.results()["clips"] == len(entries)
+    whole.written["after"] = ["one\ttwo\nthree"] * len(entries)
+    write([whole], tmp_path)
+    rows = [line.split("\t") for line in (tmp_path / "test.tsv").read_text().splitlines()]
+    assert {len(row) for row in rows} == {6} and len(rows) == 1 + 2 * len(entries)
     with pytest.warns(UserWarning), pytest.raises(ConfigError, match=r"none of its 1 recordings can be read"):
         Exam("test", [gone], "basic").sit("after", model)
 

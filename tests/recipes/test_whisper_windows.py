@@ -9,10 +9,11 @@ import pytest
 import torch
 from spoken_tones import RATE, WORDS, say, write_clips, write_recording
 
+from zoo import config as configuration
 from zoo.data import manifest
 from zoo.data.manifest import Entry
-from zoo.errors import ConfigError
-from zoo.recipes.whisper.config import AugmentConfig, WindowConfig
+from zoo.errors import AudioError, ConfigError
+from zoo.recipes.whisper.config import AugmentConfig, WhisperTrainConfig, WindowConfig
 from zoo.recipes.whisper.windows import WindowDataset
 
 
@@ -21,11 +22,12 @@ def dataset(
     training: bool = True,
     tokens: int = 40,
     augment: AugmentConfig = AugmentConfig(),  # noqa: B008
+    window: float = 3.0,
     **config: Any,
 ) -> WindowDataset:
     shares: dict[str, Any] = {"packed": 1.0, "timestamps": 1.0, "previous": 1.0, "no_speech": 0.0}
     windows = WindowConfig(**shares | config)
-    return WindowDataset(entries, RATE, windows, augment, seconds=3.0, count=len, tokens=tokens, training=training)
+    return WindowDataset(entries, RATE, windows, augment, seconds=window, count=len, tokens=tokens, training=training)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,39 @@ def test_shares_and_contexts_are_checked() -> None:
         WindowConfig(timestamps=2)
     with pytest.raises(ConfigError, match=r"windows.context 'half'"):
         WindowConfig(context="half")
+    for wrong, words in (
+        (["windows.seconds=0"], r"windows\.seconds 0: must be more than 0"),
+        (["windows.tail=-1"], r"windows\.tail -1"),
+        (["windows.normalise=none"], r"windows\.normalise 'none': choose one of raw, basic, english"),
+        (["measure=wer"], r"measure 'wer': choose one of raw, basic, english"),
+        (["dev_clips=0"], r"dev_clips 0: must be at least 1"),
+        (["samples=-1"], r"samples -1"),
+        (["tune.lora.rank=-1"], r"tune\.lora\.rank -1"),
+        (["augment.mel_width=-1"], r"augment\.mel_width -1"),
+        (["distil.temperature=0"], r"distil\.temperature 0"),
+        (["init=whisper", "vocabulary.file=some.json"], r"vocabulary\.file: goes with a new model"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            configuration.load(WhisperTrainConfig, overrides=wrong)
     assert len(WORDS) == len(set(WORDS))
+
+
+def test_a_clip_that_lasts_longer_than_stated(clips: list[Entry]) -> None:
+    """What is heard is what is written, and no time lies behind the window."""
+    long = replace(clips[0], duration=0.5)
+    seconds = clips[0].duration
+    for window, most in ((seconds / 2, None), (seconds - 0.05, seconds - 0.05), (seconds, seconds)):
+        made = dataset([long, *clips[1:]], window=window, packed=0.0)
+        if most is None:
+            with pytest.raises(AudioError, match=r"lasts .* s, not the stated 0\.5 s: longer than a window"):
+                made.item(0, 1)
+        else:
+            found = made.item(0, 1)
+            assert found.segments[0].end == pytest.approx(most) == pytest.approx(len(found.wave) / RATE, abs=1e-3)
+    packed = dataset([replace(clip, duration=0.3) for clip in clips], packed=1.0)
+    for i in range(len(clips)):
+        window = packed.item(i, i)
+        assert window.segments[-1].end == pytest.approx(len(window.wave) / RATE, abs=1e-3)
 
 
 def test_times_move_with_the_speed(clips: list[Entry]) -> None:

@@ -10,7 +10,14 @@ from zoo.errors import ConfigError
 from zoo.models.whisper import CONTEXTS, WhisperConfig
 from zoo.ranges import check_range
 from zoo.recipes.changes import check_speed
+from zoo.text import NORMALISERS
 from zoo.train import Precision, Schedule, TrainConfig
+
+
+def check_normaliser(name: str, value: str) -> None:
+    """Raises ConfigError for a normaliser that zoo.text does not have."""
+    if value not in NORMALISERS:
+        raise ConfigError(f"{name} {value!r}: choose one of {', '.join(NORMALISERS)}")
 
 
 @dataclass
@@ -33,6 +40,10 @@ class WindowConfig:
         for name in ("packed", "timestamps", "previous", "no_speech"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"windows.{name} {getattr(self, name)}: a share between 0 and 1")
+        check_range("windows.seconds", self.seconds, 0, above=True)
+        check_range("windows.tail", self.tail, 0)
+        check_range("windows.least", self.least, 0)
+        check_normaliser("windows.normalise", self.normalise)
 
 
 @dataclass
@@ -70,6 +81,9 @@ class AugmentConfig:
         check_range("augment.noise", self.noise, 0, 1)
         check_range("augment.microphone", self.microphone, 0, 1)
         check_range("augment.band", self.band, 0, 1)
+        check_range("augment.time_share", self.time_share, 0, 1)
+        for name in ("mel_masks", "mel_width", "time_masks", "time_width"):
+            check_range(f"augment.{name}", getattr(self, name), 0)
 
 
 @dataclass
@@ -80,6 +94,10 @@ class LoraConfig:
     alpha: float = 32.0  # updates are scaled by alpha / rank
     dropout: float = 0.0  # of what goes into an update
     modules: list[str] = field(default_factory=lambda: ["attention.qkv", "attention.out", "cross.query", "cross.kv"])
+
+    def __post_init__(self) -> None:
+        check_range("tune.lora.rank", self.rank, 0)
+        check_range("tune.lora.dropout", self.dropout, 0, 1)
 
 
 @dataclass
@@ -112,6 +130,11 @@ class DistilConfig:
     pseudo: float = 0.8  # weight
     temperature: float = 2.0  # of both distributions in KL, which is scaled by its square
     max_wer: float | None = 0.1  # clips whose pseudo-label differs more from the transcript are left out; null: none
+
+    def __post_init__(self) -> None:
+        check_range("distil.temperature", self.temperature, 0, above=True)
+        for name in ("decoder_layers", "kl", "pseudo", "max_wer"):
+            check_range(f"distil.{name}", getattr(self, name), 0)
 
 
 def mini_model() -> WhisperConfig:
@@ -153,3 +176,10 @@ class WhisperTrainConfig:
             save_every=250,
         )
     )
+
+    def __post_init__(self) -> None:
+        check_normaliser("measure", self.measure)
+        check_range("samples", self.samples, 0)
+        check_range("dev_clips", self.dev_clips, 1)
+        if self.init and self.vocabulary.file:
+            raise ConfigError("vocabulary.file: goes with a new model; the one at init has a vocabulary of its own")

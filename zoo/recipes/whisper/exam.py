@@ -111,4 +111,5 @@ def write(exams: Sequence[Exam], folder: Path) -> None:
         for exam in exams:
             for candidate, texts in exam.written.items():
                 for entry, text in zip(exam.entries, texts, strict=True):
-                    file.write(f"{exam.name}\t{candidate}\t{entry.audio.name}\t{entry.speaker}\t{entry.text}\t{text}\n")
+                    row = (exam.name, candidate, entry.audio.name, entry.speaker, entry.text, text)
+                    file.write("\t".join(" ".join((cell or "").split()) for cell in row) + "\n")

@@ -1,6 +1,6 @@
 """Pseudo-labels: what a teacher writes about the training clips, which a student learns instead of the transcripts.
 
-The texts are kept as they come, so that a stopped run goes on with them.
+The texts are kept as they come, so that a stopped run goes on with them; those of another teacher are not.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def pseudo_labelled(
     if processes.is_main():
         _complete(teacher, wanted, folder, stamped)
     processes.barrier()
-    texts = _read(folder / FILE)
+    texts = _read(folder / FILE, _name(teacher, stamped))
     kept = [
         replace(entry, text=text)
         for entry in wanted
@@ -53,7 +54,8 @@ def _complete(teacher: Whisper, wanted: Sequence[Entry], folder: Path, stamped: 
     assert teacher.tokenizer is not None
     codes = teacher.tokenizer.languages
     folder.mkdir(parents=True, exist_ok=True)
-    known = _read(folder / FILE)
+    name = _name(teacher, stamped)
+    known = _read(folder / FILE, name)
     missing = [entry for entry in wanted if _key(entry) not in known]
     with (folder / FILE).open("a", encoding="utf-8") as file:
         file.write("\n")  # a line that was cut stays alone
@@ -63,18 +65,28 @@ def _complete(teacher: Whisper, wanted: Sequence[Entry], folder: Path, stamped: 
                 clips, teacher.sample_rate, language=languages, vad="none", timestamps=stamped
             )
             for entry, transcript in zip(group, transcripts, strict=True):
-                file.write(json.dumps({"clip": _key(entry), "text": transcript.text}, ensure_ascii=False) + "\n")
+                line = {"clip": _key(entry), "text": transcript.text, "teacher": name}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
             file.flush()
 
 
-def _read(path: Path) -> dict[str, str]:
-    lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
-    records = [json.loads(line) for line in lines if line.endswith('"}')]
-    return {record["clip"]: record["text"] for record in records}
+def _name(teacher: Whisper, stamped: bool) -> str:
+    return f"{teacher.fingerprint()} {'with' if stamped else 'without'} times"
+
+
+def _read(path: Path, teacher: str) -> dict[str, str]:
+    """Clip -> text, of those that this teacher wrote."""
+    texts: dict[str, str] = {}
+    for line in path.read_text(encoding="utf-8").split("\n") if path.is_file() else ():
+        with suppress(ValueError):  # a line that was cut
+            record = json.loads(line)
+            if record.get("teacher") == teacher:
+                texts[record["clip"]] = record["text"]
+    return texts
 
 
 def _key(entry: Entry) -> str:
-    return f"{entry.audio} {entry.start}"
+    return f"{entry.audio} {entry.start} {entry.end}"
 
 
 def _wer(reference: str, text: str, normalise: str) -> float:

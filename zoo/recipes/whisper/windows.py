@@ -31,6 +31,7 @@ from zoo.recipes.whisper.config import AugmentConfig, WindowConfig
 
 SEGMENT_TOKENS = 2  # times of a segment, beside its text
 Played = tuple[int, Fraction]  # a clip's place among the entries, and how many times as fast it is played
+SLACK = 0.1  # s by which clips may outlast their stated durations, and so the window that was planned for them
 LEVELS = (-80.0, -20.0)  # dB re full scale: of windows without speech
 
 
@@ -154,16 +155,22 @@ class WindowDataset(AudioDataset):
         )
 
     def _window(self, index: int, seed: int, clips: Sequence[Played], stamped: bool = False) -> Window:
-        """Clips, one behind the other."""
+        """Clips, one behind the other. Raises AudioError for one that outlasts the window, whatever is stated."""
         waves, segments, place = [], [], 0
+        most = round(self.window * self.sample_rate)
         for number, (clip, speed) in enumerate(clips):
-            wave, text = at_speed(self._usable(clip), speed), self.entries[clip].text
-            wave = self._heard(wave, mix(seed, number))
-            if text:
-                segments.append(Segment(text, place / self.sample_rate, (place + len(wave)) / self.sample_rate))
-            waves.append(wave)
-            place += len(wave)
-        wave = torch.cat(waves)[: round(self.window * self.sample_rate)]
+            entry, wave = self.entries[clip], at_speed(self._usable(clip), speed)
+            end = place + len(wave)
+            if end > most + SLACK * self.sample_rate:  # half of it would be heard, all of it written
+                if number:
+                    break
+                lasts = f"lasts {len(wave) / self.sample_rate:.2f} s, not the stated {entry.duration:g} s"
+                raise AudioError(entry.audio, f"{lasts}: longer than a window of {self.window:g} s")
+            waves.append(self._heard(wave, mix(seed, number)))
+            if entry.text:
+                segments.append(Segment(entry.text, place / self.sample_rate, min(end, most) / self.sample_rate))
+            place = end
+        wave = torch.cat(waves)[:most]
         return Window(wave, index, self.entries[index], 0, seed, segments, stamped=stamped)
 
     def _stretch(self, index: int, seed: int, stamped: bool) -> Window:
