@@ -37,11 +37,11 @@ def test_ties_share_a_rank_and_the_worse_one_does_not(tmp_path: Path) -> None:
     found = {e.record.subject: r for e, r in zip(contest.entrants, contest.ranks or [], strict=True)}
     assert found == {"fair": 1, "same": 1, "poor": 3}
     assert contest.entrants[-1].record.subject == "poor"
-    i, j, difference, p = contest.pairs[-1]
+    i, j, difference = contest.pairs[-1]
     assert difference.difference == pytest.approx(
         (contest.entrants[i].record.score or 0) - (contest.entrants[j].record.score or 0)
     )
-    assert difference.interval.low > 0 and p is not None and p < 0.001
+    assert difference.interval.low > 0 and difference.p < 0.001
     page = compare.markdown([contest])
     assert page.index("| 1 | ") < page.index("| 3 | poor")
 
@@ -76,6 +76,29 @@ def test_other_data_is_never_compared(tmp_path: Path) -> None:
         compare.compare(folders[:2])
     with pytest.raises(ZooError, match="zoo bench run"):
         compare.compare([tmp_path])
+
+
+def test_two_that_share_data_are_compared_though_the_first_folder_has_other(tmp_path: Path) -> None:
+    folders = [write(tmp_path / n, n, 0.7, 1, data) for n, data in (("a", "x"), ("b", "y"), ("c", "y"))]
+    (contest,) = compare.compare(folders)
+    assert {entrant.record.subject for entrant in contest.entrants} == {"b", "c"}
+    assert contest.notes == ["left out, examined on other data or settings: a"]
+
+
+def test_a_task_that_cannot_be_compared_is_not_passed_over(tmp_path: Path) -> None:
+    folders = [write(tmp_path / name, name, 0.7, 1) for name in "ab"]
+    for folder, data in zip(folders, "xy", strict=True):
+        record = Record("digits", "class", folder.name, "model", folder.name, data, "k", metric="accuracy", score=0.5)
+        Store(folder, "suite").add(record)
+    page = compare.markdown(compare.compare(folders))
+    assert "## digits" in page and "| ? | a | 0.500" in page and "other data or settings: b" in page
+
+
+def test_of_one_model_in_two_folders_the_first_counts_as_when_published(tmp_path: Path) -> None:
+    folders = [write(tmp_path / n, s, a, 1) for n, s, a in (("a", "x", 0.8), ("b", "x", 0.5), ("c", "y", 0.2))]
+    (contest,) = compare.compare(folders)
+    assert [entrant.record.subject for entrant in contest.entrants] == ["x", "y"]
+    assert (contest.entrants[0].record.score or 0) > 0.7
 
 
 def test_predictions_that_name_an_item_twice_are_refused(tmp_path: Path) -> None:

@@ -43,6 +43,13 @@ def test_the_first_folder_counts_where_two_hold_the_same(tmp_path: Path) -> None
     assert record.score == first != second and "a counts, not " in remarks[0]
 
 
+def test_two_models_of_one_name_have_ranks_of_their_own(tmp_path: Path) -> None:
+    folders = [write(tmp_path / n, "last", a, 1, model=m) for n, a, m in (("a", 0.8, "good"), ("b", 0.5, "poor"))]
+    pages.publish(folders, tmp_path / "all")
+    assert read_results(tmp_path / "all.json").ranks == {"task": {"last (good)": 1, "last (poor)": 2}}
+    assert "**0." in (tmp_path / "all.md").read_text() and "<b>0." in (tmp_path / "all.html").read_text()
+
+
 def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
     first, other = write(tmp_path / "a", "x", 0.8, 1), write(tmp_path / "b", "y", 0.8, 1, data="corrected")
     with pytest.raises(ConfigError, match="task was asked of other data"):

@@ -22,7 +22,7 @@ from zoo.benchmarks.subjects import subjects, untrained
 from zoo.benchmarks.suite import Source, Suite, Task
 from zoo.data import manifest
 from zoo.encoder import Encoder
-from zoo.errors import AudioError, CheckpointError, ConfigError, ZooError
+from zoo.errors import AudioError, CheckpointError, ConfigError, MissingDependencyError, ZooError
 
 
 @pytest.fixture
@@ -124,6 +124,35 @@ def change(corpus: Path, **changes: Any) -> None:
     for place, labels in changes.pop("places").items():
         entries[place].labels.update(labels)
     manifest.write(corpus, entries)
+
+
+def test_a_test_split_that_is_mostly_broken_gives_no_number(corpus: Path, tmp_path: Path) -> None:
+    for place in (57, 58):
+        (corpus.parent / f"{place:03d}.wav").write_text("no audio")
+    record = only(examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch")))
+    assert record.status == "skipped" and record.reason.startswith("2 of 12 clips of test cannot be used, e.g. tones/")
+
+
+def test_a_package_that_was_missing_is_asked_for_again(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    task = Task("pitch", kind="class", target="pitch")
+    with monkeypatch.context() as patch:
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise MissingDependencyError("tones/000.wav: needs PyAV: pip install 'audiozoo[video]'")
+
+        patch.setattr("zoo.benchmarks.features.audio.load", refuse)
+        record = only(examine(corpus, tmp_path / "out", task))
+        assert record.status == "skipped" and "pip install" in record.reason
+    assert only(examine(corpus, tmp_path / "out", task)).status == "ok"
+
+
+def test_one_speaker_in_test_is_said(corpus: Path, tmp_path: Path) -> None:
+    entries = manifest.read(corpus)
+    for entry in entries:
+        entry.speaker = "s14" if entry.split == "test" else entry.speaker
+    manifest.write(corpus, entries)
+    examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch"))
+    assert "one independent group" in (tmp_path / "out" / "results.md").read_text()
 
 
 def test_a_broken_clip_is_left_out_and_said_and_many_are_refused(corpus: Path, tmp_path: Path) -> None:
@@ -236,6 +265,11 @@ def test_a_checkpoint_of_the_wrong_kind_stops_the_run(corpus: Path, tmp_path: Pa
     assert not (tmp_path / "out" / "results.json").exists()
 
 
+def test_an_exam_that_nobody_can_sit_is_an_empty_page(corpus: Path, tmp_path: Path) -> None:
+    assert not examine(corpus, tmp_path / "out", Task("words", kind="wer"), models=[], baselines=True).records
+    assert (tmp_path / "out" / "results.md").read_text().startswith("# tones")
+
+
 def test_results_of_another_suite_are_not_touched(corpus: Path, tmp_path: Path) -> None:
     examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch"))
     with pytest.raises(ZooError, match="another folder"):
@@ -303,6 +337,26 @@ def test_retrieval_and_zero_shot_of_anything_that_embeds_text(corpus: Path, tmp_
     assert captions.status == names.status == "ok"
     assert 0 < (captions.score or 0) <= 1 and 0 < captions.details["chance"] < 1
     assert names.details["by template"].keys() == {"{}", "a {} tone"}
+
+
+def test_vectors_that_are_not_finite_score_nothing(corpus: Path, tmp_path: Path) -> None:
+    mulan = small("mulan-ast")
+    mulan.embed_text = lambda texts: torch.randn(len(texts), mulan.dim)
+    with torch.no_grad():
+        [parameter.fill_(torch.nan) for parameter in mulan.parameters()]
+    tasks = [Task("captions", kind="retrieval"), Task("names", kind="zero_shot", target="pitch")]
+    for record in examine(corpus, tmp_path / "out", *tasks, models=[mulan]).records.values():
+        assert record.status == "skipped" and "not finite" in record.reason, record.task
+
+
+def test_speed_elsewhere_is_another_question(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("zoo.benchmarks.speed.measure.__kwdefaults__", {"clips": 1, "seconds": 1.0, "rounds": 1})
+    examine(corpus, tmp_path / "out", Task("speed", kind="speed"))
+    found = speed.Speed(100.0, 90.0, 110.0, 0, 0.0, 0.0)
+    monkeypatch.setattr("zoo.benchmarks.speed.measure", lambda encoder: found)
+    monkeypatch.setattr("zoo.models.spectral.Spectral.device", torch.device("cuda"))
+    here, there = examine(corpus, tmp_path / "out", Task("speed", kind="speed")).records.values()
+    assert there.score == 100 != here.score
 
 
 def test_speed_counts_parameters_and_products(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:

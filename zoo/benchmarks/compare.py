@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from zoo.benchmarks import table
-from zoo.benchmarks.credits import Credit, credits, guesses, pseudo_values, read_rows
+from zoo.benchmarks.credits import Credit, credits, pseudo_values, read_rows
 from zoo.benchmarks.results import RESULTS, Record, read_records
-from zoo.benchmarks.significance import LEVEL, Comparison, mcnemar, paired_bootstrap, ranks
+from zoo.benchmarks.significance import LEVEL, Comparison, paired_bootstrap, ranks
 from zoo.errors import ConfigError, ZooError
+
+_Found = Sequence[tuple[Path, Record]]
+"""Records, each with the folder of its predictions."""
 
 
 @dataclass(frozen=True)
@@ -27,21 +30,20 @@ class Entrant:
 
     record: Record
     items: dict[str, Credit]
-    right: dict[str, bool]  # key -> whether its first seed was right; for McNemar's test of accuracies
 
 
 @dataclass(frozen=True)
 class Contest:
-    """One task. ranks (M,): 1 + how many are significantly better; None where no test fits the metric.
+    """One task. entrants: the best first; a single one has nobody to be held against, and notes say why.
 
-    pairs: numbers of two entrants, the difference of the first to the second, and McNemar's p where scores are
-    accuracies.
+    ranks (M,): 1 + how many are significantly better; None where no test fits the metric. pairs: numbers of two
+    entrants, and the difference of the first to the second.
     """
 
     task: str
     entrants: list[Entrant]
     ranks: list[int] | None
-    pairs: list[tuple[int, int, Comparison, float | None]]
+    pairs: list[tuple[int, int, Comparison]]
     notes: list[str]
 
     def rank_of(self) -> dict[str, int]:
@@ -50,9 +52,10 @@ class Contest:
 
 
 def compare(folders: Sequence[str | Path]) -> list[Contest]:
-    """Contests of all tasks that at least two subjects of these results share, in the order of the first folder.
+    """Contests of all tasks that several subjects of these results share, in the order of the first folder.
 
-    Only records about the same data and the same task are held against each other; others are named in the notes.
+    Only records about the same data and the same task are held against each other: those that the first subject which
+    shares them with another has. The others are named in the notes.
     Raises ZooError where a folder holds no results, ConfigError where nothing can be compared or where predictions name
     an item twice.
     """
@@ -62,23 +65,20 @@ def compare(folders: Sequence[str | Path]) -> list[Contest]:
             raise ZooError(f"{folder}: holds no {RESULTS}; make one with zoo bench run")
         found += [(folder, record) for record in table.latest(read_records(folder / RESULTS))]
     contests = contests_of(_told_apart(found))
-    if not contests:
+    if not any(len(contest.entrants) > 1 for contest in contests):
         raise ConfigError("no task was sat by two subjects on the same data")
     return contests
 
 
-def contests_of(found: Sequence[tuple[Path, Record]]) -> list[Contest]:
-    """Contests of all tasks that at least two of these records are about, each with the folder of its predictions."""
+def contests_of(found: _Found) -> list[Contest]:
+    """Contests of all tasks that several of these records are about."""
     usable = [(folder, record) for folder, record in found if record.status == "ok"]
-    contests = []
-    for task in dict.fromkeys(record.task for _, record in usable):
-        contest = _contest(task, [(folder, record) for folder, record in usable if record.task == task])
-        if len(contest.entrants) > 1:
-            contests.append(contest)
-    return contests
+    tasks = dict.fromkeys(record.task for _, record in usable)
+    every = (_contest(task, [(folder, record) for folder, record in usable if record.task == task]) for task in tasks)
+    return [contest for contest in every if len(contest.entrants) > 1 or contest.notes]
 
 
-def _told_apart(found: Sequence[tuple[Path, Record]]) -> list[tuple[Path, Record]]:
+def _told_apart(found: _Found) -> list[tuple[Path, Record]]:
     """Different models of one name get their folder's name behind it, with as much of its path as it takes."""
     models: dict[str, set[str]] = {}
     for _, record in found:
@@ -109,28 +109,23 @@ def markdown(contests: Sequence[Contest]) -> str:
         lines += [f"## {contest.task} ({metric})", "", "| rank | | score (95 % interval) |", "|-|-|-|"]
         numbers = [str(rank) for rank in contest.ranks] if contest.ranks else ["?"] * len(contest.entrants)
         for rank, entrant in zip(numbers, contest.entrants, strict=True):
-            lines.append(f"| {rank} | {entrant.record.subject} | {table.cell(entrant.record)} |")
+            lines.append(table.row([rank, entrant.record.subject, table.cell(entrant.record)]))
         lines += ["", *(f"- {note}" for note in contest.notes)]
     lines.append(f"Equal ranks: not told apart at {LEVEL:.0%} (paired bootstrap over groups, Holm's correction).")
     return "\n".join(lines) + "\n"
 
 
-def _contest(task: str, found: Sequence[tuple[Path, Record]]) -> Contest:
-    first = found[0][1]
-    same = [(f, r) for f, r in found if (r.data, r.task_key) == (first.data, first.task_key)]
+def _contest(task: str, found: _Found) -> Contest:
+    same, others = _on_the_same(found)
     present = {record.subject for _, record in same}
-    others = sorted(
-        {
-            f"{record.subject} in {folder}" if record.subject in present else record.subject
-            for folder, record in found
-            if (record.data, record.task_key) != (first.data, first.task_key)
-        }
-    )
-    notes = [f"left out, examined on other data or settings: {', '.join(others)}"] if others else []
-    unique = {(record.subject, record.model): (folder, record) for folder, record in same}
+    names = {f"{r.subject} in {folder}" if r.subject in present else r.subject for folder, r in others}
+    notes = [f"left out, examined on other data or settings: {', '.join(sorted(names))}"] if names else []
+    first = same[0][1]
     sign = 1 if first.lower_is_better else -1
-    ordered = sorted(unique.values(), key=lambda each: sign * (each[1].score or 0.0))
-    entrants = [_entrant(folder, record) for folder, record in ordered]
+    ordered = sorted(same, key=lambda each: sign * (each[1].score or 0.0))
+    if len(ordered) == 1:  # nothing to test, so nothing has to be read
+        return Contest(task, [Entrant(first, {})], None, [], notes)
+    entrants = [Entrant(record, _credits(folder, record)) for folder, record in ordered]
     common = sorted(set.intersection(*(set(entrant.items) for entrant in entrants)))
     most = max(len(entrant.items) for entrant in entrants)
     if not common:
@@ -139,31 +134,36 @@ def _contest(task: str, found: Sequence[tuple[Path, Record]]) -> Contest:
         return Contest(task, entrants, None, [], [*notes, f"no paired test: {why}"])
     if len(common) < most:
         notes.append(f"tests use the {len(common)} of {most} items (or groups) that all have")
-    pairs = [(i, j, *_pair(entrants[i], entrants[j], common)) for i, j in combinations(range(len(entrants)), 2)]
+    pairs = [(i, j, _difference(entrants[i], entrants[j], common)) for i, j in combinations(range(len(entrants)), 2)]
     p = np.ones((len(entrants), len(entrants)))
-    for i, j, comparison, _ in pairs:
+    for i, j, comparison in pairs:
         p[i, j] = p[j, i] = comparison.p
     scores = [-sign * (entrant.record.score or 0.0) for entrant in entrants]
     return Contest(task, entrants, ranks(scores, p), pairs, notes)
 
 
-def _pair(a: Entrant, b: Entrant, common: Sequence[str]) -> tuple[Comparison, float | None]:
+def _on_the_same(found: _Found) -> tuple[_Found, _Found]:
+    """Records of one task by one model each, on the first data and settings that two share; and those of others."""
+    by_data: dict[tuple[str, str], dict[tuple[str, str], tuple[Path, Record]]] = {}
+    for folder, record in found:
+        known = by_data.setdefault((record.data, record.task_key), {})
+        known.setdefault((record.subject, record.model), (folder, record))  # as in publish, the first folder's counts
+    same = next((records for records in by_data.values() if len(records) > 1), next(iter(by_data.values())))
+    others = [each for records in by_data.values() if records is not same for each in records.values()]
+    return list(same.values()), others
+
+
+def _difference(a: Entrant, b: Entrant, common: Sequence[str]) -> Comparison:
     credit_a, credit_b = (np.array([entrant.items[key].credit for key in common]) for entrant in (a, b))
     weight = np.array([a.items[key].weight for key in common])
     groups = np.array([a.items[key].group for key in common])
-    comparison = paired_bootstrap(credit_a, credit_b, weight, groups)
-    if not (a.right and b.right):
-        return comparison, None
-    return comparison, mcnemar(*(np.array([entrant.right[key] for key in common]) for entrant in (a, b)))
+    return paired_bootstrap(credit_a, credit_b, weight, groups)
 
 
-def _entrant(folder: Path, record: Record) -> Entrant:
+def _credits(folder: Path, record: Record) -> dict[str, Credit]:
+    """Of each item, or of each group; nothing where the predictions are not there, or no test fits the metric."""
     rows = read_rows(folder, record) if (folder / record.predictions).is_file() else []
-    right = {}
-    if record.metric == "accuracy" and record.kind != "robustness":
-        right = {row["item"]: guesses(row["predicted"])[0] == row["truth"] for row in rows}
     try:
-        items = credits(record.kind, record.metric, rows) or pseudo_values(record.metric, rows)
+        return credits(record.kind, record.metric, rows) or pseudo_values(record.metric, rows)
     except ConfigError as error:
         raise ConfigError(f"{folder / record.predictions}: {error}") from None
-    return Entrant(record, items, right)

@@ -35,7 +35,8 @@ def publish(folders: Sequence[Path], stem: Path, said: Sequence[str] = ()) -> li
     other data, or with other settings, than in a folder before.
     """
     found, together, remarks = _together(folders)
-    contests = contests_of(found)
+    names = table.latest(together.records)  # two folders may hold different models of one name
+    contests = contests_of([(f, changed_copy(r, subject=n.subject)) for (f, r), n in zip(found, names, strict=True)])
     together.ranks = _ranks(contests)
     stem.parent.mkdir(parents=True, exist_ok=True)
     together.write(stem.with_name(f"{stem.name}.json"))
@@ -78,4 +79,4 @@ def _pages(
     page = Report(f"Results of the suite {results.suite}", records, contests).page(table.computed(results, records)[2:])
     for path, text in ((markdown, table.markdown(results, said)), (report, page)):
         with replacing_file(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -65,7 +65,7 @@ def run(
                 session.examine(task, subject)
         if baselines:
             for task in wanted:
-                session.chance(task, who[0].encoder)
+                session.chance(task)
         pages.write(store)
     return store
 
@@ -97,7 +97,7 @@ class _Session:
 
     def examine(self, task: Task, subject: Subject) -> None:
         """One task, one subject: taken from the store, computed, or skipped with a reason."""
-        record = self._record(task, subject.name, subject.role, self._fingerprint(subject.encoder))
+        record = self._record(task, subject)
         known = self._known(record)
         if known and known.status == "ok":  # what was skipped may be possible by now
             return
@@ -125,11 +125,11 @@ class _Session:
         if not known or (known.status, known.reason) != (record.status, record.reason):
             self._keep(record, rows)
 
-    def chance(self, task: Task, encoder: Encoder) -> None:
+    def chance(self, task: Task) -> None:
         """What guessing would score."""
         if task.kind not in PROBES:
             return
-        record = self._record(task, CHANCE, "baseline", "")
+        record = self._record(task)
         if self._known(record):
             return
         try:
@@ -152,7 +152,7 @@ class _Session:
 
             return examine.run_robustness(record, task, base, targets, features, corrupted, str(encoder.device))
         self.examine(base, subject)  # its answers on clean clips, unless they are there already
-        clean = self.store.get(self._record(base, subject.name, subject.role, self._fingerprint(encoder)))
+        clean = self.store.get(self._record(base, subject))
         if clean is None or clean.status != "ok":
             raise ConfigError(f"{base.name} was skipped")
         changed = {
@@ -161,9 +161,15 @@ class _Session:
         }
         return robustness.of_rows(record, clean, read_rows(self.store.folder, clean), changed)
 
-    def _record(self, task: Task, subject: str, role: str, model: str) -> Record:
-        data = self.sources[task.data].fingerprint
-        return Record(task.name, task.kind, subject, role, model, data, self.exam.fingerprint(task))
+    def _record(self, task: Task, subject: Subject | None = None) -> Record:
+        """Empty as yet; of chance, where no subject is named."""
+        data, key = self.sources[task.data].fingerprint, self.exam.fingerprint(task)
+        if subject is None:
+            return Record(task.name, task.kind, CHANCE, "baseline", "", data, key)
+        if task.kind == "speed" and subject.encoder.device.type != "cpu":
+            key += f"-{subject.encoder.device.type}"  # how fast it is elsewhere is another question
+        model = self._fingerprint(subject.encoder)
+        return Record(task.name, task.kind, subject.name, subject.role, model, data, key)
 
     def _known(self, record: Record) -> Record | None:
         """What the store has of it, which is then of the settings that count."""

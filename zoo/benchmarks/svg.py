@@ -153,8 +153,8 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:
-    """The range of the values with a margin; values far below 0 are cut off."""
-    low, high = (max(-1.0, min(values)), max(values)) if values else (0.0, 1.0)
+    """The range of the values with a margin; values under -1, as a bad R2 has them, are drawn at the edge."""
+    low, high = (max(-1.0, min(values)), max(-1.0, *values)) if values else (0.0, 1.0)
     margin = 0.08 * (high - low) or 0.05
     return low - margin, high + margin
 

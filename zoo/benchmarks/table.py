@@ -33,7 +33,7 @@ def markdown(results: Results, said: Sequence[str] = ()) -> str:
     records = latest(results.records)
     lines = [f"# {results.suite}", "", *(part for line in said for part in (line, "")), *computed(results, records)]
     tasks, subjects = (
-        list(dict.fromkeys(names)) for names in zip(*((r.task, r.subject) for r in records), strict=True)
+        list(dict.fromkeys(names)) for names in ([r.task for r in records], [r.subject for r in records])
     )
     lines += ["", *grid(records, results.ranks, tasks, subjects, cell), "", FOOTNOTE, BOLD]
     remarks = notes(records)
@@ -87,7 +87,7 @@ def grid(
 ) -> list[str]:
     """A row for each task, a column for each subject. Bold: nobody is significantly better, and someone is worse."""
     found = {(record.task, record.subject): record for record in records}
-    lines = ["| | " + " | ".join(subjects) + " |", "|-" * (len(subjects) + 1) + "|"]
+    lines = ["| " + row(subjects), "|-" * (len(subjects) + 1) + "|"]
     for task in tasks:
         here = ranks.get(task, {})
         best = [name for name, rank in here.items() if rank == 1 < max(here.values())]
@@ -96,8 +96,13 @@ def grid(
             record = found.get((task, name))
             score, shown = (number(record, record.score), text(record)) if record else ("", "")
             cells.append(shown.replace(score, f"**{score}**", 1) if name in best else shown)
-        lines.append(f"| {heading(task, records)} | " + " | ".join(cells) + " |")
+        lines.append(row([heading(task, records), *cells]))
     return lines
+
+
+def row(cells: Sequence[str]) -> str:
+    """A line of a table, whatever characters the cells hold."""
+    return "| " + " | ".join(" ".join(text.replace("|", "\\|").splitlines()) for text in cells) + " |"
 
 
 def heading(task: str, records: Sequence[Record]) -> str:
@@ -155,6 +160,9 @@ def notes(records: Sequence[Record]) -> list[str]:
         if record.score is not None and 1 < record.groups < _FEW_GROUPS:
             what = f"{record.task}: only {record.groups} independent groups in test"
             remarks.append(f"{what}; intervals are too narrow there, and hardly anything can be told apart")
+        elif record.score is not None and record.groups == 1:
+            what = f"{record.task}: all of test is one independent group, such as one speaker"
+            remarks.append(f"{what}; how scores vary from group to group is unknown, and nothing can be told apart")
     return list(dict.fromkeys(remarks))
 
 
@@ -190,8 +198,7 @@ def _robustness(records: Sequence[Record]) -> Sheet:
 
 
 def _lines(sheet: Sheet) -> list[str]:
-    rows = [sheet.head, ["-"] * len(sheet.head), *sheet.rows]
-    return ["| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in row) + " |" for row in rows]
+    return [row(cells) for cells in (sheet.head, ["-"] * len(sheet.head), *sheet.rows)]
 
 
 def _who(record: Record) -> str:
