@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -23,6 +24,7 @@ import zoo
 from zoo import checkpoint
 from zoo.errors import CheckpointError
 from zoo.nn.linear import quantise_linears
+from zoo.recipes.mulan.config import Loss
 
 
 @pytest.fixture
@@ -75,6 +77,15 @@ def test_provenance_is_kept_until_replaced(tmp_path: Path) -> None:
     assert checkpoint.read(tmp_path / "b").provenance == again.provenance
     checkpoint.save(again, tmp_path / "b", provenance={})
     assert checkpoint.read(tmp_path / "b").provenance == {}
+
+
+def test_numbers_of_numpy_and_torch_are_written_as_numbers(tmp_path: Path) -> None:
+    model = zoo.create("hubert-base", **SMALL["hubert"] | {"layers": np.int64(1)}, temperature=np.float64(0.25))
+    found = {"rate": np.float32(0.5), "steps": torch.tensor(7), "curve": np.array([1.5, 2.0]), "loss": Loss.infonce}
+    checkpoint.save(model, tmp_path, provenance=found)
+    again = checkpoint.load(tmp_path)
+    assert (again.config.layers, again.config.temperature) == (1, 0.25)
+    assert again.provenance == {"rate": 0.5, "steps": 7, "curve": [1.5, 2.0], "loss": "infonce"}
 
 
 @settings(max_examples=25, deadline=None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -18,7 +20,7 @@ import zoo
 from zoo import modelcard, registry
 from zoo.cards import PACKAGED
 from zoo.encoder import Encoder, Frames, Layer
-from zoo.errors import CheckpointError, ConfigError, UnknownModelError
+from zoo.errors import CheckpointError, ConfigError, UnknownModelError, ZooError
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,24 @@ def test_unknown_name_lists_near_ones(verb) -> None:  # type: ignore[no-untyped-
         verb("hubert-bsae")
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("whisper-tin.en", "whisper-tiny.en"), ("HuBERT-Base", "hubert-base"), ("hubert-mini.pt", "hubert-mini")],
+)
+def test_near_names_with_a_dot_and_in_capitals(name: str, near: str) -> None:
+    with pytest.raises(ZooError, match=f"did you mean {re.escape(near)}[,?]"):
+        zoo.load(name)
+
+
+@pytest.mark.parametrize(
+    ("options", "odd"),
+    [({"layers": "6"}, "layers='6'"), ({"units": 5}, "units=5")],
+)
+def test_create_names_options_of_the_wrong_type(options: dict[str, Any], odd: str) -> None:
+    with pytest.raises(ConfigError, match=f"hubert cannot be built with these options: {odd} is of the wrong type"):
+        zoo.create("hubert-mini", **options)
+
+
 def test_create_names_unknown_options() -> None:
     with pytest.raises(ConfigError, match=r"'layer'.*layers"):
         zoo.create("hubert-base", layer=3)
@@ -150,6 +170,9 @@ def test_register_a_new_family(own_table: None, tmp_path: Path) -> None:
         zoo.register(card, Peak)
     with pytest.raises(ConfigError, match="bound to"):
         zoo.register(replace(card, name="other"), "somewhere:Else")
+    zoo.register(replace(card, name="peak-5"), f"{__name__}:Peak")  # the same class, by its name
+    with pytest.raises(ConfigError, match="'hubert' is short for hubert-mini"):
+        zoo.register(replace(card, name="hubert"))
 
 
 def test_same_seed_same_model() -> None:

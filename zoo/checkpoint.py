@@ -13,9 +13,11 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from safetensors import SafetensorError
@@ -118,7 +120,7 @@ def read(directory: str | Path) -> Checkpoint:
 
     Raises CheckpointError: a file is missing or damaged, the format is unknown, the weights are not the ones hashed.
     """
-    path = Path(directory)
+    path = place(directory)
     header = read_header(path)
     weights = path / WEIGHTS
     if not weights.is_file():
@@ -188,7 +190,7 @@ def build(
     try:
         with _Uninitialised():
             model = registry.build(family, config, name)
-    except (ZooError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # Runtime: impossible sizes
+    except ZooError as error:
         raise CheckpointError(f"{source}: the config describes no model: {error}") from error
     assign(model, tensors, source=source, adopt=True)
     model.provenance = dict(provenance)
@@ -269,7 +271,12 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    if isinstance(value, np.ndarray | np.generic | Tensor):
+        return value.tolist()  # a number of NumPy's is no Python one to YAML
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    kind = next((kind for kind in (bool, int, float) if isinstance(value, kind)), str)
+    return None if value is None else kind(value)
 
 
 def _sha256(path: Path) -> str:

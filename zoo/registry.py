@@ -7,6 +7,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from importlib import import_module
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +39,16 @@ def info(name: str) -> ModelCard:
     """
     name = SHORT_NAMES.get(name, name)
     if name not in _cards:
-        near = get_close_matches(name, _cards, n=3, cutoff=0.4) or [n for n in _cards if name in n][:3]
+        near = _near(name, cutoff=0.4) or [n for n in _cards if name in n][:3]
         hint = f"did you mean {', '.join(near)}?" if near else "`zoo list` shows all names"
         raise UnknownModelError(f"no model is called {name!r}; {hint}")
     return _cards[name]
+
+
+def _near(name: str, cutoff: float) -> list[str]:
+    """Up to three registered names like this one, whatever the case of their letters."""
+    known = {known.lower(): known for known in _cards}
+    return [known[match] for match in get_close_matches(name.lower(), known, n=3, cutoff=cutoff)]
 
 
 def register(card: ModelCard, encoder: str | type[Encoder] | None = None) -> None:
@@ -50,13 +57,20 @@ def register(card: ModelCard, encoder: str | type[Encoder] | None = None) -> Non
     encoder: class, or "module:Class" to import on first use; needed when card.family is new.
     Raises ConfigError when the name is taken or the family unknown or bound to another class.
     """
+    if card.name in SHORT_NAMES:  # under it everybody would go on to get the other one
+        raise ConfigError(f"{card.name!r} is short for {SHORT_NAMES[card.name]}; choose another name")
     if card.name in _cards:
         raise ConfigError(f"a model called {card.name!r} is registered already")
-    if encoder is not None and _families.setdefault(card.family, encoder) != encoder:
+    if encoder is not None and _written(_families.setdefault(card.family, encoder)) != _written(encoder):
         raise ConfigError(f"family {card.family!r} is already bound to {_families[card.family]}")
     if card.family not in _families:
         raise ConfigError(f"family {card.family!r} is unknown; pass its class: register(card, encoder=MyEncoder)")
     _cards[card.name] = card
+
+
+def _written(encoder: str | type[Encoder]) -> str:
+    """As "module:Class", imported or not."""
+    return encoder if isinstance(encoder, str) else f"{encoder.__module__}:{encoder.__qualname__}"
 
 
 def encoder_class(family: str) -> type[Encoder]:
@@ -74,16 +88,33 @@ def encoder_class(family: str) -> type[Encoder]:
 
 
 def build(family: str, config: Mapping[str, Any], name: str = "") -> Encoder:
-    """An untrained encoder from plain configuration values. Raises ConfigError, naming unknown fields and near ones."""
+    """An untrained encoder from plain configuration values.
+
+    Raises ConfigError, naming unknown fields and near ones, and for values that no model can be built from.
+    """
     cls = encoder_class(family)
     known = [f.name for f in fields(cls.Config)]
     unknown = [key for key in config if key not in known]
     if unknown:
         near = get_close_matches(unknown[0], known, n=3) or known
         raise ConfigError(f"{family} has no option {', '.join(map(repr, unknown))}; near: {', '.join(near)}")
-    model = cls(cls.Config(**config))
+    try:
+        model = cls(cls.Config(**config))
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # Runtime: torch, of impossible sizes
+        reason = str(error).partition("\n")[0]
+        odd = f": {', '.join(found)} is of the wrong type" if (found := _mistyped(cls.Config, config)) else ""
+        raise ConfigError(f"{family} cannot be built with these options{odd} ({reason})") from error
     model.name = name
     return model.eval()
+
+
+def _mistyped(schema: Any, config: Mapping[str, Any]) -> list[str]:
+    """The options that are of another kind than their default is."""
+    kinds: dict[type, Any] = {bool: bool, int: Integral, float: Real, str: str, tuple: (tuple, list)}
+    usual = {field.name: kinds.get(type(field.default), object) for field in fields(schema)}
+    return [f"{name}={value!r}" for name, value in config.items() if not isinstance(value, usual[name])]
 
 
 def create(name: str, **overrides: Any) -> Encoder:
@@ -127,6 +158,8 @@ def _load_weights(source: str | Path) -> Encoder:
     ):
         if path.suffix or len(path.parts) > 1:
             hint = f"; a repository of the hub is written hf:{source}" if len(path.parts) == 2 else ""
+            if len(path.parts) == 1 and (near := _near(source, cutoff=0.75)):  # a dot is in names too: whisper-tiny.en
+                hint = f", and no model is called so; did you mean {', '.join(near)}?"
             raise CheckpointError(f"{source}: no such file or directory{hint}")
         card = info(source)
         if card.parameters == 0:

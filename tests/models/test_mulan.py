@@ -117,7 +117,34 @@ def test_augmentation_acts_in_training_only(model: MuLan) -> None:
     assert not torch.equal(model.augment(mel), mel)
 
 
-@pytest.mark.parametrize("override", [{"tower": "vgg"}, {"temperature": 0.0}, {"text_length": 600}])
+@pytest.mark.parametrize("lengths", [[0, 20], [-1, 20], [21, 20], [4800, 20], [20]])
+def test_lengths_are_those_of_the_frames(model: MuLan, lengths: list[int]) -> None:
+    with pytest.raises(ConfigError, match=r"lengths .*mel frames, 1 to 20 each"):
+        model.embed_spectrogram(torch.zeros(2, 20, model.config.mels), torch.tensor(lengths))
+
+
+def test_half_a_character_is_none(model: MuLan) -> None:
+    found = model.embed_text(["calm \ud83c piano", "calm piano", "calm piano \udcff"])
+    assert torch.equal(found[0], found[1]) and torch.equal(found[2], found[1])
+    assert len(Tokenizer.train(["a calm piano", "calm \ud800"], 40)) == len(
+        Tokenizer.train(["a calm piano", "calm"], 40)
+    )
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *({"tower": "vgg"}, {"temperature": 0.0}, {"text_length": 600}, {"text_length": 1}),
+        *({"window_seconds": 0.0}, {"window_seconds": -1.0}, {"dim": 0}, {"mels": 0}, {"vocab_size": 0}),
+        *(
+            {"resnet_blocks": ()},
+            {"resnet_blocks": (1, 0)},
+            {"text_heads": 0},
+            {"text_layers": -1},
+            {"patch_stride": 0},
+        ),
+    ],
+)
 def test_impossible_configurations_are_refused(override: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=str(next(iter(override)))):
         zoo.create("mulan-resnet50", **override)

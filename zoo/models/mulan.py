@@ -25,8 +25,15 @@ from zoo.models.mulan_text import FILES, TextTower, Tokenizer
 from zoo.models.tokenized import TokenizedEncoder
 from zoo.nn.linear import Linear
 from zoo.prompts import embed_prompts
+from zoo.ranges import check_range
 
 TEXT_BATCH = 64
+SHORTEST_WINDOW = 0.1  # s
+_COUNTS = (
+    *("dim", "mels", "vocab_size", "resnet_width", "resnet_stem_stride", "patch", "patch_stride"),
+    *("audio_dim", "audio_layers", "audio_heads", "audio_ffn_dim"),
+    *("text_dim", "text_layers", "text_heads", "text_ffn_dim"),
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,12 @@ class MulanConfig:
             raise ConfigError(f'tower {self.tower!r}: choose "resnet" or "ast"')
         if not 0 < self.temperature <= 1:
             raise ConfigError(f"temperature {self.temperature}: must lie in (0, 1]")
+        check_range("window_seconds", self.window_seconds, SHORTEST_WINDOW)
+        check_range("text_length", self.text_length, 2)  # [CLS] and [SEP]
+        for name in _COUNTS:
+            check_range(name, getattr(self, name), 1)
+        if not self.resnet_blocks or min(self.resnet_blocks) < 1:
+            raise ConfigError(f"resnet_blocks {self.resnet_blocks}: one stage at least, and one block in each")
         if self.text_length > self.text_positions:
             raise ConfigError(f"text_length {self.text_length} exceeds text_positions {self.text_positions}")
 
@@ -143,7 +156,7 @@ class MuLan(TokenizedEncoder):
         """Unit embeddings (B, D) of log-mel windows: mel (B, M, N) or, frequency first, (B, N, M) of at most 10 s.
 
         lengths (B,): real mel frames; all of them when left out. The layout is as declared, never guessed.
-        Raises ConfigError for a shape that the layout does not allow.
+        Raises ConfigError for a shape that the layout does not allow, and for lengths that are not of these frames.
         """
         mel = mel if layout == "time_first" else mel.transpose(1, 2)  # (B, M, N)
         if mel.ndim != 3 or mel.shape[2] != self.config.mels or not 0 < mel.shape[1] <= self.mel_frames:
@@ -151,7 +164,10 @@ class MuLan(TokenizedEncoder):
                 f"spectrogram of shape {tuple(mel.shape)} taken time first: expected (batch, 1 to {self.mel_frames} "
                 f'frames, {self.config.mels} mels); say layout="frequency_first" if it is (batch, mels, frames)'
             )
-        lengths = torch.full((len(mel),), mel.shape[1], device=mel.device) if lengths is None else lengths
+        if lengths is None:
+            lengths = torch.full((len(mel),), mel.shape[1], device=mel.device)
+        elif lengths.shape != mel.shape[:1] or not bool(((lengths > 0) & (lengths <= mel.shape[1])).all()):
+            raise ConfigError(f"lengths {lengths.tolist()}: {len(mel)} numbers of mel frames, 1 to {mel.shape[1]} each")
         mel = F.pad(mel, (0, 0, 0, self.mel_frames - mel.shape[1]))
         states = self.audio(self.augment(mel, lengths), lengths)  # (B, tower width)
         return F.normalize(self.audio_projection(states).float(), dim=-1)

@@ -161,7 +161,7 @@ class Tokenizer:
 
         Raises ConfigError when the characters of the captions alone are more.
         """
-        captions = list(captions)
+        captions = [_whole(text) for text in captions]
         backend = _backend({}, lowercase=True)
         starts, inner = set[str](), set[str]()
         for text in captions:
@@ -200,11 +200,16 @@ class Tokenizer:
             raise ConfigError(f"texts: expected a list of one string or more, not {texts!r:.60}")
         if size < 2:
             raise ConfigError(f"size {size}: a text needs 2 tokens, {START} and {END}, at least")
-        encoded = [encoding.ids for encoding in self._backend.encode_batch(list(texts))]
+        encoded = [encoding.ids for encoding in self._backend.encode_batch([_whole(text) for text in texts])]
         rows = [ids if len(ids) <= size else [*ids[: size - 1], ids[-1]] for ids in encoded]
         lengths = torch.tensor([len(row) for row in rows])
         width = int(lengths.max())
         return torch.tensor([row + [self._pad] * (width - len(row)) for row in rows]), lengths  # (B, T), (B,)
+
+
+def _whole(text: str) -> str:
+    """Without halves of characters, which JSON and a command line can bring and the tokenizer cannot read: U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _backend(
