@@ -202,6 +202,13 @@ def test_hugging_face_errors(tmp_path: Path) -> None:
         sources.open(f"hf:{tmp_path / 'empty'}")
 
 
+def test_a_source_without_its_choices(tmp_path: Path) -> None:
+    assert sources.whole("a.jsonl [lang=en]") == "a.jsonl" and sources.whole("corpus:speech") == "corpus:speech"
+    assert sources.whole("a.jsonl + b c.jsonl [x=1|2 y=3] + d [4]") == "a.jsonl + b c.jsonl + d [4]"
+    (tmp_path / "calls [lang=en]").mkdir()
+    assert sources.whole(tmp_path / "calls [lang=en]") == str(tmp_path / "calls [lang=en]")
+
+
 def test_clips_are_chosen_by_their_columns() -> None:
     entries = [
         Entry(Path("a.wav"), 1.0, "train", lang="en", labels={"style": "digits", "take": 1}),
@@ -210,8 +217,8 @@ def test_clips_are_chosen_by_their_columns() -> None:
     ]
     assert sources.select(entries, "style=digits|keyword lang=en", "x") == entries[:1]
     assert sources.select(entries, "take=1", "x") == entries[:1]
-    assert sources.select(entries, None, "x") == sources.select(entries, "", "x") == entries
-    with pytest.raises(ConfigError, match=r"no clip has style=song.*with only=$"):
+    assert sources.select(entries, "", "x") == entries
+    with pytest.raises(ConfigError, match=r"x: no clip has style=song; change the choice in brackets"):
         sources.select(entries, "style=song", "x")
     with pytest.raises(ConfigError, match="column=value"):
         sources.select(entries, "digits", "x")

@@ -104,7 +104,6 @@ def settings(words: Path, start: Path, out: Path, **train: Any) -> FinetuneConfi
         out=str(out),
         name="tones",
         init=str(start),
-        only="",
         data=DataConfig(source=str(words), batch_seconds=30.0, min_seconds=0.1),
         tune=replace(NO_MASKS, freeze_steps=5),
         train=TrainConfig(**options | train),
@@ -393,10 +392,6 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as stopped:
         finetune.main()
     assert stopped.value.code == 1 and "zoo.recipes.hubert.train" in capsys.readouterr().err
-
-
-def test_only_may_be_empty() -> None:
-    assert configuration.load(FinetuneConfig, overrides=["only="]).only is None
 
 
 def test_clips_are_changed_and_their_texts_are_not() -> None:

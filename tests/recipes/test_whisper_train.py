@@ -213,7 +213,6 @@ def test_a_stopped_run_ends_in_the_same_weights(tones: Path, tmp_path: Path) -> 
 def test_two_processes_are_one(tones: Path, tmp_path: Path) -> None:
     options = [
         f"data.source={tones}",
-        "only=",
         "data.batch_seconds=4",
         "data.min_seconds=0.1",
         "train.steps=4",

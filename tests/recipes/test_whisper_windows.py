@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from zoo.data import manifest
 from zoo.data.manifest import Entry
 from zoo.errors import AudioError, ConfigError
 from zoo.recipes.whisper.config import AugmentConfig, WhisperTrainConfig, WindowConfig
-from zoo.recipes.whisper.windows import WindowDataset
+from zoo.recipes.whisper.run import opened
+from zoo.recipes.whisper.windows import WindowDataset, _following
 
 
 def dataset(
@@ -129,6 +131,15 @@ def test_no_window_reaches_across_speech_that_is_not_its_own(spans: list[Entry])
     assert len(made[0].wave) == pytest.approx((spans[1].end or 0.0) * RATE, abs=2)
     assert not made[1].previous, "what was said before is not known"
     assert len(windows(own).item(0, 0).segments) == len(own)
+
+
+def test_nor_across_speech_that_a_choice_leaves_out(spans: list[Entry], tmp_path: Path) -> None:
+    mixed = [replace(entry, lang="de" if place == 1 else "en") for place, entry in enumerate(spans)]
+    manifest.write(tmp_path / "mixed.jsonl", mixed)
+    chosen, known = opened(f"{tmp_path / 'mixed.jsonl'} [lang=en]")
+    assert len(chosen) == len(spans) - 1 and len(known) == len(spans)
+    assert _following(chosen, chosen)[0] == 1 and 0 not in _following(chosen, known)
+    assert opened(str(tmp_path / "mixed.jsonl"))[0] == known
 
 
 def test_a_change_of_text_is_another_data_set(clips: list[Entry]) -> None:

@@ -78,7 +78,6 @@ def settings(source: Path, out: Path, **train: Any) -> WhisperTrainConfig:
     return WhisperTrainConfig(
         out=str(out),
         name="tones",
-        only=None,
         data=DataConfig(str(source), batch_seconds=20.0, min_seconds=0.1),
         windows=WORDS_ALONE,
         vocabulary=VocabularyConfig(size=270),

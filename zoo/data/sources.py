@@ -73,16 +73,25 @@ def _folder(path: Path) -> list[Entry]:
     return tables.from_records(rows, path / "*")
 
 
-def select(entries: Sequence[Entry], only: str | None, source: str) -> list[Entry]:
+def whole(source: str | Path) -> str:
+    """The source without its choices in brackets: it holds what they leave out, too."""
+    name = str(source).strip()
+    if Path(name).expanduser().exists():
+        return name
+    parts = name.split(" + ")
+    return " + ".join(chosen["source"] if (chosen := _CHOSEN.fullmatch(part.strip())) else part for part in parts)
+
+
+def select(entries: Sequence[Entry], only: str, source: str) -> list[Entry]:
     """Entries that have one of the values of every "column=value|value" in `only`. Raises ConfigError for none."""
     chosen = list(entries)
-    for part in (only or "").replace(",", " ").split():
+    for part in only.replace(",", " ").split():
         column, equals, values = part.partition("=")
         if not equals:
-            raise ConfigError(f"only={only!r}: column=value|value is expected, not {part!r}")
+            raise ConfigError(f"{source}: column=value|value is expected in brackets, not {part!r}")
         chosen = [entry for entry in chosen if str(_value(entry, column)) in values.split("|")]
         if not chosen:
-            raise ConfigError(f"{source}: no clip has {part}; change only, or take all clips with only=")
+            raise ConfigError(f"{source}: no clip has {part}; change the choice in brackets, or leave it out")
     return chosen
 
 

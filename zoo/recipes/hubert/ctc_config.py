@@ -36,7 +36,6 @@ class FinetuneConfig:
     out: str = "runs/hubert/mini-ctc"  # run folder; the model to use is OUT/best
     name: str = "hubert-mini-ctc"  # of the finished model
     init: str = "runs/hubert/mini"  # HuBERT to start from: run folder, checkpoint, registered name or hf:owner/name
-    only: str | None = None  # "column=value|value ...": clips with these values in these columns; null: all
     normalise: str = "basic"  # of transcripts (zoo.text): raw, basic or english
     samples: int = 5  # transcripts of dev clips that each validation shows
     data: DataConfig = field(

@@ -40,7 +40,7 @@ def finetune(config: FinetuneConfig) -> str:
     processes.start(config.train.device)
     processes.check_shares(config.train.batches_per_step)
     start = pretrained(config.init)
-    entries = sources.select(sources.open(config.data.source), config.only, config.data.source)
+    entries = sources.open(config.data.source)
     entries, alphabet = ctc_data.usable(entries, config.data, config.normalise, start, processes.say)
     torch.manual_seed(config.train.seed)
     model = with_head(start, alphabet.symbols, config.tune, processes.say)
@@ -51,7 +51,6 @@ def finetune(config: FinetuneConfig) -> str:
         "init": config.init,
         "init_fingerprint": start.fingerprint(),
         "data": config.data.source,
-        "only": config.only,
         "normalise": config.normalise,
         "languages": sorted({entry.lang for entry in entries if entry.lang and entry.split == "train"}),
     }

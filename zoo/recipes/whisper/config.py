@@ -148,7 +148,6 @@ class WhisperTrainConfig:
     out: str = "runs/whisper/mini"  # run folder; the model to use is OUT/best
     name: str = "whisper-mini"  # of the finished model
     init: str | None = None  # Whisper to start from: checkpoint, registered name or hf:owner/name; null = from scratch
-    only: str | None = None  # "column=value|value ...": clips with these values in these columns; null: all
     measure: str = "basic"  # normaliser (zoo.text) under which words are counted: raw, basic or english
     samples: int = 5  # transcripts of dev clips that each validation shows
     dev_clips: int | None = 150  # of the dev split, transcribed in a validation at most; null: all

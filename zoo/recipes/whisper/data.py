@@ -165,7 +165,7 @@ def check_languages(entries: Sequence[Entry], languages: Collection[str], source
             raise ConfigError(
                 f"{source}: {entry.audio} has lang {entry.lang!r}, for which there is no token among "
                 f"{', '.join(list(languages)[:8])}{' ...' if len(languages) > 8 else ''}; give every clip its language "
-                "in the column `lang`, or choose clips with only"
+                'in the column `lang`, or choose clips: "data.source=... [lang=en|de]"'
             )
 
 

@@ -32,8 +32,7 @@ def train(config: WhisperTrainConfig) -> str:
     """
     processes.start(config.train.device)
     processes.check_shares(config.train.batches_per_step)
-    known = sources.open(config.data.source)
-    entries = sources.select(known, config.only, config.data.source)
+    entries, known = opened(config.data.source)
     exams = _exams(config, entries)
     clean = normaliser(config.windows.normalise)
     model = starting_model(config, [e for e in entries if e.text], clean)
@@ -65,6 +64,12 @@ def train(config: WhisperTrainConfig) -> str:
     return line
 
 
+def opened(source: str) -> tuple[list[Entry], list[Entry]]:
+    """The entries of a source, and those that it has without its choices in brackets: there speaks somebody, too."""
+    entries, whole = sources.open(source), sources.whole(source)
+    return entries, entries if whole == source.strip() else sources.open(whole)
+
+
 def _roles(
     config: WhisperTrainConfig, model: Whisper, entries: Sequence[Entry]
 ) -> tuple[Whisper, Decoder | None, list[Entry]]:
@@ -83,7 +88,6 @@ def _roles(
         "init": config.init,
         "init_fingerprint": model.fingerprint() if config.init else None,
         "data": config.data.source,
-        "only": config.only,
         "normalise": config.windows.normalise,
         "seed": config.train.seed,
     }
