@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from zoo.benchmarks import compare, svg, table
 from zoo.benchmarks.command import app
 from zoo.benchmarks.report import Report
-from zoo.benchmarks.results import Record
+from zoo.benchmarks.results import Record, Results
 
 EVIL = 'a <script src="http://x.org/a.js"> & "b"'
 
@@ -94,6 +94,17 @@ def test_few_groups_are_warned_of() -> None:
         [record("digits", "m", groups=2), record("digits", "n", groups=2), record("a", "m", groups=9)]
     )
     assert remark.startswith("digits: only 2 independent groups")
+
+
+def test_no_name_breaks_a_table_in_markdown() -> None:
+    names = [record("one|two\nthree", "a|b\x85c"), record("one|two\nthree", "plain")]
+    lines = [line for line in table.markdown(Results("s", names)).splitlines() if line.startswith("|")]
+    assert len(lines) == 3 and lines[0] == "| | a\\|b c | plain |" and lines[2].startswith("| one\\|two three (acc")
+
+
+def test_curves_far_below_nothing_are_drawn_at_the_edge() -> None:
+    chart = svg.lines([svg.Line("a", 0, [-400.0, -5.0], 1, [-3.0, -9.0])], "t", "layer")
+    assert not re.search(r"nan|inf", chart) and ElementTree.fromstring(chart) is not None
 
 
 def test_ties_are_on_the_page(tmp_path: Path) -> None:

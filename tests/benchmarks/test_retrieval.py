@@ -7,7 +7,7 @@ import pytest
 import torch
 from synthetic import generator
 
-from zoo.benchmarks.retrieval import classify, retrieve
+from zoo.benchmarks.retrieval import chance, classify, retrieve
 from zoo.errors import ConfigError
 
 
@@ -29,9 +29,29 @@ def test_clips_with_one_caption_are_as_right_as_each_other() -> None:
 
 def test_a_model_that_says_the_same_of_everything_is_at_chance() -> None:
     found = retrieve(torch.ones(21, 4), torch.ones(21, 4), np.arange(21))
-    assert set(found.ranks.tolist()) == {11.0} and found.recall_at_1 == 0
+    assert set(found.ranks.tolist()) == {11.0} and found.recall_at_1 == pytest.approx(1 / 21)
+    pair = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    assert retrieve(pair, pair, np.arange(3)).recall_at_1 == pytest.approx(2 / 3), "of a tie of two, half"
     with pytest.raises(ConfigError, match="two clips"):
         retrieve(torch.ones(1, 4), torch.ones(1, 4), np.arange(1))
+
+
+def test_vectors_that_are_not_finite_are_refused() -> None:
+    good, bad = torch.eye(3), torch.full((3, 3), torch.nan)
+    for audio, texts in ((good, bad), (bad, good)):
+        with pytest.raises(ConfigError, match="not finite"):
+            retrieve(audio, texts, np.arange(3))
+    with pytest.raises(ConfigError, match="not finite for texts"):
+        classify(good, ["cat", "dog"], lambda texts: bad[: len(texts)], ["{}"])
+
+
+@pytest.mark.parametrize("same", [np.arange(12), np.arange(12) // 4, np.array([0] * 9 + [1, 2, 3])])
+def test_chance_is_that_of_random_vectors_where_captions_are_shared_too(same: np.ndarray) -> None:
+    rates = []
+    for seed in range(400):
+        audio, texts = (torch.randn(12, 8, generator=generator(2 * seed + part)) for part in (0, 1))
+        rates.append(retrieve(audio, texts, np.arange(12), same).mean_reciprocal_rank)
+    assert np.mean(rates) == pytest.approx(chance(same), abs=4 * np.std(rates) / 20)
 
 
 def test_zero_shot_uses_all_templates_and_tells_them_apart() -> None:

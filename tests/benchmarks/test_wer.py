@@ -27,7 +27,7 @@ def test_normalisers_stand_side_by_side() -> None:
 
 def test_words_where_silence_is_right_are_insertions() -> None:
     found = error_rates(["", "yes"], ["thank you", "yes"])
-    assert found.insertions == 2 and found.wer == 2 and found.left_out == 1
+    assert found.insertions == 2 and found.wer == 2 and found.wordless == 1
     with pytest.raises(ConfigError, match="transcript"):
         error_rates(["", "..."], ["a", "b"])
     with pytest.raises(ConfigError, match="hypotheses"):

@@ -96,7 +96,8 @@ def probe(train: Split, dev: Split, test: Split, layers: Sequence[int], config: 
         fitted = fit_layer(train.layers(layer), train.targets, weights, config)
         on_dev = fitted(dev.layers(layer))  # (R, S, N[, C])
         scores = np.array([[metric(seed, dev.targets) for seed in penalty] for penalty in on_dev]).mean(1)  # (R,)
-        chosen = int(np.nanargmax(scores)) if not np.isnan(scores).all() else 0
+        scores = np.nan_to_num(scores, nan=-np.inf)  # no number is worse than any
+        chosen = int(scores.argmax())
         outputs = fitted(test.layers(layer), chosen)[0]  # (S, N[, C])
         on_test = np.array([metric(seed, test.targets) for seed in outputs])
         curves[0].append(float(scores[chosen]))

@@ -17,7 +17,7 @@ from zoo.benchmarks.asked import embedded, having, readable, score, test_items, 
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.items import Items, value_of
 from zoo.benchmarks.results import Record, Rows
-from zoo.benchmarks.retrieval import classify, retrieve
+from zoo.benchmarks.retrieval import chance, classify, retrieve
 from zoo.benchmarks.significance import ratio_interval
 from zoo.benchmarks.suite import Task
 from zoo.encoder import Encoder
@@ -65,7 +65,7 @@ def _wer(record: Record, task: Task, items: Items, encoder: Encoder, condition: 
     chosen = rates[task.metric or "basic"]
     record.lower_is_better = True
     score(record, f"WER, {task.metric or 'basic'}", chosen.wer, chosen.interval, groups)
-    fields = ("wer", "cer", "substitutions", "deletions", "insertions", "left_out")
+    fields = ("wer", "cer", "substitutions", "deletions", "insertions", "wordless")
     record.details = {
         name: {f: getattr(found, f) for f in fields}
         | {"low": found.interval.low, "high": found.interval.high, "words": int(found.words.sum())}
@@ -88,12 +88,11 @@ def _retrieval(record: Record, task: Task, items: Items, encoder: Encoder, condi
     groups = [item.group for item in known]
     interval = ratio_interval(1 / found.ranks, np.ones(len(known)), np.array(groups))
     score(record, "MRR", found.mean_reciprocal_rank, interval, groups)
-    chance = float((1 / np.arange(1, len(known) + 1)).mean())
     record.details = {
         "recall@1": found.recall_at_1,
         "recall@10": found.recall_at_10,
         "median rank": found.median_rank,
-        "chance": chance,
+        "chance": chance(same),
     }
     rows = zip(known, captions, found.ranks.tolist(), strict=True)
     return [{"item": i.key, "group": i.group, "truth": caption, "rank": rank} for i, caption, rank in rows]

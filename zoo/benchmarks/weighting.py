@@ -49,7 +49,7 @@ def probe_weighted(train: Split, dev: Split, test: Split, layers: Sequence[int],
         one = replace(config, penalties=(penalty,))
         fitted = fit_layer(torch.einsum("l,lnd->nd", weights, stack), train.targets, rows, one)
         predict = _predictor(fitted, mixed, weights)
-        on_dev = float(np.mean([metric(seed, dev.targets) for seed in predict(dev)]))
+        on_dev = float(np.nan_to_num(np.mean([metric(seed, dev.targets) for seed in predict(dev)]), nan=-np.inf))
         if best is None or on_dev > best_dev:
             best_dev, outputs = on_dev, predict(test)
             scores = np.array([metric(seed, test.targets) for seed in outputs])

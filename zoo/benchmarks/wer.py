@@ -20,7 +20,8 @@ from zoo.text import NORMALISERS, normaliser
 class ErrorRates:
     """wer, cer: errors over reference words or characters. The rest are counts of words over the corpus.
 
-    errors, words (N,): of each utterance, for paired tests. left_out: utterances without a word after normalisation.
+    errors, words (N,): of each utterance, for paired tests. wordless: utterances whose reference
+    has no word after normalisation; what was heard in them counts as insertions.
     """
 
     wer: float
@@ -31,7 +32,7 @@ class ErrorRates:
     errors: np.ndarray
     words: np.ndarray
     interval: Interval
-    left_out: int = 0
+    wordless: int = 0
 
 
 def error_rates(
@@ -68,7 +69,7 @@ def error_rates(
         errors=errors,
         words=words,
         interval=ratio_interval(errors, words, units),
-        left_out=int((words == 0).sum()),
+        wordless=int((words == 0).sum()),
     )
 
 
