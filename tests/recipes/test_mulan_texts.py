@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,20 @@ def test_without_weights_captions_count_and_else_the_text() -> None:
     assert texts.of(Entry(Path("c.wav"), 1.0, "train", text="Only.")) == {"captions": ["Only."]}
     assert {texts.draw(FULL, seed) for seed in range(50)} == {"One.", "Two.", "Three."}
     assert texts.first(FULL) == "One."
+
+
+def test_blank_is_no_text() -> None:
+    blank = Entry(Path("b.wav"), 1.0, "train", text=" ", captions=["", "\n", " \t"], labels={"style": "  "})
+    assert not Texts({"captions": 1.0, "text": 1.0, "style": 1.0}).of(blank)
+    assert Texts({}).of(replace(blank, captions=[" ", "One."])) == {"captions": ["One."]}
+    with pytest.raises(ConfigError, match="no clip has one of the texts captions"):
+        Texts({}).usable([blank, blank], "mine", print)
+
+
+@pytest.mark.parametrize("weight", [-1.0, 0.0, float("nan"), float("inf")])
+def test_weights_are_numbers_above_zero(weight: float) -> None:
+    with pytest.raises(ConfigError, match=r"data\.text"):
+        MusicConfig(text={"captions": weight})
 
 
 def test_kinds_are_drawn_by_weight_among_those_there_are() -> None:

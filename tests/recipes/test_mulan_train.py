@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from dataclasses import replace
@@ -51,9 +52,12 @@ def test_windows_are_crops_of_the_spectrogram_kept_or_not(make: Any, tmp_path: P
         kept = Spectrograms(entries, task.model, replace(config, spectra=str(tmp_path / "spectra")))
         assert torch.equal(kept.spectrogram(5), fresh.spectrogram(5))
         (file,) = (tmp_path / "spectra").iterdir()
-    file.write_bytes(file.read_bytes()[:100])
-    damaged = Spectrograms(entries, task.model, replace(config, spectra=str(tmp_path / "spectra")))
-    assert torch.equal(damaged.spectrogram(5), fresh.spectrogram(5))
+    other = io.BytesIO()
+    np.save(other, np.zeros((9, 9), np.float16))
+    for damage in (file.read_bytes()[:100], b"", other.getvalue()):
+        file.write_bytes(damage)
+        damaged = Spectrograms(entries, task.model, replace(config, spectra=str(tmp_path / "spectra")))
+        assert torch.equal(damaged.spectrogram(5), fresh.spectrogram(5))
     assert loader.dataset.readable() is loader.dataset
     some = loader.dataset.readable(9)
     assert some.entries == list(entries[:40:5]) and torch.equal(some.spectrogram(1), fresh.spectrogram(5))
@@ -286,6 +290,30 @@ def test_an_item_with_a_bad_loss_is_found(make: Any) -> None:
     assert torch.isfinite(task.run(batch.only(1)).loss)
     batch.mel[1, 3] = math.nan
     assert [bool(torch.isfinite(task.run(batch.only(i)).loss)) for i in range(3)] == [True, False, True]
+
+
+def test_an_exam_that_cannot_be_held_leaves_the_model(tones: Path, tmp_path: Path) -> None:
+    entries = manifest.read(tones)
+    lost = [replace(entry, audio=tmp_path / "gone.wav") if entry.split == "test" else entry for entry in entries]
+    manifest.write(tmp_path / "lost.jsonl", lost)
+    same = [replace(entry, captions=["A tone."], labels={}) for entry in entries]
+    manifest.write(tmp_path / "same.jsonl", same)
+    for name, reason in (("lost", "0 of 16 test clips can be read; it takes 2"), ("same", "the same for all items")):
+        told = train(tones_config(tmp_path / f"{name}.jsonl", tmp_path / name, steps=2, validate_every=2))
+        assert "best of 2 steps" in told and "no exam: " in told and reason in told
+        assert (tmp_path / name / "best" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("alarms.chance_steps=0", "exam.train_clips=0", "exam.ridge_clips=1", "augment.freq_masks=-1"),
+        *("data.max_seconds=0.001", "audio.learning_rate=-1", "temperature_rate=-1"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_before_training(override: str) -> None:
+    with pytest.raises(ConfigError, match=override.partition("=")[0].rpartition(".")[2]):
+        configuration.load(MulanTraining, [], [override])
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)

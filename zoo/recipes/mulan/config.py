@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
 from zoo.data.loader import DataConfig
 from zoo.errors import ConfigError
-from zoo.models.mulan import MulanConfig
+from zoo.models.mulan import SHORTEST_WINDOW, MulanConfig
+from zoo.ranges import check_range
 from zoo.registry import info
 from zoo.train import Precision, Schedule, TrainConfig
 
@@ -37,8 +39,11 @@ class MusicConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if any(weight < 0 for weight in self.text.values()) or (self.text and not sum(self.text.values())):
-            raise ConfigError(f"data.text {self.text}: weights must not be negative, and one must be above 0")
+        check_range("data.max_seconds", self.max_seconds, SHORTEST_WINDOW)
+        if not all(0 <= weight < math.inf for weight in self.text.values()) or (
+            self.text and not sum(self.text.values())
+        ):
+            raise ConfigError(f"data.text {self.text}: weights are numbers of 0 or more, and one must be above 0")
 
 
 @dataclass
@@ -52,6 +57,7 @@ class TowerConfig:
     def __post_init__(self) -> None:
         if self.frozen_steps < -1:
             raise ConfigError(f"frozen_steps {self.frozen_steps}: a number of steps, or -1 for all")
+        check_range("learning_rate", self.learning_rate, 0)
 
 
 @dataclass
@@ -63,6 +69,10 @@ class AugmentConfig:
     freq_masks: int = 1  # bands that are blanked
     freq_width: int = 6  # mels, at most
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            check_range(f"augment.{name}", value, 0)
+
 
 @dataclass
 class AlarmConfig:
@@ -73,6 +83,9 @@ class AlarmConfig:
     stop_at_chance: bool = False  # end the run there with an error
     least_rank: float = 2.0  # effective rank of the dev embeddings
     most_cosine: float = 0.9  # mean cosine of two dev clips, or two dev texts
+
+    def __post_init__(self) -> None:
+        check_range("alarms.chance_steps", self.chance_steps, 1)
 
 
 @dataclass
@@ -111,6 +124,10 @@ class ExamConfig:
     train_clips: int = 1500  # that probes learn from, at most
     ridge_clips: int = 20_000  # that ridge learns from, at most
 
+    def __post_init__(self) -> None:
+        check_range("exam.train_clips", self.train_clips, 2)
+        check_range("exam.ridge_clips", self.ridge_clips, 2)
+
 
 def mini_model() -> MulanConfig:
     return MulanConfig(**info("mulan-mini").config)
@@ -146,5 +163,6 @@ class MulanTraining:
     )
 
     def __post_init__(self) -> None:
+        check_range("temperature_rate", self.temperature_rate, 0)
         if self.init and (self.audio.init or self.text.init or self.tokenizer):
             raise ConfigError("init: a whole model brings its towers and tokenizer; leave those of their own at null")

@@ -34,6 +34,7 @@ from zoo.benchmarks.significance import (
 from zoo.data.dataset import AudioDataset
 from zoo.data.manifest import Entry
 from zoo.encoder import frozen
+from zoo.errors import ConfigError
 from zoo.models.mulan import MuLan
 from zoo.recipes.mulan import chance
 from zoo.recipes.mulan.config import ExamConfig, ZeroShot
@@ -81,9 +82,14 @@ class Subject:
 def examine(
     trained: MuLan, before: MuLan, datasets: Mapping[str, AudioDataset], texts: Texts, config: ExamConfig
 ) -> Exam:
-    """All questions to all subjects. datasets: Spectrograms of train, dev and test; unreadable clips are left out."""
+    """All questions to all subjects. datasets: Spectrograms of train, dev and test; unreadable clips are left out.
+
+    Raises ConfigError where fewer than two clips of a split can be read, or all texts of train are the same.
+    """
     most = {"train": config.ridge_clips}
     splits = {name: cast(Spectrograms, data).readable(most.get(name)) for name, data in datasets.items()}
+    if few := [name for name, data in splits.items() if len(data) < 2]:
+        raise ConfigError(f"{len(splits[few[0]])} of {len(datasets[few[0]])} {few[0]} clips can be read; it takes 2")
     entries = {name: list(data.entries) for name, data in splits.items()}
     groups = {name: numbered(chosen, config.group) for name, chosen in entries.items()}
     places = {name: np.arange(len(data)) for name, data in splits.items()}  # that probes see

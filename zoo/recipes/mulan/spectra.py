@@ -134,10 +134,12 @@ class Spectrograms(AudioDataset):
             front.hop,
         )
         path = self._folder / f"{hashlib.sha256(repr(what).encode()).hexdigest()[:24]}.npy"
-        try:
-            return torch.from_numpy(np.load(path, allow_pickle=False))
-        except (OSError, ValueError):  # not there yet, or cut short
-            mel = self._transform(self._whole(index), entry)
+        # Not there yet, cut short, or not ours: it is made.
+        with suppress(OSError, ValueError, EOFError):
+            kept = np.load(path, allow_pickle=False)
+            if kept.dtype == np.float16 and kept.shape[1:] == (front.mels,):
+                return torch.from_numpy(kept)
+        mel = self._transform(self._whole(index), entry)
         with replacing_file(path, shared=True) as partial, partial.open("wb") as file:
             np.save(file, mel.numpy(), allow_pickle=False)
         return mel

@@ -72,12 +72,13 @@ class Texts:
 
 def _column(entry: Entry, kind: str) -> list[str]:
     if kind == "captions":
-        return entry.captions or _given(entry.text)
+        return [caption for caption in entry.captions if caption.strip()] or _given(entry.text)
     if kind == "text":
         return _given(entry.text)
     values = [entry.labels.get(name) for name in kind.split("+")]
-    return [str(value) for value in values if value not in (None, "", "none") and not isinstance(value, bool)]
+    words = [str(value) for value in values if value is not None and not isinstance(value, bool)]
+    return [word for word in words if word.strip() not in ("", "none")]
 
 
 def _given(text: str | None) -> list[str]:
-    return [text] if text else []
+    return [text] if text and text.strip() else []
