@@ -170,8 +170,10 @@ def test_the_next_window_begins_at_the_last_pair_of_timestamps(monkeypatch: pyte
         "condition_on_previous_text": True,
         "prompt": [68],
     }
-    found = transcribe(small_whisper(), [torch.zeros(70 * RATE), torch.zeros(5 * RATE)], RATE, **options)
-    assert isinstance(found, list)
+    done: list[float] = []
+    waves = [torch.zeros(70 * RATE), torch.zeros(5 * RATE)]
+    found = transcribe(small_whisper(), waves, RATE, progress=done.append, **options)
+    assert isinstance(found, list) and sum(done) == pytest.approx(75)
     first = [(a, b) for n, a, b, _ in script.seen if n == 70 * RATE]
     assert first == [(0, 30), (20, 50), (40, 70), (60, 70)]
     assert [(s.start, s.end) for s in found[0].segments] == [(0, 20), (20, 40), (40, 60), (60, 61)]

@@ -63,6 +63,13 @@ def test_subtitles_keep_their_form(found: list[tuple[float, str]]) -> None:
         assert re.fullmatch(r"\d\d:\d\d:\d\d,\d{3} --> \d\d:\d\d:\d\d,\d{3}", times)
 
 
+@pytest.mark.parametrize("arrow", ["-->", "--->", "---->", "--> -->", "-- >"])
+def test_no_arrow_of_the_text_is_taken_for_times(arrow: str) -> None:
+    transcript = Transcript("en", 9.0, [Segment(0, 1, f" one {arrow} two")])
+    for name in ("srt", "vtt"):
+        assert render(transcript, name).count("-->") == 1 and "one -" in render(transcript, name)
+
+
 def test_names_of_formats() -> None:
     assert parse_formats("all") == tuple(FORMATS) and parse_formats("srt, txt,srt") == ("srt", "txt")
     with pytest.raises(ConfigError, match="format 'docx' is unknown; choose from txt, srt, vtt, json, tsv"):

@@ -107,7 +107,7 @@ def transcribe(
 
     waves, sample_rate: as for `Encoder.encode`. language: code, one for each recording, or None to identify it.
     prompt: text or ids that precede each recording (names, spelling, style); prefix: that its first window begins with.
-    progress: called with seconds of audio that are done.
+    progress: called with seconds of audio that are done; silence that no window hears is not counted.
     options: fields of `Settings` and `DecodingOptions`; vad "auto", "silero", "energy", "none" or a `VoiceActivity`;
         temperature, a number or several to be tried in turn.
 
@@ -181,8 +181,15 @@ def _run(model: Any, cursors: Sequence[Cursor], settings: Settings, progress: Ca
                 running.add(pool.submit(_hear, model, batch, settings))
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for window, result, cut, words in (heard for future in done for heard in future.result()):
-                ready += window.cursor.take(window, result, cut, words)
-                progress(window.seconds)
+                following = window.cursor.take(window, result, cut, words)
+                ready += following
+                progress(_passed(window, following))
+
+
+def _passed(window: Window, following: Sequence[Window]) -> float:
+    """Seconds of a window that none of the following ones of its recording hears again."""
+    again = sum(max(0, min(w.stop, window.stop) - max(w.start, window.start)) for w in following)
+    return (window.stop - window.start - again) / RATE
 
 
 def _hear(model: Any, batch: Sequence[Window], settings: Settings) -> Heard:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 
 from zoo.errors import ConfigError
 from zoo.transcript import Transcript
+
+_ARROW = re.compile("-{2,}>")
 
 
 def text(transcript: Transcript) -> str:
@@ -63,8 +66,8 @@ def _cues(transcript: Transcript) -> Iterator[tuple[float, float, str]]:
 
 
 def _cue(line: str) -> str:
-    """The text of a cue may not hold the arrow that times do."""
-    return line.replace("-->", "->")
+    """The text of a cue may not hold the arrow that times do, however long it is drawn."""
+    return _ARROW.sub("->", line)
 
 
 def _escape(line: str) -> str:
