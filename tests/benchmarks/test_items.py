@@ -138,6 +138,14 @@ def test_a_file_is_read_once_for_all_its_spans(corpus: Path, monkeypatch: pytest
 def test_another_column_can_be_the_group(corpus: Path) -> None:
     with pytest.raises(LeakError, match="'one'"):
         open_source(Source(str(corpus), group="one"))
+    entries = manifest.read(corpus)
+    for place, entry in enumerate(entries):
+        entry.labels["day"] = f"{entry.split} {place}"
+    manifest.write(corpus, [*entries[:-1], replace(entries[-1], speaker=entries[0].speaker)])
+    with pytest.raises(LeakError, match="1 of the column 'speaker'"):  # it is no way around the check of the others
+        open_source(Source(str(corpus), group="day"))
+    manifest.write(corpus, entries)
+    assert open_source(Source(str(corpus), group="day")).items[0].group == "train 0"
     with pytest.raises(ConfigError, match=r"group 'speeker': no clip has such a column; .*pitch"):
         open_source(Source(str(corpus), group="speeker"))
     named = [

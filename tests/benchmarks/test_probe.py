@@ -11,6 +11,7 @@ from synthetic import generator, splits
 from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.probe import ProbeConfig, Split, fit_layer, probe, seed_weights
 from zoo.benchmarks.significance import seeds_interval
+from zoo.benchmarks.weighting import probe_weighted
 from zoo.errors import ConfigError
 
 SIZES = (400, 120, 240)
@@ -97,6 +98,15 @@ def test_constant_features_do_no_harm() -> None:
     x = torch.cat([x, torch.full((1, sum(SIZES), 3), 5.0)], dim=2)
     found = probe(*splits(x, labels, SIZES), [0], ProbeConfig(seeds=2))
     assert found.scores.mean() > 0.9
+
+
+@pytest.mark.parametrize("width", [3, 900], ids=["fewer than items", "more than items"])
+def test_features_that_are_all_constant_score_as_chance_does(width: int) -> None:
+    _, labels = planted(layer=0, layers=1)
+    silent = torch.full((1, sum(SIZES), width), 5.0)
+    for run in (probe, probe_weighted):
+        found = run(*splits(silent, labels, SIZES), [0], ProbeConfig(seeds=2))
+        assert len(set(found.outputs[0].tolist())) == 1, "the commonest class, of every item"
 
 
 @pytest.mark.parametrize(

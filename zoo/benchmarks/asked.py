@@ -32,6 +32,8 @@ def test_items(task: Task, items: Items) -> list[Item]:
 def having(record: Record, what: str, asked: Sequence[Item], has: Callable[[Item], bool]) -> list[Item]:
     """The clips that have `what` is asked about; the others are noted. Raises ConfigError where there is none."""
     found = [item for item in asked if has(item)]
+    if not asked:
+        raise ConfigError("the test split has no clips that the task is about")
     if not found:
         raise ConfigError(f"no clip of test has {what}")
     if len(found) < len(asked):
@@ -44,7 +46,7 @@ def readable(
 ) -> list[tuple[Item, Clip]]:
     """The clips that can be decoded; the others are noted. Raises ConfigError where they are too many, or none."""
     if not asked:
-        raise ConfigError("the test split has no clips")
+        raise ConfigError("the test split has no clips that the task is about")
     found, failed = [], []
     for item in asked:
         try:

@@ -17,13 +17,11 @@ from zoo.benchmarks.features import Features
 from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.probe import ProbeConfig, ProbeResult, probe
 from zoo.benchmarks.results import Record, Rows
-from zoo.benchmarks.significance import Interval, seeds_interval, statistic_interval
+from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, seeds_interval, statistic_interval
 from zoo.benchmarks.suite import Task
 from zoo.benchmarks.targets import Examples, Targets
 from zoo.benchmarks.weighting import probe_weighted
 from zoo.errors import ConfigError
-
-_REPLICATES = 200  # for metrics that have to be computed anew for each
 
 
 def run_probe(record: Record, task: Task, targets: Targets, features: Features, device: str = "cpu") -> Rows:
@@ -128,7 +126,7 @@ def _interval(task: Task, outputs: np.ndarray, test: Examples) -> Interval:
         drawn = {seed: metric(outputs[seed][items], test.targets[items]) for seed in np.unique(seeds)}
         return float(np.mean([drawn[seed] for seed in seeds]))
 
-    return statistic_interval(score, test.groups, replicates=_REPLICATES, share=task.metric != "r2")
+    return statistic_interval(score, test.groups, replicates=REPLICATES_ANEW, share=task.metric != "r2")
 
 
 def _kind(task: Task) -> str:

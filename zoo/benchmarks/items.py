@@ -96,11 +96,12 @@ def open_source(source: Source) -> Items:
 
 def _group_columns(entries: Sequence[Entry], source: Source) -> list[str]:
     """The columns that no two splits may share a value of; the first is the unit of error bars."""
+    known = [column for column in GROUPS if any(value_of(entry, column) is not None for entry in entries)]
     if not source.group:
-        return [column for column in GROUPS if any(value_of(entry, column) is not None for entry in entries)]
+        return known
     if all(value_of(entry, source.group) is None for entry in entries):
         raise ConfigError(f"group {source.group!r}: no clip has such a column; {_columns(entries)}")
-    return [source.group]
+    return [source.group, *(column for column in known if column != source.group)]
 
 
 def _columns(entries: Sequence[Entry]) -> str:

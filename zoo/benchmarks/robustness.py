@@ -16,10 +16,8 @@ from zoo.benchmarks import asked
 from zoo.benchmarks.credits import credits
 from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.results import Record, Rows
-from zoo.benchmarks.significance import Interval, paired_bootstrap, statistic_interval
+from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, paired_bootstrap, statistic_interval
 from zoo.benchmarks.targets import Examples
-
-_REPLICATES = 200  # for metrics that have to be computed anew for each
 
 
 def of_rows(record: Record, base: Record, clean: Rows, changed: Mapping[str, Rows]) -> Rows:
@@ -58,7 +56,7 @@ def of_outputs(
         return float(np.mean([score(outputs, items) for outputs in to])) - score(clean, items)
 
     def interval(to: Sequence[np.ndarray]) -> Interval:
-        return statistic_interval(lambda items: change(to, items), test.groups, replicates=_REPLICATES)
+        return statistic_interval(lambda items: change(to, items), test.groups, replicates=REPLICATES_ANEW)
 
     record.details["clean"] = score(clean, every)
     for name, outputs in changed.items():

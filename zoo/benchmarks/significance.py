@@ -17,6 +17,7 @@ from scipy import stats
 from zoo.errors import ConfigError
 
 REPLICATES = 2000
+REPLICATES_ANEW = 200  # of a statistic that is computed anew for each
 LEVEL = 0.95
 _FARTHEST = -8.0  # standard deviations that replicates without any spread count as
 

@@ -108,6 +108,7 @@ class Axes:
             squares, left = torch.linalg.eigh(wide @ wide.T)  # (N,), (N, N)
             basis = wide.T @ left / squares.clamp(min=1e-300).sqrt()  # (D, N)
         kept = squares > _RANK * squares[-1].clamp(min=1e-30)
+        kept[-1] = True  # where all features are constant: products need an axis, and no weight comes to it
         self.basis = basis[:, kept].float()  # (D, K - 1)
         rotated = torch.cat([product_with(self.basis.T.contiguous())(x), x.new_ones(items, 1)], dim=1)  # (N, K)
         self.variance = rotated.square().mean(0)  # (K,)

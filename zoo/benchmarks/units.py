@@ -23,14 +23,13 @@ from zoo.benchmarks.conditions import parse
 from zoo.benchmarks.corruptions import corrupt
 from zoo.benchmarks.items import Item, Items
 from zoo.benchmarks.results import Record, Rows
-from zoo.benchmarks.significance import Interval, statistic_interval
+from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, statistic_interval
 from zoo.benchmarks.suite import Task
 from zoo.cluster.measures import Boundaries, Measures, phones_of_frames
 from zoo.cluster.quantizer import Quantizer
 from zoo.encoder import Encoder
 
 NOISES = ("pink 20", "pink 10", "pink 0")
-_REPLICATES = 200
 
 
 def run(record: Record, task: Task, items: Items, encoder: Encoder) -> Rows:
@@ -84,7 +83,7 @@ def _interval(tables: Tensor, estimate: float, groups: np.ndarray) -> Interval:
         values.append(Measures.of(torch.einsum("n,npk->pk", weights, tables.float())).pnmi)
         return values[-1]
 
-    interval = statistic_interval(pnmi, groups, replicates=_REPLICATES)
+    interval = statistic_interval(pnmi, groups, replicates=REPLICATES_ANEW)
     rise = float(np.mean(values)) - estimate
     return Interval(interval.low - rise, interval.high - rise, interval.level)
 
