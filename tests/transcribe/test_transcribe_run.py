@@ -77,6 +77,7 @@ def test_what_cannot_transcribe_is_refused(corpus: Path, tmp_path: Path) -> None
     for options, words in (
         ({"beams": 3}, "unknown option 'beams'"),
         ({"language": "english"}, "'english' is unknown"),
+        ({"language": ["en", "de"]}, "one code, which holds for all"),
         ({"condition_on_previous_text": True}, "needs mode"),
         ({"temperature": "warm"}, "temperature 'warm'"),
     ):

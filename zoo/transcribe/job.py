@@ -115,6 +115,8 @@ def _check(model: Encoder, options: dict[str, Any]) -> None:
     """Raises ConfigError for a model that cannot transcribe, or not with these options."""
     if not isinstance(model, Transcriber):
         raise ConfigError(f"{model.name or model.family} cannot transcribe; use a Whisper, or a HuBERT tuned with CTC")
+    if isinstance(options.get("language"), (list, tuple)):
+        raise ConfigError(f"language {options['language']}: give one code, which holds for all recordings, or none")
     with suppress(AudioError):  # no recordings at all, which is found wrong after the options
         model.transcribe([], model.sample_rate, **options)
 
