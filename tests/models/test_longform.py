@@ -376,6 +376,15 @@ def test_models_that_cannot_write_are_refused() -> None:
         transcribe(small_whisper(), noise(1.0))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"max_tokens": 31}, {"max_tokens": 31, "timestamps": False}, {"prefix": "the " * 12, "timestamps": False}],
+)
+def test_words_of_the_longest_texts_fit_into_the_context(options: dict[str, Any]) -> None:
+    (found,) = text_of([noise(3.0)], word_timestamps=True, repetition_stop=False, **options)
+    assert found["segments"][-1]["words"]
+
+
 def test_a_prefix_begins_the_text() -> None:
     found = transcribe(small_whisper(), noise(2.0), RATE, **PLAIN, prefix="and the", timestamps=False)
     assert isinstance(found, Transcript) and found.text.startswith("and the")

@@ -75,11 +75,18 @@ class Search:
         previous = [tokenizer.sot_prev, *request.prompt[-(half - 1) :]] if request.prompt and half > 1 else []
         return [*previous, *start_sequence(tokenizer, request.language, self.options), *request.prefix]
 
+    def _most(self, request: Request, prompt: Sequence[int]) -> int:
+        """Tokens that a transcript may have: behind its prompt, and with <|notimestamps|> and its end when its words
+        are timed.
+        """
+        start = len(start_sequence(self.tokenizer, request.language, self.options)) + self.options.timestamps
+        room = min(self.context + 1 - len(prompt), self.context - 1 - start - len(request.prefix))
+        return max(1, min(self.options.max_tokens or self.context // 2, room))
+
     def attempt(self, windows: Sequence[int], requests: Sequence[Request], temperature: float) -> list[Decoded]:
         """Decode the windows of these numbers at one temperature."""
         options, prompts = self.options, [self.prompt(request) for request in requests]
-        most = options.max_tokens or self.context // 2
-        limits = torch.tensor([max(1, min(most, self.context + 1 - len(prompt))) for prompt in prompts])
+        limits = torch.tensor([self._most(*pair) for pair in zip(requests, prompts, strict=True)])
         rows = self.rows_of(windows, prompts, int(limits.max()))
         logits, at_start = rows.begin()
         no_speech = at_start.softmax(1)[:, self.tokenizer.no_speech].tolist()
