@@ -115,6 +115,9 @@ def test_robustness_is_asked_of_a_task_that_exists(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("pnk", "pink"))
     found = suite.load(path)
     assert found.tasks[1].data == "d"
+    path.with_name("where.yaml").write_text(path.read_text().replace("of: a", "of: a, where: {x: y}"))
+    with pytest.raises(ConfigError, match="where are those of 'a'"):
+        suite.load(path.with_name("where.yaml"))
     first = found.fingerprint(found.tasks[1])
     found.tasks[0].target = "y"
     assert found.fingerprint(found.tasks[1]) != first, "it depends on what it is asked of"

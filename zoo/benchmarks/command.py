@@ -69,17 +69,17 @@ def compare(
     from zoo.benchmarks import compare
     from zoo.benchmarks.report import Report
 
-    contests = compare.compare(folders)
-    page = compare.markdown(contests)
     for path in out or []:
         if path.suffix not in (".md", ".html"):
             raise ConfigError(f"--out {path}: .md or .html is wanted")
+    contests = compare.compare(folders)
+    page = compare.markdown(contests)
+    for path in out or []:
         records = [entrant.record for contest in contests for entrant in contest.entrants]
         title = f"Comparison of {', '.join(folder.name for folder in folders)}"
+        text = page if path.suffix == ".md" else Report(title, records, contests).page()
         with replacing_file(path) as temporary:
-            temporary.write_text(
-                page if path.suffix == ".md" else Report(title, records, contests).page(), encoding="utf-8"
-            )
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     Console().print(page, markup=False, highlight=False, soft_wrap=True)
 
 

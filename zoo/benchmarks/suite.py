@@ -196,6 +196,8 @@ def _check_conditions(task: Task, suite: Suite, where: str) -> None:
         raise ConfigError(
             f"{where}: robustness needs conditions, and as `of` one of {', '.join(possible) or 'no task'}"
         )
+    if task.target or task.columns or task.where:
+        raise ConfigError(f"{where}: target, columns and where are those of {task.of!r}; leave them out here")
     task.data = suite.base(task).data
 
 
