@@ -240,3 +240,16 @@ def test_origin_is_recorded_and_converted(base: Path, tmp_path: Path) -> None:
     again = load(tmp_path / "converted")
     assert (again.fingerprint(), again.provenance) == (converted.fingerprint(), converted.provenance)
     assert "license: apache-2.0" in (tmp_path / "converted" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("written", "licence"), [("null", None), ("[mit, cc-by-4.0]", "mit, cc-by-4.0"), ("apache-2.0", "apache-2.0")]
+)
+def test_licences_none_one_and_several(base: Path, written: str, licence: str | None) -> None:
+    (base / "README.md").write_text(f"---\nlicense: {written}\n---\n")
+    assert zoo.load(base, device="cpu").provenance.get("licence") == licence
+
+
+def test_weights_without_their_directory_are_pointed_to_it(base: Path) -> None:
+    with pytest.raises(CheckpointError, match="give the directory"):
+        zoo.load(base / "model.safetensors")

@@ -11,16 +11,20 @@ import time
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 from fake_hub import COMMIT, serving
 from foreign_hubert import hubert, saved
 from huggingface_hub import constants
 from safetensors.torch import load_file
-from small import small
+from small import noise, small
 
 import zoo
+from zoo.cluster import fit_quantizer, layer
+from zoo.data.manifest import Entry
 from zoo.errors import CheckpointError
 from zoo.importers import hub
+from zoo.models.hubert import HuBERT
 
 REPO = "someone/tiny-hubert"
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there
@@ -141,11 +145,16 @@ def test_a_cache_that_cannot_be_written(
 
 def test_our_own_checkpoints_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = small("hubert-base")
+    assert isinstance(ours, HuBERT)
+    soundfile.write(tmp_path / "a.wav", noise(1).numpy(), 16_000)
+    ours.attach(fit_quantizer([Entry(tmp_path / "a.wav", 1.0, "train")], layer(ours, 1), 5))
     ours.save(tmp_path / "ours")
     files = {path.name: path.read_bytes() for path in (tmp_path / "ours").iterdir()}
     with serving(REPO, files) as (endpoint, _):
         move_hub(monkeypatch, endpoint)
-        assert zoo.load(f"hf:{REPO}", device="cpu").fingerprint() == ours.fingerprint()
+        model = zoo.load(f"hf:{REPO}", device="cpu")
+    assert isinstance(model, HuBERT) and model.fingerprint() == ours.fingerprint()
+    assert torch.equal(model.units(noise(2), 16_000), ours.units(noise(2), 16_000))
 
 
 def test_repository_without_weights(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:

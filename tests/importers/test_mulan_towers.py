@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from foreign_towers import ast_model, resnet_model
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from small import noise
 from transformers import BertConfig, BertModel
 
@@ -16,6 +17,7 @@ from zoo.errors import CheckpointError, ConfigError
 from zoo.importers.mulan import from_towers
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "calm", "solo", "piano", "fast", "drums", "##s", "a", "##b"]
+SMALL_RESNET = {"resnet_width": 8, "resnet_blocks": (1, 1, 1, 1)}
 TEXTS = ["calm solo piano", "fast drums"]
 
 
@@ -75,7 +77,7 @@ def test_saved_and_loaded(ast: Path, bert: Path, tmp_path: Path) -> None:
 
 
 def test_a_tower_left_out_is_fresh(bert: Path) -> None:
-    model = from_towers(text=bert, resnet_width=8, resnet_blocks=(1, 1, 1, 1))
+    model = from_towers(text=bert, **SMALL_RESNET)
     assert model.embed(noise(2), 16_000).shape == (128,)
 
 
@@ -92,3 +94,25 @@ def test_what_cannot_be_is_refused(ast: Path, bert: Path, tmp_path: Path) -> Non
     torch.save({"epoch": 3}, tmp_path / "empty.pt")
     with pytest.raises(CheckpointError, match="mapping from names to tensors"):
         from_towers(tmp_path / "empty.pt")
+
+
+def test_home_is_written_as_a_tilde(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(bert.parent))
+    assert from_towers(text=f"~/{bert.name}", **SMALL_RESNET).config.text_dim == 32
+
+
+def test_files_from_before_batches_were_counted(tmp_path: Path) -> None:
+    theirs = resnet_model((3, 4, 6, 3)).state_dict()
+    save_file({name: t for name, t in theirs.items() if "num_batches" not in name}, tmp_path / "old.safetensors")
+    model = from_towers(tmp_path / "old.safetensors", text_layers=1)
+    assert torch.equal(model.audio.state_dict()["stem.norm.running_var"], theirs["bn1.running_var"])
+
+
+@pytest.mark.parametrize("name", ["projection.weight", "cls_token", "position_embeddings"])
+def test_tensors_of_impossible_shapes_name_their_source(ast: Path, tmp_path: Path, name: str) -> None:
+    tensors = load_file(ast / "model.safetensors")
+    (found,) = (key for key in tensors if key.endswith(name))
+    save_file(tensors | {found: tensors[found].flatten()}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_bytes((ast / "config.json").read_bytes())
+    with pytest.raises(CheckpointError, match=re.escape(str(tmp_path))):
+        from_towers(tmp_path, text_layers=1)

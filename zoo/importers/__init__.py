@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import CheckpointError, ZooError
+from zoo.errors import CheckpointError
 
 if TYPE_CHECKING:
     from zoo.encoder import Encoder
@@ -54,6 +54,7 @@ def load_foreign(source: str | Path) -> Encoder:
     """
     from zoo import checkpoint
     from zoo.importers import hub
+    from zoo.importers.source import understood
 
     origin: dict[str, Any] = {"source": str(source)}
     path = checkpoint.place(source)
@@ -71,12 +72,8 @@ def load_foreign(source: str | Path) -> Encoder:
             + ", ".join(i.title for i in IMPORTERS)
         )
     module, _, function = importer.target.partition(":")
-    try:
+    with understood(str(source)):
         foreign = getattr(import_module(module), function)(opened)
-    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:  # Runtime: torch, of shapes
-        if isinstance(error, ZooError):
-            raise
-        raise CheckpointError(f"{source}: its description or weights cannot be understood ({error})") from error
     model = checkpoint.build(
         foreign.family,
         foreign.config,
@@ -112,6 +109,8 @@ def _open(name: str, path: Path) -> Any:
         return Source(name, path, read_json(path / "config.json"))
     if not path.exists():
         raise CheckpointError(f"{name}: no such file or directory; a repository of the hub is written hf:owner/name")
+    if path.suffix == ".safetensors":
+        raise CheckpointError(f"{name}: holds weights alone; give the directory, in which their description is too")
     content = torchfile.read(path)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{name}: holds a {type(content).__name__}, not a checkpoint")

@@ -137,13 +137,14 @@ def _processor(directory: Path) -> Mapping[str, Any] | None:
 
 
 def licence_of(card: Path) -> str:
-    """`license` of a model card's YAML front matter, or nothing."""
+    """`license` of a model card's YAML front matter, several joined by commas, or nothing."""
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     try:
         metadata = yaml.safe_load(text.split("---", 2)[1]) if text.startswith("---") else {}
     except (yaml.YAMLError, IndexError):
         metadata = {}
-    return str(metadata.get("license", "")) if isinstance(metadata, dict) else ""
+    found = metadata.get("license") if isinstance(metadata, dict) else None
+    return ", ".join(map(str, found)) if isinstance(found, list) else str(found or "")
 
 
 def _vocabulary(source: Source, size: int) -> tuple[list[int], tuple[str, ...]]:

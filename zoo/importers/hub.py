@@ -29,6 +29,7 @@ _DESCRIPTION = [
     "vocab.txt",
     "vocabulary.json",
     "vocabulary.txt",
+    "quantizer.safetensors",
 ]
 _SAFETENSORS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
 _PICKLED = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]

@@ -22,7 +22,7 @@ from zoo import checkpoint, registry
 from zoo.errors import CheckpointError, ConfigError
 from zoo.importers import hub, torchfile
 from zoo.importers.bert import bert_arguments, bert_tensors
-from zoo.importers.source import read_json
+from zoo.importers.source import read_json, understood
 from zoo.importers.towers import ast_tensors, resnet_tensors
 from zoo.importers.weights import read_weights
 from zoo.models.mulan import MuLan
@@ -58,8 +58,10 @@ def from_towers(
 
     Raises CheckpointError for weights that are missing, damaged or of another architecture, ConfigError for overrides.
     """
-    audio_config, audio_weights = _audio(audio) if audio is not None else ({}, None)
-    text_config, text_weights, tokenizer = _text(text) if text is not None else ({}, None, None)
+    with understood(str(audio)):
+        audio_config, audio_weights = _audio(audio) if audio is not None else ({}, None)
+    with understood(str(text)):
+        text_config, text_weights, tokenizer = _text(text) if text is not None else ({}, None, None)
     fixed = audio_config | text_config
     if clash := [name for name, value in overrides.items() if fixed.get(name, value) != value]:
         raise ConfigError(f"{clash[0]}={overrides[clash[0]]!r}: the weights were made for {fixed[clash[0]]!r}")
@@ -73,7 +75,8 @@ def from_towers(
         model = registry.build("mulan", fixed | shortest | overrides)
     assert isinstance(model, MuLan)
     if audio_weights is not None:
-        checkpoint.assign(model.audio, audio_weights(model), source=str(audio))
+        with understood(str(audio)):
+            checkpoint.assign(model.audio, audio_weights(model), source=str(audio))
     if text_weights is not None:
         checkpoint.assign(model.text, text_weights(model), source=str(text))
     model.tokenizer = tokenizer
@@ -130,7 +133,7 @@ def _text(source: str | Path) -> tuple[dict[str, Any], Weights, Tokenizer | None
 
 
 def _local(source: str | Path) -> Path:
-    path = hub.fetch(str(source)) if hub.is_hub(source) else Path(source)
+    path = hub.fetch(str(source)) if hub.is_hub(source) else checkpoint.place(source)
     if not path.exists():
         raise CheckpointError(f"{source}: no such file or directory; a repository of the hub is written hf:owner/name")
     return path

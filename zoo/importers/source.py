@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, ZooError
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,17 @@ class Foreign:
     layout: str
     notes: dict[str, Any] = field(default_factory=dict)
     tokenizer: Any = None
+
+
+@contextmanager
+def understood(name: str) -> Iterator[None]:
+    """Whatever values and shapes that make no sense lead to becomes a CheckpointError that names the source."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise CheckpointError(f"{name}: its description or weights cannot be understood ({error})") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -57,12 +57,15 @@ def resnet_tensors(tensors: Mapping[str, Tensor], *, source: str = "ResNet weigh
     """A ResNet with bottlenecks of torchvision or timm -> names of ResNetTower.
 
     The first convolution is summed over its input channels: what it gives for three equal ones. Strides are no weights;
-    the tower sets its own. Raises CheckpointError listing what is no part of such a model.
+    the tower sets its own. Files of torch < 0.4 have no counts of batches, which nothing uses: they are filled in.
+    Raises CheckpointError listing what is no part of such a model.
     """
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
     out = rename(kept, _RESNET, source=source)
     if "stem.conv.weight" in out:
         out["stem.conv.weight"] = out["stem.conv.weight"].sum(1, keepdim=True)  # (C, 1, 7, 7)
+    for name in [name for name in out if name.endswith(".running_mean")]:
+        out.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
     return out
 
 
