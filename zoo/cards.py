@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from zoo.whisper_sizes import PUBLISHED, Size
+
 PACKAGED = "package"
 SHORT_NAMES = {"hubert": "hubert-mini", "mulan": "mulan-mini", "whisper": "whisper-mini"}
 """What a family's name alone stands for."""
@@ -116,43 +118,24 @@ _WHISPER_MINI: dict[str, Any] = {
     "tail": 25,
     "least": 50,
 }
-_WHISPER_CLIP = {  # benchmarks/results/whisper-contexts-2026-11-23.md and real-2026-11-23.md
-    "tiny.en": (
-        'Context "clip" gives other numbers than "full", 6.6 times as fast: the means over time of a recording have a '
-        "median cosine of 0.980, one in twenty below 0.892.",
-        "Probes lose nothing by it: wake words 1.000 accuracy either way, sounds 0.955 (0.912 in full).",
-    ),
-    "base": (
-        'Context "clip" gives other numbers than "full", 7.5 times as fast: the means over time of a recording have a '
-        "median cosine of 0.973, one in twenty below 0.861.",
-    ),
-}
 _WHISPER_DATA = {
     False: "680,000 h of speech from the web in 97 languages, weakly labelled",
     True: "5,000,000 h of speech from the web, 1,000,000 of them weakly labelled, the others labelled by large-v2",
 }
 
 
-def _whisper(
-    size: str,
-    repository: str,
-    parameters: float,
-    *,
-    layers: tuple[int, int],
-    dim: int,
-    heads: str,
-    third: bool = False,
-) -> ModelCard:
-    """The card of one size. heads: alignment heads of each layer, "3: 1 4; 5: 0" (openai/whisper __init__.py)."""
-    by_layer = [part.split(":") for part in heads.split(";")]
+def _whisper(published: Size) -> ModelCard:
+    """The card of one size."""
+    size, dim, third = published.name, published.dim, published.third
+    by_layer = [part.split(":") for part in published.heads.split(";")]
     english = size.endswith(".en")
     config = {
         "mels": 128 if third else 80,
         "dim": dim,
         "heads": dim // 64,
         "decoder_heads": dim // 64,
-        "encoder_layers": layers[0],
-        "decoder_layers": layers[1],
+        "encoder_layers": published.layers[0],
+        "decoder_layers": published.layers[1],
         "vocab_size": 51_864 if english else 51_866 if third else 51_865,
         "alignment_heads": tuple((int(layer), int(head)) for layer, row in by_layer for head in row.split()),
     }
@@ -162,10 +145,10 @@ def _whisper(
         f"Whisper {size}: {'English' if english else 'multilingual'} transcription"
         + ("" if english or size == "turbo" else " and translation to English"),
         config=config,
-        source=f"hf:openai/{repository}",
+        source=f"hf:openai/{published.repository}",
         training_data=_WHISPER_DATA[third],
-        limits=_WHISPER_CLIP.get(size, ()),
-        parameters=parameters,
+        limits=published.limits,
+        parameters=published.parameters,
         paper="https://arxiv.org/abs/2212.04356",
     )
 
@@ -332,75 +315,5 @@ CARDS: tuple[ModelCard, ...] = (
         ),
         recipe="python -m zoo.recipes.whisper.train --config recipes/whisper/natural.yaml",
     ),
-    _whisper("tiny", "whisper-tiny", 37.2, layers=(4, 4), dim=384, heads="2: 2; 3: 0 2 3 4 5"),
-    _whisper("tiny.en", "whisper-tiny.en", 37.2, layers=(4, 4), dim=384, heads="1: 0; 2: 0 5; 3: 0 1 2 3 4"),
-    _whisper("base", "whisper-base", 71.8, layers=(6, 6), dim=512, heads="3: 1; 4: 2 3 7; 5: 1 2 4 6"),
-    _whisper("base.en", "whisper-base.en", 71.8, layers=(6, 6), dim=512, heads="3: 3; 4: 7; 5: 1 5 7"),
-    _whisper(
-        "small",
-        "whisper-small",
-        240.6,
-        layers=(12, 12),
-        dim=768,
-        heads="5: 3 9; 8: 0 4 7 8; 9: 0 7 9; 10: 5",
-    ),
-    _whisper(
-        "small.en",
-        "whisper-small.en",
-        240.6,
-        layers=(12, 12),
-        dim=768,
-        heads="6: 6; 7: 0 3 8; 8: 2 5 7; 9: 0 4 8 10; 10: 0 1 2 3 6 11; 11: 2 4",
-    ),
-    _whisper(
-        "medium",
-        "whisper-medium",
-        762.4,
-        layers=(24, 24),
-        dim=1024,
-        heads="13: 15; 15: 4 15; 16: 1; 20: 0; 23: 4",
-    ),
-    _whisper(
-        "medium.en",
-        "whisper-medium.en",
-        762.4,
-        layers=(24, 24),
-        dim=1024,
-        heads="11: 4; 14: 1 12 14; 15: 4; 16: 0 4 9; 17: 12 14; 18: 7 10 15; 20: 0 3 9 14; 21: 12",
-    ),
-    _whisper(
-        "large",
-        "whisper-large",
-        1541.5,
-        layers=(32, 32),
-        dim=1280,
-        heads="9: 19; 11: 2 4 17; 22: 7 11 17; 23: 2 15",
-    ),
-    _whisper(
-        "large-v2",
-        "whisper-large-v2",
-        1541.5,
-        layers=(32, 32),
-        dim=1280,
-        heads="10: 12; 13: 17; 16: 11 12 13; 17: 15 16; 18: 4 11 19; 19: 11; 21: 2 3; 22: 3 9 12; 23: 5 7 13; 25: 5; "
-        "26: 1 12; 27: 15",
-    ),
-    _whisper(
-        "large-v3",
-        "whisper-large-v3",
-        1541.7,
-        layers=(32, 32),
-        dim=1280,
-        heads="7: 0; 10: 17; 12: 18; 13: 12; 16: 1; 17: 14; 19: 11; 21: 4; 24: 1; 25: 6",
-        third=True,
-    ),
-    _whisper(
-        "turbo",
-        "whisper-large-v3-turbo",
-        807.0,
-        layers=(32, 4),
-        dim=1280,
-        heads="2: 4 11; 3: 3 6 11 14",
-        third=True,
-    ),
+    *(_whisper(size) for size in PUBLISHED),
 )
