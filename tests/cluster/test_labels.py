@@ -11,6 +11,7 @@ import torch
 from small import small
 
 from zoo.cluster import Labels, features, fit_quantizer, label_corpus, labels, layer, mfcc39
+from zoo.cluster.labels import Labelling
 from zoo.data.manifest import Entry
 from zoo.errors import CheckpointError, ConfigError, ZooError
 from zoo.extract.files import hold
@@ -35,6 +36,25 @@ def test_labels_are_the_units_of_each_entry(
     again = Labels.open(tmp_path / "labels")
     assert all(torch.equal(again[i], made[i]) for i in range(len(clips)))
     assert again.quantizer == quantizer.fingerprint
+
+
+def test_processes_that_share_the_parts_write_what_one_writes(
+    clips: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "BLOCK_SECONDS", 1.0)
+    monkeypatch.setattr(labels, "PART_SECONDS", 1.5)
+    source = mfcc39(50)
+    quantizer = fit_quantizer(clips, source, 7)
+    label_corpus(quantizer, source, clips, tmp_path / "one")
+    work = [Labelling(quantizer, source, clips, tmp_path / "two") for _ in range(2)]
+    work[0].folder.mkdir()
+    work[0].claim()
+    work[1].write(1, 2)
+    assert work[0].missing() == work[0].missing(0, 2) and not work[0].missing(1, 2) and not work[0].finished()
+    work[0].write(0, 2)
+    assert work[1].finished()
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert len(one) > 3 and one == two
 
 
 def test_targets_of_a_crop(clips: list[Entry], tmp_path: Path) -> None:

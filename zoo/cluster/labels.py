@@ -128,30 +128,57 @@ def label_corpus(
     Raises ConfigError for no entries at all, CheckpointError where `source` is not the quantizer's, or the folder holds
     labels of other entries or units.
     """
-    if not entries:
-        raise ConfigError(f"{folder}: no entries to label; give one at least")
-    source.check(dict(quantizer.source))
-    folder = Path(folder).expanduser()
-    blocks = _group(entries, source.blocks(entries))
-    names = [f"part-{number:05d}.safetensors" for number in range(len(blocks))]
-    header = {
-        "format": _FORMAT,
-        "quantizer": quantizer.fingerprint,
-        "source": source.describe(),
-        "sizes": list(quantizer.sizes),
-        "entries": len(entries),
-        "data": data_fingerprint(entries),
-        "parts": names,
-    }
-    if _matches(folder, header) and not _missing(folder, names):
-        return Labels.open(folder)
-    with hold(folder):
-        _claim(folder, header)
-        missing = _missing(folder, names)
-        coming = source.frames(entries, [block for i in missing for block in blocks[i]], workers=workers)
-        for i in missing:
-            _write_part(folder / names[i], quantizer, blocks[i], coming)
-    return Labels.open(folder)
+    work = Labelling(quantizer, source, entries, folder)
+    if not work.finished():
+        with hold(work.folder):
+            work.claim()
+            work.write(workers=workers)
+    return Labels.open(work.folder)
+
+
+class Labelling:
+    """`label_corpus` in steps, for several processes that share the work: one claims the folder, then all write."""
+
+    def __init__(
+        self, quantizer: Quantizer, source: FeatureSource, entries: Sequence[Entry], folder: str | Path
+    ) -> None:
+        """Raises ConfigError for no entries at all, CheckpointError where `source` is not the quantizer's."""
+        if not entries:
+            raise ConfigError(f"{folder}: no entries to label; give one at least")
+        source.check(dict(quantizer.source))
+        self.quantizer, self.source, self.entries = quantizer, source, entries
+        self.folder = Path(folder).expanduser()
+        self.blocks = _group(entries, source.blocks(entries))  # of each part
+        self.names = [f"part-{number:05d}.safetensors" for number in range(len(self.blocks))]
+        self.header = {
+            "format": _FORMAT,
+            "quantizer": quantizer.fingerprint,
+            "source": source.describe(),
+            "sizes": list(quantizer.sizes),
+            "entries": len(entries),
+            "data": data_fingerprint(entries),
+            "parts": self.names,
+        }
+
+    def finished(self) -> bool:
+        """Whether all labels are there. Raises CheckpointError where they are of other entries or units."""
+        return _matches(self.folder, self.header) and not self.missing()
+
+    def missing(self, rank: int = 0, world: int = 1) -> list[int]:
+        """Of every world-th part, beginning with the rank-th, those that are not there, or damaged."""
+        return [n for n in range(rank, len(self.names), world) if _read_part(self.folder / self.names[n]) is None]
+
+    def claim(self) -> None:
+        """Write the header, or hold an existing one against it; for one process, before any writes parts."""
+        _claim(self.folder, self.header)
+
+    def write(self, rank: int = 0, world: int = 1, *, workers: int | None = None) -> None:
+        """Make what is missing of this process's share."""
+        missing = self.missing(rank, world)
+        wanted = [block for number in missing for block in self.blocks[number]]
+        coming = self.source.frames(self.entries, wanted, workers=workers)
+        for number in missing:
+            _write_part(self.folder / self.names[number], self.quantizer, self.blocks[number], coming)
 
 
 def _group(entries: Sequence[Entry], blocks: Sequence[Block]) -> list[list[Block]]:
@@ -165,11 +192,6 @@ def _group(entries: Sequence[Entry], blocks: Sequence[Block]) -> list[list[Block
         groups[-1].append(block)
         seconds += sum(entry.duration for entry in entries[block.first : block.last])
     return groups
-
-
-def _missing(folder: Path, names: Sequence[str]) -> list[int]:
-    """The parts that are not there, or damaged."""
-    return [number for number, name in enumerate(names) if _read_part(folder / name) is None]
 
 
 def _matches(folder: Path, header: dict[str, Any]) -> bool:

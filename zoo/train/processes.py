@@ -10,7 +10,8 @@ DistributedDataParallel do not.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -22,8 +23,8 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError
 from zoo.precision import resolve_device
 
-# The others wait for as long as the first process clusters, labels or transcribes a corpus alone; torch's own 10 or 30
-# minutes would end the run there. A process that dies is noticed by the launcher, not by this.
+# The others wait for as long as the first process clusters or transcribes a corpus alone; torch's own 10 or 30 minutes
+# would end the run there. A process that dies is noticed by the launcher, not by this.
 PATIENCE = timedelta(days=7)
 PIECE = 32 << 20  # elements that are exchanged at once: 128 MB of float32
 
@@ -66,6 +67,16 @@ def barrier() -> None:
     """Wait until every process is here."""
     if world() > 1:
         dist.barrier()
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """What stands inside is done by the first process, and then by the others, which find on the disk what it made."""
+    if not is_main():
+        barrier()
+    yield
+    if is_main():
+        barrier()
 
 
 def sum_tensor(values: Tensor) -> Tensor:

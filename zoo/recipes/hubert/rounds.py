@@ -87,7 +87,8 @@ def run_round(
     """
     say(f"round {number} of {len(config.rounds)}")
     rate = blueprint(config.model).frame_rate
-    targets = targets_on_main(wanted, teacher, corpus, folder / "units", rate, config.train.seed)
+    targets = make_targets(wanted, teacher, corpus, folder / "units", rate, config.train.seed)
+    check_targets(targets.train, targets.dev, corpus.train, corpus.dev)
     settings = settings_of(config, wanted, number, targets)
     torch.manual_seed(settings.train.seed)
     model = first_weights(config, settings.model)
@@ -140,19 +141,6 @@ def first_weights(config: PretrainConfig, model: HubertConfig) -> HuBERT:
     made = HuBERT(model) if config.init is None else with_weights_of(pretrained(config.init), model, ("head.", "ctc."))
     made.name = config.name
     return made.eval()
-
-
-def targets_on_main(
-    wanted: Round, teacher: Encoder | None, corpus: Corpus, folder: Path, rate: float, seed: int
-) -> Targets:
-    """Targets made by the first process and then read by all."""
-    if not processes.is_main():
-        processes.barrier()
-    targets = make_targets(wanted, teacher, corpus, folder, rate, seed)
-    check_targets(targets.train, targets.dev, corpus.train, corpus.dev)
-    if processes.is_main():
-        processes.barrier()
-    return targets
 
 
 def finish(config: PretrainConfig, model: HuBERT, corpus: Corpus, out: Path) -> Path:

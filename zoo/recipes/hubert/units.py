@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from zoo.atomic import replacing_file
 from zoo.cluster import FeatureSource, Labels, Quantizer, fit_quantizer, label_corpus, layer, measure, mfcc39
 from zoo.cluster.alignments import SILENCES
 from zoo.cluster.fitting import data_fingerprint
+from zoo.cluster.labels import Labelling
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
+from zoo.extract.files import hold
 from zoo.recipes.hubert.config import Features, Round
+from zoo.train import processes
 from zoo.train.processes import say
 
 SEARCH_HOURS = 0.5  # of training audio for the trial k-means of each layer
@@ -53,13 +57,29 @@ def make_targets(
 ) -> Targets:
     """Fit a quantizer and label the corpus, or read what an earlier run finished.
 
+    All processes of a run call this at once: the first fits, all of them label.
+
     teacher: the model of the round before; rate: frames a second of the model that is to learn the units.
     """
-    source, quantizer = make_quantizer(wanted, teacher, corpus, folder, rate, seed)
-    train = label_corpus(quantizer, source, corpus.train, folder / "labels" / "train")
-    dev = label_corpus(quantizer, source, corpus.dev, folder / "labels" / "dev")
+    with processes.main_first():
+        source, quantizer = make_quantizer(wanted, teacher, corpus, folder, rate, seed)
+    train = label_together(quantizer, source, corpus.train, folder / "labels" / "train")
+    dev = label_together(quantizer, source, corpus.dev, folder / "labels" / "dev")
     tell_measures(dev, corpus, source)
     return Targets(source, train, dev)
+
+
+def label_together(quantizer: Quantizer, source: FeatureSource, entries: Sequence[Entry], folder: Path) -> Labels:
+    """`label_corpus`, whose parts all processes write between them. Same arguments and errors."""
+    work = Labelling(quantizer, source, entries, folder)
+    if not all(processes.gather(work.finished())):
+        with hold(work.folder) if processes.is_main() else nullcontext():
+            if processes.is_main():
+                work.claim()
+            processes.barrier()
+            work.write(processes.rank(), processes.world())
+            processes.barrier()
+    return Labels.open(work.folder)
 
 
 def make_quantizer(

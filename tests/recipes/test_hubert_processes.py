@@ -1,0 +1,51 @@
+"""HuBERT pre-training on two processes, which share the labelling as well as the training, gives what one gives."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dying import environment
+from hubert_processes import run
+
+import zoo
+from zoo.data import corpora, manifest
+
+SCRIPT = Path(__file__).with_name("hubert_processes.py")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
+def labels(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("labels/train/part-*")}
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = manifest.read(corpora.build("speech", "tiny", workers=1, progress=False))
+    chosen = [e for e in entries if e.split == "train"][:24] + [e for e in entries if e.split == "dev"][:8]
+    manifest.write(tmp_path / "clips.jsonl", chosen)
+    done = subprocess.run(
+        [*TORCHRUN, str(SCRIPT), str(tmp_path / "clips.jsonl"), str(tmp_path / "two")],
+        env=environment(SCRIPT.parent, 1) | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for module, name in (("features", "BLOCK_SECONDS"), ("labels", "PART_SECONDS")):
+        monkeypatch.setattr(f"zoo.cluster.{module}.{name}", 1.0)  # as it was, after the test
+    run(tmp_path / "clips.jsonl", tmp_path / "one")
+    one, two = (labels(tmp_path / name / "round-1" / "units") for name in ("one", "two"))
+    assert len(one) > 3 and one == two, "units of MFCC, byte by byte"
+    for a, b in zip(*(metrics(tmp_path / name / "round-1" / "run") for name in ("one", "two")), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-3), "batches are dealt out, in bfloat16"
+    assert json.loads((tmp_path / "two" / "round-2" / "run" / "env.json").read_text())["processes"] == 2
+    assert len(labels(tmp_path / "two" / "round-2" / "units")) == len(one), "units of the first round's model"
+    assert zoo.load(tmp_path / "two" / "model").units(chosen[0].audio).max() < 8
