@@ -21,7 +21,9 @@ def pack(model: Encoder, directory: str | Path) -> None:
     weights = {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
     for name, tensor in weights.items():
         if not bool(tensor.half().isfinite().all()):
-            raise CheckpointError(f"{name}: holds values beyond 65504, too large for float16; save it whole")
+            raise CheckpointError(
+                f"{name}: NaN, infinity or values beyond 65504, which float16 cannot hold; save it whole"
+            )
     with torch.no_grad():
         for tensor in weights.values():
             tensor.copy_(tensor.half())

@@ -12,7 +12,6 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from numbers import Integral
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from zoo.cluster.run import Fit
 from zoo.cluster.sample import SAMPLE_BYTES
 from zoo.data.manifest import Entry
 from zoo.errors import CheckpointError, ConfigError
+from zoo.ranges import check_range
 
 
 def fit_quantizer(
@@ -51,10 +51,9 @@ def fit_quantizer(
     Raises ConfigError for impossible arguments or fewer frames than units, CheckpointError where `path` holds a
     quantizer that was made with other arguments.
     """
-    sizes = tuple(map(index, [k] if isinstance(k, Integral) else k))  # NumPy's integers too, which JSON does not take
+    sizes = _sizes(k)
     product, seed = None if product is None else index(product), index(seed)
-    if hours is not None and not hours > 0:
-        raise ConfigError(f"hours {hours}: must be above 0, or None for all")
+    check_range("hours", hours, 0, above=True)
     if not sizes or min(sizes) < 1 or passes < 0:
         raise ConfigError(f"k {k}, passes {passes}: one unit at least, and no negative number of passes")
     if product is not None and (len(sizes) > 1 or not 1 <= product <= source.dim):
@@ -79,6 +78,14 @@ def fit_quantizer(
         quantizer.save(target)
         fit.forget()
     return quantizer
+
+
+def _sizes(k: int | Sequence[int]) -> tuple[int, ...]:
+    """Units of each codebook, as Python's integers: JSON takes none of NumPy's."""
+    try:
+        return (index(k),)  # type: ignore[arg-type]  # raises for what is no integer
+    except TypeError:
+        return tuple(map(index, k))  # type: ignore[arg-type]
 
 
 def data_fingerprint(entries: Sequence[Entry]) -> str:
