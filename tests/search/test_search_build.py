@@ -203,9 +203,7 @@ def test_a_model_that_moved_is_found_where_the_next_build_had_it(
     bands.save(tmp_path / "old")
     run(tones, tmp_path / "index", tmp_path / "old")
     (tmp_path / "old").rename(tmp_path / "new")
-    with pytest.raises(
-        CheckpointError, match=r"old: no such file.*made by it: say where it is now \(--model"
-    ):
+    with pytest.raises(CheckpointError, match=r"old: no such file.*made by it: say where it is now \(--model"):
         ask(tmp_path / "index", "low")
     assert ask(tmp_path / "index", "low", model="~/new", k=1)
     assert run(tones, tmp_path / "index", "~/new").embedded == 0

@@ -124,7 +124,9 @@ def cell(record: Record) -> str:
 
 
 def interval(record: Record) -> str:
-    """Its bounds."""
+    """Its bounds; none is known where all of test is one speaker or piece."""
+    if record.low is None or record.low != record.low:
+        return "no interval"
     return f"{number(record, record.low)} to {number(record, record.high)}"
 
 
@@ -209,12 +211,16 @@ def _percent(value: float | None) -> str:
     return "?" if value is None else f"{100 * value:.1f}"
 
 
+def _bounds(low: float | None, high: float | None) -> str:
+    return "no interval" if low is None or low != low else f"{_percent(low)} to {_percent(high)}"
+
+
 def _wer(record: Record) -> list[list[str]]:
     return [
         [
             _who(record),
             name,
-            f"{_percent(found['wer'])} % ({_percent(found['low'])} to {_percent(found['high'])})",
+            f"{_percent(found['wer'])} % ({_bounds(found['low'], found['high'])})",
             f"{_percent(found['cer'])} %",
             *(str(found[key]) for key in ("substitutions", "deletions", "insertions")),
         ]
