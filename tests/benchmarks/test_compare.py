@@ -37,13 +37,17 @@ def test_ties_share_a_rank_and_the_worse_one_does_not(tmp_path: Path) -> None:
     found = {e.record.subject: r for e, r in zip(contest.entrants, contest.ranks or [], strict=True)}
     assert found == {"fair": 1, "same": 1, "poor": 3}
     assert contest.entrants[-1].record.subject == "poor"
-    i, j, difference = contest.pairs[-1]
+    i, j, difference, mcnemar = contest.pairs[-1]
     assert difference.difference == pytest.approx(
         (contest.entrants[i].record.score or 0) - (contest.entrants[j].record.score or 0)
     )
     assert difference.interval.low > 0 and difference.p < 0.001
+    assert mcnemar is not None and mcnemar < 0.001
     page = compare.markdown([contest])
     assert page.index("| 1 | ") < page.index("| 3 | poor")
+    last = next(line for line in page.splitlines() if line.startswith("| 3 | poor"))
+    to_best = contest.entrants[-1].record.score - contest.entrants[0].record.score  # type: ignore[operator]
+    assert f"| {to_best:+.3f} (-0." in last and last.endswith(" | < 0.001 | < 0.001 |")
 
 
 def test_two_models_of_one_name_are_told_apart_and_one_model_twice_is_not(tmp_path: Path) -> None:

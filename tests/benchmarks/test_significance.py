@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.benchmarks import significance
-from zoo.benchmarks.significance import paired_bootstrap, ranks, ratio_interval, seeds_interval
+from zoo.benchmarks.significance import mcnemar, paired_bootstrap, ranks, ratio_interval, seeds_interval
 from zoo.errors import ConfigError
 
 TRIALS, FEW = 300, 60
@@ -109,6 +109,13 @@ def test_few_speakers_do_not_raise_false_alarms(count: int) -> None:
     better = np.ones(40 * count), np.zeros(40 * count)
     p = paired_bootstrap(*better, np.ones(40 * count), np.arange(count).repeat(40)).p
     assert p > 0.05 if count == 2 else p < 0.01, "two speakers prove nothing, a few that agree do"
+
+
+def test_mcnemar_is_the_exact_binomial_test() -> None:
+    a = np.array([True] * 9 + [False] * 1 + [True] * 50)
+    b = np.array([False] * 9 + [True] * 1 + [True] * 50)
+    assert mcnemar(a, b) == pytest.approx(2 * (1 + 10) / 2**10)
+    assert mcnemar(a, a) == 1
 
 
 def test_systems_that_are_not_told_apart_share_a_rank() -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from zoo.benchmarks import table
-from zoo.benchmarks.credits import Credit, credits, pseudo_values, read_rows
-from zoo.benchmarks.results import RESULTS, Record, read_records
-from zoo.benchmarks.significance import LEVEL, Comparison, paired_bootstrap, ranks
+from zoo.benchmarks.credits import Credit, credits, guesses, pseudo_values, read_rows
+from zoo.benchmarks.results import RESULTS, Record, Rows, read_records
+from zoo.benchmarks.significance import LEVEL, Comparison, mcnemar, paired_bootstrap, ranks
 from zoo.errors import ConfigError, ZooError
 
 _Found = Sequence[tuple[Path, Record]]
@@ -30,6 +30,7 @@ class Entrant:
 
     record: Record
     items: dict[str, Credit]
+    right: dict[str, bool]  # item -> whether its first seed was right; of accuracies alone, for McNemar's test
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,13 @@ class Contest:
     """One task. entrants: the best first; a single one has nobody to be held against, and notes say why.
 
     ranks (M,): 1 + how many are significantly better; None where no test fits the metric. pairs: numbers of two
-    entrants, and the difference of the first to the second.
+    entrants, the difference of the first to the second, and McNemar's p of accuracies.
     """
 
     task: str
     entrants: list[Entrant]
     ranks: list[int] | None
-    pairs: list[tuple[int, int, Comparison]]
+    pairs: list[tuple[int, int, Comparison, float | None]]
     notes: list[str]
 
     def rank_of(self) -> dict[str, int]:
@@ -106,13 +107,47 @@ def markdown(contests: Sequence[Contest]) -> str:
     lines = []
     for contest in contests:
         metric = contest.entrants[0].record.metric
-        lines += [f"## {contest.task} ({metric})", "", "| rank | | score (95 % interval) |", "|-|-|-|"]
-        numbers = [str(rank) for rank in contest.ranks] if contest.ranks else ["?"] * len(contest.entrants)
-        for rank, entrant in zip(numbers, contest.entrants, strict=True):
-            lines.append(table.row([rank, entrant.record.subject, table.cell(entrant.record)]))
+        behind = {second: (difference, p) for first, second, difference, p in contest.pairs if first == 0}
+        tested = any(p is not None for _, p in behind.values())
+        head = [
+            "rank",
+            "",
+            "score (95 % interval)",
+            "difference to the best",
+            "p",
+            *(["McNemar's p"] if tested else []),
+        ]
+        lines += [f"## {contest.task} ({metric})", "", table.row(head), table.row(["-"] * len(head))]
+        for place, entrant in enumerate(contest.entrants):
+            rank = str(contest.ranks[place]) if contest.ranks else "?"
+            cells = [
+                rank,
+                entrant.record.subject,
+                table.cell(entrant.record),
+                *_behind(entrant, *behind.get(place, ())),
+            ]
+            lines.append(table.row(cells[: len(head)]))
         lines += ["", *(f"- {note}" for note in contest.notes)]
-    lines.append(f"Equal ranks: not told apart at {LEVEL:.0%} (paired bootstrap over groups, Holm's correction).")
+    lines.append(
+        f"Equal ranks: not told apart at {LEVEL:.0%} (paired bootstrap over groups, Holm's correction). p: of that "
+        "bootstrap, for one pair; McNemar's takes items for independent, whatever group they are of."
+    )
     return "\n".join(lines) + "\n"
+
+
+def _behind(entrant: Entrant, difference: Comparison | None = None, p: float | None = None) -> list[str]:
+    """Cells for how far it is from the best: the difference with its interval, p, McNemar's p."""
+    if difference is None:
+        return ["", "", ""]
+    unit = 100.0 if "WER" in entrant.record.metric else 1.0
+    digits = 1 if unit > 1 else 3
+    bounds = [difference.difference, difference.interval.low, difference.interval.high]
+    value, low, high = (f"{0.0 - unit * bound:+.{digits}f}" for bound in bounds)  # bounds are of the best less this one
+    shown = f"{value} ({high} to {low})" if bounds[1] == bounds[1] else value
+    return [
+        shown,
+        *("" if each is None else "< 0.001" if each < 0.001 else f"{each:.3f}" for each in (difference.p, p)),
+    ]
 
 
 def _contest(task: str, found: _Found) -> Contest:
@@ -124,8 +159,8 @@ def _contest(task: str, found: _Found) -> Contest:
     sign = 1 if first.lower_is_better else -1
     ordered = sorted(same, key=lambda each: sign * (each[1].score or 0.0))
     if len(ordered) == 1:  # nothing to test, so nothing has to be read
-        return Contest(task, [Entrant(first, {})], None, [], notes)
-    entrants = [Entrant(record, _credits(folder, record)) for folder, record in ordered]
+        return Contest(task, [Entrant(first, {}, {})], None, [], notes)
+    entrants = [_entrant(folder, record) for folder, record in ordered]
     common = sorted(set.intersection(*(set(entrant.items) for entrant in entrants)))
     most = max(len(entrant.items) for entrant in entrants)
     if not common:
@@ -134,9 +169,9 @@ def _contest(task: str, found: _Found) -> Contest:
         return Contest(task, entrants, None, [], [*notes, f"no paired test: {why}"])
     if len(common) < most:
         notes.append(f"tests use the {len(common)} of {most} items (or groups) that all have")
-    pairs = [(i, j, _difference(entrants[i], entrants[j], common)) for i, j in combinations(range(len(entrants)), 2)]
+    pairs = [(i, j, *_pair(entrants[i], entrants[j], common)) for i, j in combinations(range(len(entrants)), 2)]
     p = np.ones((len(entrants), len(entrants)))
-    for i, j, comparison in pairs:
+    for i, j, comparison, _ in pairs:
         p[i, j] = p[j, i] = comparison.p
     scores = [-sign * (entrant.record.score or 0.0) for entrant in entrants]
     return Contest(task, entrants, ranks(scores, p), pairs, notes)
@@ -153,16 +188,26 @@ def _on_the_same(found: _Found) -> tuple[_Found, _Found]:
     return list(same.values()), others
 
 
-def _difference(a: Entrant, b: Entrant, common: Sequence[str]) -> Comparison:
+def _pair(a: Entrant, b: Entrant, common: Sequence[str]) -> tuple[Comparison, float | None]:
     credit_a, credit_b = (np.array([entrant.items[key].credit for key in common]) for entrant in (a, b))
     weight = np.array([a.items[key].weight for key in common])
     groups = np.array([a.items[key].group for key in common])
-    return paired_bootstrap(credit_a, credit_b, weight, groups)
+    comparison = paired_bootstrap(credit_a, credit_b, weight, groups)
+    if not (a.right and b.right):
+        return comparison, None
+    return comparison, mcnemar(*(np.array([entrant.right[key] for key in common]) for entrant in (a, b)))
 
 
-def _credits(folder: Path, record: Record) -> dict[str, Credit]:
-    """Of each item, or of each group; nothing where the predictions are not there, or no test fits the metric."""
+def _entrant(folder: Path, record: Record) -> Entrant:
     rows = read_rows(folder, record) if (folder / record.predictions).is_file() else []
+    right = {}
+    if record.metric == "accuracy" and record.kind != "robustness":
+        right = {row["item"]: guesses(row["predicted"])[0] == row["truth"] for row in rows}
+    return Entrant(record, _credits(folder, record, rows), right)
+
+
+def _credits(folder: Path, record: Record, rows: Rows) -> dict[str, Credit]:
+    """Of each item, or of each group; nothing where the predictions are not there, or no test fits the metric."""
     try:
         return credits(record.kind, record.metric, rows) or pseudo_values(record.metric, rows)
     except ConfigError as error:

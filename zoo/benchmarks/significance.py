@@ -103,6 +103,18 @@ def paired_bootstrap(
     return Comparison(difference, _percentiles(values, count, level), _two_sided(values, difference, count))
 
 
+def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
+    """Exact two-sided p that two classifiers err equally often: correct (N,) of both, on the same items.
+
+    McNemar 1947: of the items that only one gets right, either is as likely. It takes items for independent; where
+    groups exist, prefer `paired_bootstrap`.
+    """
+    if a.shape != b.shape:
+        raise ConfigError("McNemar's test needs both systems' answers to the same items, in the same order")
+    only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
+    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
 def ranks(scores: Sequence[float], p: np.ndarray, *, level: float = LEVEL) -> list[int]:
     """1 + how many are significantly better: who is not told apart shares a rank. Higher scores are better.
 
