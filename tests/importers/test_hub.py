@@ -15,7 +15,7 @@ import soundfile
 import torch
 from fake_hub import COMMIT, serving
 from foreign_hubert import hubert, saved
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download, utils
 from safetensors.torch import load_file
 from small import noise, small
 
@@ -35,6 +35,12 @@ def move_hub(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
     template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)  # releases before 1
+
+
+def forget_sessions() -> None:
+    """Releases of huggingface_hub before 1 look once a process whether they are offline."""
+    getattr(utils, "reset_sessions", lambda: None)()
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +48,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     move_hub(monkeypatch, NOWHERE)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    forget_sessions()
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
     return tmp_path / "cache"
@@ -183,6 +190,7 @@ def test_no_network_and_no_cache_says_what_to_do_at_once(
     offline: bool, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    forget_sessions()
     start = time.monotonic()
     with pytest.raises(CheckpointError) as caught:
         zoo.load("hubert-base")
