@@ -238,6 +238,13 @@ def test_transcripts_do_not_depend_on_company(reader: Encoder, beam_size: int) -
         assert starts == sorted(starts)
 
 
+def test_a_clip_too_short_for_a_frame_has_no_text(reader: Encoder) -> None:
+    clips = [noise(1.0), noise(1.0)[: reader.min_samples - 1], noise(1.0, seed=1)]
+    first, short, last = reader.transcribe(clips, 16_000)  # type: ignore[attr-defined]
+    assert short.text == "" and not short.segments and short.duration == len(clips[1]) / 16_000
+    assert [first.text, last.text] == [reader.transcribe(clips[i], 16_000).text for i in (0, 2)]  # type: ignore[attr-defined]
+
+
 def test_long_recordings_pass_in_windows(reader: Encoder) -> None:
     reader.window_seconds, reader.context_seconds = 4.0, 1.0
     try:

@@ -99,8 +99,9 @@ def transcribe(
     progress: called with seconds of audio that are done. options: fields of `Options`; those of Whisper that mean
     nothing here are accepted at their defaults.
 
-    Returns a Transcript for a single input, else a list. Raises ConfigError for a model without a vocabulary and for
-    options that it cannot honour, before any recording is read; AudioError, naming the item.
+    Returns a Transcript for a single input, else a list; of a clip too short for a frame an empty one. Raises
+    ConfigError for a model without a vocabulary and for options that it cannot honour, before any recording is read;
+    AudioError, naming the item.
     """
     settings = Options.of(**options)
     language = _language(model, language)
@@ -108,9 +109,11 @@ def transcribe(
     alphabet = Alphabet(model.config.vocabulary)
     fusion = _fusion(settings, alphabet)
     clips, single = audio.as_clips(waves, sample_rate, model.sample_rate)
-    scores = model.log_probabilities(clips, progress or (lambda seconds: None))
+    heard = [i for i, clip in enumerate(clips) if len(clip) >= model.min_samples]
+    rows = model.log_probabilities([clips[i] for i in heard], progress or (lambda seconds: None))
+    scores = dict(zip(heard, rows, strict=True))
     offset = (model.frame_samples - model.hop) / 2 / model.sample_rate
-    spans = [(clip, span) for clip, x in enumerate(scores) for span in segments(x, alphabet, model.frame_rate)]
+    spans = [(clip, span) for clip, x in scores.items() for span in segments(x, alphabet, model.frame_rate)]
     parts = [scores[clip][span] for clip, span in spans]
     transcripts = [Transcript(language, len(clip) / model.sample_rate) for clip in clips]
     for (clip, span), part, labels in zip(spans, parts, decode(parts, alphabet, settings, fusion), strict=True):
