@@ -196,10 +196,10 @@ def path_scores(path: list[int]) -> Tensor:
 
 
 def test_segments_end_at_pauses() -> None:
-    pause, silence = [0] * 10 + [1] + [0] * 20, [0] * 60
+    pause, silence = [0] * 10 + [1] + [0] * 20, [0] * 110
     path = [2, 0] * 10 + pause + [2, 0, 1, 3] + [0] * 30 + [2] + silence + [3, 3]
     spans = segments(path_scores(path), ABC, 50.0)
-    assert [span.start for span in spans] == [0, 20 + 15, 20 + 31 + 4 + 30 + 1 + 30]
+    assert [span.start for span in spans] == [0, 20 + 15, 20 + 31 + 4 + 30 + 1 + 55]
     assert [s.stop for s in spans[:-1]] == [s.start for s in spans[1:]] and spans[-1].stop == len(path)
 
 

@@ -27,7 +27,7 @@ from zoo.models.ctc.path import align, characters, collapse, greedy, words
 from zoo.transcript import Segment, Transcript, Word
 
 PAUSE = 0.5  # s without a character, but with a word boundary, that end a segment
-SILENCE = 1.0  # s without a character that do so in any case
+SILENCE = 2.0  # s without a character that do so in any case: CTC may write the first letters of a word early
 LONGEST = 30.0  # s; longer segments are cut at their longest pause between words
 LM_WEIGHT, WORD_SCORE = 0.5, 1.0
 BATCH = 16  # segments
