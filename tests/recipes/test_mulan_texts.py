@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zoo.benchmarks import chance
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
-from zoo.recipes.mulan import chance
 from zoo.recipes.mulan.config import MusicConfig
 from zoo.recipes.mulan.texts import Texts
 

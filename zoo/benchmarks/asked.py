@@ -80,8 +80,8 @@ def embedded(
         for start in range(0, len(usable), BATCH)
     ]
     found = torch.cat(vectors)
-    for place in (~torch.isfinite(found).all(1)).nonzero().flatten().tolist():
-        raise ConfigError(f"{usable[place][0].key}: the encoder gave values that are not finite")
+    if bad := (~torch.isfinite(found).all(1)).nonzero().flatten().tolist():
+        raise ConfigError(f"{usable[bad[0]][0].key}: the encoder gave values that are not finite")
     return [item for item, _ in usable], found
 
 

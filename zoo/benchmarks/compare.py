@@ -16,7 +16,7 @@ import numpy as np
 
 from zoo.benchmarks import table
 from zoo.benchmarks.credits import Credit, credits, guesses, pseudo_values, read_rows
-from zoo.benchmarks.results import RESULTS, Record, Rows, read_records
+from zoo.benchmarks.results import RESULTS, Record, read_records
 from zoo.benchmarks.significance import LEVEL, Comparison, mcnemar, paired_bootstrap, ranks
 from zoo.errors import ConfigError, ZooError
 
@@ -109,14 +109,7 @@ def markdown(contests: Sequence[Contest]) -> str:
         metric = contest.entrants[0].record.metric
         behind = {second: (difference, p) for first, second, difference, p in contest.pairs if first == 0}
         tested = any(p is not None for _, p in behind.values())
-        head = [
-            "rank",
-            "",
-            "score (95 % interval)",
-            "difference to the best",
-            "p",
-            *(["McNemar's p"] if tested else []),
-        ]
+        head = ["rank", "", "score (95 % interval)", "difference to the best", "p", "McNemar's p"][: 6 if tested else 5]
         lines += [f"## {contest.task} ({metric})", "", table.row(head), table.row(["-"] * len(head))]
         for place, entrant in enumerate(contest.entrants):
             rank = str(contest.ranks[place]) if contest.ranks else "?"
@@ -144,10 +137,11 @@ def _behind(entrant: Entrant, difference: Comparison | None = None, p: float | N
     bounds = [difference.difference, difference.interval.low, difference.interval.high]
     value, low, high = (f"{0.0 - unit * bound:+.{digits}f}" for bound in bounds)  # bounds are of the best less this one
     shown = f"{value} ({high} to {low})" if bounds[1] == bounds[1] else value
-    return [
-        shown,
-        *("" if each is None else "< 0.001" if each < 0.001 else f"{each:.3f}" for each in (difference.p, p)),
-    ]
+    return [shown, _probability(difference.p), "" if p is None else _probability(p)]
+
+
+def _probability(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _contest(task: str, found: _Found) -> Contest:
@@ -203,12 +197,8 @@ def _entrant(folder: Path, record: Record) -> Entrant:
     right = {}
     if record.metric == "accuracy" and record.kind != "robustness":
         right = {row["item"]: guesses(row["predicted"])[0] == row["truth"] for row in rows}
-    return Entrant(record, _credits(folder, record, rows), right)
-
-
-def _credits(folder: Path, record: Record, rows: Rows) -> dict[str, Credit]:
-    """Of each item, or of each group; nothing where the predictions are not there, or no test fits the metric."""
     try:
-        return credits(record.kind, record.metric, rows) or pseudo_values(record.metric, rows)
+        items = credits(record.kind, record.metric, rows) or pseudo_values(record.metric, rows)
     except ConfigError as error:
         raise ConfigError(f"{folder / record.predictions}: {error}") from None
+    return Entrant(record, items, right)

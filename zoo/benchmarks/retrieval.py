@@ -51,18 +51,6 @@ def retrieve(audio: Tensor, texts: Tensor, owner: np.ndarray, same: np.ndarray |
     return Retrieval(ranks, recall_at_1, recall_at_10, float((1 / ranks).mean()), float(np.median(ranks)))
 
 
-def chance(same: np.ndarray) -> float:
-    """The mean reciprocal rank of an order by chance; same (N,): as in `retrieve`, each clip's caption being asked."""
-    count, total = len(same), 0.0
-    for right in np.unique(same, return_counts=True)[1].tolist():
-        none_yet = 1.0  # how likely it is that no right clip stands before this rank
-        for rank in range(1, count - right + 2):
-            here = right / (count - rank + 1)
-            total += right * none_yet * here / rank
-            none_yet *= 1 - here
-    return total / count
-
-
 def classify(
     audio: Tensor, classes: Sequence[str], embed_text: EmbedText, templates: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:

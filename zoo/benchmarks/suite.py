@@ -38,9 +38,7 @@ class Source:
 
     source: str = ""  # what zoo.data.sources opens; ${oc.env:NAME} stands for an environment variable
     limit: dict[str, int] = field(default_factory=dict)  # at most so many clips of a split
-    group: str = (
-        ""  # column that no two splits may share either, and the unit of error bars; default: speaker, ..., or file
-    )
+    group: str = ""  # another column no two splits may share; the unit of error bars (default: speaker, ..., or file)
     shared: str = ""  # why splits may share groups or audio files, where the published protocol has it so
     split_by: str = ""  # column whose values are dealt out to splits anew, in place of the given splits
     dev: list[str] = field(default_factory=list)  # values of split_by that become dev

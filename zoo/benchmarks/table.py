@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from zoo.benchmarks.results import Record, Results
 
@@ -125,9 +126,7 @@ def cell(record: Record) -> str:
 
 def interval(record: Record) -> str:
     """Its bounds; none is known where all of test is one speaker or piece."""
-    if record.low is None or record.low != record.low:
-        return "no interval"
-    return f"{number(record, record.low)} to {number(record, record.high)}"
+    return _bounds(record.low, record.high, partial(number, record))
 
 
 def number(record: Record, value: float | None) -> str:
@@ -211,8 +210,8 @@ def _percent(value: float | None) -> str:
     return "?" if value is None else f"{100 * value:.1f}"
 
 
-def _bounds(low: float | None, high: float | None) -> str:
-    return "no interval" if low is None or low != low else f"{_percent(low)} to {_percent(high)}"
+def _bounds(low: float | None, high: float | None, shown: Callable[[float | None], str]) -> str:
+    return "no interval" if low is None or low != low else f"{shown(low)} to {shown(high)}"
 
 
 def _wer(record: Record) -> list[list[str]]:
@@ -220,7 +219,7 @@ def _wer(record: Record) -> list[list[str]]:
         [
             _who(record),
             name,
-            f"{_percent(found['wer'])} % ({_bounds(found['low'], found['high'])})",
+            f"{_percent(found['wer'])} % ({_bounds(found['low'], found['high'], _percent)})",
             f"{_percent(found['cer'])} %",
             *(str(found[key]) for key in ("substitutions", "deletions", "insertions")),
         ]

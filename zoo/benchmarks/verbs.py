@@ -12,12 +12,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from zoo.benchmarks import hallucination, speed, units, wer
+from zoo.benchmarks import chance, hallucination, speed, units, wer
 from zoo.benchmarks.asked import embedded, having, readable, score, test_items, transcripts
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.items import Items, value_of
 from zoo.benchmarks.results import Record, Rows
-from zoo.benchmarks.retrieval import chance, classify, retrieve
+from zoo.benchmarks.retrieval import classify, retrieve
 from zoo.benchmarks.significance import ratio_interval
 from zoo.benchmarks.suite import Task
 from zoo.encoder import Encoder
@@ -92,7 +92,7 @@ def _retrieval(record: Record, task: Task, items: Items, encoder: Encoder, condi
         "recall@1": found.recall_at_1,
         "recall@10": found.recall_at_10,
         "median rank": found.median_rank,
-        "chance": chance(same),
+        "chance": chance.retrieval((same[:, None] == same).sum(1), len(same))["MRR"],
     }
     rows = zip(known, captions, found.ranks.tolist(), strict=True)
     return [{"item": i.key, "group": i.group, "truth": caption, "rank": rank} for i, caption, rank in rows]

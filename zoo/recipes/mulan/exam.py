@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
+from zoo.benchmarks import chance
 from zoo.benchmarks.metrics import average_precision
 from zoo.benchmarks.probe import ProbeConfig, Split, probe
 from zoo.benchmarks.retrieval import classify, retrieve
@@ -36,7 +37,6 @@ from zoo.data.manifest import Entry
 from zoo.encoder import frozen
 from zoo.errors import ConfigError
 from zoo.models.mulan import MuLan
-from zoo.recipes.mulan import chance
 from zoo.recipes.mulan.config import ExamConfig, ZeroShot
 from zoo.recipes.mulan.spectra import Spectrograms, stride
 from zoo.recipes.mulan.texts import Texts
