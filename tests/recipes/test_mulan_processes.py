@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from dying import environment, kill
+from dying import kill
 from mulan_processes import run
 from safetensors.torch import load_file
 from tones import write_tones
+from torchrun import torchrun
 
 SCRIPT = Path(__file__).with_name("mulan_processes.py")
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 CHOSEN = ["step:3", "embed:29", "export:2"]
 TIMED = {"steps_per_second", "data_wait"}
 
@@ -40,14 +38,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_two_processes_are_one(tones: Path, whole: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*TORCHRUN, str(SCRIPT), str(tones), str(tmp_path / "two")],
-        env=environment(SCRIPT.parent, 1) | {"CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    torchrun(SCRIPT, tones, tmp_path / "two")
     assert json.loads((tmp_path / "two" / "env.json").read_text())["processes"] == 2
     one, two = metrics(whole), metrics(tmp_path / "two")
     assert len(one) == len(two) == 6

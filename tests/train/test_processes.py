@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_task import Tiny, loader, write_corpus
+from torchrun import torchrun
 from two_processes import CONFIG, run
 
 from zoo.data.sampler import Cursor
@@ -24,7 +22,6 @@ from zoo.train.optim import Optimizer
 from zoo.train.tally import Tally
 
 HERE = Path(__file__).parent
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -34,15 +31,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 def test_two_processes_are_one(tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus")
     run(tmp_path / "corpus", tmp_path / "one")
-    paths = os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])
-    done = subprocess.run(
-        [*TORCHRUN, str(HERE / "two_processes.py"), str(tmp_path / "corpus"), str(tmp_path / "two")],
-        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    torchrun(HERE / "two_processes.py", tmp_path / "corpus", tmp_path / "two")
     assert json.loads((tmp_path / "two" / "env.json").read_text())["processes"] == 2
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert len(one) == len(two) == 14
