@@ -125,7 +125,8 @@ def test_lengths_are_those_of_the_frames(model: MuLan, lengths: list[int]) -> No
 
 def test_half_a_character_is_none(model: MuLan) -> None:
     found = model.embed_text(["calm \ud83c piano", "calm piano", "calm piano \udcff"])
-    assert torch.equal(found[0], found[1]) and torch.equal(found[2], found[1])
+    # Rows of a batch may differ in their last bits, as the matrix product takes them.
+    torch.testing.assert_close(found, found[[1, 1, 1]])
     assert len(Tokenizer.train(["a calm piano", "calm \ud800"], 40)) == len(
         Tokenizer.train(["a calm piano", "calm"], 40)
     )
