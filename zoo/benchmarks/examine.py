@@ -1,11 +1,15 @@
 """One task on one subject: probes, their robustness, and the chance that they are held against.
 
+A data set is asked in one piece, or fold by fold; the answers of all folds are then scored as one.
+
 Legend: N examples, S seeds, C classes or tags.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,23 +28,22 @@ from zoo.benchmarks.weighting import probe_weighted
 from zoo.errors import ConfigError
 
 
-def run_probe(record: Record, task: Task, targets: Targets, features: Features, device: str = "cpu") -> Rows:
+def run_probe(record: Record, task: Task, folds: Sequence[Targets], features: Features, device: str = "cpu") -> Rows:
     """Fill the record; returns what was predicted of each test example.
 
     Raises ConfigError where nothing can be learned.
     """
-    found = _fit(task, targets, features, device)
-    record.layer, record.penalty = found.layer, found.penalty
-    record.curves = {"weights": found.weights} if found.weights else {"dev": found.dev, "test": found.test}
-    record.seeds = found.scores.tolist()
-    return _fill(record, task, targets, found.outputs)
+    fits = [_fit(task, targets, features, device) for targets in folds]
+    _choices(record, folds, fits)
+    answers = Answers.of([(targets, targets.splits["test"]) for targets in folds], [fit.outputs for fit in fits])
+    return _fill(record, task, folds, answers)
 
 
 def run_robustness(
     record: Record,
     task: Task,
     base: Task,
-    targets: Targets,
+    folds: Sequence[Targets],
     features: Features,
     extract: Callable[[list[int], Condition], Features],
     device: str = "cpu",
@@ -49,48 +52,104 @@ def run_robustness(
 
     extract: features of the clips at these places, corrupted. Raises ConfigError where nothing can be learned or asked.
     """
-    found = _fit(base, targets, features, device)
-    test = targets.splits["test"]
-    clips = np.unique(test.places)
+    fits = [_fit(base, targets, features, device) for targets in folds]
+    tests = [targets.splits["test"] for targets in folds]
+    clips = np.unique(np.concatenate([test.places for test in tests]))
     corrupted = {name: extract(clips.tolist(), parse(name)) for name in task.conditions}
     failed = {int(clips[place]) for each in corrupted.values() for place in each.failed}
-    usable = np.array([place not in failed for place in test.places.tolist()], dtype=bool)
-    if not usable.any():
+    usable = [np.array([place not in failed for place in test.places.tolist()], dtype=bool) for test in tests]
+    if not any(each.any() for each in usable):
         raise ConfigError("no test clip can be used once it is changed")
     if failed:
         record.notes.append(f"{len(failed)} test clips could not be used once they were changed")
-    kept = test.only(usable)
-    renumbered = kept.at(np.searchsorted(clips, kept.places))
-    outputs = {name: found.predict(renumbered.split(base, each)) for name, each in corrupted.items()}
-    clean, original = found.outputs[:, usable], Record(base.name, base.kind, "", "", "", "", "", metric=base.metric)
-    rows = {name: _rows(base, targets, kept, each) for name, each in outputs.items()}
-    before = _rows(base, targets, kept, clean)
+    kept = [test.only(each) for test, each in zip(tests, usable, strict=True)]
+    asked = list(zip(folds, kept, strict=True))
+    clean = Answers.of(asked, [fit.outputs[:, each] for fit, each in zip(fits, usable, strict=True)])
+    renumbered = [test.at(np.searchsorted(clips, test.places)) for test in kept]
+    changed = {
+        name: Answers.of(
+            asked, [fit.predict(test.split(base, each)) for fit, test in zip(fits, renumbered, strict=True)]
+        )
+        for name, each in corrupted.items()
+    }
+    original = Record(base.name, base.kind, "", "", "", "", "", metric=base.metric)
+    before = _rows(base, clean)
     if credits(base.kind, base.metric, before):
+        rows = {name: _rows(base, answers) for name, answers in changed.items()}
         return robustness.of_rows(record, original, before, rows)
-    robustness.of_outputs(record, original, kept, clean, outputs)
+    outputs = {name: answers.outputs for name, answers in changed.items()}
+    robustness.of_outputs(record, original, clean.test, clean.outputs, outputs)
     return []
 
 
-def run_chance(record: Record, task: Task, targets: Targets) -> Rows:
+def run_chance(record: Record, task: Task, folds: Sequence[Targets]) -> Rows:
     """The best answer that looks at no audio: the commonest class, each tag's frequency, the mean value of train."""
-    train, count = targets.splits["train"].targets, len(targets.splits["test"].targets)
-    if _kind(task) == "class":
-        outputs = np.full((1, count), np.bincount(train).argmax())
-    else:
-        outputs = np.broadcast_to(train.mean(0), (1, count, train.shape[1]))
-    record.seeds = [METRICS[task.metric](outputs[0], targets.splits["test"].targets)]
-    return _fill(record, task, targets, outputs)
+    answers = Answers.of(
+        [(targets, targets.splits["test"]) for targets in folds], [_blind(task, targets) for targets in folds]
+    )
+    return _fill(record, task, folds, answers)
 
 
-def _fill(record: Record, task: Task, targets: Targets, outputs: np.ndarray) -> Rows:
-    test = targets.splits["test"]
-    interval = _interval(task, outputs, test)
+@dataclass(frozen=True)
+class Answers:
+    """What probes said of the test examples, those of all folds as one set. outputs: (S, N) of classes, or (S, N, C).
+
+    names: of the classes, to which both targets and outputs are numbers.
+    """
+
+    test: Examples
+    names: list[str]
+    outputs: np.ndarray
+
+    @classmethod
+    def of(cls, asked: Sequence[tuple[Targets, Examples]], outputs: Sequence[np.ndarray]) -> Answers:
+        """asked: of each fold its targets, and the test examples that the outputs are of."""
+        if len(asked) == 1:
+            return cls(asked[0][1], asked[0][0].names, outputs[0])
+        names = sorted({name for targets, _ in asked for name in targets.names})
+        tests, said = [], []
+        for (targets, test), each in zip(asked, outputs, strict=True):
+            classes = each.ndim == 2
+            number = np.searchsorted(names, targets.names)  # a fold may lack a class, and count without it
+            tests.append(replace(test, targets=number[test.targets]) if classes else test)
+            said.append(number[each] if classes else each)
+        return cls(Examples.joined(tests), names, np.concatenate(said, axis=1))
+
+
+def _choices(record: Record, folds: Sequence[Targets], fits: Sequence[ProbeResult]) -> None:
+    """What was chosen on dev: of several folds the commonest, their mean curves, and what each of them chose."""
+    weighted = bool(fits[0].weights)
+    curves = {"weights": [fit.weights for fit in fits]} if weighted else {"dev": [fit.dev for fit in fits]}
+    if not weighted:
+        curves["test"] = [fit.test for fit in fits]
+    record.curves = {name: np.mean(each, axis=0).tolist() for name, each in curves.items()}
+    record.layer, record.penalty = Counter((fit.layer, fit.penalty) for fit in fits).most_common(1)[0][0]
+    if len(folds) > 1:
+        record.details["folds"] = {
+            targets.fold: {"layer": fit.layer, "penalty": fit.penalty, "score": float(np.mean(fit.scores))}
+            for targets, fit in zip(folds, fits, strict=True)
+        }
+
+
+def _fill(record: Record, task: Task, folds: Sequence[Targets], answers: Answers) -> Rows:
+    test = answers.test
+    interval = _interval(task, answers.outputs, test)
+    record.seeds = [METRICS[task.metric](seed, test.targets) for seed in answers.outputs]
     record.metric, record.score = task.metric, float(np.mean(record.seeds))
     record.low, record.high = interval.low, interval.high
     record.test_items, record.groups = len(test.targets), len(np.unique(test.groups))
-    record.notes = list(targets.notes)
-    record.details = {"classes": targets.names[:200], "train_items": len(targets.splits["train"].targets)}
-    return _rows(task, targets, test, outputs)
+    record.notes = list(dict.fromkeys(note for targets in folds for note in targets.notes))
+    learned = [len(targets.splits["train"].targets) for targets in folds]
+    record.details |= {"classes": answers.names[:200], "train_items": round(np.mean(learned))}
+    return _rows(task, answers)
+
+
+def _blind(task: Task, targets: Targets) -> np.ndarray:
+    """(1, N) or (1, N, C): the answers of chance."""
+    train, count = targets.splits["train"].targets, len(targets.splits["test"].targets)
+    if _kind(task) == "class":
+        return np.full((1, count), np.bincount(train).argmax())
+    return np.broadcast_to(train.mean(0), (1, count, train.shape[1]))
 
 
 def _fit(task: Task, targets: Targets, features: Features, device: str) -> ProbeResult:
@@ -100,13 +159,14 @@ def _fit(task: Task, targets: Targets, features: Features, device: str) -> Probe
     return run(train, dev, test, range(features.layers), config)
 
 
-def _rows(task: Task, targets: Targets, test: Examples, outputs: np.ndarray) -> Rows:
-    """What was said of each test example: outputs (S, N) of classes, or (S, N, C)."""
+def _rows(task: Task, answers: Answers) -> Rows:
+    """What was said of each test example."""
+    test = answers.test
     if _kind(task) == "class":
-        said = [[targets.names[c] for c in column] for column in outputs.T]
-        truth: list[Any] = [targets.names[c] for c in test.targets]
+        said = [[answers.names[c] for c in column] for column in answers.outputs.T]
+        truth: list[Any] = [answers.names[c] for c in test.targets]
     else:
-        said = np.round(outputs.mean(0), 5).tolist()
+        said = np.round(answers.outputs.mean(0), 5).tolist()
         truth = test.targets.tolist()
     groups = test.groups.tolist()
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zoo.benchmarks.suite import Source, Task
@@ -26,13 +26,19 @@ class Item:
     """One clip. digest: of the bytes of its file and its span.
 
     group: what it is not independent within: the value of a column, its file where no column says. key: a name
-    for people, the same on every machine, which no other clip of its source has.
+    for people, the same on every machine, which no other clip of its source has. fold: that of the source's folds.
     """
 
     entry: Entry
     digest: str
     group: str
     key: str
+    fold: str = ""
+
+    def dealt(self, test: str, dev: str) -> Item:
+        """In the split that its fold is in when these folds are test and dev."""
+        split = "test" if self.fold == test else "dev" if self.fold == dev else "train"
+        return replace(self, entry=replace(self.entry, split=split))
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,20 @@ class Items:
         """Those clips, as a source of their own."""
         total = hashlib.sha256(f"{self.fingerprint} {list(places)}".encode())
         return Items(tuple(self.items[place] for place in places), total.hexdigest()[:16], self.notes)
+
+    def folds(self) -> list[tuple[str, Items]]:
+        """(fold that is test, the clips split so), for each fold in the order of the alphabet; the next one is dev.
+
+        Without folds, the clips as they are, of no name.
+        """
+        names = sorted({item.fold for item in self.items})
+        if names == [""]:
+            return [("", self)]
+        following = names[1:] + names[:1]
+        return [
+            (test, replace(self, items=tuple(item.dealt(test, dev) for item in self.items)))
+            for test, dev in zip(names, following, strict=True)
+        ]
 
     def chosen(self, task: Task) -> list[int]:
         """Places of the clips that a task is about."""
@@ -70,22 +90,27 @@ def value_of(entry: Entry, column: str) -> Label:
 def open_source(source: Source) -> Items:
     """Read a source and check it.
 
-    Clips whose file is missing are kept: they fail when they are decoded, and are counted.
-    Raises LeakError where splits share a recording, or, unless `shared` says why, a group or spans of one audio file;
-    what reading a manifest raises; ConfigError for a source without clips, and for fields that do not fit it.
+    Clips whose file is missing are kept: they fail when they are decoded, and are counted. Where the source has folds,
+    all clips are test, for each of them is asked about once.
+    Raises LeakError where splits, or folds, share a recording, or, unless `shared` says why, a group or spans of one
+    audio file; what reading a manifest raises; ConfigError for a source without clips, and for fields that do not fit.
     """
     entries = _limit(_split(sources.open(source.source), source), source.limit)
     if not entries:
         raise ConfigError("no clips are left: check limit, dev and test of the source")
     columns = _group_columns(entries, source)
     digests, files = _digests(entries)
-    notes = [*_not_dealt(entries, source), *_check_leaks(entries, digests, files, columns, source)]
+    folds = _folds(entries, source)
+    notes = [*_not_dealt(entries, source), *_check_leaks(entries, folds, digests, files, columns, source)]
     unit = columns[0] if columns else ""
     items = [
-        Item(entry, digest, str(value_of(entry, unit) if unit and value_of(entry, unit) is not None else file), key)
-        for entry, digest, file, key in zip(entries, digests, files, _keys(entries, digests), strict=True)
+        Item(
+            entry, digest, str(value_of(entry, unit) if unit and value_of(entry, unit) is not None else file), key, fold
+        )
+        for entry, digest, file, key, fold in zip(entries, digests, files, _keys(entries, digests), folds, strict=True)
     ]
     total = hashlib.sha256(f"{source.group}\n".encode() if source.group else b"")  # other groups: other intervals
+    total.update(f"folds {source.folds}\n".encode() if source.folds else b"")
     for item, file in zip(items, files, strict=True):
         line = f"{item.digest} {manifest.dump(item.entry, item.entry.audio.parent)}\n"
         total.update(line.encode(errors="surrogateescape"))
@@ -166,7 +191,15 @@ def _file(entry: Entry) -> str:
 
 
 def _split(entries: list[Entry], source: Source) -> list[Entry]:
-    """Deal the values of `split_by` out to the splits, where a source asks for it."""
+    """Deal the values of `split_by` out to the splits, where a source asks for it; with folds, all clips are test."""
+    if source.folds:
+        if source.split_by or source.dev or source.test or {*source.limit} - {"test"}:
+            raise ConfigError(
+                "folds: each fold is test once, so split_by, dev, test and limits but test's do not go along"
+            )
+        for entry in entries:
+            entry.split = "test"
+        return entries
     if not source.split_by:
         if source.dev or source.test:
             raise ConfigError("dev and test deal values of a column out to splits: say of which (split_by: speaker)")
@@ -180,6 +213,20 @@ def _split(entries: list[Entry], source: Source) -> list[Entry]:
         value = str(value_of(entry, source.split_by))
         entry.split = "test" if value in source.test else "dev" if value in source.dev else "train"
     return entries
+
+
+def _folds(entries: Sequence[Entry], source: Source) -> list[str]:
+    """The fold of each clip; empty where the source has none. Raises ConfigError where folds cannot be made of it."""
+    if not source.folds:
+        return [""] * len(entries)
+    values = [value_of(entry, source.folds) for entry in entries]
+    if without := sum(value in (None, "") for value in values):
+        what = f"{without} of {len(entries)} clips have no such value; {_columns(entries)}"
+        raise ConfigError(f"folds {source.folds!r}: {what}; leave them out (source: manifest.jsonl [column=value])")
+    folds = [str(value) for value in values]
+    if len(names := sorted({*folds})) < 3:
+        raise ConfigError(f"folds {source.folds!r}: 3 values or more are needed to train, choose and test: {names}")
+    return folds
 
 
 def _not_dealt(entries: Sequence[Entry], source: Source) -> list[str]:
@@ -204,22 +251,29 @@ def _limit(entries: list[Entry], limit: dict[str, int]) -> list[Entry]:
 
 
 def _check_leaks(
-    entries: Sequence[Entry], digests: Sequence[str], files: Sequence[str], columns: Sequence[str], source: Source
+    entries: Sequence[Entry],
+    folds: Sequence[str],
+    digests: Sequence[str],
+    files: Sequence[str],
+    columns: Sequence[str],
+    source: Source,
 ) -> list[str]:
     """Raise LeakError, or return what is to be said beside every number."""
-    if shared := _in_several_splits(digests, entries):
+    one, key = ("fold", "folds") if source.folds else ("split", "split_by")
+    splits = folds if source.folds else [entry.split for entry in entries]
+    if shared := _in_several(splits, digests):
         names = [str(entry.audio) for digest, entry in zip(digests, entries, strict=True) if digest == shared[0]]
-        raise LeakError(f"{len(shared)} recordings are in more than one split, e.g. {', '.join(names[:3])}")
+        raise LeakError(f"{len(shared)} recordings are in more than one {one}, e.g. {', '.join(names[:3])}")
     notes = []
-    if shared := _in_several_splits(files, entries):
+    if shared := _in_several(splits, files):
         name = _file(entries[files.index(shared[0])])
-        what = f"{len(shared)} audio files have spans in more than one split, e.g. {name}"
-        notes.append(_allowed(what, "keep the spans of a file in one split", source))
+        what = f"{len(shared)} audio files have spans in more than one {one}, e.g. {name}"
+        notes.append(_allowed(what, f"keep the spans of a file in one {one}", source))
     for column in columns:
         values = [None if (v := value_of(entry, column)) is None else str(v) for entry in entries]
-        if shared := _in_several_splits(values, entries):
-            what = f"{len(shared)} of the column {column!r} are in more than one split, e.g. {', '.join(shared[:3])}"
-            notes.append(_allowed(what, f"split by it (split_by: {column})", source))
+        if shared := _in_several(splits, values):
+            what = f"{len(shared)} of the column {column!r} are in more than one {one}, e.g. {', '.join(shared[:3])}"
+            notes.append(_allowed(what, f"split by it ({key}: {column})", source))
     return notes
 
 
@@ -230,9 +284,10 @@ def _allowed(what: str, way: str, source: Source) -> str:
     return f"{what} ({source.shared})"
 
 
-def _in_several_splits(values: Sequence[str | None], entries: Sequence[Entry]) -> list[str]:
-    splits: dict[str, set[str]] = defaultdict(set)
-    for value, entry in zip(values, entries, strict=True):
+def _in_several(splits: Sequence[str], values: Sequence[str | None]) -> list[str]:
+    """The values that clips of more than one split have."""
+    homes: dict[str, set[str]] = defaultdict(set)
+    for split, value in zip(splits, values, strict=True):
         if value is not None:
-            splits[value].add(entry.split)
-    return sorted(value for value, found in splits.items() if len(found) > 1)
+            homes[value].add(split)
+    return sorted(value for value, found in homes.items() if len(found) > 1)

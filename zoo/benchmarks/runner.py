@@ -20,7 +20,7 @@ from zoo.benchmarks.items import Items, open_source
 from zoo.benchmarks.results import Record, Rows, Store
 from zoo.benchmarks.subjects import CHANCE, Subject, subjects
 from zoo.benchmarks.suite import PROBES, Suite, Task
-from zoo.benchmarks.targets import Targets, prepare
+from zoo.benchmarks.targets import Targets, prepare_folds
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError
 from zoo.extract.files import hold
@@ -111,8 +111,8 @@ class _Session:
             if missing:
                 raise ConfigError(missing)
             if task.kind in PROBES:
-                features, targets = self._prepare(task, subject)
-                rows = examine.run_probe(record, task, targets, features, str(subject.encoder.device))
+                features, folds = self._prepare(task, subject)
+                rows = examine.run_probe(record, task, folds, features, str(subject.encoder.device))
             elif task.kind == "robustness":
                 rows = self._robustness(record, task, subject)
             else:
@@ -133,8 +133,8 @@ class _Session:
         if self._known(record):
             return
         try:
-            targets = prepare(task, self.sources[task.data], {}, self.exam.frames)
-            self._keep(record, examine.run_chance(record, task, targets))
+            folds = prepare_folds(task, self.sources[task.data], {}, self.exam.frames)
+            self._keep(record, examine.run_chance(record, task, folds))
         except ConfigError as error:
             record.status, record.reason = "skipped", str(error)
             self._keep(record, [])
@@ -143,14 +143,14 @@ class _Session:
         base, encoder = self.exam.base(task), subject.encoder
         items = self.sources[base.data]
         if base.kind in PROBES:
-            features, targets = self._prepare(base, subject)
+            features, folds = self._prepare(base, subject)
 
             def corrupted(places: list[int], condition: Condition) -> Features:
                 return extract(
                     encoder, items.only(places), self.cache, frames=self._frames(base.data), condition=condition
                 )
 
-            return examine.run_robustness(record, task, base, targets, features, corrupted, str(encoder.device))
+            return examine.run_robustness(record, task, base, folds, features, corrupted, str(encoder.device))
         self.examine(base, subject)  # its answers on clean clips, unless they are there already
         clean = self.store.get(self._record(base, subject))
         if clean is None or clean.status != "ok":
@@ -187,8 +187,8 @@ class _Session:
             self._fingerprints[id(encoder)] = encoder.fingerprint()
         return self._fingerprints[id(encoder)]
 
-    def _prepare(self, task: Task, subject: Subject) -> tuple[Features, Targets]:
-        """What a probe needs. Features are read once for all tasks of a source."""
+    def _prepare(self, task: Task, subject: Subject) -> tuple[Features, list[Targets]]:
+        """What a probe needs, and what it is asked in each fold. Features are read once for all tasks of a source."""
         key, items = (task.data, subject.name), self.sources[task.data]
         if key not in self._features:
             what = f"{subject.name}: reading {len(items.items)} clips of {task.data}"
@@ -203,7 +203,7 @@ class _Session:
                     frames=frames,
                     advance=lambda seconds: bar.advance(reading, seconds),
                 )
-        return self._features[key], prepare(task, items, self._features[key].failed, self.exam.frames)
+        return self._features[key], prepare_folds(task, items, self._features[key].failed, self.exam.frames)
 
     def _frames(self, source: str) -> int:
         """Points of time to keep of each clip of a source; 0 unless phones are asked there."""

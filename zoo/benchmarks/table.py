@@ -117,7 +117,7 @@ def cell(record: Record) -> str:
     if record.score is None:
         return "skipped"
     layer = ""
-    if "weights" in record.curves:
+    if "weights" in record.curves or len({fold["layer"] for fold in record.details.get("folds", {}).values()}) > 1:
         layer = f", mostly layer {record.layer}"
     elif record.layer is not None and record.curves.get("dev", [0])[1:]:
         layer = f", layer {record.layer}"

@@ -39,6 +39,17 @@ class Examples:
         keys = [key for key, wanted in zip(self.keys, chosen, strict=True) if wanted]
         return Examples(self.places[chosen], self.points[chosen], self.targets[chosen], self.groups[chosen], keys)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Examples]) -> Examples:
+        """All of them, one after the other."""
+        return cls(
+            np.concatenate([part.places for part in parts]),
+            np.concatenate([part.points for part in parts]),
+            np.concatenate([part.targets for part in parts]),
+            np.concatenate([part.groups for part in parts]),
+            [key for part in parts for key in part.keys],
+        )
+
     def at(self, places: np.ndarray) -> Examples:
         """The same examples, whose clips stand at other places."""
         return replace(self, places=places)
@@ -50,11 +61,23 @@ class Examples:
 
 @dataclass
 class Targets:
-    """splits: train, dev, test. names: of the classes or tags. notes: what was left out, and why."""
+    """splits: train, dev, test. names: of classes or tags. notes: what was left out, and why. fold: that is test."""
 
     splits: dict[str, Examples]
     names: list[str]
     notes: list[str] = field(default_factory=list)
+    fold: str = ""
+
+
+def prepare_folds(task: Task, items: Items, failed: dict[int, str], frames: int) -> list[Targets]:
+    """Targets of a task for each fold of the clips; of one where they have no folds. Raises what `prepare` raises."""
+    parts = []
+    for fold, part in items.folds():
+        try:
+            parts.append(replace(prepare(task, part, failed, frames), fold=fold))
+        except ConfigError as error:
+            raise ConfigError(f"fold {fold}: {error}") if fold else error from None
+    return parts
 
 
 def prepare(task: Task, items: Items, failed: dict[int, str], frames: int) -> Targets:
