@@ -118,11 +118,8 @@ class Answers:
 
 def _choices(record: Record, folds: Sequence[Targets], fits: Sequence[ProbeResult]) -> None:
     """What was chosen on dev: of several folds the commonest, their mean curves, and what each of them chose."""
-    weighted = bool(fits[0].weights)
-    curves = {"weights": [fit.weights for fit in fits]} if weighted else {"dev": [fit.dev for fit in fits]}
-    if not weighted:
-        curves["test"] = [fit.test for fit in fits]
-    record.curves = {name: np.mean(each, axis=0).tolist() for name, each in curves.items()}
+    names = ("weights",) if fits[0].weights else ("dev", "test")
+    record.curves = {name: np.mean([getattr(fit, name) for fit in fits], axis=0).tolist() for name in names}
     record.layer, record.penalty = Counter((fit.layer, fit.penalty) for fit in fits).most_common(1)[0][0]
     if len(folds) > 1:
         record.details["folds"] = {

@@ -137,9 +137,7 @@ def check(suite: Suite, where: str) -> None:
     for task in suite.tasks:
         _check_conditions(task, suite, f"{where}: task {task.name!r}")
         if suite.data[task.data].folds and "tags" in (task.kind, suite.base(task).kind if task.of else ""):
-            raise ConfigError(
-                f"{where}: task {task.name!r}: tags rank the clips of one probe, and folds have several"
-            )
+            raise ConfigError(f"{where}: task {task.name!r}: tags rank the clips of one probe, and folds have several")
     for key, source in suite.data.items():
         if not source.source:
             raise ConfigError(f"{where}: data {key!r} needs a source")
