@@ -25,6 +25,7 @@ from zoo import extract
 from zoo.encoder import Encoder
 from zoo.errors import ZooError
 from zoo.extract import prepare
+from zoo.extract.inputs import Item
 
 HERE = Path(__file__).parent
 
@@ -184,6 +185,18 @@ def test_new_files_come_behind_and_what_is_there_stays(corpus: Path, hubert: Enc
     paths, vectors = extract.load(tmp_path / "out")
     assert [Path(path).name for path in paths] == [*(f"{i}.wav" for i in range(10)), "00.wav", "z.wav"]
     assert len(vectors) == 12
+
+
+def test_new_spans_of_a_file_come_behind_too_whether_it_is_still_there_or_not(hubert: Encoder, tmp_path: Path) -> None:
+    write_wav(tmp_path / "long.wav", 3.0)
+    items = [Item(str(tmp_path / "long.wav"), start, start + 1.0) for start in (0.0, 1.0, 2.0)]
+    run(items[:1], hubert, tmp_path / "out")
+    before = digests(tmp_path / "out")
+    assert run(items[:2], hubert, tmp_path / "out").embedded == 1
+    assert digests(tmp_path / "out")["part-00000.parquet"] == before["part-00000.parquet"]
+    (tmp_path / "long.wav").unlink()
+    summary = run(items, hubert, tmp_path / "out")
+    assert (summary.embedded, summary.skipped, summary.failed) == (0, 2, 1)
 
 
 def test_relative_paths_from_another_folder_are_not_mistaken_for_the_same(

@@ -67,16 +67,18 @@ def prepare(out: Path, items: Sequence[Item], settings: Settings, workers: int, 
 def survey(items: Sequence[Item], known: dict[Item, Planned], workers: int, console: Console) -> Iterator[Planned]:
     """Size, time and duration of every item's file, in threads. A file of which nothing changed is not opened."""
     before = {item.path: planned for item, planned in known.items()}
-    paths = list(dict.fromkeys(item.path for item in items))
-    found: dict[str, Facts | None] = {}
+    # A new span of a file that is known asks for the length of the whole, which the plan does not hold.
+    wanted = list(dict.fromkeys((item.path, item in known) for item in items))
+    found: dict[tuple[str, bool], Facts | None] = {}
     with ThreadPoolExecutor(workers, "zoo-probe") as pool:
         shown = console.is_terminal and not console.quiet
-        chunks = range(0, len(paths), PROBE_CHUNK)  # a future for each of a million files would take gigabytes
+        chunks = range(0, len(wanted), PROBE_CHUNK)  # a future for each of a million files would take gigabytes
         for start in track(chunks, "reading headers", console=console, transient=True, disable=not shown):
-            chunk = paths[start : start + PROBE_CHUNK]
-            found.update(zip(chunk, pool.map(_look, chunk, map(before.get, chunk)), strict=True))
+            chunk = wanted[start : start + PROBE_CHUNK]
+            planned = [before[path] if told else None for path, told in chunk]
+            found.update(zip(chunk, pool.map(_look, [path for path, _ in chunk], planned), strict=True))
     for item in items:
-        facts = found[item.path]
+        facts = found[item.path, item in known]
         if facts is None:
             yield known[item]
         else:
