@@ -108,6 +108,31 @@ def test_a_corrupt_item_is_replaced_counted_and_listed(entries: list[Entry], tmp
     assert batch.entries[0] in near
 
 
+def test_what_was_repaired_since_an_earlier_run_no_longer_counts(entries: list[Entry], tmp_path: Path) -> None:
+    whole = {i: entries[i].audio.read_bytes() for i in range(12)}
+    break_files(entries, *whole)
+    first = loader(entries)
+    first.skipped.attach(tmp_path / "skipped.jsonl")
+    with pytest.raises(ManifestError, match="items cannot be used"):
+        list(islice(first.steps(Cursor(), 1), 20))
+    for i, content_of in whole.items():
+        if i != 4:
+            entries[i].audio.write_bytes(content_of)
+    again = loader(entries)
+    again.skipped.attach(tmp_path / "skipped.jsonl")
+    assert len(again.skipped) > 10
+    list(islice(again.steps(Cursor(), 1), 2 * len(again.sampler.plan(0))))
+    assert list(again.skipped.reasons) == [str(entries[4].audio)]
+
+
+def test_a_list_of_skipped_items_with_a_line_that_was_cut_is_read(entries: list[Entry], tmp_path: Path) -> None:
+    line = json.dumps({"audio": str(entries[4].audio), "reason": "damaged"})
+    (tmp_path / "skipped.jsonl").write_text(f"{line[:9]}{line}\n{line}\n{line[:9]}")
+    broken = loader(entries)
+    broken.skipped.attach(tmp_path / "skipped.jsonl")
+    assert broken.skipped.reasons == {str(entries[4].audio): "damaged"}
+
+
 def test_a_corrupt_item_is_left_out_of_dev(entries: list[Entry]) -> None:
     break_files(entries, 4)
     seen = [i for batch in loader(entries, shuffle=False) for i in batch.indices.tolist()]

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -65,31 +66,41 @@ class Skipped:
         self._known = {_name(entry) for entry in entries}
         self.total = len(entries)
         self.reasons: dict[str, str] = {}
+        self._met: set[str] = set()  # by this run: what an earlier one listed may have been repaired since
         self._path: Path | None = None
         self._lock = Lock()
 
     def attach(self, path: Path) -> None:
         """Remember in `path` (JSON lines), and count those of these entries that are there from before."""
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        records = [json.loads(line) for line in lines if line.endswith("}")]  # the last one may have been cut
-        self.reasons |= {r["audio"]: r["reason"] for r in records if r["audio"] in self._known}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            with suppress(ValueError):  # a line that was cut, on a full disk, and what was written behind it
+                record = json.loads(line)
+                if record["audio"] in self._known:
+                    self.reasons[record["audio"]] = record["reason"]
         self._path = path
 
     def add(self, entry: Entry, reason: str) -> None:
         """Raises ManifestError when so much of the data set is unusable that something else must be wrong."""
         name = _name(entry)
         with self._lock:
+            self._met.add(name)
             if name not in self.reasons:
                 self.reasons[name] = reason
                 if self._path is not None:
                     with self._path.open("a", encoding="utf-8") as file:
                         file.write(json.dumps({"audio": name, "reason": reason}) + "\n")
         count, share = MANY_SKIPPED
-        if len(self.reasons) > max(count, share * self.total) or len(self.reasons) == self.total:
+        if len(self._met) > max(count, share * self.total) or len(self._met) == self.total:
             raise ManifestError(
-                f"{len(self.reasons)} of {self.total} items cannot be used, the last: {reason}; "
+                f"{len(self._met)} of {self.total} items cannot be used, the last: {reason}; "
                 "check the paths of the manifest, or clean the data set"
             )
+
+    def clear(self, entry: Entry) -> None:
+        """An item can be used; it no longer counts where only an earlier run could not use it."""
+        if self.reasons and (name := _name(entry)) not in self._met:
+            with self._lock:
+                self.reasons.pop(name, None)
 
     def __len__(self) -> int:
         return len(self.reasons)
@@ -175,10 +186,14 @@ class Loader:
     def _item(self, index: int, epoch: int) -> Item | None:
         """The item, or the one that stands in for it."""
         for candidate in self._candidates(index):
+            entry = self.dataset.entries[candidate]
             try:
-                return self.dataset.item(candidate, mix(self.sampler.seed, epoch, candidate))
+                item = self.dataset.item(candidate, mix(self.sampler.seed, epoch, candidate))
             except (AudioError, MissingDependencyError) as error:
-                self.skipped.add(self.dataset.entries[candidate], str(error))
+                self.skipped.add(entry, str(error))
+            else:
+                self.skipped.clear(entry)
+                return item
         return None
 
     def _candidates(self, index: int) -> Iterator[int]:
