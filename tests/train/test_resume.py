@@ -99,6 +99,22 @@ def test_a_signal_saves_and_stops(
     assert outcome(tmp_path)["metrics"] == whole["metrics"]
 
 
+def test_a_signal_in_the_last_step_stops_what_would_come_after_it(
+    corpus: Path, whole: dict[str, object], tmp_path: Path
+) -> None:
+    class Signalled(Tiny):
+        def export(self, directory: Path) -> None:
+            super().export(directory)
+            if directory.name == "last":
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    entries = read_corpus(corpus)
+    with pytest.raises(TrainingStopped, match=f"after step {CONFIG.steps}"):
+        fit(Signalled(), loader(entries), loader(entries, shuffle=False), CONFIG, tmp_path)
+    run(corpus, tmp_path)
+    assert outcome(tmp_path) == whole
+
+
 def test_a_finished_run_is_left_alone(corpus: Path, tmp_path: Path) -> None:
     run(corpus, tmp_path)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("checkpoints/**/*")}

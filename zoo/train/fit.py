@@ -91,12 +91,17 @@ class _Run:
                     self.validate(self.dev, log)
                 if last or stop or progress.step % config.save_every == 0:
                     self.save()
-                if stop and not last:
-                    raise TrainingStopped(
-                        f"stopped by {signals.name or 'a signal to another process'} after step {progress.step}, which "
-                        f"is saved in {self.folder}: the same command goes on from there"
-                    )
+                if stop:
+                    raise self.stopped(signals)
+            if signals.name is not None:  # in the last step: what a recipe does after it is not wanted either
+                raise self.stopped(signals)
         return self.result()
+
+    def stopped(self, signals: Signals) -> TrainingStopped:
+        return TrainingStopped(
+            f"stopped by {signals.name or 'a signal to another process'} after step {self.progress.step}, which is "
+            f"saved in {self.folder}: the same command goes on from there"
+        )
 
     def advance(self, step: Step, log: Log, stop: bool) -> bool:
         """One optimiser step; returns whether any process has been asked to stop."""
