@@ -112,6 +112,16 @@ def test_recordings_are_cut_where_they_are_written(spans: list[Entry]) -> None:
     assert len(last.segments) == 1 and last.segments[0].end == pytest.approx(spans[-1].duration)
 
 
+def test_what_is_said_during_another_span_does_not_cut_that_one_short(spans: list[Entry]) -> None:
+    turn, word = (
+        replace(spans[0], start=0.0, end=2.5, duration=2.5),
+        replace(spans[0], start=0.5, end=1.0, duration=0.5),
+    )
+    made = dataset([turn, word]).item(0, 1)
+    assert [segment.end for segment in made.segments] == [2.5, 1.0]
+    assert len(made.wave) == round(2.5 * RATE)
+
+
 def test_no_window_reaches_across_speech_that_is_not_its_own(spans: list[Entry]) -> None:
     """Of another split, or left out: its sound must not be heard, nor the model be taught to pass over it."""
     own = [entry for i, entry in enumerate(spans) if i not in (2, 5)]

@@ -192,7 +192,7 @@ class WindowDataset(AudioDataset):
                 break
             if entry.text:
                 segments.append(Segment(entry.text, start - begin, end - begin))
-            stop, place = end, self._following.get(place, -1)
+            stop, place = max(stop, end), self._following.get(place, -1)  # speakers may talk over each other
         wave = audio.load(first.audio, self.sample_rate, start=begin, end=stop)[:]
         return Window(self._heard(wave, seed), index, first, 0, seed, segments, stamped=stamped)
 
