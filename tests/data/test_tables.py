@@ -62,6 +62,21 @@ def test_phones_in_a_table(folder: Path) -> None:
     (folder / "t.csv").write_text('path,phones\na.wav,"[[0, 0.2, ""a""]]"\nb.wav,HH AH\n')
     first, second = sources.open(folder / "t.csv")
     assert (first.phones, second.phones) == ([(0.0, 0.2, "a")], [])
+    pq.write_table(pa.table({"path": ["a.wav", "b.wav"], "phones": [["HH", "AH"], []]}), folder / "t.parquet")
+    assert [entry.phones for entry in sources.open(folder / "t.parquet")] == [[], []]
+
+
+def test_captions_of_a_parquet_may_be_empty(folder: Path) -> None:
+    pq.write_table(pa.table({"path": ["a.wav", "b.wav"], "captions": [["slow", None], ["", ""]]}), folder / "t.parquet")
+    assert [entry.captions for entry in sources.open(folder / "t.parquet")] == [["slow"], []]
+
+
+def test_a_start_behind_the_end_of_its_file_costs_one_row(folder: Path) -> None:
+    (folder / "t.csv").write_text("path,start\na.wav,nan\nb.wav,7\n")
+    with pytest.warns(
+        UserWarning, match=r"1 of 2 clips cannot be read \(b\.wav: starts at 7 s, but lasts 0\.75 s only"
+    ):
+        assert [(entry.start, entry.duration) for entry in sources.open(folder / "t.csv")] == [(None, 0.5)]
 
 
 def test_empty_cells_behind_the_last_column_are_no_error(folder: Path) -> None:
@@ -100,6 +115,7 @@ def test_a_folder_of_parquet(folder: Path) -> None:
 def test_numbers_of_a_parquet(folder: Path) -> None:
     nan = float("nan")
     table = {"path": ["a.wav", "b.wav"], "duration": [Decimal("0.4"), None], "end": [nan, 0.5], "score": [nan, 1.0]}
+    table["ratio"] = [float("inf"), None]
     pq.write_table(pa.table({**table, "text": ["x", None]}), folder / "t.parquet")
     first, second = sources.open(folder / "t.parquet")
     assert (first.duration, first.end, first.labels) == (0.4, None, {})
@@ -121,6 +137,7 @@ def test_audio_that_is_no_path_is_refused(folder: Path) -> None:
         ("path,start\na.wav,now\n", None, ManifestError, r"t\.csv:2: field 'start'"),
         ("path,split\na.wav,other\n", None, ManifestError, r"t\.csv:2: field 'split': 'other'"),
         ("path,text\na.wav,so, then\n", None, ManifestError, r"t\.csv:2: more cells than the 2 columns"),
+        ('path,text\na.wav,so\na.wav,"so\nb.wav,then\n', None, ManifestError, r"t\.csv:3: .*a quotation mark at"),
     ],
 )
 def test_errors_name_the_row(folder: Path, text: str, columns: Any, error: type, message: str) -> None:
@@ -138,6 +155,7 @@ def test_errors_name_the_row(folder: Path, text: str, columns: Any, error: type,
         ("tsv", ['"one ""two"" three"', "plain", '"with a\ttab"'], ['one "two" three', "plain", "with a\ttab"]),
         ("tsv", ['"two\nlines"', "second"], ["two\nlines", "second"]),
         ("csv", ['"two\nlines, and a comma"', "second"], ["two\nlines, and a comma", "second"]),
+        ("csv", [' "one, two"', " second"], ["one, two", "second"]),
     ],
 )
 def test_quotation_marks(folder: Path, suffix: str, cells: list[str], texts: list[str] | None) -> None:

@@ -59,7 +59,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = file.readlines()
         if path.suffix == ".csv":
-            reader = csv.DictReader(lines)
+            reader = csv.DictReader(lines, skipinitialspace=True, strict=True)
         elif _quoted(lines):
             reader = csv.DictReader(lines, delimiter="\t")
         else:
@@ -71,7 +71,12 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                     "a text with the separator in it goes between quotation marks"
                 )
             yield row
-    except (OSError, ValueError, csv.Error) as error:
+    except csv.Error as error:
+        raise ManifestError(
+            f"{path}:{reader.line_num + 1}: cannot be read as a table ({error}); a quotation mark at the beginning of "
+            "a cell has another one at its end, and those between are doubled"
+        ) from None
+    except (OSError, ValueError) as error:
         raise ManifestError(f"{path}: cannot be read as a table ({error})") from None
 
 

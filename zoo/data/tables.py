@@ -113,32 +113,46 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
             f"{where}: field 'audio': a path was expected, not {kind}; name another column with columns"
         )
     for name in ("duration", "start", "end"):
-        if isinstance(record.get(name), str | Decimal):
-            try:
-                record[name] = float(record[name])
-            except ValueError:
-                raise ManifestError(f"{where}: field {name!r}: seconds were expected, not {record[name]!r}") from None
+        if name in record and not math.isnan(seconds := _seconds(record.pop(name), name, where)):
+            record[name] = seconds
     for name in ("text", "speaker", "lang"):
         if name in record:
             record[name] = str(record[name])
-    if isinstance(record.get("phones"), str):
+    if "phones" in record:
         record["phones"] = _timed(record["phones"])
-    if isinstance(record.get("captions"), str):
-        record["captions"] = [record["captions"]]
+    if isinstance(captions := record.get("captions"), str | list):
+        record["captions"] = [captions] if isinstance(captions, str) else [c for c in captions if not _empty(c)]
     left = {k: v for k, v in left.items() if k not in taken}
     tags = {
         k: ", ".join(v) for k, v in left.items() if v and isinstance(v, list) and all(isinstance(x, str) for x in v)
     }
-    return record | tags | {k: v for k, v in left.items() if isinstance(v, str | int | float | bool)}
+    return record | tags | {k: v for k, v in left.items() if isinstance(v, str | int | bool) or _is_finite(v)}
 
 
-def _timed(cell: str) -> list[Any] | None:
-    """Phones with their times, as JSON in a cell. Symbols in a row, which is what most tables hold, have no times."""
+def _seconds(value: Any, name: str, where: str) -> float:
+    """A number, or text that is one. Raises ManifestError, which begins with `where`, for anything else."""
     try:
-        value = json.loads(cell)
-    except ValueError:
-        return None
-    return value if isinstance(value, list) else None
+        return float(value)
+    except (TypeError, ValueError):
+        raise ManifestError(f"{where}: field {name!r}: seconds were expected, not {value!r}") from None
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _timed(phones: Any) -> Any:
+    """Phones with their times, as a list or as JSON in a cell. Symbols alone, which is what most tables hold, are None:
+    they have no times.
+    """
+    if isinstance(phones, str):
+        try:
+            phones = json.loads(phones)
+        except ValueError:
+            return None
+        if not isinstance(phones, list):
+            return None
+    return None if isinstance(phones, list) and all(isinstance(phone, str) for phone in phones) else phones
 
 
 def _empty(value: Any) -> bool:
@@ -155,7 +169,10 @@ def _duration(record: dict[str, Any], folder: Path) -> float | AudioError:
         return error if isinstance(error, AudioError) else AudioError(record["audio"], str(error))
     if whole <= 0:
         return AudioError(record["audio"], "holds no samples")
-    return record.get("end", whole) - record.get("start", 0.0)
+    start = record.get("start", 0.0)
+    if "end" not in record and start >= whole:
+        return AudioError(record["audio"], f"starts at {start:g} s, but lasts {whole:g} s only")
+    return record.get("end", whole) - start
 
 
 def _with_audio(numbered: list[Numbered], name: str) -> list[Numbered]:
