@@ -80,12 +80,17 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of the source, marked when it has uncommitted changes; None outside a repository."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    """The commit of the source, marked when it has uncommitted changes; None for an installed copy, also where its
+    environment lies inside a repository of something else.
+    """
+    git = ["git", "-C", str(Path(__file__).parent)]
+    ours = ["ls-files", "--error-unmatch", Path(__file__).name]
+    commit = ["describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = [subprocess.run([*git, *what], capture_output=True, text=True, check=True) for what in (ours, commit)]
     except (OSError, subprocess.CalledProcessError):
         return None
+    return done[-1].stdout.strip()
 
 
 def _changes(old: Any, new: Any, prefix: str = "") -> list[str]:
