@@ -124,6 +124,8 @@ def test_hugging_face(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert (entry.text, entry.split, entry.labels) == (want.text, want.split, want.labels)
         assert audio.load(entry.audio, 16000).equal(audio.load(want.audio, 16000))
         assert entry.audio.resolve().is_relative_to(tmp_path / "cache") == embedded
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert [entry.text for entry in sources.open("hf:~/saved")] == [entry.text for entry in entries]
     monkeypatch.setattr(tables, "from_records", None)  # the second time nothing is read but the manifest
     assert sources.open(f"hf:{tmp_path / 'saved'}") == entries
 

@@ -50,7 +50,7 @@ def _open(name: str) -> dict[str, Any]:
         import datasets
     except ImportError:
         raise MissingDependencyError("Hugging Face data sets need: pip install 'audiozoo[datasets]'") from None
-    path, _, config = name.partition(":")
+    path, _, config = os.path.expanduser(name).partition(":")  # noqa: PTH111 (a name on the hub stays as it is)
     try:
         found = datasets.load_from_disk(path) if Path(path).is_dir() else datasets.load_dataset(path, config or None)
     except Exception as error:  # the package raises many kinds
