@@ -156,6 +156,18 @@ def test_span(tmp_path: Path, suffix: str) -> None:
     assert len(audio.load(path, RATE, end=2.0)) == 2 * RATE
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize(("rate", "seconds"), [(8000, 2.37), (16000, 2.37), (16000, 0.4), (48000, 5.01)])
+def test_spans_on_the_last_page_of_an_ogg_file(tmp_path: Path, subtype: str, rate: int, seconds: float) -> None:
+    """Its end is cut from the last block, by which libsndfile is off after a seek into that page."""
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, sound(rate, seconds), rate, subtype=subtype)
+    whole = audio.load(path, rate)
+    for start in np.arange(0.01, seconds - 0.01, 0.07):
+        span = audio.load(path, rate, start=start)
+        torch.testing.assert_close(span, whole[round(start * rate) :], atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT"])
 @pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (44100, 2), (24000, 2), (16000, 1)])
 def test_mp3_of_few_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, channels: int, mode: str) -> None:

@@ -49,6 +49,22 @@ def ends_inside_ogg_page(file: int) -> bool:
     return page + 27 + segments + sum(table) > len(tail)
 
 
+def last_ogg_page(file: int) -> int:
+    """The sample at which the last Ogg page of an open file begins: where those before it end; 0 where none does.
+
+    file: descriptor; its position stays where it is.
+    """
+    size = os.fstat(file).st_size
+    tail = os.pread(file, 2 * OGG_PAGE, max(0, size - 2 * OGG_PAGE))
+    page = tail.rfind(b"OggS\0", 0, tail.rfind(b"OggS\0"))
+    while page >= 0:
+        end = int.from_bytes(tail[page + 6 : page + 14], "little", signed=True)
+        if end >= 0:  # -1: nothing ends on the page
+            return end
+        page = tail.rfind(b"OggS\0", 0, page)
+    return 0
+
+
 def mp3_states_length(file: int) -> bool:
     """Whether the first MPEG frame holds a Xing, Info or VBRI header with the number of frames.
 

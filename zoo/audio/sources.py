@@ -139,7 +139,7 @@ class SoundFileSource:
 
     def blocks(self, first: int, last: int | None) -> Iterator[Tensor]:
         """See Source."""
-        here, end = max(0, first - self._settle()), self._file.frames if last is None else last
+        here, end = self._before(first), self._file.frames if last is None else last
         step = max(1, BLOCK // self.channels)
         try:
             if here:
@@ -159,9 +159,13 @@ class SoundFileSource:
         elif here < end - (LOSSY_SLACK if self.format in ("MP3", "OGG") else 0):
             raise self._cut(here, "no more data")
 
-    def _settle(self) -> int:
-        """Samples to decode before a span."""
-        return round(mp3_settle(self.rate) * self.rate) if self.format == "MP3" else 0
+    def _before(self, first: int) -> int:
+        """The sample to decode from, so that all is right from sample `first` on."""
+        if self.format == "MP3":
+            return max(0, first - round(mp3_settle(self.rate) * self.rate))
+        if self._file.subtype == "VORBIS":  # after a seek into the last page, libsndfile is off by what its end lacks
+            return min(first, integrity.last_ogg_page(self._descriptor))
+        return first
 
     def _cut(self, here: int, cause: str) -> AudioError:
         promised = self._file.frames
