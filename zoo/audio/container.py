@@ -20,6 +20,7 @@ from zoo.errors import AudioError
 
 # Demuxers that take the duration from an index or header; the others guess it from the bit rate.
 INDEXED = ("mp4", "matroska", "avi", "asf", "wv", "flac")
+MISTIMED = ("ogg",)  # after a seek, time stamps of FLAC in Ogg are wrong by frames: it is read from its beginning
 FAULTS = (av.FFmpegError, IndexError)  # IndexError: PyAV met a track that no header announced
 SETTLE = 0.25  # seconds decoded before a span and dropped: overlapped transforms need the frames before
 SHORT = 0.5  # seconds by which a whole recording may end before its stated duration (padding, rounding)
@@ -29,7 +30,8 @@ class ContainerSource:
     """A recording that ffmpeg reads.
 
     `samples` is always None: containers state a duration, to a millisecond at best. Time 0 is the start of the track;
-    a span that begins later is placed by the container's time stamps, which Matroska and WebM round to milliseconds.
+    a span that begins later is placed by the container's time stamps, which Matroska and WebM round to milliseconds, or
+    by counting samples where those are wrong.
     """
 
     samples: int | None = None
@@ -64,10 +66,11 @@ class ContainerSource:
     def blocks(self, first: int, last: int | None) -> Iterator[Tensor]:
         """See Source."""
         begin = first / self.rate - self._settle()
+        seek = begin > 0 and self._container.format.name not in MISTIMED  # AVI takes no time before its start
         try:
-            if begin > 0:  # AVI takes no time before its start
+            if seek:
                 self._container.seek(int((begin + self._origin) * av.time_base))
-            yield from _gathered(self._frames(first, last, sought=begin > 0))
+            yield from _gathered(self._frames(first, last, sought=seek))
         except FAULTS as error:
             raise AudioError(self.path, f"is truncated or damaged ({_why(error)})") from error
 
