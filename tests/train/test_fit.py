@@ -115,3 +115,19 @@ def test_a_task_may_replay_its_batches(tmp_path: Path) -> None:
     task = Tiny(dropout=0.5)
     assert torch.equal(task.run(batch).loss, task.run(batch).loss)
     assert not torch.equal(task(batch).loss, task(batch).loss)
+
+
+@pytest.mark.parametrize("maximise", [False, True])
+def test_a_metric_that_is_no_number_is_never_better_than_one(tmp_path: Path, maximise: bool) -> None:
+    class Odd(Tiny):
+        values = iter([math.nan, 2.0, math.nan, 3.0])
+
+        def validate(self, batches):  # type: ignore[no-untyped-def]
+            return {"loss": next(self.values)}
+
+    entries = write_corpus(tmp_path / "corpus")
+    task = Odd()
+    type(task).maximise = maximise
+    fit(task, loader(entries), loader(entries, shuffle=False), TrainConfig(steps=40, **QUICK), tmp_path / "run")
+    progress = json.loads((tmp_path / "run" / "checkpoints" / "step-00000040" / "progress.json").read_text())
+    assert progress["best"] == ({"step": 40, "value": 3.0} if maximise else {"step": 20, "value": 2.0})

@@ -133,7 +133,8 @@ class _Run:
             raise TrainingError(f"validate gave {sorted(progress.metrics)}, but the best is chosen by {monitor!r}")
         value = progress.metrics[monitor]
         sign = -1.0 if self.task.maximise else 1.0
-        if progress.best is None or sign * value < sign * progress.best["value"]:
+        before = math.nan if progress.best is None else progress.best["value"]
+        if sign * value < sign * before or math.isnan(before):  # NaN is the best only while there is nothing else
             progress.best = {"step": progress.step, "value": value}
             self.export(BEST)
 
