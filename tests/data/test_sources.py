@@ -6,6 +6,7 @@ import csv
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,15 @@ def test_clips_are_chosen_by_their_columns() -> None:
         sources.select(entries, "style=song", "x")
     with pytest.raises(ConfigError, match="column=value"):
         sources.select(entries, "digits", "x")
+
+
+def test_values_that_are_chosen_may_have_spaces_and_be_true(tmp_path: Path) -> None:
+    labels = [{"instrument": "acoustic guitar", "solo": True}, {"instrument": "piano", "solo": False}]
+    entries = [Entry(tmp_path / f"{i}.wav", 1.0, "train", speaker="Ann B", labels=row) for i, row in enumerate(labels)]
+    for only, count in (("instrument=acoustic guitar|oboe", 1), ("solo=true", 1), ("solo=False", 1), ("solo=1 ", 0)):
+        for more in (f"{only}, speaker=Ann B", f" speaker=Ann B|Cy {only}"):
+            with nullcontext() if count else pytest.raises(ConfigError, match="no clip has solo=1; change"):
+                assert len(sources.select(entries, more, "x")) == count
 
 
 def test_several_sources_in_a_row_each_with_a_choice_of_clips(folder: Path) -> None:

@@ -25,6 +25,7 @@ from zoo.errors import ConfigError
 from zoo.extract.inputs import collect
 
 _CHOSEN = re.compile(r"(?P<source>.+?)\s*\[(?P<only>[^\[\]]*=[^\[\]]*)\]")  # a source with "column=value|value"
+_CHOICES = re.compile(r"[\s,]+(?=[^\s=|,]+=)")  # between "column=value|value" and the next; values may have spaces
 
 
 def open(source: str | Path, columns: Mapping[str, str] | None = None) -> list[Entry]:
@@ -85,15 +86,18 @@ def whole(source: str | Path) -> str:
 def select(entries: Sequence[Entry], only: str, source: str) -> list[Entry]:
     """Entries that have one of the values of every "column=value|value" in `only`. Raises ConfigError for none."""
     chosen = list(entries)
-    for part in only.replace(",", " ").split():
+    for part in filter(None, _CHOICES.split(only.strip(" ,"))):
         column, equals, values = part.partition("=")
         if not equals:
             raise ConfigError(f"{source}: column=value|value is expected in brackets, not {part!r}")
-        chosen = [entry for entry in chosen if str(_value(entry, column)) in values.split("|")]
+        wanted = {value.strip() for value in values.split("|")}
+        chosen = [entry for entry in chosen if wanted & _spellings(entry, column.strip())]
         if not chosen:
             raise ConfigError(f"{source}: no clip has {part}; change the choice in brackets, or leave it out")
     return chosen
 
 
-def _value(entry: Entry, name: str) -> object:
-    return getattr(entry, name) if name in ("speaker", "lang", "split") else entry.labels.get(name)
+def _spellings(entry: Entry, name: str) -> set[str]:
+    """How the value of a column may be written: true and false also as in JSON."""
+    value = getattr(entry, name) if name in ("speaker", "lang", "split") else entry.labels.get(name)
+    return {str(value), str(value).lower()} if isinstance(value, bool) else {str(value)}
