@@ -33,6 +33,14 @@ class Round:
     steps: int | None = None  # where it differs from train.steps
     learning_rate: float | None = None  # where it differs from train.learning_rate
 
+    def __post_init__(self) -> None:
+        """At once, not when earlier rounds have taken their hours."""
+        check_range("rounds: units", min(self.units, default=0), 1)
+        check_range("rounds: product", self.product, 1)
+        check_range("rounds: steps", self.steps, 1)
+        check_range("rounds: hours", self.hours, 0, above=True)
+        check_range("rounds: learning_rate", self.learning_rate, 0, above=True)
+
 
 @dataclass
 class MaskConfig:
@@ -110,5 +118,6 @@ class PretrainConfig:
     )
 
     def __post_init__(self) -> None:
+        check_range("final_units", self.final_units, 0)
         if not self.rounds or (self.rounds[0].features == Features.layer and self.teacher is None):
             raise ConfigError("rounds: the first takes its units from mfcc, or from a layer of `teacher`")
