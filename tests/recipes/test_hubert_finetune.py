@@ -164,6 +164,19 @@ def test_an_exam_goes_on_without_what_cannot_be_read(finished: tuple[Path, str],
         ctc_run.examine(finished[0] / "best", [gone], "basic", tmp_path)
 
 
+def test_the_interval_of_one_speaker_is_over_clips(finished: tuple[Path, str], words: Path, tmp_path: Path) -> None:
+    entries = [replace(entry, text=f"{entry.text} x") for entry in manifest.read(words) if entry.split == "test"]
+    entries[0].text = "x"
+    alone = [replace(entry, speaker="ann") for entry in entries]
+    nameless = [replace(entry, speaker=None) for entry in entries]
+    for chosen in (alone, nameless):
+        assert "over clips)" in ctc_run.examine(finished[0] / "best", chosen, "basic", tmp_path)
+        low, high = json.loads((tmp_path / "test.json").read_text())["interval"]
+        assert low < high
+    assert all(line.split("\t")[1] == "" for line in (tmp_path / "test.tsv").read_text().splitlines()[1:])
+    assert "over 3 speakers)" in ctc_run.examine(finished[0] / "best", entries, "basic", tmp_path)
+
+
 def test_a_stopped_run_ends_in_the_same_weights(words: Path, start: Path, tmp_path: Path) -> None:
     """Stopped while the encoder is frozen, and once more after that."""
     short = {"steps": 12, "save_every": 3, "validate_every": 12}

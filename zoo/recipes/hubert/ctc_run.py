@@ -77,8 +77,9 @@ def finetune(config: FinetuneConfig) -> str:
 
 
 def examine(model: Path, entries: Sequence[Entry], normalise: str, out: Path, device: str = "auto") -> str:
-    """Error rates of a model's greedy transcripts, with an interval over speakers: test.json, and test.tsv with the
-    texts; returns them in words. Clips that cannot be read are left out, with a warning.
+    """Error rates of a model's greedy transcripts, with an interval over speakers, or over clips where there are not
+    several: test.json, and test.tsv with the texts; returns them in words. Clips that cannot be read are left out, with
+    a warning.
 
     Raises ConfigError where none can be read.
     """
@@ -92,15 +93,19 @@ def examine(model: Path, entries: Sequence[Entry], normalise: str, out: Path, de
         raise ConfigError(f"none of the {len(entries)} clips of the test split can be read")
     entries = heard
     speakers = np.array([entry.speaker or str(entry.audio) for entry in entries])
-    rates = error_rates([entry.text or "" for entry in entries], texts, normalise, speakers)
+    several = len(set(speakers)) > 1  # one alone has no interval
+    rates = error_rates([entry.text or "" for entry in entries], texts, normalise, speakers if several else None)
     interval = [rates.interval.low, rates.interval.high]
     found = {"wer": rates.wer, "cer": rates.cer, "interval": interval, "clips": len(entries), "normalise": normalise}
     with replacing_file(out / TEST) as partial:
         partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     with replacing_file(out / TEST_TEXTS) as partial:
-        rows = (f"{e.audio.name}\t{e.speaker}\t{e.text}\t{text}\n" for e, text in zip(entries, texts, strict=True))
+        rows = (
+            f"{e.audio.name}\t{e.speaker or ''}\t{e.text}\t{text}\n" for e, text in zip(entries, texts, strict=True)
+        )
         partial.write_text("file\tspeaker\treference\ttranscript\n" + "".join(rows), encoding="utf-8")
+    units = f"{len(set(speakers))} speakers" if several and all(entry.speaker for entry in entries) else "clips"
     return (
-        f"test: WER {rates.wer:.1%} ({interval[0]:.1%} to {interval[1]:.1%} over {len(set(speakers))} speakers), "
+        f"test: WER {rates.wer:.1%} ({interval[0]:.1%} to {interval[1]:.1%} over {units}), "
         f"CER {rates.cer:.1%}, {len(entries)} clips"
     )
