@@ -7,6 +7,7 @@ import json
 import resource
 import subprocess
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import soundfile
 from small import noise, small
 from typer.testing import CliRunner
 
+from zoo import __version__ as zoo_version
 from zoo.cli import app, readable_errors
 
 
@@ -37,6 +39,17 @@ def test_errors_are_one_line_and_status_one() -> None:
     done = zoo("info", "hubert-bse", code=1)
     assert "did you mean hubert-base" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_warnings_are_one_line_without_source_code(capsys: pytest.CaptureFixture[str]) -> None:
+    before = warnings.showwarning
+    with readable_errors():
+        warnings.warn("1 of 3 clips cannot be read", stacklevel=1)
+    assert capsys.readouterr().err == "warning: 1 of 3 clips cannot be read\n" and warnings.showwarning is before
+
+
+def test_the_version_is_told() -> None:
+    assert zoo_version == zoo("--version").stdout.split()[-1]
 
 
 def test_what_the_system_refuses_is_one_line_that_names_the_file(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from zoo.config import load, parse, to_yaml
 from zoo.errors import ConfigError
 from zoo.models.hubert import HubertConfig
+from zoo.recipes.hubert.config import PretrainConfig
 
 
 class Shape(Enum):
@@ -105,6 +106,16 @@ def test_help_lists_every_field_with_default_and_comment(capsys: pytest.CaptureF
     for line in ("data=corpus:speech/small +where the audio is", "train.steps=10 +optimiser steps", "train: Sizes."):
         assert re.search(line, shown)
     assert "model.layers=2" in shown and "train.shape=linear" in shown
+
+
+def test_help_shows_values_as_they_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever stands behind the equals sign can be given again, lists of rounds included."""
+    with pytest.raises(SystemExit):
+        parse(PretrainConfig, ["--help"])
+    shown = re.findall(r"^  (rounds|init|final_units)=(.*?)(?:  .*)?$", capsys.readouterr().out, re.MULTILINE)
+    wanted = {"init": "null", "rounds": "[{features: mfcc, units: [100]}, {features: layer, units: [100]}]"}
+    assert dict(shown) == wanted | {"final_units": "100"}
+    assert load(PretrainConfig, overrides=[f"{key}={value}" for key, value in shown]) == PretrainConfig()
 
 
 def test_print_config_is_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

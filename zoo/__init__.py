@@ -22,6 +22,10 @@ __version__ = "0.1.0"
 __all__ = ["Encoder", "Frames", "ModelCard", "create", "info", "list_models", "load", "register"]
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> Any:
     if name in ("Encoder", "Frames"):
         return getattr(import_module("zoo.encoder"), name)

@@ -298,13 +298,13 @@ CARDS: tuple[ModelCard, ...] = (
         "Whisper small enough to learn English keywords and digits on two cores, windows of 8 s",
         config=_WHISPER_MINI,
         source=PACKAGED,
-        training_data="Twenty English keywords, and strings of digits: 88 minutes of generated speech (eSpeak NG), 37 "
+        training_data="twenty English keywords, and strings of digits: 88 minutes of generated speech (eSpeak NG), 37 "
         "minutes of natural synthetic speech (Kokoro-82M's voices and blends of them, Apache-2.0), and 1,200 digits of "
         "three speakers (FSDD, CC BY-SA 4.0)",
         limits=(
             "It writes twenty keywords and digits, in English, and takes whatever else it hears for these.",
             "Of real voices it has heard three; of single digits of others it mistakes one in five.",
-            "It hears 8 s at a time, and its words get no times.",
+            "It hears 8 s at a time, and when its words were said was never measured.",
         ),
         parameters=3.5,
         paper="https://arxiv.org/abs/2212.04356",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from zoo import __version__, registry
 from zoo import openmp as openmp  # before anything imports torch
-from zoo import registry
 from zoo.batching import BATCH_SECONDS, SHARD_ITEMS
 from zoo.benchmarks.command import app as bench_app
 from zoo.cards import PACKAGED
@@ -38,15 +39,24 @@ def main() -> None:
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """An error raised on purpose, or by the system over a file, becomes one readable line and exit status 1."""
+    """An error raised on purpose, or by the system over a file, becomes one readable line and exit status 1.
+
+    So does a warning, without ending anything.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _tell
+            yield
     except BrokenPipeError:
         raise  # the reader has seen enough: nothing to complain of
     except (ZooError, OSError) as error:
         said = str(error) if isinstance(error, ZooError) else _of_the_system(error)
         Console(stderr=True).print("[bold red]error:[/]", escape(said), highlight=False, soft_wrap=True)
         sys.exit(1)
+
+
+def _tell(message: Warning | str, *_: object, **__: object) -> None:
+    Console(stderr=True).print("[yellow]warning:[/]", escape(str(message)), highlight=False, soft_wrap=True)
 
 
 _WAYS_OUT = {
@@ -62,6 +72,21 @@ def _of_the_system(error: OSError) -> str:
     files = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     what = error.strerror or str(error) or type(error).__name__
     return ": ".join(filter(None, (files, what))) + (f"; {way}" if (way := _WAYS_OUT.get(error.errno or 0)) else "")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"audiozoo {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop")
+    ] = False,
+) -> None:
+    """What stands before a verb."""
 
 
 @app.command("list")
@@ -201,9 +226,10 @@ def units(
     made, failed = write_units(
         paths, model, out, dedup=dedup, dtype=dtype, device=device, workers=workers, progress=not quiet
     )
+    if not quiet:
+        told = f"units of {made} items" + (f"; {failed} failed, and have the reason there" if failed else "")
+        Console(stderr=True).print(f"{escape(str(out))}: {told}", highlight=False, soft_wrap=True)
     judge(made, failed, out, fail_on_error)
-    if failed:
-        Console(stderr=True).print(f"{failed} items failed; the reasons are in {escape(str(out))}", soft_wrap=True)
 
 
 @app.command()

@@ -15,10 +15,12 @@ from __future__ import annotations
 import difflib
 import inspect
 import io
+import re
 import sys
 import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -104,12 +106,32 @@ def describe(config: Any, prefix: str = "") -> Iterator[str]:
         if is_dataclass(value):
             nested.append((f"{prefix}{field.name}", value))
         else:
-            shown = getattr(value, "value", value)
-            yield f"  {f'{prefix}{field.name}={shown}':<44} {comments.get(field.name, '')}".rstrip()
+            yield f"  {f'{prefix}{field.name}={_inline(value)}':<44} {comments.get(field.name, '')}".rstrip()
     for name, inner in nested:
         yield ""
         yield f"{name}: {(inspect.getdoc(inner) or '').strip()}"
         yield from describe(inner, f"{name}.")
+
+
+def _inline(value: Any) -> str:
+    """As it is written behind key=: text without quotes, everything else as YAML in one line."""
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return value
+    shown = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, width=1000)
+    return shown.removesuffix("\n").removesuffix("\n...")
+
+
+def _plain(value: Any) -> Any:
+    """Values of enums, and what is set of dataclasses."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if is_dataclass(value):
+        return {name: _plain(own) for name, own in vars(value).items() if own is not None}
+    return value
 
 
 def _comments(schema: type) -> dict[str, str]:
@@ -160,6 +182,8 @@ def _fail(schema: type, where: str, error: OmegaConfBaseException) -> NoReturn:
         near += [name for name in known if name.rpartition(".")[2] == last and name not in near]
         hint = f"near names: {', '.join(near)}" if near else "--help lists all fields"
         raise ConfigError(f"{where}: there is no field {key!r}; {hint}") from None
+    if variable := re.search(r"Environment variable '(\w+)' not found", reason):
+        reason = f"the environment variable {variable[1]} is not set"
     raise ConfigError(f"{where}: field {key!r}: {reason}" if key else f"{where}: {reason}") from None
 
 

@@ -26,7 +26,7 @@ from zoo.encoder import Encoder
 LABELS = {"speech": ("gender", "speaker", "lang"), "music": ("family", "tempo", "mode")}
 """The label columns to look for in each corpus; the first colours the map."""
 ENCODERS = {"speech": ("mfcc", "hubert"), "music": ("mfcc", "mulan")}
-QUERIES = ("a piano piece", "fast music with drums", "a slow tune for flute")
+QUERIES = ("a waltz with music box", "fast music with drums", "a slow tune for flute")
 EXAM = {"hubert": ("keyword", "phones"), "mulan": ("instrument", "captions")}
 """Tasks of the mini suite."""
 SHOWN = 4

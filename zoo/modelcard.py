@@ -33,7 +33,7 @@ def model_card(model: Encoder, header: Mapping[str, Any], card: ModelCard | None
     sections = [
         f"---\n{yaml.safe_dump(metadata, sort_keys=False)}---",
         f"# {name}",
-        f"{card.summary if card else 'An audio encoder'}, for [audiozoo](https://pypi.org/project/audiozoo/).",
+        f"{card.summary if card else 'An audio encoder'}, for audiozoo (`import zoo`).",
         _usage(model, card.name if card else "path/to/this/directory"),
         _table(_facts(model, header)),
     ]
@@ -42,7 +42,8 @@ def model_card(model: Encoder, header: Mapping[str, Any], card: ModelCard | None
         sections += ["## What the recipe measured\n\n" + _bullets(card.scores)]
     if results:
         sections.append(f"## Results\n\n{results}")
-    origin = _table(provenance) if provenance else "Nothing is recorded about where these weights come from."
+    known = {key: value for key, value in provenance.items() if value is not None}
+    origin = _table(known) if known else "Nothing is recorded about where these weights come from."
     sections += [f"## Origin\n\n{origin}", "Architecture and preprocessing are in `config.yaml`."]
     return "\n\n".join(sections) + "\n"
 

@@ -416,9 +416,11 @@ def test_features_are_those_of_embed_and_follow_the_model(corpus: Path, tmp_path
 
 
 def test_a_subject_goes_by_the_name_it_is_given(tmp_path: Path) -> None:
-    small("hubert-base", seed=1).save(tmp_path / "last")
-    found = subjects([f"round 1={tmp_path / 'last'}", tmp_path / "last", "mfcc"], baselines=False)
-    assert [subject.name for subject in found] == ["round 1", "last", "mfcc"]
+    for folder in ("mine", "night/model", "night/run/best"):
+        small("hubert-base", seed=1).save(tmp_path / folder)
+    names = [f"round 1={tmp_path / 'mine'}", tmp_path / "mine", tmp_path / "night/model", tmp_path / "night/run/best"]
+    found = subjects([*names, "mfcc"], baselines=False)
+    assert [subject.name for subject in found] == ["round 1", "mine", "night/model", "night/run/best", "mfcc"]
 
 
 def test_untrained_is_the_same_architecture_and_reproducible() -> None:

@@ -94,7 +94,7 @@ def test_command(clips: list[Entry], tmp_path: Path) -> None:
     lines = read(out)
     assert [Path(line["path"]).name for line in lines] == [*(f"{i}.wav" for i in range(6)), "z.wav"]
     assert lines[1]["units"] == model.units(clips[1].audio).tolist() and lines[1]["rate"] == 50
-    assert "units" not in lines[-1] and lines[-1]["error"] and "1 items failed" in done.stderr
+    assert "units" not in lines[-1] and lines[-1]["error"] and "units of 6 items; 1 failed" in done.stderr
     assert [path.name for path in out.parent.iterdir()] == ["units.jsonl"]
     done = subprocess.run([*command, "--device", "cpu", "--fail-on-error"], capture_output=True, text=True)
     assert done.returncode == 1 and "error: 1 of 7 items failed" in done.stderr

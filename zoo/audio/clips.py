@@ -96,7 +96,11 @@ def _items(waves: Sequence[Any]) -> Sequence[Any]:
     if not waves:
         raise AudioError("waves", "the list is empty")
     if any(isinstance(wave, (int, float, np.number, list, tuple)) for wave in waves):
-        raise AudioError("waves", "a list holds one array or path per clip; turn lists of numbers into arrays first")
+        raise AudioError(
+            "waves",
+            "a list holds one array or path per clip: turn lists of numbers into arrays first, and give the rate "
+            "behind them, as in embed(wave, 16000)",
+        )
     return waves
 
 

@@ -42,7 +42,7 @@ def _section(fingerprint: str, path: Path) -> tuple[str, str]:
     names = [own, *(name for name in others if not name.endswith(", untrained") or name == f"{own}, untrained")]
     shown = [record for record in records if record.subject in names and record.task in tasks]
     lines = [f"### Suite {results.suite} ({path.name})", ""]
-    lines += [*table.grid(shown, results.ranks, tasks, names, table.cell), "", table.FOOTNOTE, table.BOLD]
+    lines += [*table.grid(shown, results.ranks, tasks, names, table.cell), "", table.FOOTNOTE, table.BOLD_ON_CARDS]
     if notes := table.notes(shown):
         lines += ["", "Notes:", "", *(f"- {note}" for note in notes)]
     lines += ["", *table.computed(results, shown), *table.told(shown)]

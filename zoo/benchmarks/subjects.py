@@ -13,6 +13,7 @@ from zoo.encoder import Encoder
 
 CHANCE = "chance"
 SPECTRAL = ("mfcc", "logmel")
+OF_EVERY_RUN = ("model", "best", "last", "run")
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,20 @@ def subjects(
 
 
 def named(source: str | Path) -> tuple[str, str | Path]:
-    """Name in tables, and what to load: of "NAME=SOURCE" both; of a path its last part; a registered name as it is."""
+    """Name in tables, and what to load: of "NAME=SOURCE" both; a registered name as it is; of a path its last part, with
+    the folder's before it where it is one that every run has.
+    """
     before, equals, after = str(source).partition("=")
     if equals and before and not Path(source).exists():
         return before, after
-    return (Path(source).resolve().name if Path(source).exists() else str(source)), source
+    if not Path(source).exists():
+        return str(source), source
+    place = Path(source).resolve()
+    name = place.name
+    while place.name in OF_EVERY_RUN and place.parent.name:
+        place = place.parent
+        name = f"{place.name}/{name}"
+    return name, source
 
 
 def untrained(encoder: Encoder, seed: int = 0) -> Encoder | None:

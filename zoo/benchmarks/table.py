@@ -12,6 +12,7 @@ from functools import partial
 from zoo.benchmarks.results import Record, Results
 
 FOOTNOTE = "Score (95 % interval; over speakers or pieces where the data names them). Layer chosen on dev."
+BOLD_ON_CARDS = "Bold: nobody in the whole result is significantly better, and someone there is worse."
 BOLD = "Bold: nobody is significantly better, and someone is worse (paired bootstrap, Holm's correction)."
 
 _FEW_GROUPS = 5  # resampling fewer says little of those that were not drawn
@@ -75,7 +76,7 @@ def computed(results: Results, records: Sequence[Record]) -> list[str]:
     for run in (results.runs[number] for number in used):
         where = ", ".join(filter(None, [run["machine"], run["gpu"], f"threads: {run['threads']}"]))
         about = f"commit {run['commit'] or 'unknown'}, {where}, torch {run['torch']}, {run['day']}"
-        lines.append(f"- `{run['command'] or 'zoo.benchmarks.runner.run(...)'}` ({about})")
+        lines.append(f"- `{run['command'] or 'zoo.benchmarks.runner.run, from Python'}` ({about})")
     return lines
 
 

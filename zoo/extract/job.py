@@ -129,7 +129,7 @@ def open_encoder(model: str | Path | Encoder, device: str, dtype: str) -> tuple[
     """The encoder, the number format it computes in, and why that one."""
     if isinstance(model, Encoder):
         numbers = next((str(p.dtype).removeprefix("torch.") for p in model.parameters()), "float32")
-        return model, numbers, "the encoder as it was given"
+        return model, numbers, "as it was loaded"
     target = resolve_device(device)
     numbers, why = resolve_dtype(dtype, target)
     encoder = registry.load(model, device=str(target), dtype=numbers)

@@ -20,7 +20,6 @@ class TextEncoder(Protocol):
 
 
 def text_models() -> list[str]:
-    """Registered models that are a `TextEncoder`."""
-    return [
-        n for n in registry.list_models() if issubclass(registry.encoder_class(registry.info(n).family), TextEncoder)
-    ]
+    """Registered models with weights that are a `TextEncoder`."""
+    cards = map(registry.info, registry.list_models())
+    return [c.name for c in cards if c.has_weights and issubclass(registry.encoder_class(c.family), TextEncoder)]

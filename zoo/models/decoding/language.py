@@ -27,7 +27,8 @@ def check_language(language: str | None, languages: Mapping[str, int], task: str
     if not languages:
         if language not in (None, "en") or task != "transcribe":
             raise ConfigError(
-                f"language {language!r}, task {task!r}: this model is English-only; leave both out, or use another"
+                f"language {language!r}, task {task!r}: this model is English-only; leave both out (its code is en), "
+                "or use another"
             )
         return "en"
     if language is not None and language not in languages:
