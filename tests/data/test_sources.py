@@ -86,6 +86,14 @@ def test_what_cannot_be_read_is_left_out_with_a_warning(folder: Path) -> None:
         sources.open(folder / "t.csv")
 
 
+def test_what_cannot_be_read_is_not_what_becomes_dev(folder: Path) -> None:
+    (dev,) = (entry.audio for entry in sources.open(folder) if entry.split == "dev")
+    write_wav(folder / "c.wav", 0.1)
+    dev.write_bytes(b"RIFF")
+    with pytest.warns(UserWarning, match="1 of 3 clips cannot be read"):
+        assert sorted(entry.split for entry in sources.open(folder)) == ["dev", "train"]
+
+
 def test_a_recording_without_samples_is_left_out_with_a_warning(folder: Path) -> None:
     write_wav(folder / "c.wav", 0.0)
     with pytest.warns(UserWarning, match=r"1 of 3 clips cannot be read .*c\.wav.* holds no samples"):

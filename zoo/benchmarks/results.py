@@ -211,13 +211,14 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """Of the clone that zoo is imported from; None for an installed wheel."""
-    here = Path(zoo.__file__).parent
-    command = ["git", "-C", str(here), "rev-parse", "--short", "HEAD"]
+    """Of the clone that zoo is imported from; None for an installed wheel, also inside another repository."""
+    git = ["git", "-C", str(Path(zoo.__file__).parent)]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        for question in (["ls-files", "--error-unmatch", "__init__.py"], ["rev-parse", "--short", "HEAD"]):
+            said = subprocess.run([*git, *question], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+    return said
 
 
 def _predictions_name(record: Record) -> str:

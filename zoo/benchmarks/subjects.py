@@ -58,8 +58,8 @@ def subjects(
 
 
 def named(source: str | Path) -> tuple[str, str | Path]:
-    """Name in tables, and what to load: of "NAME=SOURCE" both; a registered name as it is; of a path its last part, with
-    the folder's before it where it is one that every run has.
+    """Name in tables, and what to load: of "NAME=SOURCE" both; a registered name as it is; of a path its last part,
+    behind its folder's where every run has one of that name.
     """
     before, equals, after = str(source).partition("=")
     if equals and before and not Path(source).exists():

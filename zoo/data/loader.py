@@ -241,7 +241,7 @@ def split_loader(
     if not chosen:
         raise ConfigError(
             f"{config.source}: none of {len(entries)} usable clips is in split {split!r}; give clips a column `split` "
-            f"(train, dev, test), or add another source whose clips are in {split}"
+            f"(train, dev, test), put files into folders of these names, or add a source whose clips are in {split}"
         )
     dataset = kind(
         chosen,

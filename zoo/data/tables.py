@@ -72,21 +72,26 @@ def from_records(
         raise ConfigError(f"columns: {unknown[0]!r} is no field of a clip; choose among {', '.join(ALIASES)}")
     name = name or str(path)
     numbered = [(number, _fields(row, columns or {}, f"{name}:{number}")) for number, row in rows]
-    numbered = _in_splits(_with_audio(numbered, name), name)
+    numbered = _with_audio(numbered, name)
+    splits_named = any("split" in record for _, record in numbered)
+    if splits_named:
+        numbered = _in_splits(numbered, name)
     with ThreadPoolExecutor(PROBES) as pool:
         durations = list(pool.map(lambda pair: _duration(pair[1], path.parent), numbered))
     unreadable = [d for d in durations if isinstance(d, AudioError)]
     if unreadable:
         first = "; ".join(str(error) for error in unreadable[:3])
         warnings.warn(f"{name}: {len(unreadable)} of {len(durations)} clips cannot be read ({first})", stacklevel=3)
-    entries = [
-        manifest.parse(json.dumps(record | {"duration": duration}), path.parent, where=f"{name}:{number}")
+    readable = [
+        (number, record | {"duration": duration})
         for (number, record), duration in zip(numbered, durations, strict=True)
         if not isinstance(duration, AudioError)
     ]
-    if not entries:
+    if not readable:
         raise ManifestError(f"{name}: holds no audio that can be read")
-    return entries
+    if not splits_named:
+        _deal([record for _, record in readable])
+    return [manifest.parse(json.dumps(record), path.parent, where=f"{name}:{number}") for number, record in readable]
 
 
 def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -183,10 +188,7 @@ def _with_audio(numbered: list[Numbered], name: str) -> list[Numbered]:
 
 
 def _in_splits(numbered: list[Numbered], name: str) -> list[Numbered]:
-    """The rows whose split is known, by the names that manifests have; where no row has a split, some are dealt out."""
-    if not any("split" in record for _, record in numbered):
-        _deal([record for _, record in numbered])
-        return numbered
+    """The rows whose split is known, by the names that manifests have."""
     given = [str(record.get("split", "train")) for _, record in numbered]
     known = {split: split_named(split) for split in given}
     unknown = [split for split in known if known[split] is None]
