@@ -123,3 +123,8 @@ def test_print_config_is_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[
         parse(Outer, ["--print-config", "train.steps=7"])
     (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
     assert load(Outer, [tmp_path / "printed.yaml"]) == load(Outer, overrides=["train.steps=7"])
+
+
+def test_a_model_is_named_after_its_run_unless_it_has_a_name() -> None:
+    assert load(PretrainConfig, overrides=["out=runs/night/"]).name == "hubert-night"
+    assert load(PretrainConfig, overrides=["out=runs/night", "name=mine"]).name == "mine"

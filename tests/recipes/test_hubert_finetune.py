@@ -127,7 +127,7 @@ def finished(words: Path, start: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def test_ten_utterances_are_learnt_by_heart(finished: tuple[Path, str], words: Path) -> None:
     out, line = finished
-    model = zoo.load(out / "best", device="cpu")
+    model = zoo.load(out / "last", device="cpu")  # best on dev may be from before all of train was learnt
     entries = [entry for entry in manifest.read(words) if entry.split == "train"]
     heard = model.transcribe([str(entry.audio) for entry in entries], word_timestamps=True)
     assert [t.text for t in heard] == [(e.text or "").lower().rstrip("!") for e in entries]

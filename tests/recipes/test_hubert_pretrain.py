@@ -213,7 +213,7 @@ def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: P
     config = tiny_config(corpus, tmp_path / "run")
     directory = pretrain(config)
     model = zoo.load(directory)
-    assert isinstance(model, HuBERT) and model.name == "hubert-mini" and model.quantizer.sizes == (12,)
+    assert isinstance(model, HuBERT) and model.name == "hubert-run" and model.quantizer.sizes == (12,)
     units = model.units(noise(2), 16_000)
     assert units.shape == (model.count_frames(32_000),) and units.max() < 12
     assert model.provenance["round"] == 2

@@ -122,8 +122,8 @@ def markdown(contests: Sequence[Contest]) -> str:
             lines.append(table.row(cells[: len(head)]))
         lines += ["", *(f"- {note}" for note in contest.notes)]
     lines.append(
-        f"Equal ranks: not told apart at {LEVEL:.0%} (paired bootstrap over groups, Holm's correction). p: of that "
-        "bootstrap, for one pair; McNemar's takes items for independent, whatever group they are of."
+        f"Rank: one more than there are significantly better at {LEVEL:.0%} (paired bootstrap over groups, Holm's "
+        "correction). p: of that bootstrap, for one pair; McNemar's takes items for independent, whatever their group."
     )
     return "\n".join(lines) + "\n"
 

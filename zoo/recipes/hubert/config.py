@@ -10,6 +10,7 @@ from zoo.errors import ConfigError
 from zoo.models.hubert import HubertConfig
 from zoo.ranges import check_range
 from zoo.recipes.changes import check_speed
+from zoo.recipes.naming import name_of_run
 from zoo.registry import info
 from zoo.train import Precision, Schedule, TrainConfig
 
@@ -96,7 +97,7 @@ class PretrainConfig:
     """HuBERT pre-training: rounds of clustering and masked prediction, in one resumable run."""
 
     out: str = "runs/hubert/mini"  # run folder; the finished model is OUT/model
-    name: str = "hubert-mini"  # of the finished model
+    name: str = ""  # of the finished model; empty: hubert- and the run folder's name
     data: DataConfig = field(default_factory=lambda: DataConfig(batch_seconds=40.0))
     init: str | None = None  # HuBERT whose weights each round goes on from: run folder, checkpoint or name; null: fresh
     teacher: str | None = None  # what zoo.load takes: the model whose layers the first round's units come from
@@ -118,6 +119,7 @@ class PretrainConfig:
     )
 
     def __post_init__(self) -> None:
+        self.name = self.name or name_of_run("hubert", self.out)
         check_range("final_units", self.final_units, 0)
         if not self.rounds or (self.rounds[0].features == Features.layer and self.teacher is None):
             raise ConfigError("rounds: the first takes its units from mfcc, or from a layer of `teacher`")

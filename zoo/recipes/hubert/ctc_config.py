@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from zoo.data.loader import DataConfig
 from zoo.ranges import check_range
 from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
+from zoo.recipes.naming import name_of_run
 from zoo.train import Precision, Schedule, TrainConfig
 
 
@@ -34,7 +35,7 @@ class FinetuneConfig:
     """CTC fine-tuning: a pre-trained HuBERT learns to write what is said."""
 
     out: str = "runs/hubert/mini-ctc"  # run folder; the model to use is OUT/best
-    name: str = "hubert-mini-ctc"  # of the finished model
+    name: str = ""  # of the finished model; empty: hubert- and the run folder's name
     init: str = "runs/hubert/mini"  # HuBERT to start from: run folder, checkpoint, registered name or hf:owner/name
     normalise: str = "basic"  # of transcripts (zoo.text): raw, basic or english
     samples: int = 5  # transcripts of dev clips that each validation shows
@@ -59,3 +60,6 @@ class FinetuneConfig:
             save_every=100,
         )
     )
+
+    def __post_init__(self) -> None:
+        self.name = self.name or name_of_run("hubert", self.out)

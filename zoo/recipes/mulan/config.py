@@ -10,6 +10,7 @@ from zoo.data.loader import DataConfig
 from zoo.errors import ConfigError
 from zoo.models.mulan import SHORTEST_WINDOW, MulanConfig
 from zoo.ranges import check_range
+from zoo.recipes.naming import name_of_run
 from zoo.registry import info
 from zoo.train import Precision, Schedule, TrainConfig
 
@@ -138,7 +139,7 @@ class MulanTraining:
     """MuLan: music and text are brought to one space, by contrast within large batches."""
 
     out: str = "runs/mulan/mini"  # run folder; the model to use is OUT/best
-    name: str = "mulan-mini"  # of the finished model
+    name: str = ""  # of the finished model; empty: mulan- and the run folder's name
     init: str | None = None  # a whole MuLan to go on from, what zoo.load takes; its configuration replaces `model`
     data: MusicConfig = field(default_factory=MusicConfig)
     audio: TowerConfig = field(default_factory=TowerConfig)
@@ -163,6 +164,7 @@ class MulanTraining:
     )
 
     def __post_init__(self) -> None:
+        self.name = self.name or name_of_run("mulan", self.out)
         check_range("temperature_rate", self.temperature_rate, 0)
         if self.init and (self.audio.init or self.text.init or self.tokenizer):
             raise ConfigError("init: a whole model brings its towers and tokenizer; leave those of their own at null")

@@ -10,6 +10,7 @@ from zoo.errors import ConfigError
 from zoo.models.whisper import CONTEXTS, WhisperConfig
 from zoo.ranges import check_range
 from zoo.recipes.changes import check_speed
+from zoo.recipes.naming import name_of_run
 from zoo.text import NORMALISERS
 from zoo.train import Precision, Schedule, TrainConfig
 
@@ -146,7 +147,7 @@ class WhisperTrainConfig:
     """Whisper: from scratch, or from any model that zoo.load takes (init)."""
 
     out: str = "runs/whisper/mini"  # run folder; the model to use is OUT/best
-    name: str = "whisper-mini"  # of the finished model
+    name: str = ""  # of the finished model; empty: whisper- and the run folder's name
     init: str | None = None  # Whisper to start from: checkpoint, registered name or hf:owner/name; null = from scratch
     measure: str = "basic"  # normaliser (zoo.text) under which words are counted: raw, basic or english
     samples: int = 5  # transcripts of dev clips that each validation shows
@@ -177,6 +178,7 @@ class WhisperTrainConfig:
     )
 
     def __post_init__(self) -> None:
+        self.name = self.name or name_of_run("whisper", self.out)
         check_normaliser("measure", self.measure)
         check_range("samples", self.samples, 0)
         check_range("dev_clips", self.dev_clips, 1)
