@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from rich.console import Console
 from small import small
 from synthetic import tones
 
-from zoo.benchmarks import features, results, runner, speed, table, verbs
+from zoo.benchmarks import features, runner, speed, table, verbs
 from zoo.benchmarks.credits import read_rows
 from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import Record, Store
@@ -270,22 +268,6 @@ def test_a_checkpoint_of_the_wrong_kind_stops_the_run(corpus: Path, tmp_path: Pa
 def test_an_exam_that_nobody_can_sit_is_an_empty_page(corpus: Path, tmp_path: Path) -> None:
     assert not examine(corpus, tmp_path / "out", Task("words", kind="wer"), models=[], baselines=True).records
     assert (tmp_path / "out" / "results.md").read_text().startswith("# tones")
-
-
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_an_installed_copy_inside_another_repository_has_no_commit(tmp_path: Path, monkeypatch: Any) -> None:
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x", *words], check=True)
-
-    (tmp_path / "zoo").mkdir()
-    (tmp_path / "zoo" / "__init__.py").touch()
-    monkeypatch.setattr("zoo.__file__", str(tmp_path / "zoo" / "__init__.py"))
-    git("init", "--quiet")
-    git("commit", "--quiet", "--allow-empty", "-m", "of something else")
-    assert results.environment()["commit"] is None
-    git("add", ".")
-    git("commit", "--quiet", "-m", "the source")
-    assert results.environment()["commit"]
 
 
 def test_results_of_another_suite_are_not_touched(corpus: Path, tmp_path: Path) -> None:

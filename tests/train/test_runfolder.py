@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import zoo
+from zoo.benchmarks import results
+from zoo.errors import ConfigError
+from zoo.recipes.hubert.config import LossConfig, PretrainConfig
 from zoo.train import runfolder
 
 
@@ -18,16 +23,26 @@ def test_the_commit_is_that_of_the_source_and_not_of_what_lies_around_it(
     def git(*words: str) -> None:
         subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x", *words], check=True)
 
-    source = tmp_path / "site-packages" / "runfolder.py"
+    source = tmp_path / "site-packages" / "__init__.py"
     source.parent.mkdir()
     source.write_text("")
-    monkeypatch.setattr(runfolder, "__file__", str(source))
+    monkeypatch.setattr(zoo, "__file__", str(source))
     assert runfolder.environment()["commit"] is None
     git("init", "--quiet")
     git("commit", "--quiet", "--allow-empty", "-m", "of something else")
-    assert runfolder.environment()["commit"] is None
+    assert runfolder.environment()["commit"] is results.environment()["commit"] is None
     git("add", ".")
     git("commit", "--quiet", "-m", "the source")
     assert len(runfolder.environment()["commit"]) == 12
+    assert runfolder.environment()["commit"].startswith(results.environment()["commit"])
     source.write_text("changed")
     assert runfolder.environment()["commit"].endswith("-dirty")
+
+
+def test_a_run_goes_on_in_a_folder_of_another_name(tmp_path: Path) -> None:
+    runfolder.prepare(tmp_path, PretrainConfig(out="runs/night"), {}, resuming=False)
+    moved = PretrainConfig(out="runs/day")
+    assert moved.name == "hubert-day"
+    runfolder.prepare(tmp_path, moved, {}, resuming=True)
+    with pytest.raises(ConfigError, match="alpha"):
+        runfolder.prepare(tmp_path, replace(moved, loss=LossConfig(alpha=0.1)), {}, resuming=True)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import platform
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ import torch
 import zoo
 from zoo.atomic import replacing_file
 from zoo.benchmarks.suite import PROTOCOL
+from zoo.clone import ask_git
 from zoo.errors import ZooError
 
 FORMAT = 1
@@ -196,7 +196,7 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "machine": _processor(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "commit": _commit(),
+        "commit": ask_git("rev-parse", "--short", "HEAD"),
     }
 
 
@@ -208,17 +208,6 @@ def _processor() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _commit() -> str | None:
-    """Of the clone that zoo is imported from; None for an installed wheel, also inside another repository."""
-    git = ["git", "-C", str(Path(zoo.__file__).parent)]
-    try:
-        for question in (["ls-files", "--error-unmatch", "__init__.py"], ["rev-parse", "--short", "HEAD"]):
-            said = subprocess.run([*git, *question], capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return said
 
 
 def _predictions_name(record: Record) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 import yaml
 
 from zoo.atomic import replacing_file
+from zoo.clone import ask_git
 from zoo.config import to_yaml
 from zoo.errors import ConfigError
 from zoo.precision import cpu_multiplies_bfloat16
@@ -30,7 +30,7 @@ CONFIG, ENVIRONMENT = "config.yaml", "env.json"
 DATA = {"data": "the training data", "dev": "the dev data"}  # data set -> what messages call it
 # What may differ between the two halves of a run: none of it changes what is computed, or it is asked of the result.
 FREE = {"log_every", "validate_every", "save_every", "keep", "device", "workers", "cache_hours", "spectra", "out"}
-FREE |= {"zero_shot", "probes", "train_clips", "ridge_clips"}
+FREE |= {"name", "zero_shot", "probes", "train_clips", "ridge_clips"}
 
 
 def prepare(folder: Path, config: Any, data: Mapping[str, str], resuming: bool) -> None:
@@ -67,7 +67,7 @@ def environment() -> dict[str, Any]:
     return {
         "command": sys.argv,
         "zoo": __version__,
-        "commit": _commit(),
+        "commit": ask_git("describe", "--always", "--dirty", "--abbrev=12"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),
@@ -77,20 +77,6 @@ def environment() -> dict[str, Any]:
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "processes": processes.world(),
     }
-
-
-def _commit() -> str | None:
-    """The commit of the source, marked when it has uncommitted changes; None for an installed copy, also where its
-    environment lies inside a repository of something else.
-    """
-    git = ["git", "-C", str(Path(__file__).parent)]
-    ours = ["ls-files", "--error-unmatch", Path(__file__).name]
-    commit = ["describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = [subprocess.run([*git, *what], capture_output=True, text=True, check=True) for what in (ours, commit)]
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done[-1].stdout.strip()
 
 
 def _changes(old: Any, new: Any, prefix: str = "") -> list[str]:
