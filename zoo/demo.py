@@ -25,6 +25,7 @@ from zoo.encoder import Encoder
 
 LABELS = {"speech": ("gender", "speaker", "lang"), "music": ("family", "tempo", "mode")}
 """The label columns to look for in each corpus; the first colours the map."""
+REMARKS = {"speech": "The last layer of HuBERT has what is said; who says it is in its first ones (layer=0)."}
 ENCODERS = {"speech": ("mfcc", "hubert"), "music": ("mfcc", "mulan")}
 QUERIES = ("a waltz with music box", "fast music with drums", "a slow tune for flute")
 EXAM = {"hubert": ("keyword", "phones"), "mulan": ("instrument", "captions")}
@@ -97,6 +98,8 @@ def _show(corpus: str, views: list[Embedded], console: Console) -> None:
     chance = [_chance(views[0].labels(column)) for column in LABELS[corpus]]
     scores.add_row("chance", *(f"{c:.2f}" for c in chance))
     console.print(scores)
+    if corpus in REMARKS:
+        console.print(REMARKS[corpus])
     console.print(f"\n[bold]{corpus}: neighbours by {views[-1].encoder}[/]")
     near = Table("clip", "nearest three")
     for i in range(0, len(views[-1].entries), max(1, len(views[-1].entries) // 4)):
