@@ -115,9 +115,10 @@ def describe(config: Any, prefix: str = "") -> Iterator[str]:
 
 def _inline(value: Any) -> str:
     """As it is written behind key=: text without quotes, everything else as YAML in one line."""
-    if isinstance(value, str) and not isinstance(value, Enum):
-        return value
-    shown = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, width=1000)
+    plain = _plain(value)
+    if isinstance(plain, str):
+        return plain
+    shown = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000)
     return shown.removesuffix("\n").removesuffix("\n...")
 
 

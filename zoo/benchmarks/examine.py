@@ -35,8 +35,7 @@ def run_probe(record: Record, task: Task, folds: Sequence[Targets], features: Fe
     """
     fits = [_fit(task, targets, features, device) for targets in folds]
     _choices(record, folds, fits)
-    answers = Answers.of([(targets, targets.splits["test"]) for targets in folds], [fit.outputs for fit in fits])
-    return _fill(record, task, folds, answers)
+    return _fill(record, task, folds, Answers.of(folds, _tests(folds), [fit.outputs for fit in fits]))
 
 
 def run_robustness(
@@ -53,7 +52,7 @@ def run_robustness(
     extract: features of the clips at these places, corrupted. Raises ConfigError where nothing can be learned or asked.
     """
     fits = [_fit(base, targets, features, device) for targets in folds]
-    tests = [targets.splits["test"] for targets in folds]
+    tests = _tests(folds)
     clips = np.unique(np.concatenate([test.places for test in tests]))
     corrupted = {name: extract(clips.tolist(), parse(name)) for name in task.conditions}
     failed = {int(clips[place]) for each in corrupted.values() for place in each.failed}
@@ -63,12 +62,11 @@ def run_robustness(
     if failed:
         record.notes.append(f"{len(failed)} test clips could not be used once they were changed")
     kept = [test.only(each) for test, each in zip(tests, usable, strict=True)]
-    asked = list(zip(folds, kept, strict=True))
-    clean = Answers.of(asked, [fit.outputs[:, each] for fit, each in zip(fits, usable, strict=True)])
+    clean = Answers.of(folds, kept, [fit.outputs[:, each] for fit, each in zip(fits, usable, strict=True)])
     renumbered = [test.at(np.searchsorted(clips, test.places)) for test in kept]
     changed = {
         name: Answers.of(
-            asked, [fit.predict(test.split(base, each)) for fit, test in zip(fits, renumbered, strict=True)]
+            folds, kept, [fit.predict(test.split(base, each)) for fit, test in zip(fits, renumbered, strict=True)]
         )
         for name, each in corrupted.items()
     }
@@ -84,9 +82,7 @@ def run_robustness(
 
 def run_chance(record: Record, task: Task, folds: Sequence[Targets]) -> Rows:
     """The best answer that looks at no audio: the commonest class, each tag's frequency, the mean value of train."""
-    answers = Answers.of(
-        [(targets, targets.splits["test"]) for targets in folds], [_blind(task, targets) for targets in folds]
-    )
+    answers = Answers.of(folds, _tests(folds), [_blind(task, targets) for targets in folds])
     return _fill(record, task, folds, answers)
 
 
@@ -102,18 +98,20 @@ class Answers:
     outputs: np.ndarray
 
     @classmethod
-    def of(cls, asked: Sequence[tuple[Targets, Examples]], outputs: Sequence[np.ndarray]) -> Answers:
-        """asked: of each fold its targets, and the test examples that the outputs are of."""
-        if len(asked) == 1:
-            return cls(asked[0][1], asked[0][0].names, outputs[0])
-        names = sorted({name for targets, _ in asked for name in targets.names})
-        tests, said = [], []
-        for (targets, test), each in zip(asked, outputs, strict=True):
+    def of(cls, folds: Sequence[Targets], tests: Sequence[Examples], outputs: Sequence[np.ndarray]) -> Answers:
+        """tests, outputs: of each fold the examples that were asked about, and what was said of them."""
+        names = sorted({name for targets in folds for name in targets.names})
+        asked, said = [], []
+        for targets, test, each in zip(folds, tests, outputs, strict=True):
             classes = each.ndim == 2
             number = np.searchsorted(names, targets.names)  # a fold may lack a class, and count without it
-            tests.append(replace(test, targets=number[test.targets]) if classes else test)
+            asked.append(replace(test, targets=number[test.targets]) if classes else test)
             said.append(number[each] if classes else each)
-        return cls(Examples.joined(tests), names, np.concatenate(said, axis=1))
+        return cls(Examples.joined(asked), names, np.concatenate(said, axis=1))
+
+
+def _tests(folds: Sequence[Targets]) -> list[Examples]:
+    return [targets.splits["test"] for targets in folds]
 
 
 def _choices(record: Record, folds: Sequence[Targets], fits: Sequence[ProbeResult]) -> None:

@@ -43,9 +43,7 @@ class Source:
     split_by: str = ""  # column whose values are dealt out to splits anew, in place of the given splits
     dev: list[str] = field(default_factory=list)  # values of split_by that become dev
     test: list[str] = field(default_factory=list)  # and test
-    folds: str = (
-        ""  # cross-validation by the values of this column: each is test once, the next one dev, the rest train
-    )
+    folds: str = ""  # cross-validation by the values of this column: each is test once, the next one dev
 
 
 @dataclass
@@ -136,7 +134,7 @@ def check(suite: Suite, where: str) -> None:
         _check_verb(task, f"{where}: task {task.name!r}")
     for task in suite.tasks:
         _check_conditions(task, suite, f"{where}: task {task.name!r}")
-        if suite.data[task.data].folds and "tags" in (task.kind, suite.base(task).kind if task.of else ""):
+        if task.kind == "tags" and suite.data[task.data].folds:
             raise ConfigError(f"{where}: task {task.name!r}: tags rank the clips of one probe, and folds have several")
     for key, source in suite.data.items():
         if not source.source:
