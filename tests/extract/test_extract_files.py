@@ -1,9 +1,10 @@
-"""The output folder: what is swept out of it, what it is called while it is written, what makes it unusable."""
+"""The output folder: what is swept out of it, how it is locked, names while it is written, what makes it unusable."""
 
 from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,18 @@ def test_what_cannot_be_swept_away_is_an_error_with_the_folder(tmp_path: Path) -
     unfinished(tmp_path / "talk.txt").mkdir()
     with pytest.raises(ZooError, match="cannot be used as the output folder"), hold(tmp_path):
         pass
+
+
+def test_a_run_that_needs_what_another_writes_waits_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entered = threading.Event()
+
+    def enter() -> None:
+        with hold(tmp_path, wait=True):
+            entered.set()
+
+    second = threading.Thread(target=enter)
+    with hold(tmp_path):
+        second.start()
+        assert not entered.wait(0.3)
+    second.join(10)
+    assert entered.is_set() and "another run is writing to it; waiting for it" in capsys.readouterr().err

@@ -90,7 +90,7 @@ def extract(
     """
     name = f"{encoder.fingerprint()}-{_key(encoder, items, frames, condition)}"
     folder = cache / name
-    with hold(folder):
+    with hold(folder, wait=True):
         failed: dict[int, str] = {}
         for start in range(0, len(items.items), SHARD):
             shard = items.items[start : start + SHARD]

@@ -87,10 +87,11 @@ class _Run:
                 last = progress.step == config.steps
                 if last or progress.step % config.log_every == 0:
                     log.train(progress, self.optimizer.rate, skipped=len(self.train.skipped))
-                if self.dev is not None and (last or progress.step % config.validate_every == 0):
-                    self.validate(self.dev, log)
-                if last or stop or progress.step % config.save_every == 0:
-                    self.save()
+                with log.aside():
+                    if self.dev is not None and (last or progress.step % config.validate_every == 0):
+                        self.validate(self.dev, log)
+                    if last or stop or progress.step % config.save_every == 0:
+                        self.save()
                 if stop:
                     raise self.stopped(signals)
             if signals.name is not None:  # in the last step: what a recipe does after it is not wanted either

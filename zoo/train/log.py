@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ class Log:
         self.waited = 0.0  # s for data, since the latest line
         self.began = self._said = self._marked = time.monotonic()
         self._marked_step = step
+        self._aside = 0.0  # s for other things than steps, since the latest line
         self._board: SummaryWriter | None = None
         self._live = processes.is_main() and sys.stderr.isatty()
         if processes.is_main():
@@ -56,7 +58,7 @@ class Log:
         now, metrics = time.monotonic(), {}
         for name, (value, count) in progress.pending.items():
             metrics[name] = value / count if count else 0.0
-        elapsed = max(now - self._marked, 1e-9)
+        elapsed = max(now - self._marked - self._aside, 1e-9)
         metrics |= {
             "learning_rate": rate,
             "epoch": progress.cursor.epoch,
@@ -67,7 +69,14 @@ class Log:
         }
         self.report("train", progress.step, metrics)
         progress.pending.clear()
-        self._marked, self._marked_step, self.waited = now, progress.step, 0.0
+        self._marked, self._marked_step, self.waited, self._aside = now, progress.step, 0.0, 0.0
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is done between steps, validation and checkpoints: it does not make the steps themselves slower."""
+        began = time.monotonic()
+        yield
+        self._aside += time.monotonic() - began
 
     def report(self, split: str, step: int, metrics: Mapping[str, float]) -> None:
         """One line of metrics.jsonl, one point per curve, one line for people."""
