@@ -21,14 +21,39 @@ EmbedText = Callable[[Sequence[str]], Tensor]
 
 @dataclass(frozen=True)
 class Retrieval:
-    """ranks (M,): place of the right clip among all, 1 = first, ties at their mean place. Recall: of ties, the share
-    that an order by chance would find."""
+    """Where each text finds the first of its right clips, the best. All (M,).
 
-    ranks: np.ndarray
-    recall_at_1: float
-    recall_at_10: float
-    mean_reciprocal_rank: float
-    median_rank: float
+    before: how many wrong clips score higher than the best right one; wrong, right: how many score just as much, itself
+    among them. Ties count as an order by chance would have them.
+    """
+
+    before: np.ndarray
+    wrong: np.ndarray
+    right: np.ndarray
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """(M,): place of the first right clip among all, 1 = first; of a tie, the mean place."""
+        return 1 + self.before + self.wrong / (self.right + 1)
+
+    def found_in(self, k: int) -> np.ndarray:
+        """(M,): whether a right clip is among the first k; of a tie, in what share of its orders."""
+        missed = np.ones(len(self.before))
+        for drawn in range(k):  # clips of the tie that are among the first k so far, none of them right
+            left = np.maximum(self.wrong - drawn, 0) / np.maximum(self.wrong + self.right - drawn, 1)
+            missed *= np.where(self.before + drawn < k, left, 1.0)
+        return 1 - missed
+
+    def recall(self, k: int) -> float:
+        return float(self.found_in(k).mean())
+
+    @property
+    def mean_reciprocal_rank(self) -> float:
+        return float((1 / self.ranks).mean())
+
+    @property
+    def median_rank(self) -> float:
+        return float(np.median(self.ranks))
 
 
 def retrieve(audio: Tensor, texts: Tensor, owner: np.ndarray, same: np.ndarray | None = None) -> Retrieval:
@@ -44,11 +69,8 @@ def retrieve(audio: Tensor, texts: Tensor, owner: np.ndarray, same: np.ndarray |
     label = np.arange(len(audio)) if same is None else same
     right = label[None, :] == label[owner][:, None]  # (M, N)
     best = np.where(right, scores, -np.inf).max(1, keepdims=True)
-    wrong = ~right
-    before, tied = ((scores > best) & wrong).sum(1), ((scores == best) & wrong).sum(1)
-    ranks = 1 + before + tied / 2
-    recall_at_1, recall_at_10 = (float(((k - before) / (tied + 1)).clip(0, 1).mean()) for k in (1, 10))
-    return Retrieval(ranks, recall_at_1, recall_at_10, float((1 / ranks).mean()), float(np.median(ranks)))
+    equal = scores == best
+    return Retrieval(((scores > best) & ~right).sum(1), (equal & ~right).sum(1), (equal & right).sum(1))
 
 
 def classify(

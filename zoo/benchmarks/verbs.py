@@ -89,8 +89,8 @@ def _retrieval(record: Record, task: Task, items: Items, encoder: Encoder, condi
     interval = ratio_interval(1 / found.ranks, np.ones(len(known)), np.array(groups))
     score(record, "MRR", found.mean_reciprocal_rank, interval, groups)
     record.details = {
-        "recall@1": found.recall_at_1,
-        "recall@10": found.recall_at_10,
+        "recall@1": found.recall(1),
+        "recall@10": found.recall(10),
         "median rank": found.median_rank,
         "chance": chance.retrieval((same[:, None] == same).sum(1), len(same))["MRR"],
     }

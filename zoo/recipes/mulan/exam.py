@@ -164,9 +164,10 @@ def retrieval(subject: Subject, wanted: Sequence[str], same: np.ndarray, groups:
     text, count = subject.embed_text(wanted), len(wanted)
     right = same[:, None] == same[None, :]  # (N, N)
     for task, answers, queries in zip(DIRECTIONS, (subject.audio, text), (text, subject.audio), strict=True):
-        ranks = retrieve(answers, queries, np.arange(count), same).ranks
+        found = retrieve(answers, queries, np.arange(count), same)
+        ranks = found.ranks
         scores = (normalize(queries, dim=1) @ normalize(answers, dim=1).T).numpy()
-        per_item = {f"R@{k}": (ranks < k + 1).astype(float) for k in (1, 5, 10)} | {
+        per_item = {f"R@{k}": found.found_in(k) for k in (1, 5, 10)} | {
             "MRR": 1 / ranks,
             "mAP": np.array([average_precision(s, r) for s, r in zip(scores, right, strict=True)]),
         }

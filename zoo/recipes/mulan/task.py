@@ -124,7 +124,7 @@ class Contrast(Task):
         found = retrieve(audio.cpu(), text.cpu(), np.arange(len(rows)), same)
         metrics = {
             "mrr": found.mean_reciprocal_rank,
-            "recall_at_10": found.recall_at_10,
+            "recall_at_10": found.recall(10),
             "loss": float(output.loss),
             "chance": float(output.logs["chance"][0]),
             "temperature": float(self.model.temperature()),
