@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -142,6 +143,25 @@ def test_clips_that_cannot_be_read_or_judged_are_left_out(
     with pytest.warns(UserWarning, match=r"1 clips cannot be read and are left out, e.g. .*gone.wav"):
         kept = pseudo.pseudo_labelled(teacher, [gone, wordless, *entries[2:]], tmp_path, "basic", 100.0)
     assert [entry.audio for entry in kept if entry.split == "train"] == [entry.audio for entry in entries[2:10]]
+
+
+def test_models_are_told_the_languages_that_they_have_a_token_for(
+    finished: tuple[Path, str], tones: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = zoo.load(finished[0] / "best", device="cpu")
+    assert isinstance(model, Whisper) and model.tokenizer is not None
+    monkeypatch.setattr(model.tokenizer, "languages", {"de": 50_261})
+    entries = [entry for entry in manifest.read(tones) if entry.split == "test"]
+    entries = [replace(entries[0], lang="de"), *(replace(entry, lang="tlh") for entry in entries[1:])]
+    told: list[str | None] = []
+
+    def transcribe(clips: list[Any], sample_rate: int, *, language: list[str | None], **options: Any) -> list[Any]:
+        told.extend(language)
+        return [SimpleNamespace(text="one")] * len(clips)
+
+    monkeypatch.setattr(model, "transcribe", transcribe)
+    Exam("test", entries, "basic").sit("after", model)
+    assert told == ["de", *[None] * (len(entries) - 1)]
 
 
 def test_an_exam_goes_on_without_what_cannot_be_read(finished: tuple[Path, str], tones: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.models.whisper import Whisper
 from zoo.recipes.readable import readable
+from zoo.recipes.whisper.model import languages_of
 
 GROUP = 256  # clips that are transcribed at once
 TEST, TEXTS = "test.json", "test.tsv"
@@ -34,7 +35,8 @@ class Exam:
     written: dict[str, list[str]] = field(default_factory=dict)
 
     def sit(self, candidate: str, model: Whisper) -> None:
-        """Let a model write, about each recording whole; recordings that cannot be read leave the exam, with a warning.
+        """Let a model write, about each recording whole, and in its language where it has a token for that; recordings
+        that cannot be read leave the exam, with a warning.
 
         Raises ConfigError where none can be read.
         """
@@ -44,7 +46,9 @@ class Exam:
         model.eval()
         for group, clips in readable(self.entries, model.sample_rate, GROUP):
             heard += group
-            texts += [transcript.text for transcript in model.transcribe(clips, model.sample_rate, **options)]
+            spoken = languages_of(group, model)
+            found = model.transcribe(clips, model.sample_rate, language=spoken, **options)
+            texts += [transcript.text for transcript in found]
         if not heard:
             raise ConfigError(f"exam {self.name}: none of its {len(self.entries)} recordings can be read")
         self._keep(heard)

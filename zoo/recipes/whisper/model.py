@@ -118,3 +118,10 @@ def hold_back(model: Whisper, tune: TuneConfig) -> None:
     if tune.freeze_decoder > 0:
         decoder.positions.requires_grad_(False)
     return None
+
+
+def languages_of(entries: Sequence[Entry], model: Whisper) -> list[str | None]:
+    """In which language a model is to hear each clip: the clip's own where there is a token for it; None: it tells."""
+    assert model.tokenizer is not None
+    known = model.tokenizer.languages
+    return [entry.lang if entry.lang in known else None for entry in entries]

@@ -16,6 +16,7 @@ from zoo.benchmarks.wer import error_rates
 from zoo.data.manifest import Entry
 from zoo.models.whisper import Whisper
 from zoo.recipes.readable import readable
+from zoo.recipes.whisper.model import languages_of
 from zoo.text import normaliser
 from zoo.train import processes
 
@@ -51,8 +52,6 @@ def pseudo_labelled(
 
 def _complete(teacher: Whisper, wanted: Sequence[Entry], folder: Path, stamped: bool) -> None:
     """Transcribe what is not in the file yet."""
-    assert teacher.tokenizer is not None
-    codes = teacher.tokenizer.languages
     folder.mkdir(parents=True, exist_ok=True)
     name = _name(teacher, stamped)
     known = _read(folder / FILE, name)
@@ -60,9 +59,9 @@ def _complete(teacher: Whisper, wanted: Sequence[Entry], folder: Path, stamped: 
     with (folder / FILE).open("a", encoding="utf-8") as file:
         file.write("\n")  # a line that was cut stays alone
         for group, clips in readable(missing, teacher.sample_rate, GROUP):
-            languages = [entry.lang if entry.lang in codes else None for entry in group]
+            spoken = languages_of(group, teacher)
             transcripts = teacher.transcribe(
-                clips, teacher.sample_rate, language=languages, vad="none", timestamps=stamped
+                clips, teacher.sample_rate, language=spoken, vad="none", timestamps=stamped
             )
             for entry, transcript in zip(group, transcripts, strict=True):
                 line = {"clip": _key(entry), "text": transcript.text, "teacher": name}

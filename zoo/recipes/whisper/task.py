@@ -22,6 +22,7 @@ from zoo.recipes.shapes import lengthen
 from zoo.recipes.whisper.config import DistilConfig, TuneConfig
 from zoo.recipes.whisper.data import IGNORED, SpeechBatch
 from zoo.recipes.whisper.lora import without_lora
+from zoo.recipes.whisper.model import languages_of
 from zoo.train import Output, Task, processes
 
 GUIDE_WIDTH = 0.2  # of the window: how far from the diagonal attention may stray freely
@@ -136,10 +137,8 @@ class Transcribe(Task):
         return metrics | {"wer": rates.wer, "cer": rates.cer}
 
     def _transcribed(self, batch: SpeechBatch, said: list[tuple[str, str]]) -> SpeechBatch:
-        tokenizer = self.model.tokenizer
-        assert tokenizer is not None
-        spoken = [entry.lang if entry.lang in tokenizer.languages else None for entry in batch.entries]
-        results = decode(self.model, self.listen(batch), [Request(language) for language in spoken], self.greedy)
+        requests = [Request(language) for language in languages_of(batch.entries, self.model)]
+        results = decode(self.model, self.listen(batch), requests, self.greedy)
         said += [(entry.text or "", result.text) for entry, result in zip(batch.entries, results, strict=True)]
         return batch
 
