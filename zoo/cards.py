@@ -157,7 +157,7 @@ CARDS: tuple[ModelCard, ...] = (
     ModelCard(
         "hubert-mini",
         "hubert",
-        "HuBERT on log-mel, 20 ms frames, with its units",
+        "HuBERT on log-mel, 20 ms frames, with 100 units (learned from 500)",
         config=_HUBERT_MINI,
         source=PACKAGED,
         training_data="11 hours of generated speech in five languages (eSpeak NG), 50 minutes of natural synthetic "
