@@ -16,7 +16,7 @@ from zoo.data.manifest import Entry
 from zoo.errors import AudioError, ConfigError
 from zoo.recipes.whisper.config import AugmentConfig, WhisperTrainConfig, WindowConfig
 from zoo.recipes.whisper.run import opened
-from zoo.recipes.whisper.windows import WindowDataset, _following
+from zoo.recipes.whisper.windows import Segment, WindowDataset, _following
 
 
 def dataset(
@@ -112,14 +112,14 @@ def test_recordings_are_cut_where_they_are_written(spans: list[Entry]) -> None:
     assert len(last.segments) == 1 and last.segments[0].end == pytest.approx(spans[-1].duration)
 
 
-def test_what_is_said_during_another_span_does_not_cut_that_one_short(spans: list[Entry]) -> None:
-    turn, word = (
-        replace(spans[0], start=0.0, end=2.5, duration=2.5),
-        replace(spans[0], start=0.5, end=1.0, duration=0.5),
+def test_of_speakers_who_talk_at_once_no_time_runs_backwards(spans: list[Entry]) -> None:
+    turn, word, answer = (
+        replace(spans[0], text=text, start=start, end=end, duration=end - start)
+        for text, start, end in (("turn", 0.0, 2.0), ("word", 0.5, 1.0), ("answer", 1.5, 2.5))
     )
-    made = dataset([turn, word]).item(0, 1)
-    assert [segment.end for segment in made.segments] == [2.5, 1.0]
-    assert len(made.wave) == round(2.5 * RATE)
+    made = dataset([turn, word, answer]).item(0, 1)
+    assert made.segments == [Segment("turn word", 0.0, 2.0), Segment("answer", 2.0, 2.5)]
+    assert len(made.wave) == round(2.5 * RATE), "the word does not cut the turn short"
 
 
 def test_no_window_reaches_across_speech_that_is_not_its_own(spans: list[Entry]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from random import Random
@@ -174,7 +174,11 @@ class WindowDataset(AudioDataset):
         return Window(wave, index, self.entries[index], 0, seed, segments, stamped=stamped)
 
     def _stretch(self, index: int, seed: int, stamped: bool) -> Window:
-        """A recording from an entry on, as far as the window reaches."""
+        """A recording from an entry on, as far as the window reaches.
+
+        Speakers may talk over each other, but written times never run backwards, which decoding would not allow: a
+        segment begins no sooner than the one before ends, and joins it where it ends no later.
+        """
         first = self.entries[index]
         begin = stop = first.start or 0.0
         segments: list[Segment] = []
@@ -187,12 +191,14 @@ class WindowDataset(AudioDataset):
                 break
             if end > begin + self.window:
                 if stamped and entry.text:
-                    segments.append(Segment(entry.text, start - begin, None))
+                    segments.append(Segment(entry.text, max(start, stop) - begin, None))
                     stop = begin + self.window
                 break
-            if entry.text:
-                segments.append(Segment(entry.text, start - begin, end - begin))
-            stop, place = max(stop, end), self._following.get(place, -1)  # speakers may talk over each other
+            if entry.text and segments and end <= stop:
+                segments[-1] = replace(segments[-1], text=f"{segments[-1].text} {entry.text}")
+            elif entry.text:
+                segments.append(Segment(entry.text, max(start, stop) - begin, end - begin))
+            stop, place = max(stop, end), self._following.get(place, -1)
         wave = audio.load(first.audio, self.sample_rate, start=begin, end=stop)[:]
         return Window(self._heard(wave, seed), index, first, 0, seed, segments, stamped=stamped)
 
