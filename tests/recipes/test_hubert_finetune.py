@@ -1,4 +1,4 @@
-"""CTC fine-tuning: what is learnt from, what is frozen, that it learns and resumes, and the model it leaves."""
+"""Runs of CTC fine-tuning: that they learn and resume, what they refuse, and the model and exam they leave."""
 
 from __future__ import annotations
 
@@ -11,35 +11,22 @@ from typing import Any
 import pytest
 import soundfile
 import torch
-from small import SMALL, noise
+from small import noise
+from tiny_hubert import NO_MASKS, WORDS, fresh
 
 import zoo
 from zoo import config as configuration
 from zoo.data import manifest
-from zoo.data.dataset import Item
 from zoo.data.loader import DataConfig
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError, TrainingStopped
-from zoo.models.ctc import Alphabet
-from zoo.models.hubert import HuBERT
-from zoo.recipes.hubert import ctc_data, ctc_run, finetune
-from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
-from zoo.recipes.hubert.ctc_config import FinetuneConfig, TuneConfig
-from zoo.recipes.hubert.ctc_model import with_head
-from zoo.recipes.hubert.ctc_task import CtcTask, frames_needed
+from zoo.recipes.hubert import ctc_run, finetune
+from zoo.recipes.hubert.ctc_config import FinetuneConfig
+from zoo.recipes.hubert.ctc_task import CtcTask
 from zoo.recipes.hubert.init import pretrained
 from zoo.train import Schedule, TrainConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "hubert"
-TINY = SMALL["hubert"] | {"frontend": "logmel", "layers": 2, "norm_first": True}
-NO_MASKS = TuneConfig(
-    freeze_steps=0,
-    dropout=0.0,
-    activation_dropout=0.0,
-    time_mask=MaskConfig(0.0, 5, 0),
-    channel_mask=MaskConfig(0.0, 8, 0),
-)
-WORDS = ("ba", "abba", "cab", "ab cab", "ba ba")
 
 
 def tone(letter: str) -> torch.Tensor:
@@ -65,13 +52,6 @@ def write_words(folder: Path, count: int = 10) -> Path:
             )
     manifest.write(folder / "manifest.jsonl", entries)
     return folder / "manifest.jsonl"
-
-
-def fresh(**overrides: Any) -> HuBERT:
-    torch.manual_seed(0)
-    model = zoo.create("hubert-base", **TINY | overrides)
-    assert isinstance(model, HuBERT)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -108,15 +88,6 @@ def settings(words: Path, start: Path, out: Path, **train: Any) -> FinetuneConfi
         tune=replace(NO_MASKS, freeze_steps=5),
         train=TrainConfig(**options | train),
     )
-
-
-def task_and_batch(tune: TuneConfig = NO_MASKS, clips: int = 3) -> tuple[CtcTask, ctc_data.TextBatch]:
-    alphabet = Alphabet.of(WORDS)
-    torch.manual_seed(0)
-    model = with_head(fresh(), alphabet.symbols, tune)
-    entries = [Entry(Path(f"{i}.wav"), 1.0, "train", text=WORDS[i]) for i in range(clips)]
-    items = [Item(noise(1.2 - 0.2 * i, seed=i), i, entries[i], 0, 100 + i) for i in range(clips)]
-    return CtcTask(model, tune), ctc_data.Collate(model, alphabet, tune, AugmentConfig())(items)
 
 
 @pytest.fixture(scope="module")
@@ -217,130 +188,6 @@ def test_other_transcripts_are_other_data(words: Path, start: Path, tmp_path: Pa
     assert json.loads(record.read_text())["data"] == found["data"], "runs from before texts were recorded go on"
 
 
-def test_the_head_learns_alone_and_the_front_end_never() -> None:
-    task, batch = task_and_batch(replace(NO_MASKS, freeze_steps=1))
-    task.train()
-    learning = []
-    for _ in range(2):
-        task.zero_grad()
-        task.accumulate([batch], lambda output: output.loss.backward())
-        learning.append({name for name, p in task.model.named_parameters() if p.grad is not None and p.grad.any()})
-    assert learning[0] == {"ctc.weight", "ctc.bias"}
-    assert {"ctc.weight", "transformer.blocks.0.ffn.up.weight", "projection.linear.weight"} < learning[1]
-    assert not any(name.startswith("frontend.") for name in learning[1])
-    open_task, batch = task_and_batch(replace(NO_MASKS, train_frontend=True))
-    open_task(batch).loss.backward()
-    assert any(p.grad is not None and p.grad.any() for p in open_task.model.frontend.parameters())
-
-
-def test_loss_of_a_clip_does_not_depend_on_its_batch() -> None:
-    task, batch = task_and_batch(TuneConfig(freeze_steps=0, dropout=0.0, activation_dropout=0.0), clips=3)
-    task.train()
-    whole = task(batch)
-    alone = [task(batch.only(b)) for b in range(3)]
-    assert float(whole.loss.detach()) == pytest.approx(sum(float(o.loss.detach()) for o in alone), rel=1e-5)
-    assert float(whole.count) == sum(float(o.count) for o in alone) == sum(len(text) for text in WORDS[:3])
-
-
-def test_masks_come_from_the_seeds_of_the_items() -> None:
-    tune = TuneConfig(time_mask=MaskConfig(0.1, 5, 1), channel_mask=MaskConfig(0.05, 8, 1))
-    (_, first), (_, again) = task_and_batch(tune), task_and_batch(tune)
-    assert torch.equal(first.masked, again.masked) and torch.equal(first.masked_channels, again.masked_channels)
-    assert first.masked.any() and first.masked_channels.any() and not first.masked_channels.all()
-    assert not torch.equal(first.masked_channels[0], first.masked_channels[1])
-    task, _ = task_and_batch(tune)
-    task.train()
-    masked = float(task(first).loss.detach())
-    task.eval()
-    assert float(task(first).loss.detach()) != masked, "masks belong to training"
-
-
-def test_masked_channels_are_zero_in_all_frames() -> None:
-    task, batch = task_and_batch()
-    model = task.model.eval()
-    channels = torch.zeros(3, model.dim, dtype=torch.bool)
-    channels[:, 5:9] = True
-    seen: list[torch.Tensor] = []
-    model.position.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    model.contextualise(model.frontend(batch.waves, batch.lengths), batch.lengths, masked_channels=channels)
-    assert not seen[0][..., 5:9].any() and seen[0][0, :, 9:].any()
-
-
-def test_text_that_does_not_fit_costs_nothing() -> None:
-    task, batch = task_and_batch()
-    batch.labels = torch.full((3, 90), 2)
-    batch.label_lengths = torch.tensor([90, 90, 90])
-    output = task.train()(batch)
-    output.loss.backward()
-    assert float(output.loss.detach()) == 0.0
-    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in task.parameters())
-
-
-def test_a_clip_without_a_loss_does_not_count() -> None:
-    task, batch = task_and_batch()
-    alone = [task.eval()(batch.only(b)).loss.detach() for b in range(3)]
-    batch.labels = torch.cat([batch.labels, torch.full((3, 80), 2)], dim=1)
-    batch.label_lengths[1] = 60
-    batch.labels[1, :60] = 2  # with a blank between equal neighbours, 119 frames
-    output = task(batch)
-    assert float(output.count) == len(WORDS[0]) + len(WORDS[2])
-    assert float(output.loss.detach()) == pytest.approx(float(alone[0] + alone[2]), rel=1e-5)
-
-
-@pytest.mark.parametrize(("labels", "needed"), [([2, 3, 2], 3), ([2, 2, 2], 5), ([2, 0, 0], 1), ([], 0)])
-def test_frames_that_labels_need(labels: list[int], needed: int) -> None:
-    length = len([label for label in labels if label])
-    assert frames_needed(torch.tensor([labels]).long(), torch.tensor([length])).tolist() == [needed]
-
-
-def test_no_clip_is_played_too_fast_for_its_text() -> None:
-    text = "abc" * 13
-    alphabet = Alphabet.of([text])
-    model = with_head(fresh(), alphabet.symbols, NO_MASKS)
-    items = [Item(noise(1.0, seed=i), i, Entry(Path("a.wav"), 1.0, "train", text=text), 0, i) for i in range(30)]
-    assert len(text) < model.count_frames(16_000) < len(text) * 1.2
-    batch = ctc_data.Collate(model, alphabet, NO_MASKS, AugmentConfig(speed=0.5))(items)
-    frames = [model.count_frames(int(length)) for length in batch.lengths]
-    assert min(frames) >= len(text) and max(frames) > len(text) * 1.5, "slower ones stay"
-
-
-def test_a_model_that_says_nothing_is_reported() -> None:
-    task, batch = task_and_batch()
-    said: list[str] = []
-    task.say = said.append
-    with torch.no_grad():
-        task.model.ctc.bias[0] = 50.0
-    task.eval()
-    metrics = task.validate([batch])
-    assert metrics["blank"] == 1.0 and metrics["empty"] == 1.0 and metrics["wer"] == 1.0
-    assert any("100.0% of the frames are blank" in line and "learning_rate" in line for line in said)
-    with torch.no_grad():
-        task.model.ctc.bias[:2] = torch.tensor([-50.0, 50.0])
-    said.clear()
-    task.validate([batch])
-    assert not any("blank" in line for line in said)
-
-
-def test_clips_that_cannot_be_learnt_from_are_left_out() -> None:
-    entries = [
-        Entry(Path("a.wav"), 2.0, "train", text="It's  FINE."),
-        Entry(Path("b.wav"), 2.0, "train"),
-        Entry(Path("c.wav"), 0.1, "train", text="short"),
-        Entry(Path("d.wav"), 99.0, "train", text="long"),
-        Entry(Path("e.wav"), 0.5, "train", text="so much said in half a second"),
-        Entry(Path("f.wav"), 2.0, "dev", text="xylophone"),
-    ]
-    said: list[str] = []
-    kept, alphabet = ctc_data.usable(entries, DataConfig(source="here"), "basic", fresh(), said.append)
-    assert [entry.audio.name for entry in kept] == ["a.wav", "f.wav"] and kept[0].text == "it s fine"
-    assert alphabet.symbols == ("<blank>", "|", *"efinst"), "the alphabet is that of the training set"
-    assert said == [
-        "here: 2 of 6 clips are used; left out: 1 without text, 1 too short, 1 too long, 1 more characters than frames"
-    ]
-    with pytest.raises(ConfigError, match=r'no clip of split "train" can be used \(1 without text\)'):
-        ctc_data.usable(entries[1:2], DataConfig(source="here"), "basic", fresh(), said.append)
-
-
 def test_models_that_cannot_be_tuned(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such model.*python -m zoo\.recipes\.hubert\.train"):
         pretrained(str(tmp_path / "none"))
@@ -350,38 +197,6 @@ def test_models_that_cannot_be_tuned(tmp_path: Path) -> None:
     zoo.create("logmel").save(tmp_path / "spectral")
     with pytest.raises(ConfigError, match="is a spectral"):
         pretrained(str(tmp_path / "spectral"))
-
-
-def test_a_head_that_knows_all_characters_is_kept() -> None:
-    symbols = Alphabet.of(WORDS).symbols
-    known = fresh(vocabulary=symbols, units=(9,))
-    said: list[str] = []
-    for vocabulary in (symbols, symbols[:-1], (*symbols[:2], *reversed(symbols[2:]))):
-        made = with_head(known, vocabulary, NO_MASKS, said.append)
-        assert made.config.vocabulary == symbols and made.quantizer is None and made.head is None
-        for name, value in made.state_dict().items():
-            assert torch.equal(value, known.state_dict()[name]), name
-    assert said[1] == "the CTC head of init is kept: its 5 symbols hold all 4 of the data"
-    assert with_head(known, symbols, TuneConfig(layerdrop=0.3)).transformer.layerdrop == 0.3
-
-
-def test_new_characters_get_rows_beside_those_that_are_known() -> None:
-    known = fresh(vocabulary=("<pad>", "<unk>", " ", "b", "a", "z"))
-    torch.nn.init.normal_(known.ctc.bias)
-    said: list[str] = []
-    made = with_head(known, ("<blank>", "|", "a", "b", "c"), NO_MASKS, said.append)
-    assert made.config.vocabulary == ("<blank>", "|", "a", "b", "c")
-    for head in ("weight", "bias"):
-        rows, before = getattr(made.ctc, head), getattr(known.ctc, head)
-        assert torch.equal(rows[:4], before[[0, 2, 4, 3]]) and not any(torch.equal(rows[4], row) for row in before)
-    assert said == ["the CTC head has rows of init for 3 of 4 symbols; fresh: c"]
-    untaught = fresh()
-    torch.manual_seed(1)
-    plain = with_head(untaught, ("<blank>", "|", "x"), NO_MASKS, said.append)
-    torch.manual_seed(1)
-    other = with_head(known, ("<blank>", "|", "x"), NO_MASKS, said.append)
-    assert torch.equal(other.ctc.weight, plain.ctc.weight), "a blank and a boundary alone are no start"
-    assert said[1:] == ["the CTC head of init is replaced: of the characters of the data it knows none (x ...)"]
 
 
 def test_a_finetuned_model_is_tuned_further(finished: tuple[Path, str], words: Path, tmp_path: Path) -> None:
@@ -405,17 +220,3 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as stopped:
         finetune.main()
     assert stopped.value.code == 1 and "zoo.recipes.hubert.train" in capsys.readouterr().err
-
-
-def test_clips_are_changed_and_their_texts_are_not() -> None:
-    alphabet = Alphabet.of(WORDS)
-    model = with_head(fresh(), alphabet.symbols, NO_MASKS)
-    items = [
-        Item(noise(1.0, seed=i), i, Entry(Path(f"{i}.wav"), 1.0, "train", text=WORDS[i % 3]), 0, i) for i in range(9)
-    ]
-    plain, changed = (
-        ctc_data.Collate(model, alphabet, NO_MASKS, AugmentConfig(speed=speed))(items) for speed in (0.0, 0.2)
-    )
-    assert len(set(changed.lengths.tolist())) > 3 and len(set(plain.lengths.tolist())) == 1
-    assert torch.equal(changed.labels, plain.labels)
-    assert changed.masked.shape[1] == model.count_frames(changed.waves.shape[1])

@@ -1,0 +1,30 @@
+"""A HuBERT of two blocks without a head, words of three letters for it to spell, and a tuning that masks nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from small import SMALL
+
+import zoo
+from zoo.models.hubert import HuBERT
+from zoo.recipes.hubert.config import MaskConfig
+from zoo.recipes.hubert.ctc_config import TuneConfig
+
+TINY = SMALL["hubert"] | {"frontend": "logmel", "layers": 2, "norm_first": True}
+NO_MASKS = TuneConfig(
+    freeze_steps=0,
+    dropout=0.0,
+    activation_dropout=0.0,
+    time_mask=MaskConfig(0.0, 5, 0),
+    channel_mask=MaskConfig(0.0, 8, 0),
+)
+WORDS = ("ba", "abba", "cab", "ab cab", "ba ba")
+
+
+def fresh(**overrides: Any) -> HuBERT:
+    torch.manual_seed(0)
+    model = zoo.create("hubert-base", **TINY | overrides)
+    assert isinstance(model, HuBERT)
+    return model
