@@ -65,6 +65,15 @@ def test_a_class_that_train_lacks_is_left_out_and_named(corpus: Path, tmp_path: 
     assert any("not in train (piercing)" in note for note in record.notes) and record.test_items == 11
 
 
+def test_a_model_called_like_a_baseline_does_not_sit_its_exam(corpus: Path, tmp_path: Path) -> None:
+    small("hubert-fast", seed=1).save(tmp_path / "logmel")
+    task = Task("height", kind="value", target="height")
+    alone = only(examine(corpus, tmp_path / "a", task))
+    both = examine(corpus, tmp_path / "b", task, models=[tmp_path / "logmel"], baselines=True).records.values()
+    mine, theirs = (record for record in both if record.subject == "logmel")
+    assert theirs.role == "baseline" and (theirs.score, theirs.layer) == (alone.score, alone.layer) != (mine.score, 3)
+
+
 @pytest.mark.parametrize(
     ("task", "reason"),
     [

@@ -189,7 +189,7 @@ class _Session:
 
     def _prepare(self, task: Task, subject: Subject) -> tuple[Features, list[Targets]]:
         """What a probe needs, and what it is asked in each fold. Features are read once for all tasks of a source."""
-        key, items = (task.data, subject.name), self.sources[task.data]
+        key, items = (task.data, self._fingerprint(subject.encoder)), self.sources[task.data]  # names may be alike
         if key not in self._features:
             what = f"{subject.name}: reading {len(items.items)} clips of {task.data}"
             total, frames = sum(item.entry.duration for item in items.items), self._frames(task.data)
