@@ -145,6 +145,7 @@ def test_words_where_nobody_speaks_are_counted_by_sound(corpus: Path) -> None:
     assert sum(row["credit"] for row in rows) / sum(row["weight"] for row in rows) == pytest.approx(record.score)
     verbs.run(record, Task("h", "tones", "hallucination"), items, Writer(loud=2.0))  # type: ignore[arg-type]
     assert record.score == 0 and record.low == 0 and (record.high or 0) > 0, "none of some clips is not never"
+    assert (record.high or 0) > 1 / minutes, "a single word among all clips would be less"
 
 
 def test_word_errors_under_noise_are_paired_with_those_without(corpus: Path, tmp_path: Path) -> None:

@@ -68,6 +68,24 @@ def test_unanimous_answers_do_not_make_certainty() -> None:
     assert np.isnan(seeds_interval(np.array([[True, False]]), np.array(["a", "a"])).low), "one group says nothing"
 
 
+def test_a_rate_of_nothing_is_bounded_in_its_own_unit() -> None:
+    none, minutes, groups = np.zeros(40), np.full(40, 0.25), np.arange(40)
+    interval = ratio_interval(none, minutes, groups, share=False)
+    assert interval.low == 0 and interval.high == pytest.approx((1 - 0.025 ** (1 / 40)) / 0.25)
+    assert ratio_interval(none, minutes * 60, groups, share=False).high == pytest.approx(interval.high / 60)
+    assert ratio_interval(minutes, minutes, groups, share=False).high == 1, "as many words as minutes are no bound"
+
+
+def test_items_are_grouped_once_however_many_groups_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    numbered = significance._numbered
+    monkeypatch.setattr(significance, "_numbered", lambda groups: calls.append(1) or numbered(groups))
+    groups = np.array([f"clip {i}" for i in range(50)] * 2)
+    drawn: list[np.ndarray] = []
+    significance.statistic_interval(lambda items: float(drawn.append(items) or 0.0), groups, replicates=3)
+    assert len(calls) == 1 and all(np.array_equal(items[::2] + 50, items[1::2]) for items in drawn)
+
+
 def test_a_perfect_score_of_any_kind_is_no_certainty() -> None:
     groups = np.arange(40) // 2
     assert significance.statistic_interval(lambda items: 1.0, groups, share=True).low == pytest.approx(

@@ -40,7 +40,7 @@ def run(record: Record, task: Task, items: Items, encoder: Encoder) -> Rows:
     minutes = np.array([len(clip) / encoder.sample_rate / 60 for _, _, _, clip in clips])
     kinds, groups = np.array([sound for sound, _, _, _ in clips]), [group for _, _, group, _ in clips]
     record.lower_is_better = True
-    interval = ratio_interval(words, minutes, np.array(groups))
+    interval = ratio_interval(words, minutes, np.array(groups), share=False)
     score(record, "words a minute", float(words.sum() / minutes.sum()), interval, groups)
     for sound in dict.fromkeys(kinds.tolist()):
         here = kinds == sound

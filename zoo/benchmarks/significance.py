@@ -9,7 +9,7 @@ Legend: N items, G groups, S seeds, B replicates.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -41,12 +41,23 @@ class Comparison:
 
 
 def ratio_interval(
-    numerator: np.ndarray, denominator: np.ndarray, groups: np.ndarray, *, level: float = LEVEL, seed: int = 0
+    numerator: np.ndarray,
+    denominator: np.ndarray,
+    groups: np.ndarray,
+    *,
+    level: float = LEVEL,
+    seed: int = 0,
+    share: bool = True,
 ) -> Interval:
-    """Of sum(numerator) / sum(denominator) over items, (N,) each: an accuracy, or a corpus WER."""
+    """Of sum(numerator) / sum(denominator) over items, (N,) each: an accuracy, or a corpus WER.
+
+    share: both count the same. Else it is a rate, of words by minutes for one; where there were none, the bound is that
+    of a single one in each group that may have some.
+    """
     top, bottom, count = _group_sums(numerator, groups), _group_sums(denominator, groups), _count(groups)
-    if np.all(top == 0) or np.all(top == bottom):
-        return _unanimous(float(top.sum() / bottom.sum()), count, level)
+    if np.all(top == 0) or (share and np.all(top == bottom)):
+        found = _unanimous(float(top.sum() / bottom.sum()), count, level)
+        return found if share else replace(found, high=float(found.high * count / bottom.sum()))
     draws = _draws(count, seed)  # (B, G)
     return _percentiles(_ratios(draws, top, bottom), count, level)
 
@@ -75,7 +86,8 @@ def statistic_interval(
 
     share: it goes from 0 to 1, so that where every replicate is at one end, a bound takes the interval's place.
     """
-    members = [np.flatnonzero(_numbered(groups) == g) for g in range(_count(groups))]
+    number = _numbered(groups)
+    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])  # of each group
     generator = np.random.default_rng(seed)
     values = []
     for _ in range(replicates):
