@@ -14,7 +14,7 @@ from small import small
 from synthetic import tones
 
 from zoo import cluster
-from zoo.benchmarks import features, robustness, runner, verbs
+from zoo.benchmarks import features, robustness, runner, units, verbs
 from zoo.benchmarks.conditions import parse
 from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import Record, Store
@@ -182,11 +182,26 @@ def test_units_of_anything_with_a_quantizer(corpus: Path, tmp_path: Path) -> Non
     assert other.status == "skipped" and "no quantizer" in other.reason
 
 
+def test_units_of_many_clips_are_held_group_by_group_and_changed_batch_by_batch(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [item for item in open_source(Source(str(corpus))).items if item.entry.split == "test"]
+    model, said = small("hubert-base"), [torch.tensor([0, 1, 1])] * len(items)
+    tables, _ = units._tables(model, items, said, {"H": 0, "L": 1}, 4)
+    assert tables.shape == (3, 2, 4) and len(items) == 12, "three speakers"
+    assert tables.sum() == 3 * len(items) and tables[0].sum() == 3 * sum(i.group == items[0].group for i in items)
+    batches: list[int] = []
+    monkeypatch.setattr(units, "BATCH", 5)
+    monkeypatch.setattr(units, "_units", lambda _, clips: batches.append(len(clips)) or said[: len(clips)])
+    clips = [(item, torch.ones(100)) for item in items]
+    assert units._consistency(model, clips, said, "white 20") == 1 and batches == [5, 5, 2]
+
+
 def test_units_that_are_the_phones_have_all_their_information() -> None:
     tables = torch.zeros(20, 4, 4, dtype=torch.int64)
     for clip in range(20):
         tables[clip].fill_diagonal_(5 + clip % 3)
-    interval = _interval(tables, 1.0, np.arange(20))
+    interval = _interval(tables, 1.0)
     assert interval.low == pytest.approx(1) and interval.high == pytest.approx(1)
     rates = _rates([torch.tensor([0, 0, 1, 1]), torch.tensor([1, 1, 0, 0])], rate=50.0)
     assert rates == {"bit rate": pytest.approx(50.0), "bit rate of runs": pytest.approx(25.0)}

@@ -4,14 +4,14 @@
     bit rate       entropy of the use of units x units a second; once as they are, once with repetitions as one
     consistency    share of frames that keep their unit in noise
 
-Legend: T frames, C codebooks, P phones, K units, N clips.
+Legend: T frames, C codebooks, P phones, K units, N clips, G groups.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -44,10 +44,10 @@ def run(record: Record, task: Task, items: Items, encoder: Encoder) -> Rows:
         tables, boundaries = _tables(encoder, known, [u[:, book] for u in units], symbols, sizes[book])
         measures = Measures.of(tables.sum(0), boundaries)
         if book == 0:
-            score(record, "PNMI", measures.pnmi, _interval(tables, measures.pnmi, np.array(groups)), groups)
+            score(record, "PNMI", measures.pnmi, _interval(tables, measures.pnmi), groups)
         record.details[f"codebook {book}"] = asdict(measures) | _rates([u[:, book] for u in units], encoder.frame_rate)
     record.details["consistency"] = {
-        name: _consistency(encoder, known, found, units, name) for name in (task.conditions or NOISES)
+        name: _consistency(encoder, found, units, name) for name in (task.conditions or NOISES)
     }
     return [{"item": i.key, "group": i.group, "predicted": u.tolist()} for i, u in zip(known, units, strict=True)]
 
@@ -63,27 +63,29 @@ def _units(encoder: Encoder, clips: Sequence[Clip]) -> list[Tensor]:
 def _tables(
     encoder: Encoder, items: Sequence[Item], units: Sequence[Tensor], symbols: dict[str, int], size: int
 ) -> tuple[Tensor, Boundaries]:
-    """Frames of each phone and unit, clip by clip: (N, P, K); and how boundaries met."""
+    """Frames of each phone and unit, group by group: (G, P, K); and how boundaries met."""
     centre, rate = encoder.frame_samples / 2 / encoder.sample_rate, encoder.frame_rate
-    tables, boundaries = torch.zeros(len(items), len(symbols) * size, dtype=torch.int64), Boundaries()
-    for place, (item, said) in enumerate(zip(items, units, strict=True)):
+    names, group = np.unique([item.group for item in items], return_inverse=True)  # clips are many, and drawn by group
+    tables, boundaries = torch.zeros(len(names), len(symbols) * size, dtype=torch.int64), Boundaries()
+    for place, item, said in zip(group, items, units, strict=True):
         phones = phones_of_frames(item.entry.phones, len(said), rate, centre, symbols)
         inside = phones >= 0
-        tables[place] = torch.bincount(phones[inside] * size + said[inside], minlength=tables.shape[1])
+        tables[place] += torch.bincount(phones[inside] * size + said[inside], minlength=tables.shape[1])
         boundaries.add(said, item.entry.phones, rate, centre)
-    return tables.view(len(items), len(symbols), size), boundaries
+    return tables.view(len(names), len(symbols), size), boundaries
 
 
-def _interval(tables: Tensor, estimate: float, groups: np.ndarray) -> Interval:
+def _interval(tables: Tensor, estimate: float) -> Interval:
     """Of the PNMI, over groups. Resampling leaves fewer distinct frames, which raises it: that rise is taken off."""
     values: list[float] = []
+    counts = tables.float()
 
     def pnmi(chosen: np.ndarray) -> float:
-        weights = torch.bincount(torch.from_numpy(chosen), minlength=len(tables)).float()
-        values.append(Measures.of(torch.einsum("n,npk->pk", weights, tables.float())).pnmi)
+        weights = torch.bincount(torch.from_numpy(chosen), minlength=len(counts)).float()
+        values.append(Measures.of(torch.einsum("g,gpk->pk", weights, counts)).pnmi)
         return values[-1]
 
-    interval = statistic_interval(pnmi, groups, replicates=REPLICATES_ANEW)
+    interval = statistic_interval(pnmi, np.arange(len(counts)), replicates=REPLICATES_ANEW)
     rise = float(np.mean(values)) - estimate
     return Interval(interval.low - rise, interval.high - rise, interval.level)
 
@@ -104,12 +106,12 @@ def _entropy(units: Tensor) -> float:
     return float(-(share * share.log2()).sum())
 
 
-def _consistency(
-    encoder: Encoder, items: Sequence[Item], found: Sequence[tuple[Item, Any]], units: Sequence[Tensor], name: str
-) -> float:
+def _consistency(encoder: Encoder, found: Sequence[tuple[Item, Clip]], units: Sequence[Tensor], name: str) -> float:
     """Share of frames, over all codebooks, whose unit a condition leaves as it is."""
     condition = parse(name)
-    clips = [corrupt(c[0 : len(c)], encoder.sample_rate, condition, item.digest) for item, c in found]
-    noisy = _units(encoder, clips)
-    same = sum(int((a == b).sum()) for a, b in zip(units, noisy, strict=True))
+    same = 0
+    for start in range(0, len(found), BATCH):  # all clips are held as they are; not once more as they are changed
+        part = slice(start, start + BATCH)
+        clips = [corrupt(c[0 : len(c)], encoder.sample_rate, condition, item.digest) for item, c in found[part]]
+        same += sum(int((a == b).sum()) for a, b in zip(units[part], _units(encoder, clips), strict=True))
     return same / sum(said.numel() for said in units)
