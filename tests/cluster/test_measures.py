@@ -143,6 +143,9 @@ def test_ctm(tmp_path: Path) -> None:
     path = tmp_path / "a.ctm"
     path.write_text(";; comment\nrec1 1 0.25 0.15 sil\nrec1 1 0.0 0.25 AH0 0.9\n\nrec2 A 0 1 b\n")
     assert read_ctm(path) == {"rec1": [(0.0, 0.25, "AH0"), (0.25, 0.4, "sil")], "rec2": [(0.0, 1.0, "b")]}
+    path.write_text("call A 0 1 a\ncall B 0.5 1 b\n")
+    with pytest.raises(ManifestError, match=r"a\.ctm:2: call has phones of the channels A and B"):
+        read_ctm(path)
     path.write_text("rec1 1 0.25\n")
     with pytest.raises(ManifestError, match=r"a\.ctm:1"):
         read_ctm(path)
@@ -158,3 +161,21 @@ def test_alignments_are_attached_by_name(tmp_path: Path) -> None:
     assert [(round(a, 9), round(b, 9), s) for a, b, s in span.phones] == [(0.0, 0.1, "sil"), (0.1, 0.2, "ɛ")]
     with pytest.raises(ManifestError, match="none of 1 alignments"):
         attach(entries[1:2], tmp_path)
+
+
+def test_alignments_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for folder, symbol in (("anna", "AH0"), ("bert", "OW")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.TextGrid").write_text(SHORT.replace("AH0", symbol))
+    anna, bert, carl = (Entry(Path(f"/x/{name}/a.wav"), 0.6, "dev") for name in ("anna", "bert", "carl"))
+    assert [e.phones[0][2] if e.phones else "" for e in attach([anna, bert, carl], tmp_path)] == ["AH0", "OW", ""]
+    named = {"anna/a": PHONES, "b": PHONES}
+    assert [bool(entry.phones) for entry in attach([anna, bert], named)] == [True, False]
+    with pytest.raises(ManifestError, match=r"carl/a\.wav: 1 recordings and 2 alignments are named a, .* folders"):
+        attach([carl], tmp_path)
+    with pytest.raises(ManifestError, match="2 recordings and 1 alignments are named a"):
+        attach([anna, bert], {"a": PHONES})
+    (tmp_path / "more" / "bert").mkdir(parents=True)
+    (tmp_path / "more" / "bert" / "a.TextGrid").write_text(SHORT)
+    with pytest.raises(ManifestError, match=r"more/bert/a\.TextGrid: there is another one"):
+        attach([anna], tmp_path)

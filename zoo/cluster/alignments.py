@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,10 +33,11 @@ def read_textgrid(path: str | Path, tier: str = "phones") -> list[Phone]:
 def read_ctm(path: str | Path) -> dict[str, list[Phone]]:
     """Phones of each recording in a CTM file: lines of `recording channel start duration symbol [confidence]`.
 
-    Raises ManifestError naming file and line.
+    Raises ManifestError naming file and line; for a recording with several channels as well, which zoo hears as one.
     """
     path = Path(path)
     found: dict[str, list[Phone]] = defaultdict(list)
+    channels: dict[str, str] = {}
     for number, line in enumerate(_text(path).splitlines(), 1):
         if not line.strip() or line.startswith(";;"):
             continue
@@ -48,29 +49,70 @@ def read_ctm(path: str | Path) -> dict[str, list[Phone]]:
             raise ManifestError(
                 f"{path}:{number}: `recording channel start duration symbol` was expected, not {line!r}"
             ) from None
+        if (channel := channels.setdefault(fields[0], fields[1])) != fields[1]:
+            raise ManifestError(
+                f"{path}:{number}: {fields[0]} has phones of the channels {channel} and {fields[1]}; keep one of them, "
+                "or make a recording of each"
+            )
     return {name: sorted(phones) for name, phones in found.items()}
 
 
 def attach(entries: Sequence[Entry], alignments: str | Path | Mapping[str, list[Phone]]) -> list[Entry]:
     """Entries with the phones of their recordings, looked up by file name without extension.
 
-    alignments: phones by name, a CTM file, or a folder of TextGrids (searched recursively). Entries without an
-    alignment are as they were. Raises ManifestError where not a single one is found, or a file cannot be read.
+    alignments: phones by name, a CTM file, or a folder of TextGrids (searched recursively). Where names are alike, the
+    folder decides: clips/anna/a01.wav goes with aligned/anna/a01.TextGrid, or what is named "anna/a01". Entries without
+    an alignment are as they were. Raises ManifestError where not a single one is found, a file cannot be read, or
+    neither name nor folder tells which recording an alignment is of.
     """
-    if isinstance(alignments, Mapping):
-        known = dict(alignments)
-    elif Path(alignments).is_dir():
-        grids = sorted(p for p in Path(alignments).rglob("*") if p.suffix.lower() == ".textgrid")
-        known = {grid.stem: read_textgrid(grid) for grid in grids}
-    else:
-        known = read_ctm(alignments)
-    found = [
-        replace(entry, phones=_span(known[entry.audio.stem], entry)) if entry.audio.stem in known else entry
+    known = _known(alignments)
+    chosen = _chosen({entry.audio for entry in entries}, known)
+    if not chosen:
+        count, recordings = sum(map(len, known.values())), len(entries)
+        raise ManifestError(f"none of {count} alignments is named like one of the {recordings} recordings")
+    return [
+        replace(entry, phones=_span(chosen[entry.audio], entry)) if entry.audio in chosen else entry
         for entry in entries
     ]
-    if not any(entry.audio.stem in known for entry in entries):
-        raise ManifestError(f"none of {len(known)} alignments is named like one of the {len(entries)} recordings")
-    return found
+
+
+_Known = dict[str, dict[str, list[Phone]]]
+"""Phones by name and folder, which is "" where no one says."""
+
+
+def _known(alignments: str | Path | Mapping[str, list[Phone]]) -> _Known:
+    known: _Known = defaultdict(dict)
+    if isinstance(alignments, str | Path) and Path(alignments).is_dir():
+        for grid in sorted(p for p in Path(alignments).rglob("*") if p.suffix.lower() == ".textgrid"):
+            if grid.parent.name in known[grid.stem]:
+                raise ManifestError(f"{grid}: there is another one of this name, in a folder named alike; remove one")
+            known[grid.stem][grid.parent.name] = read_textgrid(grid)
+        return known
+    named = alignments if isinstance(alignments, Mapping) else read_ctm(alignments)
+    for name, phones in named.items():
+        folder, _, stem = name.rpartition("/")
+        known[stem][folder.rpartition("/")[2]] = phones
+    return known
+
+
+def _chosen(recordings: Collection[Path], known: _Known) -> dict[Path, list[Phone]]:
+    """The phones of each recording that has some."""
+    named: dict[str, list[Path]] = defaultdict(list)
+    for audio in sorted(recordings):
+        named[audio.stem].append(audio)
+    chosen: dict[Path, list[Phone]] = {}
+    for name, alike in named.items():
+        there = known.get(name, {})
+        found = {audio: there[audio.parent.name] for audio in alike if audio.parent.name in there}
+        if not found and len(alike) == len(there) == 1:
+            found = dict(zip(alike, there.values(), strict=True))
+        if there and not found:
+            raise ManifestError(
+                f"{alike[0]}: {len(alike)} recordings and {len(there)} alignments are named {name}, and their folders "
+                "do not tell which belong together; name the folders alike"
+            )
+        chosen |= found
+    return chosen
 
 
 def _span(phones: Sequence[Phone], entry: Entry) -> list[Phone]:
