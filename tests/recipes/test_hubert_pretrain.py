@@ -159,6 +159,13 @@ def test_every_preset_is_read_and_says_what_it_costs(preset: Path) -> None:
             zoo.registry.build("hubert", vars(model))
 
 
+@pytest.mark.parametrize("name", ["base", "large", "xlarge", "fast"])
+def test_published_presets_take_nothing_from_the_mini(name: str) -> None:
+    """Whose clips are changed, and whose loss counts all frames."""
+    config = configuration.load(PretrainConfig, [PRESETS[0].parent / f"{name}.yaml"])
+    assert config.augment == AugmentConfig() and config.loss.alpha == 1
+
+
 def test_the_first_round_needs_something_to_cluster() -> None:
     with pytest.raises(ConfigError, match="rounds"):
         PretrainConfig(rounds=[Round(Features.layer)])
