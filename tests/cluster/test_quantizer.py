@@ -163,6 +163,11 @@ def test_numpy_integers_are_integers(clips: list[Entry], tmp_path: Path) -> None
     path = tmp_path / "q.safetensors"
     found = fit_quantizer(clips, mfcc39(50), np.int64(5), product=np.int64(3), seed=np.int64(1), path=path)
     assert found.sizes == (5, 5, 5) and Quantizer.load(path).fit["seed"] == 1
+    others = {"sample_bytes": np.int64(10**6), "passes": np.int64(1), "hours": np.float32(1)}
+    fit_quantizer(clips, mfcc39(50), 5, path=tmp_path / "p.safetensors", **others)  # type: ignore[arg-type]
+    for options in ({"sample_bytes": 1e6}, {"passes": 1.5}, {"seed": 0.5}, {"seed": -1}):
+        with pytest.raises(ConfigError, match=next(iter(options))):
+            fit_quantizer(clips, mfcc39(50), 5, **options)  # type: ignore[arg-type]
 
 
 def test_frames_of_another_width_are_refused(clips: list[Entry]) -> None:

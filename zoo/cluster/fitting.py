@@ -52,8 +52,14 @@ def fit_quantizer(
     quantizer that was made with other arguments.
     """
     sizes = _sizes(k)
-    product, seed = None if product is None else index(product), index(seed)
+    try:  # before the audio is read; NumPy's numbers are welcome, but JSON takes Python's only
+        product, seed = None if product is None else index(product), index(seed)
+        sample_bytes, passes = index(sample_bytes), index(passes)
+    except TypeError as error:
+        raise ConfigError(f"product, seed, sample_bytes and passes are whole numbers ({error})") from None
+    hours = None if hours is None else float(hours)
     check_range("hours", hours, 0, above=True)
+    check_range("seed", seed, 0)
     if not sizes or min(sizes) < 1 or passes < 0:
         raise ConfigError(f"k {k}, passes {passes}: one unit at least, and no negative number of passes")
     if product is not None and (len(sizes) > 1 or not 1 <= product <= source.dim):
