@@ -14,7 +14,7 @@ from small import small
 from synthetic import tones
 
 from zoo import cluster
-from zoo.benchmarks import features, robustness, runner, units, verbs
+from zoo.benchmarks import asked, features, robustness, runner, units, verbs
 from zoo.benchmarks.conditions import parse
 from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import Record, Store
@@ -86,6 +86,24 @@ def test_robustness_leaves_out_what_is_gone_once_changed(corpus: Path, tmp_path:
     ]
     record = examine(corpus, tmp_path / "out", *tasks)["noisy"]
     assert record.test_items == 11 and "1 test clips could not be used once they were changed" in record.notes
+
+
+def test_robustness_of_a_verb_says_what_is_gone_once_changed(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    whole = asked.read
+
+    def too_short(item: Any, rate: int, condition: Any = None) -> Any:
+        return whole(item, rate, condition)[: 10 if condition and "059" in item.key else None]
+
+    monkeypatch.setattr(asked, "read", too_short)
+    mulan = small("mulan-ast")
+    mulan.embed_text = lambda texts: torch.eye(2, mulan.dim)[[int("high" in text) for text in texts]]
+    entries = manifest.read(corpus)
+    entries[58].captions = []
+    manifest.write(corpus, entries)
+    tasks = [Task("found", kind="retrieval"), Task("noisy", kind="robustness", of="found", conditions=["white 20"])]
+    found = examine(corpus, tmp_path / "out", *tasks, models=[mulan])
+    assert found["found"].test_items == 11 and found["noisy"].test_items == 10
+    assert found["noisy"].notes == ["white 20: 1 clips are too short for this encoder and are left out"]
 
 
 def test_robustness_counts_clips_of_one_name_in_folders_of_one_name(corpus: Path, tmp_path: Path) -> None:

@@ -155,10 +155,11 @@ class _Session:
         clean = self.store.get(self._record(base, subject))
         if clean is None or clean.status != "ok":
             raise ConfigError(f"{base.name} was skipped")
-        changed = {
-            name: verbs.run(changed_copy(clean, notes=[], details={}), base, items, encoder, parse(name))
-            for name in task.conditions
-        }
+        changed = {}
+        for name in task.conditions:
+            asked = changed_copy(clean, notes=[], details={})
+            changed[name] = verbs.run(asked, base, items, encoder, parse(name))
+            record.notes += [f"{name}: {note}" for note in asked.notes if note not in clean.notes]
         return robustness.of_rows(record, clean, read_rows(self.store.folder, clean), changed)
 
     def _record(self, task: Task, subject: Subject | None = None) -> Record:
