@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import torch
 from synthetic import generator, splits
@@ -32,6 +34,20 @@ def test_a_mixture_joins_what_two_layers_know() -> None:
     assert sum(found.weights) == np.float32(1) or abs(sum(found.weights) - 1) < 1e-5
     assert found.weights[1] + found.weights[3] > 0.9 and found.layer in (1, 3)
     assert (found.predict(parts[2]) == found.outputs).all(), "what it predicts again is what it predicted"
+
+
+def test_dev_and_test_are_mixed_a_layer_at_a_time() -> None:
+    x, labels = halves()
+    train, dev, test = splits(x, labels, SIZES)
+    read, held = dev.layers, []
+
+    def layers(k: int) -> torch.Tensor:
+        held.append(sum(type(each) is torch.Tensor and each.shape == (SIZES[1], 16) for each in gc.get_objects()))
+        return read(k)
+
+    dev.layers = layers
+    probe_weighted(train, dev, test, range(5), ProbeConfig(seeds=1, penalties=(1e-2,)))
+    assert len(held) == 5 and held[-1] == held[1], "what one layer adds is all that is kept"
 
 
 def test_shuffled_labels_stay_at_chance_and_values_work() -> None:

@@ -37,10 +37,10 @@ def probe_weighted(train: Split, dev: Split, test: Split, layers: Sequence[int],
 
     def mixed(split: Split, weights: Tensor) -> Tensor:
         """(N, D), a layer at a time."""
-        parts = [
-            w * ((split.layers(k).float() - c) / s) for w, k, c, s in zip(weights, layers, centre, scale, strict=True)
-        ]
-        return torch.stack(parts).sum(0)
+        total = torch.zeros(())
+        for w, k, c, s in zip(weights, layers, centre, scale, strict=True):
+            total = total + w * ((split.layers(k).float() - c) / s)
+        return total
 
     best: ProbeResult | None = None
     best_dev = -np.inf
