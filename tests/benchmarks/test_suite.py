@@ -83,6 +83,19 @@ def test_options_are_values_and_languages_stay_words() -> None:
     }
 
 
+def test_options_mean_what_they_say_without_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    said = "{language: no, temperature: [0, 0.2], prompt: 'Names: Zoë, Ann'}"
+    path.write_text(f"data: {{d: {{source: x}}}}\ntasks: [{{name: a, data: d, kind: wer, options: {said}}}]\n")
+    (task,) = suite.load(path).tasks
+    assert task.arguments() == {"language": "no", "temperature": [0, 0.2], "prompt": "Names: Zoë, Ann"}
+    path.write_text(path.read_text().replace(f"options: {said}", "where: {lang: no, calm: yes}"))
+    assert suite.load(path).tasks[0].where == {"lang": "no", "calm": "True"}, "labels may be true and false"
+    path.write_text(path.read_text().replace("no, calm: yes", "[de, en]"))
+    with pytest.raises(ConfigError, match=r"task 'a': where: lang is \['de', 'en'\], and one value is wanted"):
+        suite.load(path)
+
+
 def test_a_variable_that_is_not_set_is_named_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ZOO_DATA", raising=False)
     with pytest.raises(

@@ -30,6 +30,8 @@ KINDS = (*ROBUST, "robustness", "units", "hallucination", "speed")
 _CLASSES = ("accuracy", "balanced_accuracy")
 _METRICS = {"class": _CLASSES, "phones": _CLASSES, "tags": ("roc_auc", "map"), "value": ("r2",), "wer": NORMALISERS}
 """What a kind can be scored by, its default first; word error rates by the name of a normaliser."""
+_TEXTS = ("prompt", "prefix")
+"""Options that are text, whatever YAML would make of it: "Glossary: ..." is no table."""
 
 
 @dataclass
@@ -68,7 +70,7 @@ class Task:
 
     def arguments(self) -> dict[str, Any]:
         """The options as values of Python."""
-        return {key: _value(text) for key, text in self.options.items()}
+        return {key: said if key in _TEXTS else _value(said) for key, said in self.options.items()}
 
 
 @dataclass
@@ -153,6 +155,12 @@ def _check(task: Task, suite: Suite, where: str) -> None:
         )
     if task.kind in ("class", "value", "zero_shot") and not task.target:
         raise ConfigError(f"{where}: say which column is the target")
+    for column, value in task.where.items():
+        if not isinstance(value, str):  # OmegaConf lets lists through
+            raise ConfigError(f"{where}: where: {column} is {value}, and one value is wanted; make a task of each")
+    for words, key in ((task.options, "language"), (task.where, "lang")):
+        if words.get(key) == "False":  # what YAML reads in `language: no`, Norwegian
+            words[key] = "no"
     if task.kind == "tags" and not task.columns:
         raise ConfigError(f"{where}: say which columns hold the tags")
     possible = _METRICS.get(task.kind, ())
@@ -202,8 +210,13 @@ def _check_conditions(task: Task, suite: Suite, where: str) -> None:
     task.data = suite.base(task).data
 
 
-def _value(text: str) -> Any:
-    """As YAML reads it; but no, yes, on and off stay words, such as the language no, and so does what is no YAML."""
+def _value(text: Any) -> Any:
+    """As YAML reads it; but no, yes, on and off stay words, such as the language no, and so does what is no YAML.
+
+    A list is one already.
+    """
+    if not isinstance(text, str):
+        return text
     if text.lower() in ("y", "n", "yes", "no", "on", "off"):
         return text
     try:
