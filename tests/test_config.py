@@ -113,8 +113,8 @@ def test_help_shows_values_as_they_are_written(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         parse(PretrainConfig, ["--help"])
     shown = re.findall(r"^  (rounds|init|final_units)=(.*?)(?:  .*)?$", capsys.readouterr().out, re.MULTILINE)
-    wanted = {"init": "null", "rounds": "[{features: mfcc, units: [100]}, {features: layer, units: [100]}]"}
-    assert dict(shown) == wanted | {"final_units": "100"}
+    rounds = "{features: mfcc, units: [100], centred: false}, {features: layer, units: [100], centred: true}"
+    assert dict(shown) == {"init": "null", "rounds": f"[{rounds}]", "final_units": "100"}
     assert load(PretrainConfig, overrides=[f"{key}={value}" for key, value in shown]) == PretrainConfig()
 
 

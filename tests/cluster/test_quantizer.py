@@ -50,6 +50,19 @@ def test_frames_of_a_layer_are_what_encode_gives(clips: list[Entry]) -> None:
         torch.testing.assert_close(frames[i], alone, atol=1e-5, rtol=0)
 
 
+def test_centred_frames_lack_the_mean_of_their_clip(clips: list[Entry]) -> None:
+    hubert = small("hubert-base")
+    plain, centred = layer(hubert, 2), layer(hubert, 2, centred=True)
+    whole, rest = collect(plain, clips), collect(centred, clips)
+    for i in range(len(clips)):
+        torch.testing.assert_close(rest[i], whole[i] - whole[i].mean(0))
+    quantizer = fit_quantizer(clips, centred, 3)
+    with pytest.raises(CheckpointError, match="the centred differs"):
+        plain.check(dict(quantizer.source))
+    with pytest.raises(CheckpointError, match="without `centred`"):
+        hubert.attach(quantizer)
+
+
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_long_clips_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Every `step`-th frame of the whole clip, wherever the windows are cut."""

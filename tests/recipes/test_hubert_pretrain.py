@@ -161,9 +161,10 @@ def test_every_preset_is_read_and_says_what_it_costs(preset: Path) -> None:
 
 @pytest.mark.parametrize("name", ["base", "large", "xlarge", "fast"])
 def test_published_presets_take_nothing_from_the_mini(name: str) -> None:
-    """Whose clips are changed, and whose loss counts all frames."""
+    """Whose clips are changed, whose loss counts all frames and whose layers are centred."""
     config = configuration.load(PretrainConfig, [PRESETS[0].parent / f"{name}.yaml"])
     assert config.augment == AugmentConfig() and config.loss.alpha == 1
+    assert not any(wanted.centred for wanted in config.rounds)
 
 
 def test_the_first_round_needs_something_to_cluster() -> None:
@@ -210,7 +211,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tiny_config(corpus: Path, out: Path) -> PretrainConfig:
     config = PretrainConfig(out=str(out), final_units=12, model=HubertConfig(**{**vars(HubertConfig()), **TINY}))
-    config.rounds = [Round(Features.mfcc, units=[16, 8]), Round(Features.layer, units=[20])]
+    config.rounds = [Round(Features.mfcc, units=[16, 8]), Round(Features.layer, units=[20], centred=True)]
     config.data = replace(config.data, source=str(corpus), batch_seconds=20.0)
     config.train = replace(config.train, steps=6, log_every=2, validate_every=3, save_every=2)
     return config
@@ -223,7 +224,7 @@ def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: P
     assert isinstance(model, HuBERT) and model.name == "hubert-run" and model.quantizer.sizes == (12,)
     units = model.units(noise(2), 16_000)
     assert units.shape == (model.count_frames(32_000),) and units.max() < 12
-    assert model.provenance["round"] == 2
+    assert model.provenance["round"] == 2 and model.provenance["units"].endswith(", centred")
     layers = json.loads((tmp_path / "run" / "round-2" / "units" / "layers.json").read_text())
     assert set(layers["pnmi"]) == {"1", "2"} and all(0 < pnmi < 1 for pnmi in layers["pnmi"].values())
     lines = [json.loads(line) for line in (tmp_path / "run/round-2/run/metrics.jsonl").read_text().splitlines()]
@@ -308,6 +309,7 @@ def test_ten_utterances_are_learned_by_heart(corpus: Path, tmp_path: Path) -> No
     entries = [replace(e, split=split) for split in ("train", "dev") for e in manifest.read(corpus)[:10]]
     manifest.write(tmp_path / "ten.jsonl", entries)
     config = PretrainConfig(out=str(tmp_path / "run"), final_units=0, rounds=[Round(Features.mfcc, units=[50])])
+    config.augment = AugmentConfig()
     config.data = replace(config.data, source=str(tmp_path / "ten.jsonl"))
     config.train = replace(config.train, steps=700, validate_every=100, learning_rate=1.5e-3)
     pretrain(config)

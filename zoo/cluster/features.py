@@ -52,12 +52,17 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """Every `step`-th frame of one layer of an encoder. Make one with `mfcc39` or `layer`."""
+    """Every `step`-th frame of one layer of an encoder. Make one with `mfcc39` or `layer`.
+
+    centred: less the mean of the clip's frames (of a long clip, of each window's), most of which is who speaks and
+    through what microphone (van Niekerk et al. 2021, arXiv 2108.00917).
+    """
 
     encoder: Encoder
     layer: int
     step: int
     fingerprint: str
+    centred: bool = False
 
     @property
     def rate(self) -> float:
@@ -84,13 +89,13 @@ class FeatureSource:
             "centre": self.centre,
             "dim": self.dim,
             "preprocessing": self.encoder.preprocessing(),
-        }
+        } | ({"centred": True} if self.centred else {})
 
     def check(self, described: dict[str, Any]) -> None:
         """Raises CheckpointError where `described` is of another source."""
         own = json.loads(json.dumps(self.describe()))
-        for key in ("fingerprint", "preprocessing", "layer", "step"):
-            if described[key] != own[key]:
+        for key in ("fingerprint", "preprocessing", "layer", "step", "centred"):
+            if described.get(key) != own.get(key):
                 raise CheckpointError(
                     f"units of {described['model']}, layer {described['layer']}, {described['rate']:g} Hz "
                     f"({described['fingerprint']}) do not go with {self.encoder.name or self.encoder.family}, layer "
@@ -136,16 +141,21 @@ class FeatureSource:
             if isinstance(clip, str):
                 yield Part(number, torch.empty(0, self.dim), clip)
             elif i in known:
-                yield Part(number, known[i][:: self.step])
+                yield Part(number, self._centred(known[i])[:: self.step])
             else:
                 done = 0
                 for x in self.encoder.stream(clip, self.encoder.sample_rate, layer=self.layer):  # (T_i, D)
-                    yield Part(number, x[-done % self.step :: self.step])
+                    yield Part(number, self._centred(x)[-done % self.step :: self.step])
                     done += len(x)
 
+    def _centred(self, x: Tensor) -> Tensor:
+        """(T, D) -> (T, D)"""
+        return x - x.mean(0) if self.centred and len(x) else x
 
-def layer(encoder: Encoder, k: int, rate: float | None = None) -> FeatureSource:
-    """Layer k of an encoder. rate: Hz, a whole fraction of the encoder's frame rate, which is the default.
+
+def layer(encoder: Encoder, k: int, rate: float | None = None, *, centred: bool = False) -> FeatureSource:
+    """Layer k of an encoder. rate: Hz, a whole fraction of the encoder's frame rate, which is the default; centred: as
+    FeatureSource has it.
 
     Raises ConfigError for a layer that is not there or a rate that its frames do not give.
     """
@@ -153,15 +163,15 @@ def layer(encoder: Encoder, k: int, rate: float | None = None) -> FeatureSource:
     step = 1 if rate is None else round(encoder.frame_rate / rate)
     if step < 1 or (rate is not None and abs(encoder.frame_rate / step - rate) > 1e-6 * rate):
         raise ConfigError(f"rate {rate:g} Hz: {encoder.name or encoder.family} gives {encoder.frame_rate:g} Hz / n")
-    return FeatureSource(encoder, number, step, encoder.fingerprint())
+    return FeatureSource(encoder, number, step, encoder.fingerprint(), centred)
 
 
-def mfcc39(rate: float = 50.0) -> FeatureSource:
+def mfcc39(rate: float = 50.0, *, centred: bool = False) -> FeatureSource:
     """13 MFCC with first and second differences every 10 ms (HuBERT's first targets), of which every n-th is kept.
 
-    rate: Hz of the model that is to predict the units, 100 / n.
+    rate: Hz of the model that is to predict the units, 100 / n; centred: as FeatureSource has it.
     """
-    return layer(zoo.registry.create("mfcc"), 0, rate)
+    return layer(zoo.registry.create("mfcc"), 0, rate, centred=centred)
 
 
 def _planned(entry: Entry) -> Planned:

@@ -86,7 +86,12 @@ class Quantizer:
         return torch.stack(columns, dim=1)  # (T, C)
 
     def check(self, encoder: Encoder) -> None:
-        """Raises CheckpointError unless the quantizer was fitted on features of this very encoder."""
+        """Raises CheckpointError unless the quantizer was fitted on features of this very encoder, as it gives them."""
+        if self.source.get("centred"):
+            raise CheckpointError(
+                "this quantizer takes features less the mean of their clip, which are targets to train on; fit one "
+                "without `centred` for a model to carry"
+            )
         found = encoder.fingerprint()
         if found != self.source["fingerprint"]:
             raise CheckpointError(

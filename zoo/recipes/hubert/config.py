@@ -29,6 +29,7 @@ class Round:
     features: Features = Features.layer  # mfcc, or layer: of the model of the round before
     layer: int | None = None  # which; null = by PNMI on dev, or the middle one where dev has no phones
     units: list[int] = field(default_factory=lambda: [100])  # classes, one number for each codebook
+    centred: bool = False  # take each clip's mean from its features first: units then tell less of who speaks
     product: int | None = None  # cut the features into so many slices, with a codebook each (product k-means)
     hours: float | None = None  # of training audio to fit the k-means on; null = all
     steps: int | None = None  # where it differs from train.steps
@@ -88,6 +89,11 @@ class LossConfig:
             raise ConfigError(f"loss.alpha {self.alpha}: a weight between 0 and 1")
 
 
+def mini_augment() -> AugmentConfig:
+    """Generated voices are all recorded alike; real ones are not."""
+    return AugmentConfig(speed=0.15, speech=0.1, noise=0.1, microphone=0.5, band=0.4)
+
+
 def mini_model() -> HubertConfig:
     return HubertConfig(**info("hubert-mini").config)
 
@@ -103,12 +109,12 @@ class PretrainConfig:
     teacher: str | None = None  # what zoo.load takes: the model whose layers the first round's units come from
     teacher_context: str | None = None  # of a Whisper teacher: full, or clip (several times cheaper); null: as it is
     rounds: list[Round] = field(
-        default_factory=lambda: [Round(Features.mfcc, units=[100]), Round(Features.layer, units=[100])]
+        default_factory=lambda: [Round(Features.mfcc, units=[100]), Round(Features.layer, units=[100], centred=True)]
     )
     final_units: int = 100  # classes of the quantizer that the finished model carries, on its best layer; 0: none
     final_layer: int | None = None  # the layer for it; null = as for a round
     mask: MaskConfig = field(default_factory=MaskConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: AugmentConfig = field(default_factory=mini_augment)
     # At this scale, unmasked frames teach the first layers in the few minutes that there are; see recipes/hubert.
     loss: LossConfig = field(default_factory=lambda: LossConfig(alpha=0.5))
     model: HubertConfig = field(default_factory=mini_model)  # not asked for where `init` brings its own

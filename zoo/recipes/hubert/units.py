@@ -92,13 +92,13 @@ def make_quantizer(
 ) -> tuple[FeatureSource, Quantizer]:
     """The quantizer in `folder`, fitted or read, and what it was fitted on. Arguments as for `make_targets`."""
     if wanted.features == Features.mfcc:
-        source = mfcc39(rate)
+        source = mfcc39(rate, centred=wanted.centred)
     else:
         assert teacher is not None
         number = wanted.layer
         if number is None:
-            number = best_layer(teacher, corpus, folder, wanted.units[0], seed)
-        source = layer(teacher, number)
+            number = best_layer(teacher, corpus, folder, wanted.units[0], seed, centred=wanted.centred)
+        source = layer(teacher, number, centred=wanted.centred)
     quantizer = fit_quantizer(
         corpus.train,
         source,
@@ -122,23 +122,24 @@ def tell_measures(dev: Labels, corpus: Corpus, source: FeatureSource) -> None:
         )
 
 
-def best_layer(teacher: Encoder, corpus: Corpus, folder: Path, k: int, seed: int) -> int:
+def best_layer(teacher: Encoder, corpus: Corpus, folder: Path, k: int, seed: int, *, centred: bool = False) -> int:
     """The layer whose units have the highest PNMI on dev; the middle one where dev has no phones to measure against.
 
-    What was found is kept in layers.json, and found anew for another teacher, k, seed or corpus.
+    What was found is kept in layers.json, and found anew for another teacher, k, seed, corpus or `centred`.
     """
     if not corpus.has_phones:
         number = middle_layer(teacher)
         say(f"  units of layer {number}: the dev set has no `phones` by which a better one could be found")
         return number
     record, fingerprint = folder / "layers.json", teacher.fingerprint()
-    asked = {"teacher": fingerprint, "k": k, "seed": seed}
+    asked = {"teacher": fingerprint, "k": k, "seed": seed, "centred": centred}
     asked |= {"train": data_fingerprint(corpus.train), "dev": data_fingerprint(corpus.dev)}
     found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     if found.get("asked") != asked:
         found = {"asked": asked, "pnmi": {}}
         for number in range(1, teacher.num_layers + 1):
-            pnmi = _trial(teacher, number, corpus, folder / "layers" / fingerprint, k, seed)
+            source = layer(teacher, number, centred=centred)
+            pnmi = _trial(source, corpus, folder / "layers" / fingerprint / ("centred" if centred else ""), k, seed)
             found["pnmi"][str(number)] = pnmi
             say(f"layer {number}: PNMI {pnmi:.3f} on dev with {k} units")
         with replacing_file(record) as partial:
@@ -151,11 +152,12 @@ def middle_layer(encoder: Encoder) -> int:
     return round(encoder.num_layers / 2)
 
 
-def _trial(teacher: Encoder, number: int, corpus: Corpus, folder: Path, k: int, seed: int) -> float:
-    source = layer(teacher, number)
-    path = folder / f"layer-{number}.safetensors"
-    quantizer = fit_quantizer(corpus.train, source, k, path=path, seed=seed, hours=SEARCH_HOURS)
-    return measure(label_corpus(quantizer, source, corpus.dev, folder / f"layer-{number}"), corpus.dev).pnmi
+def _trial(source: FeatureSource, corpus: Corpus, folder: Path, k: int, seed: int) -> float:
+    name = f"layer-{source.layer}"
+    quantizer = fit_quantizer(
+        corpus.train, source, k, path=folder / f"{name}.safetensors", seed=seed, hours=SEARCH_HOURS
+    )
+    return measure(label_corpus(quantizer, source, corpus.dev, folder / name), corpus.dev).pnmi
 
 
 def hours_of(entries: Sequence[Entry]) -> float:
