@@ -1,4 +1,4 @@
-"""What HuBERT pre-training is configured by. The defaults are the mini preset: two cores, ten minutes."""
+"""What HuBERT pre-training is configured by. The defaults are the mini preset: two cores, a quarter of an hour."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """HuBERT pre-training, from waveforms to re-clustered hidden units, in one command that can be stopped and resumed.
 
-python -m zoo.recipes.hubert.train                                              the mini preset, ten minutes
+python -m zoo.recipes.hubert.train                                              the mini preset, a quarter of an hour
 python -m zoo.recipes.hubert.train --config recipes/hubert/base.yaml data.source=my.jsonl out=runs/hubert/base
 torchrun --nproc-per-node 8 -m zoo.recipes.hubert.train --config ...            on several GPUs
 """
