@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import operator
+from typing import Any
 
 from zoo.errors import ConfigError
 
@@ -16,3 +18,11 @@ def check_range(name: str, value: float | None, least: float, most: float = math
         return
     lower = f"{'more than' if above else 'at least'} {least:g}"
     raise ConfigError(f"{name} {value:g}: must be {lower}" + ("" if most == math.inf else f" and at most {most:g}"))
+
+
+def whole(**numbers: Any) -> list[int]:
+    """The numbers as Python's integers: NumPy's are welcome, but JSON takes Python's only. Raises ConfigError for others."""
+    try:
+        return [operator.index(number) for number in numbers.values()]
+    except TypeError as error:
+        raise ConfigError(f"{', '.join(numbers)}: whole numbers are needed ({error})") from None

@@ -11,7 +11,6 @@ import pytest
 import torch
 from rich.console import Console
 from small import small
-from synthetic import tones
 
 from zoo import cluster
 from zoo.benchmarks import asked, features, robustness, runner, units, verbs
@@ -23,11 +22,6 @@ from zoo.benchmarks.targets import Examples
 from zoo.benchmarks.units import _interval, _rates
 from zoo.data import manifest
 from zoo.transcript import Segment, Transcript
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    return tones(tmp_path / "tones")
 
 
 def examine(corpus: Path, out: Path, *tasks: Task, models: Any = ("logmel",), **options: Any) -> dict[str, Record]:

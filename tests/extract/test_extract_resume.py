@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import io
 import os
 import subprocess
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from dying import environment, kill
+from quiet_runs import digests
 from recordings import write_corpus, write_wav
 from rich.console import Console
 from small import small
@@ -28,10 +28,6 @@ from zoo.extract import prepare
 from zoo.extract.inputs import Item
 
 HERE = Path(__file__).parent
-
-
-def digests(out: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}
 
 
 def run(paths: object, model: object, out: Path, **options: object) -> extract.Summary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
-from quiet_runs import read, run
+from quiet_runs import digests, read, run
 from recordings import write_wav
 from small import small
 
@@ -21,10 +20,6 @@ from zoo import extract
 from zoo.encoder import Encoder
 from zoo.errors import ZooError
 from zoo.extract import compute, decode, job, writer
-
-
-def digests(out: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}
 
 
 def test_every_file_becomes_a_row_in_the_order_of_the_inputs(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:

@@ -65,6 +65,12 @@ class FeatureSource:
     centred: bool = False
 
     @property
+    def title(self) -> str:
+        """For people: of which model, which layer."""
+        name = self.encoder.name or self.encoder.family
+        return f"{name}, layer {self.layer}" + (", centred" if self.centred else "")
+
+    @property
     def rate(self) -> float:
         """Frames a second."""
         return self.encoder.frame_rate / self.step
@@ -89,7 +95,7 @@ class FeatureSource:
             "centre": self.centre,
             "dim": self.dim,
             "preprocessing": self.encoder.preprocessing(),
-        } | ({"centred": True} if self.centred else {})
+        } | ({"centred": True} if self.centred else {})  # quantizers and labels of before do not know the word
 
     def check(self, described: dict[str, Any]) -> None:
         """Raises CheckpointError where `described` is of another source."""
@@ -98,9 +104,8 @@ class FeatureSource:
             if described.get(key) != own.get(key):
                 raise CheckpointError(
                     f"units of {described['model']}, layer {described['layer']}, {described['rate']:g} Hz "
-                    f"({described['fingerprint']}) do not go with {self.encoder.name or self.encoder.family}, layer "
-                    f"{self.layer}, {self.rate:g} Hz ({self.fingerprint}): the {key} differs; use the source that "
-                    "they were made with, or fit a new quantizer"
+                    f"({described['fingerprint']}) do not go with {self.title}, {self.rate:g} Hz ({self.fingerprint}): "
+                    f"the {key} differs; use the source that they were made with, or fit a new quantizer"
                 )
 
     def blocks(self, entries: Sequence[Entry]) -> list[Block]:

@@ -23,7 +23,7 @@ from zoo.cluster.run import Fit
 from zoo.cluster.sample import SAMPLE_BYTES
 from zoo.data.manifest import Entry
 from zoo.errors import CheckpointError, ConfigError
-from zoo.ranges import check_range
+from zoo.ranges import check_range, whole
 
 
 def fit_quantizer(
@@ -52,11 +52,9 @@ def fit_quantizer(
     quantizer that was made with other arguments.
     """
     sizes = _sizes(k)
-    try:  # before the audio is read; NumPy's numbers are welcome, but JSON takes Python's only
-        product, seed = None if product is None else index(product), index(seed)
-        sample_bytes, passes = index(sample_bytes), index(passes)
-    except TypeError as error:
-        raise ConfigError(f"product, seed, sample_bytes and passes are whole numbers ({error})") from None
+    seed, sample_bytes, passes = whole(seed=seed, sample_bytes=sample_bytes, passes=passes)
+    if product is not None:
+        (product,) = whole(product=product)
     hours = None if hours is None else float(hours)
     check_range("hours", hours, 0, above=True)
     check_range("seed", seed, 0)

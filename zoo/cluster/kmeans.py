@@ -8,7 +8,6 @@ Legend: N rows, D width, K centroids.
 from __future__ import annotations
 
 import json
-import operator
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from zoo.cluster.lloyd import ITERATIONS, TOLERANCE, solve
 from zoo.cluster.nearest import cluster_sums, means, nearest
 from zoo.cluster.sample import SAMPLE_BYTES, Reservoir, check_finite
 from zoo.errors import CheckpointError, ConfigError
+from zoo.ranges import whole
 
 _FORMAT = "zoo k-means 1"
 
@@ -48,11 +48,8 @@ class KMeans:
         sample_bytes: int = SAMPLE_BYTES,
         passes: int = 1,
     ) -> None:
-        try:  # NumPy's integers are welcome, but JSON takes Python's only
-            self.k, self.seed, self.iterations = map(operator.index, (k, seed, iterations))
-            self.sample_bytes, self.passes = map(operator.index, (sample_bytes, passes))
-        except TypeError as error:
-            raise ConfigError(f"k, seed, iterations, sample_bytes and passes are whole numbers ({error})") from None
+        self.k, self.seed, self.iterations = whole(k=k, seed=seed, iterations=iterations)
+        self.sample_bytes, self.passes = whole(sample_bytes=sample_bytes, passes=passes)
         if k < 1 or iterations < 1 or passes < 0:
             raise ConfigError(f"k {k}, iterations {iterations}, passes {passes}: 1, 1 and 0 at least are needed")
         self.tolerance = float(tolerance)

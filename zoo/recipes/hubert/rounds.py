@@ -98,8 +98,7 @@ def run_round(
         "round": number,
         "init": config.init,
         "data": config.data.source,
-        "units": f"{targets.train.sizes} of {targets.source.describe()['model']}, layer {targets.source.layer}"
-        + (", centred" if targets.source.centred else ""),
+        "units": f"{targets.train.sizes} of {targets.source.title}",
         "seed": settings.train.seed,
     }
     task = Pretrain(model, config.loss, symbols_of(corpus.dev))

@@ -116,7 +116,7 @@ def tell_measures(dev: Labels, corpus: Corpus, source: FeatureSource) -> None:
     if corpus.has_phones:
         found, spoken = measure(dev, corpus.dev), measure(dev, corpus.dev, ignore=SILENCES)
         say(
-            f"  {found.units} units of {source.describe()['model']}, layer {source.layer}: PNMI {found.pnmi:.3f}, "
+            f"  {found.units} units of {source.title}: PNMI {found.pnmi:.3f}, "
             f"phone purity {found.phone_purity:.3f} ({spoken.phone_purity:.3f} without silence), "
             f"cluster purity {found.cluster_purity:.3f}, perplexity {found.perplexity:.0f} on dev"
         )
@@ -131,15 +131,15 @@ def best_layer(teacher: Encoder, corpus: Corpus, folder: Path, k: int, seed: int
         number = middle_layer(teacher)
         say(f"  units of layer {number}: the dev set has no `phones` by which a better one could be found")
         return number
-    record, fingerprint = folder / "layers.json", teacher.fingerprint()
-    asked = {"teacher": fingerprint, "k": k, "seed": seed, "centred": centred}
+    record, features = folder / "layers.json", teacher.fingerprint() + ("-centred" if centred else "")
+    asked = {"teacher": features, "k": k, "seed": seed}
     asked |= {"train": data_fingerprint(corpus.train), "dev": data_fingerprint(corpus.dev)}
     found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     if found.get("asked") != asked:
         found = {"asked": asked, "pnmi": {}}
         for number in range(1, teacher.num_layers + 1):
             source = layer(teacher, number, centred=centred)
-            pnmi = _trial(source, corpus, folder / "layers" / fingerprint / ("centred" if centred else ""), k, seed)
+            pnmi = _trial(source, corpus, folder / "layers" / features, k, seed)
             found["pnmi"][str(number)] = pnmi
             say(f"layer {number}: PNMI {pnmi:.3f} on dev with {k} units")
         with replacing_file(record) as partial:
