@@ -21,6 +21,7 @@ lint: $(READY)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	$(dir $(PYTHON))lint-imports
 
 wheel: $(READY)  ## build the wheel, install it in a fresh environment, use it from another folder
 	PYTHON=$(PYTHON) .ci/wheel

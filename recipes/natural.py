@@ -24,10 +24,10 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
-from zoo.atomic import replacing_file
+from zoo.corpora import espeak, grammar
 from zoo.data import manifest
-from zoo.data.corpora import espeak, grammar
 from zoo.data.manifest import Entry
+from zoo.io.atomic import replacing_file
 
 SAMPLE_RATE = 16000
 KOKORO_RATE = 24000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import zoo.openmp  # noqa: F401  before torch
+import zoo.nn.kernels.openmp  # noqa: F401  before torch
 
 DATA_ROOT = Path(os.environ.get("ZOO_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

@@ -121,7 +121,7 @@ def test_a_failing_save_leaves_the_old_checkpoint(saved: Path, monkeypatch: pyte
 def test_killed_while_saving_leaves_a_whole_checkpoint(saved: Path) -> None:
     program = (
         "import sys, zoo, torch\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent / 'helpers')!r})\n"
         "from small import small\n"
         "models = [small('hubert-base', seed=k) for k in (0, 1)]\n"
         "print('ready', flush=True)\n"

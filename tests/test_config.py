@@ -11,8 +11,8 @@ import pytest
 
 from zoo.config import load, parse, to_yaml
 from zoo.errors import ConfigError
-from zoo.models.hubert import HubertConfig
-from zoo.recipes.hubert.config import PretrainConfig
+from zoo.models.hubert.model import HubertConfig
+from zoo.recipes.hubert.config import HubertTrainConfig
 
 
 class Shape(Enum):
@@ -111,11 +111,11 @@ def test_help_lists_every_field_with_default_and_comment(capsys: pytest.CaptureF
 def test_help_shows_values_as_they_are_written(capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever stands behind the equals sign can be given again, lists of rounds included."""
     with pytest.raises(SystemExit):
-        parse(PretrainConfig, ["--help"])
+        parse(HubertTrainConfig, ["--help"])
     shown = re.findall(r"^  (rounds|init|final_units)=(.*?)(?:  .*)?$", capsys.readouterr().out, re.MULTILINE)
     rounds = "{features: mfcc, units: [100], centred: false}, {features: layer, units: [100], centred: true}"
     assert dict(shown) == {"init": "null", "rounds": f"[{rounds}]", "final_units": "100"}
-    assert load(PretrainConfig, overrides=[f"{key}={value}" for key, value in shown]) == PretrainConfig()
+    assert load(HubertTrainConfig, overrides=[f"{key}={value}" for key, value in shown]) == HubertTrainConfig()
 
 
 def test_print_config_is_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,5 +126,5 @@ def test_print_config_is_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_model_is_named_after_its_run_unless_it_has_a_name() -> None:
-    assert load(PretrainConfig, overrides=["out=runs/night/"]).name == "hubert-night"
-    assert load(PretrainConfig, overrides=["out=runs/night", "name=mine"]).name == "mine"
+    assert load(HubertTrainConfig, overrides=["out=runs/night/"]).name == "hubert-night"
+    assert load(HubertTrainConfig, overrides=["out=runs/night", "name=mine"]).name == "mine"

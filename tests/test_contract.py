@@ -114,7 +114,7 @@ def test_compiled_models_embed_the_same() -> None:
 def test_long_clips_run_in_bounded_batches(
     model: Encoder, short_windows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoo.batching.BATCH_SECONDS", 8.0)
+    monkeypatch.setattr("zoo.audio.batching.BATCH_SECONDS", 8.0)
     seen: list[int] = []
     model.register_forward_pre_hook(lambda _, args: seen.append(args[0].numel()))
     try:

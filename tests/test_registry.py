@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo import modelcard, registry
+from zoo import card_page, registry
 from zoo.cards import PACKAGED
 from zoo.encoder import Encoder, Frames, Layer
 from zoo.errors import CheckpointError, ConfigError, UnknownModelError, ZooError
@@ -133,17 +133,17 @@ def test_home_is_found_wherever_a_path_is_given(tmp_path: Path, monkeypatch: pyt
     zoo.load("logmel").save("~/models/mine")
     model = zoo.load("~/models/mine")
     soundfile.write(tmp_path / "a.wav", torch.zeros(16_000).numpy(), 16_000)
-    assert model.embed("~/a.wav").shape == (80,) and "logmel" in modelcard.read("~/models/mine")
+    assert model.embed("~/a.wav").shape == (80,) and "logmel" in card_page.read("~/models/mine")
 
 
 def test_a_registered_name_comes_before_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hubert").mkdir()
     (tmp_path / "hubert" / "README.md").write_text("notes of mine")
-    assert "notes of mine" not in modelcard.read("hubert")
+    assert "notes of mine" not in card_page.read("hubert")
     (tmp_path / "hubert").rename("other")
     with pytest.raises(UnknownModelError):
-        modelcard.read("other")
+        card_page.read("other")
 
 
 @pytest.mark.parametrize("name", ["logmel", "mfcc", "hubert-mini"])
@@ -186,7 +186,7 @@ def test_same_seed_same_model() -> None:
 
 def test_importing_zoo_does_not_import_torch() -> None:
     heavy = "{'torch', 'numpy', 'transformers', 'pyarrow', 'soundfile', 'matplotlib', 'sklearn'}"
-    code = f"import sys, zoo, zoo.cli; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, zoo, zoo.cli.main; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -12,18 +12,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from zoo._version import __version__
 from zoo.cards import ModelCard
-from zoo.registry import create, info, list_models, load, register
+from zoo.loading import load
+from zoo.registry import create, info, list_models, register
 
 if TYPE_CHECKING:
     from zoo.encoder import Encoder, Frames
 
-__version__ = "0.1.0"
-__all__ = ["Encoder", "Frames", "ModelCard", "create", "info", "list_models", "load", "register"]
+__all__ = ["Encoder", "Frames", "ModelCard", "__version__", "create", "info", "list_models", "load", "register"]
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

@@ -9,13 +9,11 @@ tokenizer.json, quantizer.safetensors, state/       where a model or a training 
 from __future__ import annotations
 
 import hashlib
-import os
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -25,10 +23,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from zoo.atomic import replacing_directory
-from zoo.encoder import Encoder
-from zoo.errors import CheckpointError, ZooError
-from zoo.modelcard import model_card
+from zoo._version import __version__
+from zoo.card_page import model_card
+from zoo.errors import CheckpointError
+from zoo.io.atomic import replacing_directory
+from zoo.io.paths import expand_path
 from zoo.nn.linear import Int8Linear
 
 FORMAT = 1
@@ -55,9 +54,23 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
-def place(source: str | Path) -> Path:
-    """The path that is meant: ~ is home. A name such as ~x that is nobody's home stays as it is."""
-    return Path(os.path.expanduser(source))  # noqa: PTH111 (Path.expanduser raises for such names)
+class Savable(Protocol):
+    """What `save` needs of a model; every `Encoder` has it."""
+
+    family: ClassVar[str]
+    name: str
+    config: Any
+    provenance: Mapping[str, Any]
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def modules(self) -> Iterator[nn.Module]: ...
+
+    def preprocessing(self) -> dict[str, Any]: ...
+
+    def fingerprint(self) -> str: ...
+
+    def save_assets(self, directory: Path) -> None: ...
 
 
 def is_checkpoint(path: str | Path) -> bool:
@@ -70,7 +83,7 @@ def is_checkpoint(path: str | Path) -> bool:
 
 
 def save(
-    model: Encoder,
+    model: Savable,
     directory: str | Path,
     *,
     provenance: Mapping[str, Any] | None = None,
@@ -79,13 +92,12 @@ def save(
     """Write `model` to `directory`, replacing a checkpoint that is there already.
 
     provenance: plain values worth knowing later (source, licence, recipe, commit, data fingerprint, ...); without it,
-    what the model was loaded with is kept. dtype: of the weights in the file, if not the model's; see zoo.packing.
+    what the model was loaded with is kept.
+    dtype: of the weights in the file, if not the model's; see `zoo.exporters.half`.
 
-    `directory` goes from the old checkpoint to the new one in one step that survives a power cut (see zoo/atomic.py).
+    `directory` goes from the old checkpoint to the new one in one step that survives a power cut (`zoo.io.atomic`).
     Raises CheckpointError when `directory` holds anything that is not part of a checkpoint.
     """
-    from zoo import __version__
-
     if any(isinstance(module, Int8Linear) for module in model.modules()):
         raise CheckpointError(
             "an int8 model cannot be saved: its weights are rounded; save the float32 one, load as int8"
@@ -102,9 +114,9 @@ def save(
             "format": FORMAT,
             "name": model.name,
             "family": model.family,
-            "config": _plain(asdict(model.config)),
-            "preprocessing": _plain(model.preprocessing()),
-            "provenance": _plain(dict(model.provenance if provenance is None else provenance)),
+            "config": plain(asdict(model.config)),
+            "preprocessing": plain(model.preprocessing()),
+            "provenance": plain(dict(model.provenance if provenance is None else provenance)),
             "fingerprint": model.fingerprint(),
             "weights_sha256": _sha256(weights),
             "zoo_version": __version__,
@@ -120,7 +132,7 @@ def read(directory: str | Path) -> Checkpoint:
 
     Raises CheckpointError: a file is missing or damaged, the format is unknown, the weights are not the ones hashed.
     """
-    path = place(directory)
+    path = expand_path(directory)
     header = read_header(path)
     weights = path / WEIGHTS
     if not weights.is_file():
@@ -142,59 +154,6 @@ def read(directory: str | Path) -> Checkpoint:
         fingerprint=str(header["fingerprint"]),
         tensors=tensors,
     )
-
-
-def load(directory: str | Path) -> Encoder:
-    """The model of a checkpoint directory, on the CPU, in float32 and evaluation mode.
-
-    Raises CheckpointError as `read`, and when config, weights and this version of the model do not fit each other.
-    """
-    found = read(directory)
-    model = build(
-        found.family,
-        found.config,
-        found.tensors,
-        name=found.name,
-        provenance=found.provenance,
-        source=str(found.path),
-    )
-    model.load_assets(found.path)
-    now = _plain(model.preprocessing())
-    changed = [
-        f"{key} {old!r}, now {now.get(key)!r}" for key, old in found.preprocessing.items() if now.get(key) != old
-    ]
-    if changed:
-        warnings.warn(
-            f"{found.path}: preprocessing is not what it was when the model was saved ({'; '.join(changed)}): zoo has "
-            f"changed since, or the record was edited, which has no effect (edit `config` instead)",
-            stacklevel=2,
-        )
-    return model
-
-
-def build(
-    family: str,
-    config: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    *,
-    name: str,
-    provenance: Mapping[str, Any],
-    source: str,
-) -> Encoder:
-    """A model of `family` that holds `tensors` and nothing else; no time goes into a random initialisation.
-
-    Raises CheckpointError, naming `source`, when config or tensors do not fit the family.
-    """
-    from zoo import registry
-
-    try:
-        with _Uninitialised():
-            model = registry.build(family, config, name)
-    except ZooError as error:
-        raise CheckpointError(f"{source}: the config describes no model: {error}") from error
-    assign(model, tensors, source=source, adopt=True)
-    model.provenance = dict(provenance)
-    return model
 
 
 def assign(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, adopt: bool = False) -> None:
@@ -265,16 +224,16 @@ def _check_replaceable(directory: Path) -> None:
         )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Mappings, lists and scalars only, as YAML will give them back."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.ndarray | np.generic | Tensor):
         return value.tolist()  # a number of NumPy's is no Python one to YAML
     if isinstance(value, Enum):
-        return _plain(value.value)
+        return plain(value.value)
     kind = next((kind for kind in (bool, int, float) if isinstance(value, kind)), str)
     return None if value is None else kind(value)
 
@@ -287,7 +246,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-class _Uninitialised(TorchFunctionMode):
+class uninitialized(TorchFunctionMode):
     """Parameters made inside, by this thread, keep whatever their memory held, which costs neither time nor memory.
 
     Buffers, such as mel filters, are computed as ever. Unlike the meta device this imports nothing (normal_ on it loads

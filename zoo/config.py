@@ -1,7 +1,7 @@
 """Configurations: dataclass defaults <- YAML files <- key=value, checked against the dataclass.
 
     config = parse(RecipeConfig, sys.argv[1:])
-    python -m zoo.recipes.hubert.train --config recipes/hubert/base.yaml train.steps=1000 data.batch_seconds=90
+    python -m zoo.recipes.hubert.train --config base train.steps=1000 data.batch_seconds=90
 
 A field's documentation is the comment behind it:
 
@@ -33,18 +33,22 @@ from zoo.errors import ConfigError
 C = TypeVar("C")
 
 _USAGE = """\
-usage: {program} [--config FILE.yaml ...] [key=value ...]
+usage: {program} [--config NAME_OR_FILE ...] [key=value ...]
 
+  --config NAME   a preset{presets}
   --config FILE   values that differ from the defaults, as YAML; later files and key=value win
   --print-config  show the resulting configuration and stop
   --help          show this and stop
 """
 
 
-def parse(schema: type[C], argv: Sequence[str] | None = None, program: str = "python -m ...") -> C:
+def parse(
+    schema: type[C], argv: Sequence[str] | None = None, program: str = "python -m ...", presets: Path | None = None
+) -> C:
     """The configuration that a command line describes; --help and --print-config print and raise SystemExit(0).
 
     schema: a dataclass whose fields all have defaults. argv: the arguments without the program; None = sys.argv[1:].
+    presets: folder of YAML files that go by name.
 
     Raises ConfigError as `load`, and for an argument that is none of the above.
     """
@@ -55,7 +59,12 @@ def parse(schema: type[C], argv: Sequence[str] | None = None, program: str = "py
     while left:
         argument = left.pop(0)
         if argument in ("--help", "-h"):
-            print(_USAGE.format(program=program) + "\n" + "\n".join(describe(schema())))
+            names = ", ".join(preset_names(presets))
+            print(
+                _USAGE.format(program=program, presets=f": {names}" if names else "")
+                + "\n"
+                + "\n".join(describe(schema()))
+            )
             raise SystemExit(0)
         if argument == "--config" and left:
             files.append(left.pop(0))
@@ -67,11 +76,30 @@ def parse(schema: type[C], argv: Sequence[str] | None = None, program: str = "py
             overrides.append(argument)
         else:
             raise ConfigError(f"{argument!r}: expected key=value, --config FILE, --print-config or --help")
-    config = load(schema, files, overrides)
+    config = load(schema, [find_preset(file, presets) for file in files], overrides)
     if show:
         print(to_yaml(config), end="")
         raise SystemExit(0)
     return config
+
+
+def preset_names(presets: Path | None) -> list[str]:
+    """The presets in a folder, by name."""
+    return sorted(path.stem for path in presets.glob("*.yaml")) if presets else []
+
+
+def find_preset(name: str, presets: Path | None) -> Path:
+    """The file that `--config name` means: a file of that path, or else a preset.
+
+    Raises ConfigError, listing the presets, where there is neither.
+    """
+    path = Path(name).expanduser()
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return path
+    if name in preset_names(presets):
+        return cast(Path, presets) / f"{name}.yaml"
+    known = ", ".join(preset_names(presets)) or "none"
+    raise ConfigError(f"--config {name}: no such file or preset; give a YAML file, or one of the presets: {known}")
 
 
 def load(schema: type[C], files: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> C:

@@ -18,9 +18,9 @@ from rich.table import Table
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from zoo import extract, registry
+from zoo import corpora, embed, loading
 from zoo.benchmarks import pages, runner
-from zoo.data import corpora, manifest
+from zoo.data import manifest
 from zoo.encoder import Encoder
 
 LABELS = {"speech": ("gender", "speaker", "lang"), "music": ("family", "tempo", "mode")}
@@ -60,7 +60,7 @@ def run(out: Path, console: Console, *, exam: bool = True) -> None:
     exam: examine them too, on the small corpora, and write the report.
     """
     paths = {corpus: corpora.build(corpus, "tiny") for corpus in LABELS}
-    models = {name: registry.load(name) for name in ("mfcc", "hubert", "mulan", "whisper")}
+    models = {name: loading.load(name) for name in ("mfcc", "hubert", "mulan", "whisper")}
     views = [
         _embed(corpus, paths[corpus], models[name], out, console) for corpus in LABELS for name in ENCODERS[corpus]
     ]
@@ -77,8 +77,8 @@ def run(out: Path, console: Console, *, exam: bool = True) -> None:
 
 def _embed(corpus: str, path: Path, encoder: Encoder, out: Path, console: Console) -> Embedded:
     folder = out / f"{corpus}-{encoder.name}"
-    extract.run(path, encoder, folder, pooling="stats", progress=console)
-    paths, vectors = extract.load(folder)
+    embed.run(path, encoder, folder, pooling="stats", progress=console)
+    paths, vectors = embed.load(folder)
     entries = manifest.read(path)
     place = {str(entry.audio): entry for entry in entries}
     scaled = (vectors - vectors.mean(0)) / vectors.std(0).clamp(min=1e-6)

@@ -22,11 +22,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from zoo import audio
+from zoo import audio, checkpoint
 from zoo.audio import Clip
-from zoo.batching import Piece, batches, pieces_of
+from zoo.audio.batching import Piece, batches, pieces_of
 from zoo.errors import AudioError, ConfigError
-from zoo.freezing import frozen as frozen
+from zoo.nn.eval_mode import frozen
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.pooling import Summary, check_pooling
 
@@ -286,6 +286,4 @@ class Encoder(nn.Module):
 
     def save(self, directory: str | Path) -> None:
         """Write a self-describing checkpoint that `zoo.load(directory)` reads back."""
-        from zoo import checkpoint
-
         checkpoint.save(self, Path(directory))

@@ -1,25 +1,54 @@
-"""One flat table from names to models, and the two ways to get one: `load` (with weights) and `create` (fresh)."""
+"""One flat table from names to models: cards of every family, classes, and models with fresh or given weights.
+
+A family is a folder `zoo/models/FAMILY/` with a `cards.py`, plain data that imports nothing heavy:
+
+    ENCODER = "zoo.models.peak.model:Peak"      its Encoder subclass, imported on first use
+    CARDS = (ModelCard("peak-base", "peak", ...), ...)
+    DEFAULT = "peak-base"                       what the family's name alone stands for, where it stands for one
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from importlib import import_module
 from numbers import Integral, Real
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
-from zoo.cards import CARDS, FAMILIES, PACKAGED, SHORT_NAMES, ModelCard
-from zoo.errors import CheckpointError, ConfigError, UnknownModelError
+from zoo import models
+from zoo.cards import ModelCard
+from zoo.errors import CheckpointError, ConfigError, UnknownModelError, ZooError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from zoo.encoder import Encoder
 
 ASSETS = Path(__file__).parent / "assets"
-_cards: dict[str, ModelCard] = {card.name: card for card in CARDS}
-_families: dict[str, str | type[Encoder]] = dict(FAMILIES)
+_cards: dict[str, ModelCard] = {}
+_families: dict[str, str | type[Encoder]] = {}
+"""Family name -> class or "module:Class". A checkpoint names a family, never a class: loading cannot import at will."""
+_short_names: dict[str, str] = {}
+"""What a family's name alone stands for."""
+
+
+def discover(folders: Iterable[str]) -> None:
+    """Add the families whose folders lie in `folders`, which are entries of `zoo.models.__path__`.
+
+    Raises ConfigError where a name is taken.
+    """
+    for found in iter_modules(sorted(folders)):
+        if not found.ispkg or not (Path(found.module_finder.path) / found.name / "cards.py").is_file():  # type: ignore[union-attr]
+            continue
+        family = import_module(f"zoo.models.{found.name}.cards")
+        for card in family.CARDS:
+            register(card, family.ENCODER)
+        if hasattr(family, "DEFAULT"):
+            _short_names[found.name] = family.DEFAULT
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -28,8 +57,8 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def is_registered(name: str) -> bool:
-    """Whether `load` and `create` know the name, in full or in short."""
-    return SHORT_NAMES.get(name, name) in _cards
+    """Whether the table has the name, in full or in short."""
+    return _short_names.get(name, name) in _cards
 
 
 def info(name: str) -> ModelCard:
@@ -37,15 +66,15 @@ def info(name: str) -> ModelCard:
 
     Raises UnknownModelError, listing near names.
     """
-    name = SHORT_NAMES.get(name, name)
+    name = _short_names.get(name, name)
     if name not in _cards:
-        near = _near(name, cutoff=0.4) or [n for n in _cards if name in n][:3]
+        near = near_names(name, cutoff=0.4) or [n for n in _cards if name in n][:3]
         hint = f"did you mean {', '.join(near)}?" if near else "`zoo list` shows all names"
         raise UnknownModelError(f"no model is called {name!r}; {hint}")
     return _cards[name]
 
 
-def _near(name: str, cutoff: float) -> list[str]:
+def near_names(name: str, cutoff: float) -> list[str]:
     """Up to three registered names like this one, whatever the case of their letters."""
     known = {known.lower(): known for known in _cards}
     return [known[match] for match in get_close_matches(name.lower(), known, n=3, cutoff=cutoff)]
@@ -57,8 +86,8 @@ def register(card: ModelCard, encoder: str | type[Encoder] | None = None) -> Non
     encoder: class, or "module:Class" to import on first use; needed when card.family is new.
     Raises ConfigError when the name is taken or the family unknown or bound to another class.
     """
-    if card.name in SHORT_NAMES:  # under it everybody would go on to get the other one
-        raise ConfigError(f"{card.name!r} is short for {SHORT_NAMES[card.name]}; choose another name")
+    if card.name in _short_names:  # under it everybody would go on to get the other one
+        raise ConfigError(f"{card.name!r} is short for {_short_names[card.name]}; choose another name")
     if card.name in _cards:
         raise ConfigError(f"a model called {card.name!r} is registered already")
     if encoder is not None and _written(_families.setdefault(card.family, encoder)) != _written(encoder):
@@ -130,50 +159,29 @@ def create(name: str, **overrides: Any) -> Encoder:
     return model
 
 
-def load(source: str | Path, device: str = "auto", dtype: str = "float32") -> Encoder:
-    """A model with its weights, in eval mode.
+def restore(
+    family: str,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    *,
+    name: str,
+    provenance: Mapping[str, Any],
+    source: str,
+) -> Encoder:
+    """A model of `family` that holds `tensors` and nothing else; no time goes into a random initialization.
 
-    source: a registered name ("hubert": the small one inside this package; "hubert-base": published weights, cached by
-            huggingface_hub), "hf:owner/name", a directory (ours, or Hugging Face layout) or a file (fairseq .pt).
-    device: "auto" (the GPU where there is one), "cpu", "cuda", "cuda:1", ...
-    dtype:  "float32", "bfloat16", "float16", "int8" (CPU, linear layers only), or "auto": bfloat16 where the device
-            multiplies it natively, else float32. Results are float32 in any case.
-
-    Raises UnknownModelError, ConfigError, or CheckpointError (missing, damaged, unsupported, no network and no cache).
+    Raises CheckpointError, naming `source`, when config or tensors do not fit the family.
     """
-    from zoo.precision import resolve_device, resolve_dtype, to_dtype
+    from zoo.checkpoint import assign, uninitialized
 
-    target = resolve_device(device)
-    precision, _ = resolve_dtype(dtype, target)
-    model = to_dtype(_load_weights(source), precision)
-    return model.to(target).eval()
+    try:
+        with uninitialized():
+            model = build(family, config, name)
+    except ZooError as error:
+        raise CheckpointError(f"{source}: the config describes no model: {error}") from error
+    assign(model, tensors, source=source, adopt=True)
+    model.provenance = dict(provenance)
+    return model
 
 
-def _load_weights(source: str | Path) -> Encoder:
-    from zoo import checkpoint, importers
-
-    path = checkpoint.place(source)
-    if isinstance(source, str) and (
-        source in _cards or source in SHORT_NAMES or not (source.startswith("hf:") or path.exists())
-    ):
-        if path.suffix or len(path.parts) > 1:
-            hint = f"; a repository of the hub is written hf:{source}" if len(path.parts) == 2 else ""
-            if len(path.parts) == 1 and (near := _near(source, cutoff=0.75)):  # a dot is in names too: whisper-tiny.en
-                hint = f", and no model is called so; did you mean {', '.join(near)}?"
-            raise CheckpointError(f"{source}: no such file or directory{hint}")
-        card = info(source)
-        if card.parameters == 0:
-            return create(source)
-        if card.source is None:
-            train = f"; `{card.recipe}` trains it" if card.recipe else ""
-            raise CheckpointError(
-                f"{source} has no published weights{train}; zoo.create({source!r}) gives the untrained architecture"
-            )
-        if card.source == PACKAGED:
-            return checkpoint.load(ASSETS / card.name)
-        model = importers.load_foreign(card.source)
-        model.name = source
-        return model
-    if checkpoint.is_checkpoint(path):
-        return checkpoint.load(path)
-    return importers.load_foreign(source)
+discover(models.__path__)

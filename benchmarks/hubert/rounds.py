@@ -20,10 +20,10 @@ import yaml
 from rich.console import Console
 
 import zoo
-from zoo.cluster import FeatureSource, fit_quantizer, label_corpus, layer, measure, mfcc39
-from zoo.cluster.alignments import SILENCES
 from zoo.data import sources
+from zoo.data.alignments import SILENCES
 from zoo.data.manifest import Entry
+from zoo.units import FeatureSource, fit_quantizer, label_corpus, layer, measure, mfcc39
 
 
 @dataclass(frozen=True)

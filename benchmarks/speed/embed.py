@@ -38,7 +38,7 @@ from torchaudio.models.wav2vec2.utils import import_huggingface_model
 import zoo
 from zoo import audio, importers
 from zoo.nn.linear import Linear
-from zoo.precision import to_dtype
+from zoo.nn.precision import to_dtype
 
 DATA = Path(os.environ.get("ZOO_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 RATE = 16_000

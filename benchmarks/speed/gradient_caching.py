@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 import zoo
 from zoo.data.manifest import Entry
-from zoo.models.mulan import MuLan
-from zoo.models.mulan_audio import SpecAugment
-from zoo.recipes.mulan.config import MulanTraining
+from zoo.models.mulan.audio import SpecAugment
+from zoo.models.mulan.model import MuLan
+from zoo.recipes.mulan.config import MulanTrainConfig
 from zoo.recipes.mulan.spectra import PairBatch
 from zoo.recipes.mulan.task import Contrast
 from zoo.train import Output
@@ -43,7 +43,7 @@ def make_task(name: str) -> Contrast:
     model = zoo.create(name)
     assert isinstance(model, MuLan)
     model.augment = SpecAugment(0, 0, 0, 0)
-    task = Contrast(model, replace(MulanTraining(), model=model.config)).train()
+    task = Contrast(model, replace(MulanTrainConfig(), model=model.config)).train()
     for module in task.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

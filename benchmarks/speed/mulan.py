@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.checkpoint import assign
 from zoo.importers.towers import ast_tensors, resnet_tensors
-from zoo.models.mulan_audio import ASTTower, ResNetTower
+from zoo.models.mulan.audio import ASTTower, ResNetTower
 
 FRAMES = 1000
 System = Callable[[Tensor], Tensor]

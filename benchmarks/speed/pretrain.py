@@ -10,7 +10,7 @@ width 768, cosine logits of 500 units at temperature 0.1 on masked frames. In fp
   zoo           the Pretrain task
 
 Rounds are interleaved (every system once, then again) after one warm-up each; the median is reported, with the range.
-All systems keep memory between steps, as zoo.train.fit does (zoo/train/heap.py); --as-is leaves malloc as it is.
+All systems keep memory between steps, as zoo.train.fit does (zoo/train/malloc.py); --as-is leaves malloc as it is.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from zoo.data.manifest import Entry
-from zoo.models.hubert import HuBERT, HubertConfig
-from zoo.models.hubert_heads import UnitHead
+from zoo.models.hubert.heads import UnitHead
+from zoo.models.hubert.model import HuBERT, HubertConfig
 from zoo.recipes.hubert.config import LossConfig, MaskConfig
 from zoo.recipes.hubert.masking import span_mask
 from zoo.recipes.hubert.task import Pretrain, UnitBatch
-from zoo.train.heap import keep_freed_memory
+from zoo.train.malloc import keep_freed_memory
 
 UNITS = 500
 RATE = 16_000

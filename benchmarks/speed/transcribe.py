@@ -44,7 +44,7 @@ from benchmarks.whisper.systems import (
     ours,
     said,
 )
-from zoo.text import normaliser
+from zoo.text.normalizers import normaliser
 
 THREADS = 2
 

@@ -11,7 +11,7 @@ the length that Whisper writes about them. In fp32 and in bfloat16 (autocast).
 
 Rounds are interleaved (every system once, then again) after one warm-up each; the median is reported, with the range.
 Losses are compared first: both start from the same weights. All systems keep memory between steps, as zoo.train.fit
-does (zoo/train/heap.py); --as-is leaves malloc as it is, for all of them.
+does (zoo/train/malloc.py); --as-is leaves malloc as it is, for all of them.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from torch import Tensor, nn
 
 import zoo
 from zoo.data.manifest import Entry
-from zoo.models.whisper import Whisper
-from zoo.models.whisper_tokenizer import LANGUAGES
+from zoo.models.whisper.model import Whisper
+from zoo.models.whisper.tokenizer import LANGUAGES
 from zoo.recipes.whisper.config import TuneConfig
 from zoo.recipes.whisper.data import IGNORED, SpeechBatch
 from zoo.recipes.whisper.task import Transcribe
 from zoo.recipes.whisper.vocabulary import train_tokenizer
-from zoo.train.heap import keep_freed_memory
+from zoo.train.malloc import keep_freed_memory
 
 RATE = 16_000
 CONTEXT = 4  # tokens that are not learnt: start, language, task, no timestamps

@@ -30,7 +30,7 @@ from benchmarks.whisper.systems import PLAIN, Transcriber, faster, faster_batche
 from zoo import audio
 from zoo.benchmarks.wer import error_rates
 from zoo.data import manifest
-from zoo.text import normaliser
+from zoo.text.normalizers import normaliser
 
 MINUTES = 10.0
 MINUTES_OF_NOTHING = 2.0

@@ -17,14 +17,14 @@ from dying import attempt
 from rich.console import Console
 from small import small
 
-from zoo import atomic
-from zoo.benchmarks import examine, features, results, robustness, runner
+from zoo.benchmarks import evaluate, features, results, robustness, runner
 from zoo.benchmarks.suite import Source, Suite, Task
+from zoo.io import atomic
 
 MOMENTS: dict[str, tuple[Any, str]] = {
     "save": (np, "save"),  # between the files of a shard
     "sync": (atomic, "_flush"),
-    "probe": (examine, "run_probe"),
+    "probe": (evaluate, "run_probe"),
     "robustness": (robustness, "of_rows"),
     "write": (results.Store, "_write"),
 }

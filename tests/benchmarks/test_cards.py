@@ -10,10 +10,10 @@ from test_compare import write
 from typer.testing import CliRunner
 
 import zoo
-from zoo import modelcard, registry
+from zoo import card_page, registry
 from zoo.benchmarks import cards
-from zoo.benchmarks.command import app
 from zoo.cards import PACKAGED
+from zoo.cli.bench import app
 from zoo.errors import UnknownModelError
 
 TOP = Path(__file__).resolve().parents[2]
@@ -23,16 +23,16 @@ INSIDE = [name for name in zoo.list_models() if zoo.info(name).source == PACKAGE
 
 @pytest.mark.parametrize("name", INSIDE)
 def test_packaged_cards_are_in_step(name: str) -> None:
-    page = registry.ASSETS / name / modelcard.PAGE
+    page = registry.ASSETS / name / card_page.PAGE
     assert page.read_text(encoding="utf-8") == cards.page(page.parent, RESULTS), "run: make tables"
 
 
 @pytest.mark.parametrize("name", INSIDE)
 def test_packaged_cards_tell_data_licence_and_limits(name: str) -> None:
-    text = modelcard.read(name)
+    text = card_page.read(name)
     assert text.startswith(f"# {name}\n") and all(limit in text for limit in zoo.info(name).limits)
     assert zoo.info(name).training_data in text and "| licence | MIT |" in text
-    assert modelcard.read(zoo.info(name).family) == text
+    assert card_page.read(zoo.info(name).family) == text
 
 
 def test_results_are_those_of_the_weights_beside_the_baselines(tmp_path: Path) -> None:
@@ -48,15 +48,15 @@ def test_results_are_those_of_the_weights_beside_the_baselines(tmp_path: Path) -
     assert runner.invoke(app, [*command, "--check"]).exit_code != 0
     assert runner.invoke(app, command).exit_code == 0
     assert runner.invoke(app, [*command, "--check"]).exit_code == 0
-    text = modelcard.read(str(tmp_path / "mine"))
+    text = card_page.read(str(tmp_path / "mine"))
     assert "### Suite suite" in text and "| task (accuracy) | 0.7" in text and "exam-2000-01-02.json" in text
     assert "another" not in text and "former name" not in text, "other models are no baselines; the last run counts"
     assert zoo.load(tmp_path / "mine").fingerprint() == model.fingerprint()
 
 
 def test_a_card_without_a_page_is_made_of_the_table() -> None:
-    text = modelcard.read("hubert-large")
+    text = card_page.read("hubert-large")
     assert "Apache-2.0" in text and "not measured here" in text and "## Limits" not in text
-    assert "## Limits\n\n- Context" in modelcard.read("whisper-tiny.en")
+    assert "## Limits\n\n- Context" in card_page.read("whisper-tiny.en")
     with pytest.raises(UnknownModelError, match="did you mean hubert-base"):
-        modelcard.read("hubert-bse")
+        card_page.read("hubert-bse")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from zoo.benchmarks import compare
-from zoo.benchmarks.credits import pseudo_values
+from zoo.benchmarks.item_scores import pseudo_values
 from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.results import Record, Store
 from zoo.errors import ConfigError, ZooError

@@ -10,7 +10,7 @@ from rich.console import Console
 from synthetic import tones
 
 from zoo.benchmarks import runner, table
-from zoo.benchmarks.credits import read_rows
+from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.results import Record
 from zoo.benchmarks.suite import Source, Suite, Task, check
 from zoo.data import manifest

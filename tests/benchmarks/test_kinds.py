@@ -13,7 +13,7 @@ from rich.console import Console
 from small import small
 
 from zoo import cluster
-from zoo.benchmarks import asked, features, robustness, runner, units, verbs
+from zoo.benchmarks import features, robustness, runner, tasks, test_items, units
 from zoo.benchmarks.conditions import parse
 from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import Record, Store
@@ -21,7 +21,7 @@ from zoo.benchmarks.suite import Source, Suite, Task
 from zoo.benchmarks.targets import Examples
 from zoo.benchmarks.units import _interval, _rates
 from zoo.data import manifest
-from zoo.transcript import Segment, Transcript
+from zoo.text.transcript import Segment, Transcript
 
 
 def examine(corpus: Path, out: Path, *tasks: Task, models: Any = ("logmel",), **options: Any) -> dict[str, Record]:
@@ -83,12 +83,12 @@ def test_robustness_leaves_out_what_is_gone_once_changed(corpus: Path, tmp_path:
 
 
 def test_robustness_of_a_verb_says_what_is_gone_once_changed(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    whole = asked.read
+    whole = test_items.read
 
     def too_short(item: Any, rate: int, condition: Any = None) -> Any:
         return whole(item, rate, condition)[: 10 if condition and "059" in item.key else None]
 
-    monkeypatch.setattr(asked, "read", too_short)
+    monkeypatch.setattr(test_items, "read", too_short)
     mulan = small("mulan-ast")
     mulan.embed_text = lambda texts: torch.eye(2, mulan.dim)[[int("high" in text) for text in texts]]
     entries = manifest.read(corpus)
@@ -148,14 +148,14 @@ class Writer:
 
 def test_words_where_nobody_speaks_are_counted_by_sound(corpus: Path) -> None:
     items, record = open_source(Source(str(corpus))), blank("hallucination")
-    rows = verbs.run(record, Task("h", "tones", "hallucination"), items, Writer())  # type: ignore[arg-type]
+    rows = tasks.run(record, Task("h", "tones", "hallucination"), items, Writer())  # type: ignore[arg-type]
     assert list(record.details) == ["silence", "white noise", "pink noise", "music"]
     assert [record.details[sound]["words"] for sound in record.details] == [0, 0, 0, 24], "the tones are loud"
     minutes = sum(record.details[sound]["minutes"] for sound in record.details)
     assert record.score == pytest.approx(24 / minutes) and record.lower_is_better
     assert record.details["silence"]["clips"] == 16 and record.details["music"]["longest"] == "High tone."
     assert sum(row["credit"] for row in rows) / sum(row["weight"] for row in rows) == pytest.approx(record.score)
-    verbs.run(record, Task("h", "tones", "hallucination"), items, Writer(loud=2.0))  # type: ignore[arg-type]
+    tasks.run(record, Task("h", "tones", "hallucination"), items, Writer(loud=2.0))  # type: ignore[arg-type]
     assert record.score == 0 and record.low == 0 and (record.high or 0) > 0, "none of some clips is not never"
     assert (record.high or 0) > 1 / minutes, "a single word among all clips would be less"
 
@@ -163,8 +163,8 @@ def test_words_where_nobody_speaks_are_counted_by_sound(corpus: Path) -> None:
 def test_word_errors_under_noise_are_paired_with_those_without(corpus: Path, tmp_path: Path) -> None:
     items, base, record = open_source(Source(str(corpus))), blank("wer"), blank("robustness")
     task = Task("w", "tones", "wer")
-    clean = verbs.run(base, task, items, Writer())  # type: ignore[arg-type]
-    rows = {"white 20": verbs.run(blank("wer"), task, items, Writer("Low."), parse("white 20"))}  # type: ignore[arg-type]
+    clean = tasks.run(base, task, items, Writer())  # type: ignore[arg-type]
+    rows = {"white 20": tasks.run(blank("wer"), task, items, Writer("Low."), parse("white 20"))}  # type: ignore[arg-type]
     robustness.of_rows(record, base, clean, rows)
     assert record.details["clean"] == base.score and record.lower_is_better
     assert record.details["conditions"]["white 20"]["score"] == pytest.approx(

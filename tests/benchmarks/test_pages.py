@@ -11,8 +11,8 @@ from test_compare import write
 from typer.testing import CliRunner
 
 from zoo.benchmarks import pages, table
-from zoo.benchmarks.command import app
 from zoo.benchmarks.results import Record, Store, read_results
+from zoo.cli.bench import app
 from zoo.errors import ConfigError, ZooError
 
 

@@ -10,9 +10,9 @@ from test_compare import write
 from typer.testing import CliRunner
 
 from zoo.benchmarks import published
-from zoo.benchmarks.command import app
 from zoo.benchmarks.compare import compare
 from zoo.benchmarks.results import Store
+from zoo.cli.bench import app
 from zoo.errors import ConfigError
 
 TOP = Path(__file__).resolve().parents[2]

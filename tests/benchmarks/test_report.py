@@ -14,9 +14,9 @@ from test_compare import write
 from typer.testing import CliRunner
 
 from zoo.benchmarks import compare, svg, table
-from zoo.benchmarks.command import app
 from zoo.benchmarks.report import Report
 from zoo.benchmarks.results import Record, Results
+from zoo.cli.bench import app
 
 EVIL = 'a <script src="http://x.org/a.js"> & "b"'
 

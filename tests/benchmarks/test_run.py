@@ -14,11 +14,11 @@ from small import small
 from tone_exams import Parrot, examine, only
 
 from zoo.benchmarks import features, table
-from zoo.benchmarks.credits import read_rows
+from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import Record, Store
-from zoo.benchmarks.subjects import subjects, untrained
 from zoo.benchmarks.suite import Source, Task
+from zoo.benchmarks.tested_models import subjects, untrained
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, CheckpointError, ConfigError, MissingDependencyError, ZooError
 
@@ -61,7 +61,7 @@ def test_a_rerun_computes_nothing_and_changes_nothing(corpus: Path, tmp_path: Pa
     monkeypatch.setattr(Encoder, "embed", refuse)
     examine(corpus, tmp_path / "out", task)
     assert (tmp_path / "out" / "results.json").read_bytes() == before
-    monkeypatch.setattr("zoo.benchmarks.examine.run_probe", refuse)
+    monkeypatch.setattr("zoo.benchmarks.evaluate.run_probe", refuse)
     with pytest.raises(AssertionError):  # another task is not in the store, though its features are in the cache
         examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch", balanced=True))
 
@@ -119,7 +119,7 @@ def test_what_was_skipped_is_asked_again_and_kept_if_nothing_changed(
     before = (tmp_path / "out" / "results.json").read_bytes()
     examine(corpus, tmp_path / "out", task)
     assert (tmp_path / "out" / "results.json").read_bytes() == before
-    monkeypatch.setattr("zoo.models.spectral.Spectral.transcribe", Parrot.transcribe, raising=False)
+    monkeypatch.setattr("zoo.models.spectral.model.Spectral.transcribe", Parrot.transcribe, raising=False)
     assert only(examine(corpus, tmp_path / "out", task)).status == "ok"
 
 
@@ -174,7 +174,7 @@ def test_a_clip_that_a_model_refuses_skips_the_task_and_not_the_run(
     def refuse(*_: Any, **__: Any) -> None:
         raise AudioError("waveform 3", "too loud")
 
-    monkeypatch.setattr("zoo.models.spectral.Spectral.transcribe", refuse, raising=False)
+    monkeypatch.setattr("zoo.models.spectral.model.Spectral.transcribe", refuse, raising=False)
     tasks = [Task("words", kind="wer"), Task("pitch", kind="class", target="pitch")]
     words, pitch = examine(corpus, tmp_path / "out", *tasks).records.values()
     assert words.status == "skipped" and "too loud" in words.reason and pitch.status == "ok"

@@ -11,21 +11,22 @@ import pytest
 from zoo.benchmarks import suite
 from zoo.errors import ConfigError
 
-TOP = Path(__file__).resolve().parents[2] / "benchmarks" / "suites"
+VARIABLES = ("ZOO_DATA", "LIBRISPEECH", "SUPERB", "MARBLE", "HEAR")
 
 
 @pytest.mark.parametrize("name", suite.names())
-def test_packaged_suites_load_and_need_no_outside_data(name: str) -> None:
+def test_packaged_suites_load(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in VARIABLES:
+        monkeypatch.setenv(variable, "/nowhere")
     found = suite.load(name)
     assert found.name == name and found.about
-    assert all(source.source.startswith("corpus:") for source in found.data.values())
+    outline = suite.outline(name)
+    assert outline.about == found.about and outline.tasks == [task.name for task in found.tasks]
 
 
-@pytest.mark.parametrize("path", sorted(TOP.glob("*.yaml")), ids=lambda path: path.stem)
-def test_suites_of_the_repository_load(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("ZOO_DATA", "LIBRISPEECH", "SUPERB", "MARBLE", "HEAR"):
-        monkeypatch.setenv(variable, "/nowhere")
-    assert suite.load(path).about
+def test_the_mini_suite_needs_no_outside_data() -> None:
+    assert suite.outline("mini").variables == []
+    assert all(source.source.startswith("corpus:") for source in suite.load("mini").data.values())
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_a_variable_that_is_not_set_is_named_with_the_file(monkeypatch: pytest.M
     with pytest.raises(
         ConfigError, match=r"real\.yaml: .*data\.an4\.source': the environment variable ZOO_DATA is not set"
     ):
-        suite.load(TOP / "real.yaml")
+        suite.load("real")
 
 
 def test_metrics_go_with_the_kind(tmp_path: Path) -> None:

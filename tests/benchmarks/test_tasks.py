@@ -10,7 +10,7 @@ import torch
 from small import small
 from tone_exams import Parrot, examine, only
 
-from zoo.benchmarks import speed, verbs
+from zoo.benchmarks import speed, tasks
 from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import Record
 from zoo.benchmarks.suite import Source, Task
@@ -126,12 +126,12 @@ def test_clips_without_an_answer_are_counted_and_many_broken_ones_refused(corpus
     manifest.write(corpus, entries)
     task, parrot = Task("words", "tones", "wer"), Parrot()
     record = Record("words", "wer", "parrot", "model", "", "", "")
-    verbs.run(record, task, open_source(Source(str(corpus))), parrot)  # type: ignore[arg-type]
+    tasks.run(record, task, open_source(Source(str(corpus))), parrot)  # type: ignore[arg-type]
     assert record.test_items == 10 and record.notes == ["2 of 12 clips of test without a transcript are left out"]
     for place in (48, 49):
         (corpus.parent / f"{place:03d}.wav").write_text("no audio")
     with pytest.raises(ConfigError, match=r"2 of 10 clips cannot be used, e\.g\. tones/048\.wav"):
-        verbs.run(record, task, open_source(Source(str(corpus))), parrot)  # type: ignore[arg-type]
+        tasks.run(record, task, open_source(Source(str(corpus))), parrot)  # type: ignore[arg-type]
 
 
 def test_an_encoder_that_gives_no_numbers_is_skipped(corpus: Path, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_an_encoder_that_gives_no_numbers_is_skipped(corpus: Path, tmp_path: Pat
 def test_word_errors_of_anything_that_transcribes(corpus: Path) -> None:
     record = Record("words", "wer", "parrot", "model", "", "", "")
     items = open_source(Source(str(corpus)))
-    rows = verbs.run(record, Task("words", "tones", "wer"), items, Parrot())  # type: ignore[arg-type]
+    rows = tasks.run(record, Task("words", "tones", "wer"), items, Parrot())  # type: ignore[arg-type]
     wrong = sum(row["truth"] == "low tone" for row in rows)
     assert record.score == pytest.approx(wrong / 24) and record.lower_is_better
     assert record.details["raw"]["wer"] > record.details["basic"]["wer"] == record.score
@@ -184,7 +184,7 @@ def test_speed_elsewhere_is_another_question(corpus: Path, tmp_path: Path, monke
     examine(corpus, tmp_path / "out", Task("speed", kind="speed"))
     found = speed.Speed(100.0, 90.0, 110.0, 0, 0.0, 0.0)
     monkeypatch.setattr("zoo.benchmarks.speed.measure", lambda encoder: found)
-    monkeypatch.setattr("zoo.models.spectral.Spectral.device", torch.device("cuda"))
+    monkeypatch.setattr("zoo.models.spectral.model.Spectral.device", torch.device("cuda"))
     here, there = examine(corpus, tmp_path / "out", Task("speed", kind="speed")).records.values()
     assert there.score == 100 != here.score
 
@@ -206,7 +206,7 @@ def test_speed_of_a_model_whose_window_is_shorter_than_the_clips() -> None:
 def test_robustness_without_the_predictions_on_clean_clips_is_skipped(
     corpus: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("zoo.models.spectral.Spectral.transcribe", Parrot.transcribe, raising=False)
+    monkeypatch.setattr("zoo.models.spectral.model.Spectral.transcribe", Parrot.transcribe, raising=False)
     words = only(examine(corpus, tmp_path / "out", Task("words", kind="wer")))
     (tmp_path / "out" / words.predictions).unlink()
     tasks = [Task("words", kind="wer"), Task("changed", kind="robustness", of="words", conditions=["pink 10"])]

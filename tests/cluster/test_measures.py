@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
 
-from zoo.cluster import Measures, fit_quantizer, label_corpus, measure, mfcc39
-from zoo.cluster.alignments import attach, read_ctm, read_textgrid
+from zoo.cluster import Measures
 from zoo.cluster.measures import Boundaries, phones_of_frames
+from zoo.data.alignments import attach, read_ctm, read_textgrid
 from zoo.data.manifest import Entry
 from zoo.errors import ManifestError
 
@@ -66,20 +66,6 @@ def test_boundaries() -> None:
     exact = Boundaries()
     exact.add(torch.tensor([0] * 5 + [1] * 10 + [2] * 5), phones, 50.0, 0.01)
     assert exact.scores() == {"precision": 1, "recall": 1, "f1": 1, "r": 1}
-
-
-def test_measure_a_corpus(clips: list[Entry], tmp_path: Path) -> None:
-    source = mfcc39(50)
-    made = label_corpus(fit_quantizer(clips, source, 6), source, clips, tmp_path / "labels")
-    found = measure(made, clips)
-    assert found.frames == int(made.lengths.sum()) and found.phones == 2 and found.units == 6
-    assert 0 < found.pnmi < 1 and 0.5 <= found.phone_purity <= 1
-    one = measure(made, clips, ignore={clips[0].phones[0][2]})
-    assert one.phones == 1 and one.frames < found.frames and one.phone_purity == pytest.approx(1)
-    with pytest.raises(ManifestError, match="units of 6 entries, not 5"):
-        measure(made, clips[:5])
-    with pytest.raises(ManifestError, match="phones"):
-        measure(made, [Entry(entry.audio, entry.duration, "train") for entry in clips])
 
 
 LONG = """File type = "ooTextFile"

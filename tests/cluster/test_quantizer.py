@@ -14,10 +14,11 @@ from safetensors.torch import save_file
 from small import noise, small
 
 from zoo import audio
-from zoo.cluster import Quantizer, features, fit_quantizer, layer, mfcc39
+from zoo.cluster import Quantizer
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError, ConfigError
+from zoo.units import features, fit_quantizer, layer, mfcc39
 
 
 def collect(source: features.FeatureSource, entries: list[Entry]) -> dict[int, torch.Tensor]:

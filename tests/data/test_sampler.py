@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.data.sampler import BatchSampler, Cursor, mix
+from zoo.data.sampler import BatchSampler, Cursor
 from zoo.errors import ConfigError
+from zoo.io.seeds import mix
 
 lengths = st.lists(st.floats(0.1, 30), min_size=1, max_size=60)
 

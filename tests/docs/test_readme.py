@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from zoo.cli import app
-from zoo.data import corpora
+from zoo import corpora
+from zoo.cli.main import app
 
 TOP = Path(__file__).resolve().parents[2]
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").rglob("*.md")), *sorted((TOP / "recipes").glob("*/README.md"))]

@@ -14,7 +14,7 @@ from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtracto
 from transformers.utils import logging
 from whisper_tokens import tokenizer
 
-from zoo.models.whisper_tokenizer import WhisperTokenizer
+from zoo.models.whisper.tokenizer import WhisperTokenizer
 
 logging.disable_progress_bar()
 

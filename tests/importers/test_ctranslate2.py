@@ -16,7 +16,7 @@ from torch import Tensor
 
 import zoo
 from zoo.errors import CheckpointError
-from zoo.models.whisper import Whisper
+from zoo.models.whisper.model import Whisper
 
 REAL = Path(__file__).parent / "ctranslate2-4.8.5"
 

@@ -20,11 +20,11 @@ from safetensors.torch import load_file
 from small import noise, small
 
 import zoo
-from zoo.cluster import fit_quantizer, layer
 from zoo.data.manifest import Entry
 from zoo.errors import CheckpointError
 from zoo.importers import hub
-from zoo.models.hubert import HuBERT
+from zoo.models.hubert.model import HuBERT
+from zoo.units import fit_quantizer, layer
 
 REPO = "someone/tiny-hubert"
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there

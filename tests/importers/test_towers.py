@@ -10,7 +10,7 @@ from transformers import ASTForAudioClassification
 from zoo.checkpoint import assign
 from zoo.errors import CheckpointError
 from zoo.importers.towers import ast_tensors, resnet_tensors
-from zoo.models.mulan_audio import ASTTower, ResNetTower
+from zoo.models.mulan.audio import ASTTower, ResNetTower
 
 SMALL_AST = {"mels": 36, "dim": 32, "layers": 2, "heads": 4, "ffn_dim": 64, "frames": 76}
 

@@ -13,8 +13,8 @@ from whisper_tokens import tokenizer, write_tiktoken
 
 import zoo
 from zoo.errors import CheckpointError, ConfigError
-from zoo.models.whisper import Whisper
-from zoo.models.whisper_tokenizer import TIMESTAMPS
+from zoo.models.whisper.model import Whisper
+from zoo.models.whisper.tokenizer import TIMESTAMPS
 
 SIZE = 268 + 8 + 3 + TIMESTAMPS  # ids of the tests' tokenizer
 TEXT = 268

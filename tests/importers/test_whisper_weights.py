@@ -27,7 +27,7 @@ from whisper_tokens import tokenizer, write_tiktoken
 
 import zoo
 from zoo.errors import CheckpointError
-from zoo.models.whisper import Whisper
+from zoo.models.whisper.model import Whisper
 
 TOLERANCE = 1e-4
 TOKENS = torch.tensor([[269, 270, 274, 278, 5, 60, 7, 200, 3]])

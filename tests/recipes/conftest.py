@@ -11,7 +11,7 @@ import pytest
 from tones import tones_config, write_tones
 
 from zoo.data import sources
-from zoo.models.mulan_audio import SpecAugment
+from zoo.models.mulan.audio import SpecAugment
 from zoo.recipes.mulan.run import build
 from zoo.recipes.mulan.spectra import pair_loader
 from zoo.recipes.mulan.task import Contrast

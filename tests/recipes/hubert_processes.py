@@ -11,10 +11,10 @@ from pathlib import Path
 
 from small import SMALL
 
-from zoo.cluster import features, labels
-from zoo.models.hubert import HubertConfig
-from zoo.recipes.hubert.config import Features, PretrainConfig, Round
-from zoo.recipes.hubert.rounds import pretrain
+from zoo.models.hubert.model import HubertConfig
+from zoo.recipes.hubert.config import Features, HubertTrainConfig, Round
+from zoo.recipes.hubert.run import train
+from zoo.units import features, labels
 
 STILL = {"dropout": 0.0, "attention_dropout": 0.0, "layerdrop": 0.0}
 
@@ -22,12 +22,12 @@ STILL = {"dropout": 0.0, "attention_dropout": 0.0, "layerdrop": 0.0}
 def run(manifest: Path, folder: Path) -> Path:
     """Two rounds; labels come in parts of ten seconds."""
     features.BLOCK_SECONDS, labels.PART_SECONDS = 5.0, 10.0
-    config = PretrainConfig(out=str(folder), final_units=8)
+    config = HubertTrainConfig(out=str(folder), final_units=8)
     config.model = HubertConfig(**{**SMALL["hubert"], **STILL, "frontend": "logmel", "layers": 2})
     config.rounds = [Round(Features.mfcc, units=[16]), Round(Features.layer, units=[12])]
     config.data = replace(config.data, source=str(manifest), batch_seconds=10.0)
     config.train = replace(config.train, steps=4, batches_per_step=2, log_every=1, validate_every=2, save_every=2)
-    return pretrain(config)
+    return train(config)
 
 
 if __name__ == "__main__":

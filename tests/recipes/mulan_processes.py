@@ -15,7 +15,7 @@ import torch.utils.tensorboard  # noqa: F401 (slow to import, both: once, for al
 from dying import attempt
 from tones import tones_config
 
-from zoo import atomic
+from zoo.io import atomic
 from zoo.recipes.mulan.run import train
 from zoo.recipes.mulan.task import Contrast
 from zoo.train.optim import Optimizer

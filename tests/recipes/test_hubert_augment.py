@@ -10,11 +10,11 @@ import torch
 from small import noise, small
 from torch import Tensor
 
+from zoo.audio.augment import at_speed, cut_band, draw_speed, other_microphone
 from zoo.data.dataset import Item
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
-from zoo.models.hubert import HuBERT
-from zoo.recipes.changes import at_speed, cut_band, draw_speed, other_microphone
+from zoo.models.hubert.model import HuBERT
 from zoo.recipes.hubert.augment import mix_in
 from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
 from zoo.recipes.hubert.task import Collate

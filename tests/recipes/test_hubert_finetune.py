@@ -21,12 +21,12 @@ from zoo.data.loader import DataConfig
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError, TrainingStopped
 from zoo.recipes.hubert import ctc_run, finetune
-from zoo.recipes.hubert.ctc_config import FinetuneConfig
+from zoo.recipes.hubert.ctc_config import CtcTrainConfig
 from zoo.recipes.hubert.ctc_task import CtcTask
 from zoo.recipes.hubert.init import pretrained
 from zoo.train import Schedule, TrainConfig
 
-RECIPES = Path(__file__).parents[2] / "recipes" / "hubert"
+RECIPES = Path(zoo.recipes.hubert.__file__).parent / "presets"
 
 
 def tone(letter: str) -> torch.Tensor:
@@ -67,7 +67,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings(words: Path, start: Path, out: Path, **train: Any) -> FinetuneConfig:
+def settings(words: Path, start: Path, out: Path, **train: Any) -> CtcTrainConfig:
     """A run that learns the test language in seconds."""
     options = {
         "steps": 90,
@@ -80,7 +80,7 @@ def settings(words: Path, start: Path, out: Path, **train: Any) -> FinetuneConfi
         "validate_every": 30,
         "save_every": 30,
     }
-    return FinetuneConfig(
+    return CtcTrainConfig(
         out=str(out),
         name="tones",
         init=str(start),
@@ -209,7 +209,7 @@ def test_a_finetuned_model_is_tuned_further(finished: tuple[Path, str], words: P
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("finetune*.yaml")), ids=lambda path: path.stem)
 def test_every_preset_is_read(path: Path) -> None:
-    config = configuration.load(FinetuneConfig, [path])
+    config = configuration.load(CtcTrainConfig, [path])
     for place, word in enumerate(("command:", "time:", "result:"), 1):
         assert path.read_text().splitlines()[place].startswith(f"# {word}")
     assert config.train.schedule == Schedule.tri_stage

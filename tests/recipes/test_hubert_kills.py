@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from dying import environment
 
-from zoo.data import corpora, manifest
+from zoo import corpora
+from zoo.data import manifest
 
 KILLS = 20
 TINY = [

@@ -19,24 +19,24 @@ from small import SMALL, noise, small
 
 import zoo
 from zoo import config as configuration
-from zoo.cluster import Labels
 from zoo.data import manifest
 from zoo.data.dataset import Batch, Item
 from zoo.data.loader import DataConfig, split_loader
 from zoo.data.manifest import Entry
 from zoo.data.sampler import Cursor
 from zoo.errors import ConfigError, TrainingError
-from zoo.models.hubert import HuBERT, HubertConfig
+from zoo.models.hubert.model import HuBERT, HubertConfig
 from zoo.recipes.hubert.checks import check_targets
-from zoo.recipes.hubert.config import AugmentConfig, Features, LossConfig, MaskConfig, PretrainConfig, Round
+from zoo.recipes.hubert.config import AugmentConfig, Features, HubertTrainConfig, LossConfig, MaskConfig, Round
 from zoo.recipes.hubert.masking import span_mask
-from zoo.recipes.hubert.rounds import pretrain
+from zoo.recipes.hubert.run import train
 from zoo.recipes.hubert.task import Labelled, Pretrain, UnitBatch
 from zoo.recipes.hubert.units import Corpus, best_layer
 from zoo.recipes.shapes import round_up
 from zoo.train.health import effective_rank
+from zoo.units import Labels
 
-PRESETS = sorted((Path(__file__).parents[2] / "recipes" / "hubert").glob("*.yaml"))
+PRESETS = sorted((Path(zoo.recipes.hubert.__file__).parent / "presets").glob("*.yaml"))
 TINY = {
     **SMALL["hubert"],
     "frontend": "logmel",
@@ -153,7 +153,7 @@ def test_every_preset_is_read_and_says_what_it_costs(preset: Path) -> None:
     for word in ("command:", "time:", "result:"):
         assert any(line.startswith(f"# {word}") for line in opening), f"{preset} opens with {word}"
     if any("hubert.train" in line for line in opening):
-        config = configuration.load(PretrainConfig, [preset])
+        config = configuration.load(HubertTrainConfig, [preset])
         model = replace(config.model, units=tuple(config.rounds[0].units))
         with torch.device("meta"):
             zoo.registry.build("hubert", vars(model))
@@ -162,14 +162,14 @@ def test_every_preset_is_read_and_says_what_it_costs(preset: Path) -> None:
 @pytest.mark.parametrize("name", ["base", "large", "xlarge", "fast"])
 def test_published_presets_take_nothing_from_the_mini(name: str) -> None:
     """Whose clips are changed, whose loss counts all frames and whose layers are centred."""
-    config = configuration.load(PretrainConfig, [PRESETS[0].parent / f"{name}.yaml"])
+    config = configuration.load(HubertTrainConfig, [PRESETS[0].parent / f"{name}.yaml"])
     assert config.augment == AugmentConfig() and config.loss.alpha == 1
     assert not any(wanted.centred for wanted in config.rounds)
 
 
 def test_the_first_round_needs_something_to_cluster() -> None:
     with pytest.raises(ConfigError, match="rounds"):
-        PretrainConfig(rounds=[Round(Features.layer)])
+        HubertTrainConfig(rounds=[Round(Features.layer)])
 
 
 def labels(units: list[list[int]], sizes: int, quantizer: str = "q", rate: float = 50.0) -> Labels:
@@ -202,15 +202,15 @@ def test_targets_that_would_waste_a_run_are_refused() -> None:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 clips of the tiny speech corpus, 32 to train on."""
-    entries = manifest.read(zoo.data.corpora.build("speech", "tiny", workers=1, progress=False))
+    entries = manifest.read(zoo.corpora.build("speech", "tiny", workers=1, progress=False))
     chosen = [e for e in entries if e.split == "train"][:32] + [e for e in entries if e.split == "dev"][:8]
     path = tmp_path_factory.mktemp("corpus") / "manifest.jsonl"
     manifest.write(path, chosen)
     return path
 
 
-def tiny_config(corpus: Path, out: Path) -> PretrainConfig:
-    config = PretrainConfig(out=str(out), final_units=12, model=HubertConfig(**{**vars(HubertConfig()), **TINY}))
+def tiny_config(corpus: Path, out: Path) -> HubertTrainConfig:
+    config = HubertTrainConfig(out=str(out), final_units=12, model=HubertConfig(**{**vars(HubertConfig()), **TINY}))
     config.rounds = [Round(Features.mfcc, units=[16, 8]), Round(Features.layer, units=[20], centred=True)]
     config.data = replace(config.data, source=str(corpus), batch_seconds=20.0)
     config.train = replace(config.train, steps=6, log_every=2, validate_every=3, save_every=2)
@@ -219,7 +219,7 @@ def tiny_config(corpus: Path, out: Path) -> PretrainConfig:
 
 def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: Path, tmp_path: Path) -> None:
     config = tiny_config(corpus, tmp_path / "run")
-    directory = pretrain(config)
+    directory = train(config)
     model = zoo.load(directory)
     assert isinstance(model, HuBERT) and model.name == "hubert-run" and model.quantizer.sizes == (12,)
     units = model.units(noise(2), 16_000)
@@ -234,11 +234,11 @@ def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: P
         assert math.isfinite(dev[-1][name]), name
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("part-*.safetensors")}
     weights = (directory / "model.safetensors").read_bytes()
-    pretrain(config)
+    train(config)
     assert (directory / "model.safetensors").read_bytes() == weights
     assert {path: path.stat().st_mtime_ns for path in before} == before
     with pytest.raises(ConfigError, match="alpha"):
-        pretrain(replace(config, loss=LossConfig(alpha=0.25)))
+        train(replace(config, loss=LossConfig(alpha=0.25)))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_layers_that_no_round_will_have_are_told_before_the_first(
 ) -> None:
     config = replace(tiny_config(corpus, tmp_path / "run"), **changes)
     with pytest.raises(ConfigError, match=message):
-        pretrain(config)
+        train(config)
     assert not (tmp_path / "run").exists()
 
 
@@ -262,7 +262,7 @@ def test_without_phones_units_come_from_the_middle_layer(
 ) -> None:
     """So does a folder of recordings: nobody has aligned it."""
     manifest.write(tmp_path / "plain.jsonl", [replace(entry, phones=[]) for entry in manifest.read(corpus)])
-    model = zoo.load(pretrain(tiny_config(tmp_path / "plain.jsonl", tmp_path / "run")))
+    model = zoo.load(train(tiny_config(tmp_path / "plain.jsonl", tmp_path / "run")))
     assert isinstance(model, HuBERT) and model.quantizer is not None and model.quantizer.layer == 1
     assert capsys.readouterr().err.count("units of layer 1: the dev set has no `phones`") == 2
 
@@ -271,9 +271,9 @@ def test_a_round_can_be_added_to_a_finished_run(corpus: Path, tmp_path: Path) ->
     """Its own layers are searched, and its own units are the finished model's."""
     config = tiny_config(corpus, tmp_path / "run")
     config.rounds = config.rounds[:1]
-    first = zoo.load(pretrain(config)).provenance
+    first = zoo.load(train(config)).provenance
     config.rounds = [*config.rounds, Round(Features.layer, units=[20])]
-    model = zoo.load(pretrain(config))
+    model = zoo.load(train(config))
     assert (first["round"], model.provenance["round"]) == (1, 2)
     assert model.units(noise(1), 16_000).max() < 12
 
@@ -308,11 +308,11 @@ def test_ten_utterances_are_learned_by_heart(corpus: Path, tmp_path: Path) -> No
     """Masked accuracy > 95 % where there is nothing to generalise."""
     entries = [replace(e, split=split) for split in ("train", "dev") for e in manifest.read(corpus)[:10]]
     manifest.write(tmp_path / "ten.jsonl", entries)
-    config = PretrainConfig(out=str(tmp_path / "run"), final_units=0, rounds=[Round(Features.mfcc, units=[50])])
+    config = HubertTrainConfig(out=str(tmp_path / "run"), final_units=0, rounds=[Round(Features.mfcc, units=[50])])
     config.augment = AugmentConfig()
     config.data = replace(config.data, source=str(tmp_path / "ten.jsonl"))
     config.train = replace(config.train, steps=700, validate_every=100, learning_rate=1.5e-3)
-    pretrain(config)
+    train(config)
     lines = [json.loads(line) for line in (tmp_path / "run/round-1/run/metrics.jsonl").read_text().splitlines()]
     assert max(line["masked_accuracy"] for line in lines) > 0.95
 
@@ -324,11 +324,11 @@ def test_any_encoder_can_be_the_teacher_of_the_first_round(corpus: Path, tmp_pat
     config.teacher, config.teacher_context = str(tmp_path / "teacher"), "clip"
     config.rounds, config.final_layer = [Round(Features.layer, layer=1, units=[16])], 2
     config.augment = AugmentConfig(speed=0.1, speech=0.3, noise=0.3)
-    model = zoo.load(pretrain(config))
+    model = zoo.load(train(config))
     assert isinstance(model, HuBERT) and model.quantizer.layer == 2
     assert model.provenance["units"].endswith("layer 1") and "whisper" in model.provenance["units"]
     with pytest.raises(ConfigError, match="no Whisper"):
-        pretrain(replace(config, teacher=str(tmp_path / "run" / "model"), out=str(tmp_path / "other")))
+        train(replace(config, teacher=str(tmp_path / "run" / "model"), out=str(tmp_path / "other")))
 
 
 def test_pretraining_goes_on_from_a_model(corpus: Path, tmp_path: Path) -> None:
@@ -337,13 +337,13 @@ def test_pretraining_goes_on_from_a_model(corpus: Path, tmp_path: Path) -> None:
     config = tiny_config(corpus, tmp_path / "run")
     config.init, config.rounds, config.final_units = str(tmp_path / "first"), [Round(Features.mfcc, units=[16, 8])], 0
     config.train = replace(config.train, learning_rate=1e-12)
-    model = zoo.load(pretrain(config))
+    model = zoo.load(train(config))
     assert isinstance(model, HuBERT) and model.config == replace(first.config, units=(16, 8)), "init brings its own"
     for name, value in first.state_dict().items():
         if not name.startswith("head."):
             assert torch.allclose(model.state_dict()[name], value, atol=1e-6), name
     with pytest.raises(ConfigError, match="init"):
-        pretrain(replace(config, init=None, model=replace(first.config, units=())))
+        train(replace(config, init=None, model=replace(first.config, units=())))
     with pytest.raises(ConfigError, match="not a HuBERT"):
         small("whisper-tiny.en").save(tmp_path / "whisper")
-        pretrain(replace(config, init=str(tmp_path / "whisper")))
+        train(replace(config, init=str(tmp_path / "whisper")))

@@ -11,7 +11,8 @@ from hubert_processes import run
 from torchrun import torchrun
 
 import zoo
-from zoo.data import corpora, manifest
+from zoo import corpora
+from zoo.data import manifest
 
 SCRIPT = Path(__file__).with_name("hubert_processes.py")
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.sampler import Cursor
-from zoo.losses import infonce_loss, multiview_loss
-from zoo.models.mulan_audio import SpecAugment
+from zoo.models.mulan.audio import SpecAugment
+from zoo.nn.losses import infonce_loss, multiview_loss
 from zoo.recipes.mulan.config import Loss
 from zoo.recipes.mulan.task import Contrast
 from zoo.train import Output

@@ -21,19 +21,19 @@ from zoo import config as configuration
 from zoo.data import manifest
 from zoo.data.sampler import Cursor
 from zoo.errors import ConfigError, TrainingError
-from zoo.losses import Temperature
-from zoo.models.mulan import MuLan
-from zoo.recipes.mulan.alarms import Alarms, mean_cosine
+from zoo.models.mulan.model import MuLan
+from zoo.nn.losses import Temperature
+from zoo.recipes.mulan.collapse import Alarms, mean_cosine
 from zoo.recipes.mulan.compare import compare
-from zoo.recipes.mulan.config import AlarmConfig, ExamConfig, Loss, MulanTraining, TowerConfig, ZeroShot
-from zoo.recipes.mulan.exam import embed_clips
+from zoo.recipes.mulan.config import AlarmConfig, ExamConfig, Loss, MulanTrainConfig, TowerConfig, ZeroShot
+from zoo.recipes.mulan.evaluation import embed_clips
 from zoo.recipes.mulan.run import train
 from zoo.recipes.mulan.spectra import PairBatch, Spectrograms, pair_loader
 from zoo.recipes.mulan.task import Contrast
 from zoo.recipes.mulan.texts import Texts
 from zoo.train import Output, fit
 
-PRESETS = sorted((Path(__file__).parents[2] / "recipes" / "mulan").glob("*.yaml"))
+PRESETS = sorted((Path(zoo.recipes.mulan.__file__).parent / "presets").glob("*.yaml"))
 
 
 def test_windows_are_crops_of_the_spectrogram_kept_or_not(make: Any, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_towers_start_from_foreign_weights(make: Any, tmp_path: Path) -> None:
     theirs = BertModel(config)
     theirs.save_pretrained(tmp_path / "bert")
     (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words) + "\n")
-    model = zoo.models.mulan.MulanConfig(**SIZE, vocab_size=len(words))
+    model = zoo.models.mulan.model.MulanConfig(**SIZE, vocab_size=len(words))
     task, loader = make(text=TowerConfig(init=str(tmp_path / "bert")), model=model)
     torch.testing.assert_close(task.model.text.words.weight, theirs.embeddings.word_embeddings.weight)
     assert len(task.model.tokenizer) == len(words) and task.model.provenance["text_tower"] == str(tmp_path / "bert")
@@ -216,7 +216,7 @@ def test_towers_start_from_foreign_weights(make: Any, tmp_path: Path) -> None:
 def test_a_whole_model_is_where_training_starts(make: Any, tmp_path: Path) -> None:
     task, _ = make()
     task.model.save(tmp_path / "mulan")
-    again, _ = make("ast", init=str(tmp_path / "mulan"), model=zoo.models.mulan.MulanConfig())
+    again, _ = make("ast", init=str(tmp_path / "mulan"), model=zoo.models.mulan.model.MulanConfig())
     assert again.model.config == task.model.config and again.model.provenance["init"] == str(tmp_path / "mulan")
     torch.testing.assert_close(dict(again.model.state_dict()), dict(task.model.state_dict()))
     assert again.model.tokenizer.fingerprint() == task.model.tokenizer.fingerprint()
@@ -229,7 +229,7 @@ def test_a_whole_model_is_where_training_starts(make: Any, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match=r"init 'nowhere': no such model, folder or file; `zoo list`"):
         make(init="nowhere")
     with pytest.raises(ConfigError, match="brings its towers"):
-        MulanTraining(init="mulan", tokenizer="vocab.txt")
+        MulanTrainConfig(init="mulan", tokenizer="vocab.txt")
 
 
 def test_the_whole_run_learns_and_a_rerun_only_reads(make: Any, tones: Path, tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_an_exam_that_cannot_be_held_leaves_the_model(tones: Path, tmp_path: Pat
 )
 def test_numbers_that_make_no_sense_are_refused_before_training(override: str) -> None:
     with pytest.raises(ConfigError, match=override.partition("=")[0].rpartition(".")[2]):
-        configuration.load(MulanTraining, [], [override])
+        configuration.load(MulanTrainConfig, [], [override])
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
@@ -321,6 +321,6 @@ def test_every_preset_is_read_and_says_what_it_costs(preset: Path) -> None:
     opening = preset.read_text().splitlines()[:6]
     for word in ("command:", "time:", "result:"):
         assert any(line.startswith(f"# {word}") for line in opening), f"{preset} opens with {word}"
-    config = configuration.load(MulanTraining, [preset])
+    config = configuration.load(MulanTrainConfig, [preset])
     with torch.device("meta"):
         zoo.registry.build("mulan", vars(config.model))

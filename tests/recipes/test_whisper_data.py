@@ -16,8 +16,9 @@ from spoken_tones import say
 from zoo.data.loader import DataConfig
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
-from zoo.models.whisper import Whisper, WhisperConfig
-from zoo.models.whisper_tokenizer import WhisperTokenizer
+from zoo.models.whisper.config import WhisperConfig
+from zoo.models.whisper.model import Whisper
+from zoo.models.whisper.tokenizer import WhisperTokenizer
 from zoo.recipes.whisper import data
 from zoo.recipes.whisper.config import AugmentConfig, TuneConfig, WhisperTrainConfig, WindowConfig
 from zoo.recipes.whisper.data import IGNORED, Collate, blank
@@ -25,7 +26,7 @@ from zoo.recipes.whisper.targets import Writer
 from zoo.recipes.whisper.task import Transcribe
 from zoo.recipes.whisper.vocabulary import Speller, train_tokenizer
 from zoo.recipes.whisper.windows import Segment, Window
-from zoo.text import normaliser
+from zoo.text.normalizers import normaliser
 
 TEXTS = ["The cat sat on the mat.", "A cat is that.", "Ça va, là-bas?", "thirty-three thousand things"] * 3
 

@@ -9,7 +9,7 @@ import torch
 from tiny_whisper import batch_for, fresh
 
 import zoo
-import zoo.transcript
+import zoo.text.transcript
 from zoo.errors import ConfigError
 from zoo.recipes.whisper.config import (
     LoraConfig,

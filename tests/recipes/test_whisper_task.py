@@ -12,9 +12,9 @@ from spoken_tones import WORDS
 from tiny_whisper import batch_for, fresh
 
 import zoo
-import zoo.transcript
+import zoo.text.transcript
 from zoo.errors import ConfigError
-from zoo.models.whisper import Whisper
+from zoo.models.whisper.model import Whisper
 from zoo.recipes.whisper.config import (
     DistilConfig,
     TuneConfig,

@@ -18,11 +18,11 @@ from spoken_tones import WORDS, write_clips
 from tiny_whisper import settings
 
 import zoo
-import zoo.transcript
+import zoo.text.transcript
 from zoo import config as configuration
 from zoo.data import manifest
 from zoo.errors import ConfigError, TrainingStopped
-from zoo.models.whisper import Whisper
+from zoo.models.whisper.model import Whisper
 from zoo.recipes.whisper import pseudo, train
 from zoo.recipes.whisper.config import (
     AugmentConfig,
@@ -33,15 +33,12 @@ from zoo.recipes.whisper.config import (
     WhisperTrainConfig,
     WindowConfig,
 )
-from zoo.recipes.whisper.exam import Exam, write
+from zoo.recipes.whisper.evaluation import Exam, write
 from zoo.recipes.whisper.model import loaded
 from zoo.recipes.whisper.run import train as run
 from zoo.recipes.whisper.task import Transcribe
 
-HERE = Path(__file__).parent
-
-
-PRESETS = sorted((HERE.parents[1] / "recipes" / "whisper").glob("*.yaml"))
+PRESETS = sorted((Path(zoo.recipes.whisper.__file__).parent / "presets").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +108,8 @@ def test_distillation_from_pseudo_labels(
     finished: tuple[Path, str], tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def written(self: Whisper, clips: list[Any], *args: Any, **options: Any) -> list[Any]:
-        return [zoo.transcript.Transcript("en", 1.0, [zoo.transcript.Segment(0, 1, text)]) for text in answers]
+        segment = zoo.text.transcript.Segment
+        return [zoo.text.transcript.Transcript("en", 1.0, [segment(0, 1, text)]) for text in answers]
 
     answers = ["Ba", "Abba", "Nonsense", *(word.capitalize() for word in WORDS[3:])]
     monkeypatch.setattr(Whisper, "transcribe", written)

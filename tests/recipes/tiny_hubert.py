@@ -8,7 +8,7 @@ import torch
 from small import SMALL
 
 import zoo
-from zoo.models.hubert import HuBERT
+from zoo.models.hubert.model import HuBERT
 from zoo.recipes.hubert.config import MaskConfig
 from zoo.recipes.hubert.ctc_config import TuneConfig
 

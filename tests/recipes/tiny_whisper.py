@@ -11,7 +11,8 @@ from spoken_tones import WORDS, say
 
 from zoo.data.loader import DataConfig
 from zoo.data.manifest import Entry
-from zoo.models.whisper import Whisper, WhisperConfig
+from zoo.models.whisper.config import WhisperConfig
+from zoo.models.whisper.model import Whisper
 from zoo.recipes.whisper.config import (
     AugmentConfig,
     TuneConfig,

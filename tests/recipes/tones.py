@@ -12,8 +12,8 @@ from small import SMALL, noise
 
 from zoo.data import manifest
 from zoo.data.manifest import Entry
-from zoo.models.mulan import MulanConfig
-from zoo.recipes.mulan.config import ExamConfig, MulanTraining, ZeroShot
+from zoo.models.mulan.model import MulanConfig
+from zoo.recipes.mulan.config import ExamConfig, MulanTrainConfig, ZeroShot
 from zoo.train import TrainConfig
 
 WORDS = ("lowest", "deep", "dark", "middle", "bright", "high", "piercing", "top")
@@ -57,9 +57,9 @@ def write_tones(folder: Path, train: int = 40, held_out: int = 16) -> Path:
     return folder / "manifest.jsonl"
 
 
-def tones_config(source: Path, out: Path, tower: str = "resnet", **train: Any) -> MulanTraining:
+def tones_config(source: Path, out: Path, tower: str = "resnet", **train: Any) -> MulanTrainConfig:
     """A run of seconds: two micro-batches of eight pairs a step."""
-    config = MulanTraining(out=str(out), model=MulanConfig(**SIZE, tower=tower, vocab_size=200))
+    config = MulanTrainConfig(out=str(out), model=MulanConfig(**SIZE, tower=tower, vocab_size=200))
     config.data = replace(
         config.data, source=str(source), max_items=8, min_seconds=0.3, text={"captions": 2.0, "word": 1.0}
     )

@@ -15,8 +15,8 @@ import pyarrow.parquet
 from bands import Bands, BandsConfig
 from dying import attempt
 
-from zoo import atomic
 from zoo.encoder import Encoder
+from zoo.io import atomic
 from zoo.search import Summary, build, increment, store
 
 MOMENTS: dict[str, tuple[Any, str]] = {

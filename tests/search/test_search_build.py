@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zoo
-from zoo import extract
+from zoo import embed
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError, ZooError
 from zoo.search import Index, Summary, ask, build, store
@@ -43,9 +43,9 @@ def test_new_changed_and_deleted_files(tones: Path, tmp_path: Path, monkeypatch:
     write_tone(tones / "5.wav", 0, seconds=0.7)
     write_tone(tones / "35.wav", 2)
     embedded: list[str] = []
-    whole = extract.run
+    whole = embed.run
     monkeypatch.setattr(
-        extract,
+        embed,
         "run",
         lambda items, **options: embedded.extend(Path(i.path).name for i in items) or whole(items, **options),
     )
@@ -156,12 +156,10 @@ def test_an_index_of_other_files_is_not_emptied_by_mistake(tones: Path, tmp_path
 def test_the_number_format_of_the_index_is_kept(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ "auto" is another format on another machine; an index that is begun goes on as it was."""
     seen: list[str] = []
-    whole = zoo.extract.job.registry.load
-    monkeypatch.setattr(
-        zoo.extract.job.registry, "load", lambda *a, dtype, **o: seen.append(dtype) or whole(*a, dtype=dtype, **o)
-    )
+    whole = zoo.loading.load
+    monkeypatch.setattr("zoo.loading.load", lambda *a, dtype, **o: seen.append(dtype) or whole(*a, dtype=dtype, **o))
     run(tones, tmp_path / "index", dtype="float32")
-    monkeypatch.setattr("zoo.extract.job.resolve_dtype", lambda dtype, device: (dtype, "as it is"))
+    monkeypatch.setattr("zoo.nn.precision.resolve_dtype", lambda dtype, device: (dtype, "as it is"))
     run(tones, tmp_path / "index")
     assert seen == ["float32", "float32"]
 

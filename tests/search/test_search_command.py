@@ -10,7 +10,7 @@ from bands import write_tone
 from typer.testing import CliRunner
 
 import zoo
-from zoo.cli import app
+from zoo.cli.main import app
 from zoo.errors import ConfigError, ZooError
 from zoo.search import Index, ask, build
 

@@ -12,8 +12,8 @@ from small import noise
 from typer.testing import CliRunner
 
 import zoo
-from zoo.cli import app
-from zoo.models.mulan import MuLan
+from zoo.cli.main import app
+from zoo.models.mulan.model import MuLan
 
 
 def command(*arguments: str | Path) -> str:

@@ -17,7 +17,7 @@ import torch.utils.tensorboard  # noqa: F401 (slow to import, both: once, for al
 from dying import attempt
 from tiny_task import Tiny, loader, read_corpus
 
-from zoo import atomic
+from zoo.io import atomic
 from zoo.train import TrainConfig, fit, state
 from zoo.train.log import Log
 from zoo.train.optim import Optimizer

@@ -49,7 +49,7 @@ def killed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one killed run for each of CHOSEN."""
     folder = tmp_path_factory.mktemp("killed")
     command = [sys.executable, str(HERE / "kill_training.py"), str(corpus), str(folder), *CHOSEN]
-    paths = os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])
+    paths = os.pathsep.join([str(HERE), str(HERE.parent / "helpers"), *sys.path])
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=300)
     deaths = [line.split() for line in done.stdout.splitlines()]
     expected = [[m, "9"] for m in CHOSEN[:-1]] + [[CHOSEN[-1], "not", "killed:", "0"]]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import zoo
 from zoo.benchmarks import results
 from zoo.errors import ConfigError
-from zoo.recipes.hubert.config import LossConfig, PretrainConfig
+from zoo.io import git as git_facts
+from zoo.recipes.hubert.config import HubertTrainConfig, LossConfig
 from zoo.train import runfolder
 
 
@@ -26,7 +26,7 @@ def test_the_commit_is_that_of_the_source_and_not_of_what_lies_around_it(
     source = tmp_path / "site-packages" / "__init__.py"
     source.parent.mkdir()
     source.write_text("")
-    monkeypatch.setattr(zoo, "__file__", str(source))
+    monkeypatch.setattr(git_facts, "__file__", str(source.parent / "io" / "git.py"))
     assert runfolder.environment()["commit"] is None
     git("init", "--quiet")
     git("commit", "--quiet", "--allow-empty", "-m", "of something else")
@@ -40,8 +40,8 @@ def test_the_commit_is_that_of_the_source_and_not_of_what_lies_around_it(
 
 
 def test_a_run_goes_on_in_a_folder_of_another_name(tmp_path: Path) -> None:
-    runfolder.prepare(tmp_path, PretrainConfig(out="runs/night"), {}, resuming=False)
-    moved = PretrainConfig(out="runs/day")
+    runfolder.prepare(tmp_path, HubertTrainConfig(out="runs/night"), {}, resuming=False)
+    moved = HubertTrainConfig(out="runs/day")
     assert moved.name == "hubert-day"
     runfolder.prepare(tmp_path, moved, {}, resuming=True)
     with pytest.raises(ConfigError, match="alpha"):

@@ -13,8 +13,8 @@ from unittest import mock
 from dying import attempt
 from small_whisper import small_whisper
 
-from zoo import atomic
-from zoo.models.whisper import Whisper
+from zoo.io import atomic
+from zoo.models.whisper.model import Whisper
 from zoo.transcribe import job, journal
 
 MOMENTS: dict[str, tuple[Any, str]] = {

@@ -15,8 +15,8 @@ from rich.console import Console
 from small import noise
 from small_whisper import small_whisper
 
-from zoo import atomic
 from zoo.errors import ZooError
+from zoo.io import atomic
 from zoo.transcribe import failures, job, journal, run
 
 OPTIONS = {"vad": "none", "temperature": 0.0, "language": "en", "workers": 1, "progress": False}

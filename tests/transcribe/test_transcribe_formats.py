@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.errors import ConfigError
-from zoo.extract.inputs import Item
+from zoo.jobs.lists import Item
+from zoo.text.transcript import Segment, Transcript, Word
 from zoo.transcribe.formats import FORMATS, parse_formats, render
 from zoo.transcribe.naming import stems
-from zoo.transcript import Segment, Transcript, Word
 
 SPOKEN = Transcript(
     "en",

@@ -11,7 +11,7 @@ from small import noise
 from small_whisper import small_whisper
 
 from zoo.errors import ZooError
-from zoo.extract.inputs import Item
+from zoo.jobs.lists import Item
 from zoo.transcribe import job, run
 from zoo.transcribe.journal import NAME
 

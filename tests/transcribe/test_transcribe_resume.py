@@ -12,8 +12,8 @@ from small import noise
 from small_whisper import small_whisper
 
 from zoo.errors import ConfigError, ZooError
-from zoo.extract.plan import Planned
-from zoo.models.whisper import Whisper
+from zoo.jobs.survey import Planned
+from zoo.models.whisper.model import Whisper
 from zoo.transcribe import job, run
 
 OPTIONS = {"vad": "none", "temperature": 0.0, "language": "en", "workers": 1, "progress": False}

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 import zoo
 from zoo.audio import load
-from zoo.cli import app
+from zoo.cli.main import app
 from zoo.errors import AudioError, ConfigError, ZooError
-from zoo.models.whisper import Whisper
+from zoo.models.whisper.model import Whisper
 from zoo.transcribe import run
 
 PLAIN = {"vad": "none", "temperature": 0.0, "language": "en"}

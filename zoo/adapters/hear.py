@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo import registry
+from zoo import loading
 from zoo.encoder import Encoder
 from zoo.errors import AudioError
 
@@ -33,7 +33,7 @@ class HearModel(nn.Module):
 
 def load_model(model_file_path: str = "", device: str = "cpu") -> HearModel:
     """Whatever zoo.load takes; log-mel for an empty path. HEAR moves the model to its device itself."""
-    return HearModel(registry.load(model_file_path or DEFAULT, device=device))
+    return HearModel(loading.load(model_file_path or DEFAULT, device=device))
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:

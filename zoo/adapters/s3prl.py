@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zoo import audio, registry
+from zoo import audio, loading
 from zoo.encoder import Encoder
 from zoo.errors import AudioError
 
@@ -24,7 +24,7 @@ class UpstreamExpert(nn.Module):
     def __init__(self, ckpt: str | Encoder, model_config: Any = None, **_: Any) -> None:
         """model_config and any further argument of s3prl's are ignored: a checkpoint of zoo describes itself."""
         super().__init__()
-        self.model = ckpt if isinstance(ckpt, Encoder) else registry.load(ckpt, device="cpu")
+        self.model = ckpt if isinstance(ckpt, Encoder) else loading.load(ckpt, device="cpu")
 
     def get_downsample_rates(self, key: str) -> int:
         """Samples at 16 kHz from frame to frame."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from zoo import registry
+from zoo import loading
 from zoo.encoder import Encoder, plain_layer
 from zoo.errors import AudioError, ConfigError
 
@@ -66,7 +66,7 @@ class AudioEmbedding(TransformerMixin, BaseEstimator):
         if isinstance(self.model, Encoder):
             return self.model
         if getattr(self, "_loaded", (None,))[0] != (self.model, self.device):
-            self._loaded = ((self.model, self.device), registry.load(self.model, device=self.device))
+            self._loaded = ((self.model, self.device), loading.load(self.model, device=self.device))
         return self._loaded[1]
 
 

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo.audio.resampling import BLOCK
-from zoo.audio.samples import fold, to_float
-from zoo.audio.sources import mp3_settle
+from zoo.audio.samples import fold, mp3_settle, to_float
 from zoo.errors import AudioError
 
 # Demuxers that take the duration from an index or header; the others guess it from the bit rate.

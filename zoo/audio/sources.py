@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zoo.audio import integrity
 from zoo.audio.resampling import BLOCK
-from zoo.audio.samples import fold
+from zoo.audio.samples import fold, mp3_settle
 from zoo.errors import AudioError, MissingDependencyError
 
 UNKNOWN = 2**62  # libsndfile says 2**63 - 1 for a FLAC whose encoder wrote to a pipe
@@ -87,15 +87,6 @@ def require_file(path: str) -> None:
         raise AudioError(path, "may not be read by this user (permission denied)")
     if not found.st_size:
         raise AudioError(path, "is empty (0 bytes)")
-
-
-def mp3_settle(rate: int) -> float:
-    """Seconds of MP3 to decode before a span and to drop: so far before a frame may its bits lie, and frames overlap.
-
-    MPEG-1 (from 32 kHz on) reaches back 511 bytes, of which a frame fills at least 60; MPEG-2 reaches back 255, and
-    stereo of 8 kbit/s at 24 kHz fills 3 with each frame of 24 ms.
-    """
-    return 0.3 if rate >= 32_000 else 2.25
 
 
 class Straight(soundfile.SoundFile):

@@ -1,9 +1,8 @@
-"""python -m zoo.benchmarks: the same as `zoo bench`."""
+"""`python -m zoo.benchmarks` is `zoo bench`."""
 
-from __future__ import annotations
+import runpy
+import sys
 
-from zoo.benchmarks.command import app
-from zoo.cli import readable_errors
-
-with readable_errors():
-    app()
+sys.argv[0] = "zoo"
+sys.argv.insert(1, "bench")
+runpy.run_module("zoo", run_name="__main__")

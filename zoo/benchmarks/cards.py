@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo import checkpoint, registry
+from zoo import checkpoint, loading, registry
 from zoo.benchmarks import table
 from zoo.benchmarks.results import read_results
+from zoo.card_page import model_card
 from zoo.errors import ConfigError
-from zoo.modelcard import model_card
 
 
 def page(directory: Path, results: Sequence[Path]) -> str:
@@ -20,7 +20,7 @@ def page(directory: Path, results: Sequence[Path]) -> str:
 
     Raises CheckpointError, and ZooError for results that cannot be read.
     """
-    header, model = checkpoint.read_header(directory), checkpoint.load(directory)
+    header, model = checkpoint.read_header(directory), loading.load_checkpoint(directory)
     packaged = directory.resolve().parent == registry.ASSETS.resolve()
     card = registry.info(model.name) if packaged else None
     found = (_section(header["fingerprint"], path) for path in sorted(results, key=lambda each: each.name))

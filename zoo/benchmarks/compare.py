@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.benchmarks import table
-from zoo.benchmarks.credits import Credit, credits, guesses, pseudo_values, read_rows
+from zoo.benchmarks.item_scores import Credit, credits, guesses, pseudo_values, read_rows
 from zoo.benchmarks.results import RESULTS, Record, read_records
 from zoo.benchmarks.significance import LEVEL, Comparison, mcnemar, paired_bootstrap, ranks
 from zoo.errors import ConfigError, ZooError

@@ -23,14 +23,14 @@ import torch
 from torch import Tensor
 
 from zoo import audio
-from zoo.atomic import replacing_file
 from zoo.audio import Clip
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.corruptions import corrupt, version
 from zoo.benchmarks.items import Item, Items
 from zoo.encoder import Encoder
 from zoo.errors import AudioError
-from zoo.extract.files import hold
+from zoo.io.atomic import replacing_file
+from zoo.io.locks import hold
 from zoo.nn.pooling import Summary
 
 SHARD = 64  # clips

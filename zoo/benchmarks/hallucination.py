@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from zoo.audio import Clip
-from zoo.benchmarks.asked import readable, score, test_items, transcripts
 from zoo.benchmarks.corruptions import noise
 from zoo.benchmarks.items import Items
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.significance import ratio_interval
 from zoo.benchmarks.suite import Task
+from zoo.benchmarks.test_items import readable, score, test_items, transcripts
 from zoo.encoder import Encoder
-from zoo.text import normaliser
+from zoo.text.normalizers import normaliser
 
 SECONDS = (5.0, 10.0, 20.0, 30.0)  # of the made clips: a model may behave otherwise where its window is full
 DRAWS = 3  # clips of each length, of what chance has a part in

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace as changed_copy
 from pathlib import Path
 
-from zoo.atomic import replacing_file
 from zoo.benchmarks import table
 from zoo.benchmarks.compare import Contest, contests_of
 from zoo.benchmarks.report import Report
 from zoo.benchmarks.results import RESULTS, Record, Results, Store, read_results
-from zoo.benchmarks.subjects import CHANCE
+from zoo.benchmarks.tested_models import CHANCE
 from zoo.errors import ConfigError, ZooError
+from zoo.io.atomic import replacing_file
 
 TABLE, REPORT = "results.md", "report.html"
 

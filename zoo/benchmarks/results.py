@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-import zoo
-from zoo.atomic import replacing_file
+from zoo._version import __version__
 from zoo.benchmarks.suite import PROTOCOL
-from zoo.clone import ask_git
 from zoo.errors import ZooError
+from zoo.io.atomic import replacing_file
+from zoo.io.git import ask_git
 
 FORMAT = 1
 Rows = Sequence[Mapping[str, Any]]
@@ -141,7 +141,7 @@ class Results:
             "format": FORMAT,
             "protocol": PROTOCOL,
             "suite": self.suite,
-            "zoo": zoo.__version__,
+            "zoo": __version__,
             "environment": environment(),
             "runs": self.runs,
             "ranks": self.ranks,

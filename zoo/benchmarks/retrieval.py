@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from zoo.errors import ConfigError
-from zoo.prompts import embed_prompts
+from zoo.text.prompts import embed_prompts
 
 EmbedText = Callable[[Sequence[str]], Tensor]
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from zoo.benchmarks import asked
-from zoo.benchmarks.credits import credits
+from zoo.benchmarks import test_items
+from zoo.benchmarks.item_scores import credits
 from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, paired_bootstrap, statistic_interval
@@ -72,4 +72,4 @@ def _condition(record: Record, name: str, score: float, change: float, interval:
 
 def _total(record: Record, base: Record, change: float, interval: Interval, groups: np.ndarray) -> None:
     record.lower_is_better = base.lower_is_better
-    asked.score(record, f"change of {base.metric}", change, interval, groups.tolist())
+    test_items.score(record, f"change of {base.metric}", change, interval, groups.tolist())

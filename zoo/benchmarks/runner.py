@@ -12,18 +12,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from zoo.benchmarks import examine, pages, robustness, suite, table, verbs
+from zoo.benchmarks import evaluate, pages, robustness, suite, table, tasks
 from zoo.benchmarks.conditions import Condition, parse
-from zoo.benchmarks.credits import read_rows
 from zoo.benchmarks.features import Features, extract
+from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import Items, open_source
 from zoo.benchmarks.results import Record, Rows, Store
-from zoo.benchmarks.subjects import CHANCE, Subject, subjects
 from zoo.benchmarks.suite import PROBES, Suite, Task
 from zoo.benchmarks.targets import Targets, prepare_folds
+from zoo.benchmarks.tested_models import CHANCE, Subject, subjects
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError
-from zoo.extract.files import hold
+from zoo.io.locks import hold
 
 
 def run(
@@ -104,7 +104,7 @@ class _Session:
         began = time.monotonic()
         rows: Rows = []
         asked = self.exam.base(task) if task.of else task
-        missing = verbs.missing_verb(asked, subject.encoder)
+        missing = tasks.missing_verb(asked, subject.encoder)
         if subject.role == "baseline" and not _asked_of_baselines(asked, subject.encoder):
             return
         try:
@@ -112,11 +112,11 @@ class _Session:
                 raise ConfigError(missing)
             if task.kind in PROBES:
                 features, folds = self._prepare(task, subject)
-                rows = examine.run_probe(record, task, folds, features, str(subject.encoder.device))
+                rows = evaluate.run_probe(record, task, folds, features, str(subject.encoder.device))
             elif task.kind == "robustness":
                 rows = self._robustness(record, task, subject)
             else:
-                rows = verbs.run(record, task, self.sources[task.data], subject.encoder)
+                rows = tasks.run(record, task, self.sources[task.data], subject.encoder)
         except (ConfigError, MissingDependencyError, AudioError) as error:
             record.status, record.reason, record.score = "skipped", str(error), None
         if record.status == "ok" and not (record.score is not None and math.isfinite(record.score)):
@@ -134,7 +134,7 @@ class _Session:
             return
         try:
             folds = prepare_folds(task, self.sources[task.data], {}, self.exam.frames)
-            self._keep(record, examine.run_chance(record, task, folds))
+            self._keep(record, evaluate.run_chance(record, task, folds))
         except ConfigError as error:
             record.status, record.reason = "skipped", str(error)
             self._keep(record, [])
@@ -150,7 +150,7 @@ class _Session:
                     encoder, items.only(places), self.cache, frames=self._frames(base.data), condition=condition
                 )
 
-            return examine.run_robustness(record, task, base, folds, features, corrupted, str(encoder.device))
+            return evaluate.run_robustness(record, task, base, folds, features, corrupted, str(encoder.device))
         self.examine(base, subject)  # its answers on clean clips, unless they are there already
         clean = self.store.get(self._record(base, subject))
         if clean is None or clean.status != "ok":
@@ -158,7 +158,7 @@ class _Session:
         changed = {}
         for name in task.conditions:
             asked = changed_copy(clean, notes=[], details={})
-            changed[name] = verbs.run(asked, base, items, encoder, parse(name))
+            changed[name] = tasks.run(asked, base, items, encoder, parse(name))
             record.notes += [f"{name}: {note}" for note in asked.notes if note not in clean.notes]
         return robustness.of_rows(record, clean, read_rows(self.store.folder, clean), changed)
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo.encoder import Encoder, frozen
+from zoo.encoder import Encoder
+from zoo.nn.eval_mode import frozen
 
 CLIPS, SECONDS, ROUNDS = 8, 10.0, 3
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
@@ -18,7 +19,7 @@ import yaml
 from zoo import config
 from zoo.benchmarks import conditions
 from zoo.errors import ConfigError
-from zoo.text import NORMALISERS
+from zoo.text.normalizers import NORMALISERS
 
 PROTOCOL = 1
 """Raised whenever the same task, model and data would give another number."""
@@ -30,6 +31,7 @@ KINDS = (*ROBUST, "robustness", "units", "hallucination", "speed")
 _CLASSES = ("accuracy", "balanced_accuracy")
 _METRICS = {"class": _CLASSES, "phones": _CLASSES, "tags": ("roc_auc", "map"), "value": ("r2",), "wer": NORMALISERS}
 """What a kind can be scored by, its default first; word error rates by the name of a normaliser."""
+_VARIABLE = re.compile(r"\$\{oc\.env:(\w+)\}")
 _TEXTS = ("prompt", "prefix")
 """Options that are text, whatever YAML would make of it: "Glossary: ..." is no table."""
 
@@ -98,6 +100,23 @@ class Suite:
 def names() -> list[str]:
     """Suites that go by name."""
     return sorted(path.name.removesuffix(".yaml") for path in _packaged().iterdir() if path.name.endswith(".yaml"))
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a suite is about, the names of its tasks, and the environment variables that its data needs."""
+
+    about: str
+    tasks: list[str]
+    variables: list[str]
+
+
+def outline(name: str) -> Outline:
+    """The outline of a suite that goes by name; the variables need not be set."""
+    text = (_packaged() / f"{name}.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    tasks = [task["name"] for task in content["tasks"]]
+    return Outline(content["about"], tasks, sorted(set(_VARIABLE.findall(text))))
 
 
 def load(name: str | Path) -> Suite:

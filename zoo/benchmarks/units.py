@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from zoo.audio import Clip
-from zoo.benchmarks.asked import BATCH, having, long_enough, readable, score, test_items
 from zoo.benchmarks.conditions import parse
 from zoo.benchmarks.corruptions import corrupt
 from zoo.benchmarks.items import Item, Items
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, statistic_interval
 from zoo.benchmarks.suite import Task
+from zoo.benchmarks.test_items import BATCH, having, long_enough, readable, score, test_items
 from zoo.cluster.measures import Boundaries, Measures, phones_of_frames
 from zoo.cluster.quantizer import Quantizer
 from zoo.encoder import Encoder

@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo.benchmarks.significance import Interval, ratio_interval
 from zoo.errors import ConfigError
-from zoo.text import NORMALISERS, normaliser
+from zoo.text.normalizers import NORMALISERS, normaliser
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ def error_rates(
 ) -> ErrorRates:
     """Corpus WER and CER of N hypotheses against N references.
 
-    normalise: name of a normaliser in zoo.text, used on both sides. groups (N,): speakers, for the interval; without
-    them every utterance stands alone. An utterance whose reference is empty after normalisation counts its words as
-    insertions.
+    normalise: name of a normaliser in zoo.text.normalizers, used on both sides.
+    groups (N,): speakers, for the interval; without them every utterance stands alone.
+    An utterance whose reference is empty after normalization counts its words as insertions.
 
     Raises ConfigError for lists of different lengths, an unknown normaliser, and where no reference has a word.
     """

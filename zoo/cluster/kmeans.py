@@ -19,12 +19,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.atomic import replacing_file
 from zoo.cluster.lloyd import ITERATIONS, TOLERANCE, solve
 from zoo.cluster.nearest import cluster_sums, means, nearest
 from zoo.cluster.sample import SAMPLE_BYTES, Reservoir, check_finite
 from zoo.errors import CheckpointError, ConfigError
-from zoo.ranges import whole
+from zoo.io.atomic import replacing_file
+from zoo.validation import whole
 
 _FORMAT = "zoo k-means 1"
 

@@ -22,10 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.atomic import replacing_file
 from zoo.cluster.nearest import nearest
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError, ConfigError
+from zoo.io.atomic import replacing_file
 
 _FORMAT = 1
 
@@ -97,7 +97,7 @@ class Quantizer:
             raise CheckpointError(
                 f"this quantizer belongs to {self.source['model']} ({self.source['fingerprint']}), layer {self.layer}, "
                 f"not to {encoder.name or encoder.family} ({found}): load the encoder that it was fitted on, or fit a "
-                "new one with zoo.cluster.fit_quantizer"
+                "new one with zoo.units.fit_quantizer"
             )
 
     def rebound(self, encoder: Encoder) -> Quantizer:

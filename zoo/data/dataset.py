@@ -16,8 +16,8 @@ from torch import Tensor
 
 from zoo import audio
 from zoo.data.manifest import Entry
-from zoo.data.sampler import mix
 from zoo.errors import AudioError
+from zoo.io.seeds import mix
 
 LONG = 60.0  # s; of longer recordings only the crop is decoded, and they are not cached
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data import manifest, tables
-from zoo.data.corpora import default_folder
 from zoo.data.manifest import Entry
 from zoo.data.rows import as_file
 from zoo.errors import ConfigError, MissingDependencyError
+from zoo.io.cache import cache_folder
 
 _FORM = 2  # one more whenever the same set gives other entries than before, so that no older manifest is used
 
@@ -34,7 +34,7 @@ def read(name: str, columns: Mapping[str, str] | None = None) -> list[Entry]:
     marks = [f"{split} {data._fingerprint}" for split, data in sorted(splits.items())]
     made_from = (_FORM, name, column, sorted((columns or {}).items()), marks)
     digest = hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]
-    folder = default_folder("datasets", digest)
+    folder = cache_folder("datasets", digest)
     if (folder / "manifest.jsonl").is_file():
         return manifest.read(folder / "manifest.jsonl")
     columns = {**(columns or {}), "audio": column}

@@ -19,10 +19,11 @@ import numpy as np
 from zoo.data import sources
 from zoo.data.dataset import AudioDataset, Batch, Item
 from zoo.data.manifest import Entry
-from zoo.data.sampler import BatchSampler, Cursor, mix
+from zoo.data.sampler import BatchSampler, Cursor
 from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError
-from zoo.ranges import check_range
-from zoo.threads import core_pool
+from zoo.io.seeds import mix
+from zoo.io.threads import core_pool
+from zoo.validation import check_range
 
 MANY_SKIPPED = (10, 0.1)  # more than this count and this share of all items: the data set itself is wrong
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from zoo.atomic import replacing_file
 from zoo.audio.reading import LATE
 from zoo.errors import ManifestError
+from zoo.io.atomic import replacing_file
 
 SPLITS = ("train", "dev", "test")
 Label = str | int | float | bool | None

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.atomic import replacing_file
-from zoo.data.corpora import default_folder
 from zoo.errors import ManifestError
+from zoo.io.atomic import replacing_file
+from zoo.io.cache import cache_folder
 
 BATCH = 64  # rows of a .parquet that are in memory at once
 
@@ -48,7 +48,7 @@ def _cache(path: Path) -> Path:
     """Where the clips inside the table are kept; another folder once the table has changed."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     marks = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return default_folder("datasets", hashlib.sha256(repr(marks).encode()).hexdigest()[:16])
+    return cache_folder("datasets", hashlib.sha256(repr(marks).encode()).hexdigest()[:16])
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -13,17 +13,6 @@ POOL_BATCHES = 64  # items are sorted by length within so many batches' worth of
 JITTER = 0.1  # relative noise on the sorting, so that small corpora do not meet the same batches every epoch
 
 
-def mix(*values: int) -> int:
-    """A seed of 63 bits from several integers; changing any of them gives an unrelated one (splitmix64's finaliser)."""
-    state = 0x9E3779B97F4A7C15
-    for value in values:
-        state = (state ^ (value & 0xFFFFFFFFFFFFFFFF)) + 0x9E3779B97F4A7C15
-        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
-        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state >> 1
-
-
 @dataclass(frozen=True)
 class Cursor:
     """A place in the endless sequence of batches: the next one is number `position` of `epoch`."""

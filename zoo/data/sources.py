@@ -16,14 +16,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from zoo.data import corpora, huggingface, manifest, tables
+from zoo.audio.files import find_media
+from zoo.data import manifest, tables
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
-from zoo.extract.inputs import collect
 
+SCHEMES = {"corpus": "zoo.corpora.source:read", "hf": "zoo.data.huggingface:read"}
+"""What stands before the colon of a source -> "module:function" of its reader, imported on first use."""
 _CHOSEN = re.compile(r"(?P<source>.+?)\s*\[(?P<only>[^\[\]]*=[^\[\]]*)\]")  # a source with "column=value|value"
 _CHOICES = re.compile(r"[\s,]+(?=[^\s=|,]+=)")  # between "column=value|value" and the next; values may have spaces
 
@@ -45,11 +48,10 @@ def open(source: str | Path, columns: Mapping[str, str] | None = None) -> list[E
             return [entry for part in parts for entry in open(part, columns)]
         if (chosen := _CHOSEN.fullmatch(name)) is not None:
             return select(open(chosen["source"], columns), chosen["only"], name)
-    if name.startswith("corpus:"):
-        kind, _, size = name.removeprefix("corpus:").partition("/")
-        return manifest.read(corpora.build(kind, size or "small"))
-    if name.startswith("hf:"):
-        return huggingface.read(name.removeprefix("hf:"), columns)
+    scheme, colon, rest = name.partition(":")
+    if colon and scheme in SCHEMES:
+        module, _, function = SCHEMES[scheme].partition(":")
+        return getattr(import_module(module), function)(rest, columns)
     if path.suffix == ".jsonl":
         return manifest.read(path)
     if path.suffix in (".csv", ".tsv", ".parquet"):
@@ -65,9 +67,12 @@ def open(source: str | Path, columns: Mapping[str, str] | None = None) -> list[E
 def _folder(path: Path) -> list[Entry]:
     """Files below `path`; the first subfolder is the split if it is named like one, the next one a label."""
     rows = []
-    for number, item in enumerate(collect(str(path)), 1):
-        parts = Path(item.path).relative_to(path).parts[:-1]
-        row: dict[str, Any] = {"audio": str(Path(item.path).absolute())}
+    files = find_media(str(path))
+    if not files:
+        raise ConfigError(f"source {path}: no audio found in this folder")
+    for number, file in enumerate(files, 1):
+        parts = Path(file).relative_to(path).parts[:-1]
+        row: dict[str, Any] = {"audio": str(Path(file).absolute())}
         if parts and tables.split_named(parts[0]):
             row["split"], parts = parts[0], parts[1:]
         rows.append((number, row | ({"folder": parts[0]} if parts else {})))

@@ -9,12 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from zoo.encoder import Encoder
+from zoo.importers.source import Foreign, Source, read_json, understood
 
 
 @dataclass(frozen=True)
@@ -46,62 +44,25 @@ IMPORTERS: tuple[Importer, ...] = (
 )
 
 
-def load_foreign(source: str | Path) -> Encoder:
-    """The model of "hf:owner/name[@revision]", of a directory or of a file, on the CPU, in float32 and eval mode.
+def read(name: str, path: Path) -> Foreign:
+    """What the first importer that knows the content at `path` makes of it. name: as people gave it, for messages.
 
-    Raises CheckpointError: cannot be fetched, damaged, of no known layout, or asking for what zoo does not implement;
-    missing, unexpected and misshapen tensors are listed.
+    Raises CheckpointError: damaged, of no known layout, or asking for what zoo does not implement.
     """
-    from zoo import checkpoint
-    from zoo.importers import hub
-    from zoo.importers.source import understood
-
-    origin: dict[str, Any] = {"source": str(source)}
-    path = checkpoint.place(source)
-    name = path.stem
-    if hub.is_hub(source):
-        path, name = hub.fetch(str(source)), hub.parse(str(source))[0].partition("/")[2]
-        origin["revision"] = path.name  # the cache names each snapshot by its commit
-    if checkpoint.is_checkpoint(path):
-        return checkpoint.load(path)
-    opened = _open(str(source), path)
+    opened = _open(name, path)
     importer = next((i for i in IMPORTERS if i.matches(opened.content)), None)
     if importer is None:
         raise CheckpointError(
-            f"{source}: {_describe(opened.content)} is no model that zoo can read; it reads its own directories and: "
+            f"{name}: {_describe(opened.content)} is no model that zoo can read; it reads its own directories and: "
             + ", ".join(i.title for i in IMPORTERS)
         )
     module, _, function = importer.target.partition(":")
-    with understood(str(source)):
-        foreign = getattr(import_module(module), function)(opened)
-    model = checkpoint.build(
-        foreign.family,
-        foreign.config,
-        foreign.tensors,
-        name=name,
-        provenance=origin | {"layout": foreign.layout} | foreign.notes,
-        source=str(source),
-    )
-    if foreign.tokenizer is not None:
-        model.tokenizer = foreign.tokenizer
-    return model
+    with understood(name):
+        return getattr(import_module(module), function)(opened)
 
 
-def convert(source: str | Path, destination: str | Path) -> Encoder:
-    """Write what `zoo.load` takes, registered names too, as one of zoo's own checkpoint directories; returns the model.
-
-    Raises as `zoo.load`, and CheckpointError when `destination` holds anything but a checkpoint.
-    """
-    from zoo import registry
-
-    model = registry.load(source, device="cpu")
-    model.save(destination)
-    return model
-
-
-def _open(name: str, path: Path) -> Any:
+def _open(name: str, path: Path) -> Source:
     from zoo.importers import torchfile
-    from zoo.importers.source import Source, read_json
 
     if path.is_dir():
         if not (path / "config.json").is_file():

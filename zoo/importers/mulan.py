@@ -25,8 +25,9 @@ from zoo.importers.bert import bert_arguments, bert_tensors
 from zoo.importers.source import read_json, understood
 from zoo.importers.towers import ast_tensors, resnet_tensors
 from zoo.importers.weights import read_weights
-from zoo.models.mulan import MuLan
-from zoo.models.mulan_text import FILES, Tokenizer
+from zoo.io.paths import expand_path
+from zoo.models.mulan.model import MuLan
+from zoo.models.mulan.text import FILES, Tokenizer
 
 # What must hold in an ASTConfig, because it is the only thing implemented. All are the defaults of transformers.
 _AST_IMPLEMENTED = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "qkv_bias": True}
@@ -133,7 +134,7 @@ def _text(source: str | Path) -> tuple[dict[str, Any], Weights, Tokenizer | None
 
 
 def _local(source: str | Path) -> Path:
-    path = hub.fetch(str(source)) if hub.is_hub(source) else checkpoint.place(source)
+    path = hub.fetch(str(source)) if hub.is_hub(source) else expand_path(source)
     if not path.exists():
         raise CheckpointError(f"{source}: no such file or directory; a repository of the hub is written hf:owner/name")
     return path

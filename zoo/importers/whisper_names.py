@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from zoo.cards import CARDS
 from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign
 from zoo.importers.tensors import fuse_attention, rename, stack
-from zoo.models.whisper_tokenizer import WhisperTokenizer
+from zoo.models.whisper.cards import CARDS
+from zoo.models.whisper.tokenizer import WhisperTokenizer
 
 
 def whisper_tensors(
@@ -85,5 +85,5 @@ def _order(tokenizer: WhisperTokenizer, size: int) -> list[int]:
 def published_alignment_heads(name: str) -> tuple[tuple[int, int], ...]:
     """The alignment heads of a published size ("tiny.en", "large-v3-turbo"), none for any other name."""
     size = name.removeprefix("whisper-").replace("large-v3-turbo", "turbo")
-    heads = {card.name: card.config.get("alignment_heads", ()) for card in CARDS if card.family == "whisper"}
+    heads = {card.name: card.config.get("alignment_heads", ()) for card in CARDS}
     return tuple(heads.get(f"whisper-{size}", ()))

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from zoo.errors import CheckpointError
-from zoo.models.whisper_tokenizer import TIMESTAMPS, WhisperTokenizer
+from zoo.models.whisper.tokenizer import TIMESTAMPS, WhisperTokenizer
 
 _SPECIALS = TIMESTAMPS + 8  # end and start of text, two tasks, four markers
 _ENGLISH = 51_864  # ids of the English-only models

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.frontend import LogMel, Samples
 from zoo.nn.activation import gelu
 from zoo.nn.conv1d import channels_last, conv_channels_last
+from zoo.nn.frontend import LogMel, Samples
 from zoo.nn.linear import Linear
 from zoo.nn.masking import lengths_to_mask
 

@@ -16,14 +16,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from zoo import checkpoint, extract, registry
-from zoo.batching import BATCH_SECONDS
+from zoo import embed, registry
+from zoo.audio.batching import BATCH_SECONDS
 from zoo.encoder import Encoder
 from zoo.errors import ZooError
-from zoo.extract.files import hold
-from zoo.extract.inputs import Item, collect
-from zoo.extract.job import open_encoder
-from zoo.extract.writer import ERRORS_NAME
+from zoo.io.locks import hold
+from zoo.io.paths import expand_path
+from zoo.jobs.failures import ERRORS_NAME
+from zoo.jobs.inputs import collect
+from zoo.jobs.lists import Item
+from zoo.loading import open_encoder
 from zoo.search import increment, store
 from zoo.search.store import Entry, Space, Table
 
@@ -61,7 +63,7 @@ def build(
 ) -> Summary:
     """Make the folder `out` an index of what `paths` name, or bring it up to date: in the end it is of just that.
 
-    paths, model, device, batch_seconds, workers, progress: as for `zoo.extract.run`.
+    paths, model, device, batch_seconds, workers, progress: as for `zoo.embed.run`.
     dtype: number format to compute in; "auto" is that of the index where there is one.
     storage: of the vectors, "float32", or "float16", which halves the file.
 
@@ -75,7 +77,7 @@ def build(
     began = time.monotonic()
     console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
     items = [item._replace(path=os.path.abspath(item.path)) for item in collect(paths)]  # noqa: PTH100 (keeps links)
-    out = checkpoint.place(out)
+    out = expand_path(out)
     known = store.read(out)
     encoder, numbers, _ = open_encoder(model, device, known[0].dtype if known and dtype == "auto" else dtype)
     space = Space.of(encoder, _source(model), numbers, storage)
@@ -86,16 +88,16 @@ def build(
             known = space, store.empty(space)
         _check(out, *known, space, items)
         space = replace(space, model=space.model or known[0].model)
-        embed = partial(extract.run, model=encoder, batch_seconds=batch_seconds, workers=workers, progress=console)
-        after, run = _update(out, space, known, items, embed)
+        run_embed = partial(embed.run, model=encoder, batch_seconds=batch_seconds, workers=workers, progress=console)
+        after, run = _update(out, space, known, items, run_embed)
     summary = _summary(known[1], after, run, time.monotonic() - began)
     _report(console, out, summary)
     return summary
 
 
 def _update(
-    out: Path, space: Space, known: tuple[Space, Table], items: Sequence[Item], embed: Callable[..., extract.Summary]
-) -> tuple[Table, extract.Summary | None]:
+    out: Path, space: Space, known: tuple[Space, Table], items: Sequence[Item], run_embed: Callable[..., embed.Summary]
+) -> tuple[Table, embed.Summary | None]:
     """The table of exactly these items, written to the index; and what had to be extracted for it, if anything.
 
     known: what the index holds now; its model may lie in another place since.
@@ -112,7 +114,7 @@ def _update(
     missing = [item for item in items if item not in present]
     run = None
     if missing:
-        run = embed(missing, out=folder, shard_items=increment.SHARD_ITEMS)
+        run = run_embed(missing, out=folder, shard_items=increment.SHARD_ITEMS)
         fresh = increment.harvest(folder, space)
         latest = {entry.item: entry for entry in table.entries + fresh.entries}
         table = (table + fresh).keep(latest[item] for item in items if item in latest)
@@ -122,7 +124,7 @@ def _update(
     return table, run
 
 
-def _summary(before: Table, after: Table, run: extract.Summary | None, seconds: float) -> Summary:
+def _summary(before: Table, after: Table, run: embed.Summary | None, seconds: float) -> Summary:
     old, new = ({entry.item: entry for entry in table.entries} for table in (before, after))
     return Summary(
         items=len(new),
@@ -140,7 +142,7 @@ def _source(model: str | Path | Encoder) -> str:
     """What `zoo.load` finds the model by from any working directory."""
     if isinstance(model, Encoder):
         return ""
-    path = checkpoint.place(model)
+    path = expand_path(model)
     return str(model) if registry.is_registered(str(model)) or not path.exists() else str(path.resolve())
 
 

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import torch
 from torch.nn.functional import normalize
 
-from zoo.extract.prepare import PLAN_NAME, read_plan
-from zoo.extract.writer import ERRORS_NAME, finished
+from zoo.embed.prepare import PLAN_NAME, read_plan
+from zoo.embed.writer import finished
+from zoo.jobs.failures import ERRORS_NAME
 from zoo.search.store import Entry, Space, Table, empty
 
 FOLDER = "increment"

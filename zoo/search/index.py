@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from zoo import checkpoint
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
+from zoo.io.paths import expand_path
 from zoo.search import store
 from zoo.search.nearest import Flat, nearest
 from zoo.search.store import Space, Table
-from zoo.search.verbs import TextEncoder, text_models
+from zoo.search.text_models import TextEncoder, text_models
 
 BACKENDS = ("auto", "torch", "faiss")
 # faiss scans faster for few queries at once, torch multiplies faster for many; and faiss needs a copy of the vectors
@@ -59,7 +59,7 @@ class Index:
             All are exact; faiss holds a copy of the vectors in memory.
         Raises ZooError where there is no index or a damaged one, MissingDependencyError for faiss that is not there.
         """
-        folder = checkpoint.place(out)
+        folder = expand_path(out)
         known = store.read(folder)
         if known is None:
             raise ZooError(f"{out}: no index here; make one with `zoo index DIR --model M --out {out}`")

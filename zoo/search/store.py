@@ -21,11 +21,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.atomic import replacing_file
+from zoo.embed.settings import STORAGE
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError, ZooError
-from zoo.extract.inputs import Item
-from zoo.extract.settings import STORAGE
+from zoo.io.atomic import replacing_file
+from zoo.jobs.lists import Item
 
 NAME = "index.safetensors"
 FORMAT = 1

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from zoo.data.loader import Loader, Step
-from zoo.encoder import frozen
 from zoo.errors import TrainingError, TrainingStopped
-from zoo.extract.files import hold
-from zoo.train import heap, processes, runfolder, state
+from zoo.io.locks import hold
+from zoo.nn.eval_mode import frozen
+from zoo.train import malloc, processes, runfolder, state
 from zoo.train.log import Log
 from zoo.train.optim import Optimizer, Precision, TrainConfig
 from zoo.train.signals import Signals
@@ -54,7 +54,7 @@ def fit(
     folder = Path(folder)
     device = processes.start(config.device)
     if device.type == "cpu":
-        heap.keep_freed_memory()
+        malloc.keep_freed_memory()
     processes.check_shares(config.batches_per_step)
     with hold(folder) if processes.is_main() else nullcontext():
         run = _Run(task.to(device), train, dev, config, folder, device)

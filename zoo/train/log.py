@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from zoo.atomic import replacing_file
-from zoo.extract.progress import clock
+from zoo.io.atomic import replacing_file
+from zoo.io.text import clock
 from zoo.train import processes
 from zoo.train.state import Progress
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
-from zoo.ranges import check_range
+from zoo.validation import check_range
 
 
 class Schedule(str, Enum):

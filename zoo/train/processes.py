@@ -21,7 +21,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
-from zoo.precision import resolve_device
+from zoo.nn.precision import resolve_device
 
 # The others wait for as long as the first process clusters or transcribes a corpus alone; torch's own 10 or 30 minutes
 # would end the run there. A process that dies is noticed by the launcher, not by this.

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 import yaml
 
-from zoo.atomic import replacing_file
-from zoo.clone import ask_git
 from zoo.config import to_yaml
 from zoo.errors import ConfigError
-from zoo.precision import cpu_multiplies_bfloat16
+from zoo.io.atomic import replacing_file
+from zoo.io.git import ask_git
+from zoo.nn.precision import cpu_multiplies_bfloat16
 from zoo.train import processes
 
 CONFIG, ENVIRONMENT = "config.yaml", "env.json"
@@ -62,7 +62,7 @@ def prepare(folder: Path, config: Any, data: Mapping[str, str], resuming: bool) 
 
 def environment() -> dict[str, Any]:
     """Versions, commit and hardware, for whoever wants to repeat a run."""
-    from zoo import __version__
+    from zoo._version import __version__
 
     return {
         "command": sys.argv,

@@ -18,10 +18,10 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.atomic import replacing_directory
 from zoo.checkpoint import assign, read_safetensors
 from zoo.data.sampler import Cursor
 from zoo.errors import CheckpointError
+from zoo.io.atomic import replacing_directory
 from zoo.train.optim import Optimizer
 from zoo.train.task import Task
 

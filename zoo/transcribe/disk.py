@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zoo.errors import ZooError
-from zoo.extract.writer import printable
+from zoo.io.text import printable
 
 # Of the whole folder: no other file could be written either.
 _EVERYBODYS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from zoo.atomic import replacing_file
-from zoo.extract.plan import Planned
-from zoo.extract.writer import ERRORS_NAME, printable
+from zoo.io.atomic import replacing_file
+from zoo.io.text import printable
+from zoo.jobs.failures import ERRORS_NAME
+from zoo.jobs.survey import Planned
 from zoo.transcribe.disk import writing
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from zoo.errors import ConfigError
-from zoo.transcript import Transcript
+from zoo.text.transcript import Transcript
 
 _ARROW = re.compile("-{2,}>")
 

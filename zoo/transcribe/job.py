@@ -18,23 +18,25 @@ from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 
-from zoo.atomic import replacing_file
 from zoo.audio import Clip
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, ZooError
-from zoo.extract import decode
-from zoo.extract.files import hold
-from zoo.extract.inputs import Item, collect
-from zoo.extract.job import open_encoder
-from zoo.extract.prepare import survey
-from zoo.extract.progress import Meter, clock
-from zoo.extract.writer import ERRORS_NAME, printable
+from zoo.io.atomic import replacing_file
+from zoo.io.locks import hold
+from zoo.io.text import clock, printable
+from zoo.jobs import decode
+from zoo.jobs.failures import ERRORS_NAME
+from zoo.jobs.inputs import collect
+from zoo.jobs.lists import Item
+from zoo.jobs.progress import Meter
+from zoo.jobs.survey import survey
+from zoo.loading import open_encoder
+from zoo.text.transcript import Transcript
 from zoo.transcribe.disk import is_everybodys, unwritable
 from zoo.transcribe.failures import Failures
 from zoo.transcribe.formats import parse_formats, render
 from zoo.transcribe.journal import Journal, Task
 from zoo.transcribe.naming import stems
-from zoo.transcript import Transcript
 
 GROUP_SECONDS = 600.0  # audio that is handed to the model at once, and that a crash can cost; a longer file comes alone
 GROUP_FILES = 256
@@ -77,7 +79,7 @@ def run(
 ) -> Summary:
     """Transcribe any number of recordings into files of a folder.
 
-    paths: files, folders, globs and lists, or items (`zoo.extract.inputs.collect`).
+    paths: files, folders, globs and lists, or items (`zoo.jobs.inputs.collect`).
     model: what `zoo.load` takes, or a model that transcribes, which is used as and where it is.
     formats: names of `FORMATS` with commas between, or "all"; options: those of the model's `transcribe`.
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.atomic import replacing_file
 from zoo.errors import ZooError
-from zoo.extract.inputs import Item
-from zoo.extract.plan import Planned, dumps
-from zoo.extract.writer import ERRORS_NAME, printable
+from zoo.io.atomic import replacing_file
+from zoo.io.text import dumps, printable
+from zoo.jobs.failures import ERRORS_NAME
+from zoo.jobs.lists import Item
+from zoo.jobs.survey import Planned
 from zoo.transcribe.disk import writing
 
 NAME = "_transcripts.jsonl"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zoo.extract.inputs import Item
+from zoo.jobs.lists import Item
 
 
 def stems(items: Sequence[Item], kept: Mapping[Item, str] | None = None) -> list[str]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.models.ctc.alphabet import Alphabet
 from zoo.nn.masking import lengths_to_mask
-from zoo.transcript import Word
+from zoo.text.transcript import Word
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from zoo.models.ctc.alphabet import Alphabet
 from zoo.models.ctc.beam import Fusion, beam_search
 from zoo.models.ctc.ngram import NGram
 from zoo.models.ctc.path import align, characters, collapse, greedy, words
-from zoo.transcript import Segment, Transcript, Word
+from zoo.text.transcript import Segment, Transcript, Word
 
 PAUSE = 0.5  # s without a character, but with a word boundary, that end a segment
 SILENCE = 2.0  # s without a character that do so in any case: CTC may write the first letters of a word early

@@ -17,10 +17,10 @@ from fractions import Fraction
 import numpy as np
 from torch import Tensor
 
+from zoo.audio.augment import NOISE_DB, at_speed, cut_band, draw_speed, laid_over, noise, other_microphone
 from zoo.data.dataset import Item
-from zoo.data.sampler import mix
-from zoo.models.hubert import HuBERT
-from zoo.recipes.changes import NOISE_DB, at_speed, cut_band, draw_speed, laid_over, noise, other_microphone
+from zoo.io.seeds import mix
+from zoo.models.hubert.model import HuBERT
 from zoo.recipes.hubert.config import AugmentConfig
 
 _SPEECH_DB = (-5.0, 5.0)  # level of the clip above what is mixed into it

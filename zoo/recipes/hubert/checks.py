@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import torch
 
-from zoo.cluster import Labels
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError, TrainingError
-from zoo.recipes.hubert.config import Features, PretrainConfig
+from zoo.recipes.hubert.config import Features, HubertTrainConfig
+from zoo.units import Labels
 
 FAILED = 0.1  # share of clips that may lack units
 RATIO = 0.05  # relative difference between units expected from the durations and those that are there
@@ -21,7 +21,7 @@ PERPLEXITY = 0.1  # least perplexity of the units' use, relative to their number
 UNSEEN = 0.05  # share of dev frames whose unit never occurs in training
 
 
-def check_layers(config: PretrainConfig, model: Encoder, teacher: Encoder | None) -> None:
+def check_layers(config: HubertTrainConfig, model: Encoder, teacher: Encoder | None) -> None:
     """Every layer that a round, or the finished model's quantizer, is to be fitted on by number is there.
 
     model: of a round. Raises ConfigError naming the field.

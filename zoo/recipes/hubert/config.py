@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from zoo.audio.augment import check_speed
 from zoo.data.loader import DataConfig
 from zoo.errors import ConfigError
-from zoo.models.hubert import HubertConfig
-from zoo.ranges import check_range
-from zoo.recipes.changes import check_speed
+from zoo.models.hubert.model import HubertConfig
 from zoo.recipes.naming import name_of_run
 from zoo.registry import info
 from zoo.train import Precision, Schedule, TrainConfig
+from zoo.validation import check_range
 
 
 class Features(str, Enum):
@@ -99,7 +99,7 @@ def mini_model() -> HubertConfig:
 
 
 @dataclass
-class PretrainConfig:
+class HubertTrainConfig:
     """HuBERT pre-training: rounds of clustering and masked prediction, in one resumable run."""
 
     out: str = "runs/hubert/mini"  # run folder; the finished model is OUT/model

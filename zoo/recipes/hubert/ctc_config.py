@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zoo.data.loader import DataConfig
-from zoo.ranges import check_range
 from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
 from zoo.recipes.naming import name_of_run
 from zoo.train import Precision, Schedule, TrainConfig
+from zoo.validation import check_range
 
 
 @dataclass
@@ -31,13 +31,13 @@ class TuneConfig:
 
 
 @dataclass
-class FinetuneConfig:
+class CtcTrainConfig:
     """CTC fine-tuning: a pre-trained HuBERT learns to write what is said."""
 
     out: str = "runs/hubert/mini-ctc"  # run folder; the model to use is OUT/best
     name: str = ""  # of the finished model; empty: hubert- and the run folder's name
     init: str = "runs/hubert/mini"  # HuBERT to start from: run folder, checkpoint, registered name or hf:owner/name
-    normalise: str = "basic"  # of transcripts (zoo.text): raw, basic or english
+    normalise: str = "basic"  # of transcripts (zoo.text.normalizers): raw, basic or english
     samples: int = 5  # transcripts of dev clips that each validation shows
     data: DataConfig = field(
         default_factory=lambda: DataConfig(

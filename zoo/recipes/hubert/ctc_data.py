@@ -17,16 +17,16 @@ from torch.nn.utils.rnn import pad_sequence
 from zoo.data.dataset import AudioDataset, Batch, Item
 from zoo.data.loader import DataConfig
 from zoo.data.manifest import Entry
-from zoo.data.sampler import mix
 from zoo.errors import ConfigError
+from zoo.io.seeds import mix
 from zoo.models.ctc import Alphabet
-from zoo.models.hubert import HuBERT
+from zoo.models.hubert.model import HuBERT
 from zoo.recipes.hubert.augment import augmented
 from zoo.recipes.hubert.config import AugmentConfig
 from zoo.recipes.hubert.ctc_config import TuneConfig
 from zoo.recipes.hubert.masking import span_mask
 from zoo.recipes.shapes import widen
-from zoo.text import normaliser
+from zoo.text.normalizers import normaliser
 
 
 @dataclass

@@ -9,7 +9,7 @@ import torch
 
 from zoo.models.ctc import Alphabet
 from zoo.models.ctc.alphabet import BOUNDARY
-from zoo.models.hubert import HuBERT
+from zoo.models.hubert.model import HuBERT
 from zoo.recipes.hubert.ctc_config import TuneConfig
 from zoo.recipes.hubert.init import with_weights_of
 

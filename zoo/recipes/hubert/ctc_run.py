@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-import zoo
-from zoo.atomic import replacing_file
+from zoo import loading
 from zoo.benchmarks.wer import error_rates
 from zoo.data import sources
 from zoo.data.loader import split_loader
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
+from zoo.io.atomic import replacing_file
 from zoo.models.ctc import Alphabet
 from zoo.recipes.hubert import ctc_data
 from zoo.recipes.hubert.config import AugmentConfig
-from zoo.recipes.hubert.ctc_config import FinetuneConfig
+from zoo.recipes.hubert.ctc_config import CtcTrainConfig
 from zoo.recipes.hubert.ctc_model import with_head
 from zoo.recipes.hubert.ctc_task import CtcTask
 from zoo.recipes.hubert.init import pretrained
@@ -32,7 +32,7 @@ TEST, TEST_TEXTS = "test.json", "test.tsv"
 GROUP = 256  # test clips that are transcribed at once
 
 
-def finetune(config: FinetuneConfig) -> str:
+def finetune(config: CtcTrainConfig) -> str:
     """Train, or go on where an earlier run in config.out stopped; returns a line about the result.
 
     Raises ConfigError and ManifestError for what cannot be used, and whatever `fit` raises.
@@ -83,7 +83,7 @@ def examine(model: Path, entries: Sequence[Entry], normalise: str, out: Path, de
 
     Raises ConfigError where none can be read.
     """
-    reader: Any = zoo.load(model, device=device)
+    reader: Any = loading.load(model, device=device)
     heard: list[Entry] = []
     texts: list[str] = []
     for group, clips in readable(entries, reader.sample_rate, GROUP):

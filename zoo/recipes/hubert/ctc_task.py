@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.encoder import Frames, frozen
+from zoo.encoder import Frames
 from zoo.models.ctc import Alphabet, collapse, greedy
-from zoo.models.hubert import HuBERT
+from zoo.models.hubert.model import HuBERT
+from zoo.nn.eval_mode import frozen
 from zoo.recipes.hubert.ctc_config import TuneConfig
 from zoo.recipes.hubert.ctc_data import TextBatch
 from zoo.train import Output, Task, processes

@@ -1,21 +1,25 @@
 """CTC fine-tuning: a pre-trained HuBERT learns to write what is said. It can be stopped and resumed.
 
 python -m zoo.recipes.hubert.finetune                                           the mini HuBERT, a few minutes
-python -m zoo.recipes.hubert.finetune --config recipes/hubert/finetune.yaml data.source=my.jsonl init=hubert-base
+python -m zoo.recipes.hubert.finetune --config finetune data.source=my.jsonl init=hubert-base
 zoo transcribe talk.wav --model runs/hubert/mini-ctc/best --out texts
 """
 
 from __future__ import annotations
 
-from zoo.cli import readable_errors
+from pathlib import Path
+
 from zoo.config import parse
-from zoo.recipes.hubert.ctc_config import FinetuneConfig
+from zoo.io.terminal import readable_errors
+from zoo.recipes.hubert.ctc_config import CtcTrainConfig
 from zoo.recipes.hubert.ctc_run import finetune
+
+PRESETS = Path(__file__).parent / "presets"
 
 
 def main() -> None:
     with readable_errors():
-        print(finetune(parse(FinetuneConfig, program="python -m zoo.recipes.hubert.finetune")))
+        print(finetune(parse(CtcTrainConfig, program="python -m zoo.recipes.hubert.finetune", presets=PRESETS)))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import zoo
-from zoo import checkpoint
+from zoo import checkpoint, loading
 from zoo.errors import ConfigError
-from zoo.models.hubert import HuBERT, HubertConfig
+from zoo.models.hubert.model import HuBERT, HubertConfig
 from zoo.recipes.init import model_source
 
 PRETRAINING = "python -m zoo.recipes.hubert.train"
@@ -18,7 +17,7 @@ def pretrained(source: str) -> HuBERT:
     found = model_source(source, "model", f"make one with `{PRETRAINING}`")
     if isinstance(found, Path) and (found / "checkpoints").is_dir() and not checkpoint.is_checkpoint(found):
         raise ConfigError(f"init {source!r}: a run that has no model yet; finish `{PRETRAINING}` first")
-    model = zoo.load(found, device="cpu")
+    model = loading.load(found, device="cpu")
     if not isinstance(model, HuBERT):
         raise ConfigError(f"init {source!r} is a {model.family}, not a HuBERT")
     return model

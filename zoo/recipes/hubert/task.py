@@ -15,19 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.cluster import Labels, Measures
+from zoo.cluster import Measures
 from zoo.cluster.measures import phones_of_frames
 from zoo.data.dataset import AudioDataset, Batch, Item
 from zoo.data.manifest import Entry
 from zoo.encoder import Frames
 from zoo.errors import AudioError
-from zoo.models.hubert import HuBERT
+from zoo.models.hubert.model import HuBERT
 from zoo.recipes.hubert.augment import augmented
 from zoo.recipes.hubert.config import AugmentConfig, LossConfig, MaskConfig
 from zoo.recipes.hubert.masking import span_mask
 from zoo.recipes.shapes import lengthen, widen
 from zoo.train import Output, Task, processes
 from zoo.train.health import effective_rank
+from zoo.units import Labels
 
 RANK_FRAMES = 2000  # of the dev set, for the effective rank
 

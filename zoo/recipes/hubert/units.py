@@ -11,17 +11,18 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.atomic import replacing_file
-from zoo.cluster import FeatureSource, Labels, Quantizer, fit_quantizer, label_corpus, layer, measure, mfcc39
-from zoo.cluster.alignments import SILENCES
-from zoo.cluster.fitting import data_fingerprint
-from zoo.cluster.labels import Labelling
+from zoo.cluster import Quantizer
+from zoo.data.alignments import SILENCES
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
-from zoo.extract.files import hold
+from zoo.io.atomic import replacing_file
+from zoo.io.locks import hold
 from zoo.recipes.hubert.config import Features, Round
 from zoo.train import processes
 from zoo.train.processes import say
+from zoo.units import FeatureSource, Labels, fit_quantizer, label_corpus, layer, measure, mfcc39
+from zoo.units.fitting import data_fingerprint
+from zoo.units.labels import Labelling
 
 SEARCH_HOURS = 0.5  # of training audio for the trial k-means of each layer
 

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-import zoo
 from zoo import config as configuration
+from zoo import loading
 from zoo.benchmarks.significance import paired_bootstrap, ratio_interval
-from zoo.cli import readable_errors
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
-from zoo.models.mulan import MuLan
-from zoo.recipes.mulan.config import MulanTraining
-from zoo.recipes.mulan.exam import TRAINED, Subject, alike, embed_clips, numbered, retrieval
+from zoo.io.terminal import readable_errors
+from zoo.models.mulan.model import MuLan
+from zoo.recipes.mulan.config import MulanTrainConfig
+from zoo.recipes.mulan.evaluation import TRAINED, Subject, alike, embed_clips, numbered, retrieval
 from zoo.recipes.mulan.report import probability, table
 from zoo.recipes.mulan.run import usable
 from zoo.recipes.mulan.spectra import Spectrograms
@@ -63,7 +63,7 @@ def compare(setups: Sequence[Sequence[Path]]) -> str:
 
 
 def _figures(
-    folder: Path, own: MulanTraining, first: MulanTraining, test: Sequence[Entry], texts: Texts
+    folder: Path, own: MulanTrainConfig, first: MulanTrainConfig, test: Sequence[Entry], texts: Texts
 ) -> dict[tuple[str, str], np.ndarray]:
     """(direction, metric) -> (N,): what each test clip, or its text, gets as a query. own: the run's configuration."""
     model = _model(folder)
@@ -81,14 +81,14 @@ def _change(values: np.ndarray, first: np.ndarray, groups: np.ndarray) -> list[s
     return [f"{found.difference:+.3f} ({span})", probability(found.p)]
 
 
-def _configuration(folder: Path) -> MulanTraining:
+def _configuration(folder: Path) -> MulanTrainConfig:
     if not (folder / CONFIG).is_file() or not (folder / BEST).is_dir():
         raise ConfigError(f"{folder}: no run with a model; its folder has {CONFIG} and {BEST}/")
-    return configuration.load(MulanTraining, [folder / CONFIG])
+    return configuration.load(MulanTrainConfig, [folder / CONFIG])
 
 
 def _model(folder: Path) -> MuLan:
-    model = zoo.load(folder / BEST)
+    model = loading.load(folder / BEST)
     assert isinstance(model, MuLan)
     return model
 

@@ -8,11 +8,11 @@ from enum import Enum
 
 from zoo.data.loader import DataConfig
 from zoo.errors import ConfigError
-from zoo.models.mulan import SHORTEST_WINDOW, MulanConfig
-from zoo.ranges import check_range
+from zoo.models.mulan.model import SHORTEST_WINDOW, MulanConfig
 from zoo.recipes.naming import name_of_run
 from zoo.registry import info
 from zoo.train import Precision, Schedule, TrainConfig
+from zoo.validation import check_range
 
 
 class Loss(str, Enum):
@@ -135,7 +135,7 @@ def mini_model() -> MulanConfig:
 
 
 @dataclass
-class MulanTraining:
+class MulanTrainConfig:
     """MuLan: music and text are brought to one space, by contrast within large batches."""
 
     out: str = "runs/mulan/mini"  # run folder; the model to use is OUT/best

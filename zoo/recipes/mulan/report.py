@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.atomic import replacing_file
-from zoo.recipes.mulan.config import MulanTraining
-from zoo.recipes.mulan.exam import BEFORE, DIRECTIONS, RIDGE, TRAINED, Exam, Row
+from zoo.io.atomic import replacing_file
+from zoo.recipes.mulan.config import MulanTrainConfig
+from zoo.recipes.mulan.evaluation import BEFORE, DIRECTIONS, RIDGE, TRAINED, Exam, Row
 from zoo.train.runfolder import environment
 
 RESULTS, SUMMARY = "results.json", "summary.md"
 SUBJECTS = (TRAINED, BEFORE, RIDGE)
 
 
-def write(folder: Path, exam: Exam, config: MulanTraining) -> str:
+def write(folder: Path, exam: Exam, config: MulanTrainConfig) -> str:
     """Write both files below a run folder; returns what to tell at once."""
     with replacing_file(folder / RESULTS) as partial:
         partial.write_text(json.dumps(_record(exam, config), indent=2) + "\n", encoding="utf-8")
@@ -26,7 +26,7 @@ def write(folder: Path, exam: Exam, config: MulanTraining) -> str:
     return f"{text}\nwritten to {folder / SUMMARY} and {folder / RESULTS}"
 
 
-def summary(exam: Exam, config: MulanTraining) -> str:
+def summary(exam: Exam, config: MulanTrainConfig) -> str:
     """Tables in Markdown: retrieval, zero-shot, probes, and the differences with their intervals."""
     units = f"{exam.groups} groups of one {config.exam.group}" if exam.groups < exam.clips else "clips"
     lines = [
@@ -101,7 +101,7 @@ def probability(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def _record(exam: Exam, config: MulanTraining) -> dict[str, Any]:
+def _record(exam: Exam, config: MulanTrainConfig) -> dict[str, Any]:
     return {
         "name": config.name,
         "data": config.data.source,

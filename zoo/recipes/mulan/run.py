@@ -8,18 +8,17 @@ from pathlib import Path
 
 import torch
 
-import zoo
-from zoo import registry
+from zoo import loading, registry
 from zoo.data import sources
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.importers.mulan import from_towers
-from zoo.models.mulan import MuLan
-from zoo.models.mulan_audio import SpecAugment
-from zoo.models.mulan_text import Tokenizer
+from zoo.models.mulan.audio import SpecAugment
+from zoo.models.mulan.model import MuLan
+from zoo.models.mulan.text import Tokenizer
 from zoo.recipes.init import model_source
-from zoo.recipes.mulan.config import MulanTraining
-from zoo.recipes.mulan.exam import examine
+from zoo.recipes.mulan.config import MulanTrainConfig
+from zoo.recipes.mulan.evaluation import examine
 from zoo.recipes.mulan.report import write
 from zoo.recipes.mulan.spectra import Spectrograms, pair_loader
 from zoo.recipes.mulan.task import Contrast
@@ -28,7 +27,7 @@ from zoo.train import fit, processes
 from zoo.train.processes import say
 
 
-def train(config: MulanTraining) -> str:
+def train(config: MulanTrainConfig) -> str:
     """Train, or go on where an earlier run in config.out stopped, and examine the best; returns what to tell of it.
 
     Raises ConfigError and ManifestError for what cannot be used, and whatever `fit` raises.
@@ -52,7 +51,7 @@ def train(config: MulanTraining) -> str:
     line = f"{result.best}: the best of {result.step} steps by retrieval on dev"
     if len(test) < 2 or not processes.is_main():
         return line
-    trained = zoo.load(result.best, device=str(device))
+    trained = loading.load(result.best, device=str(device))
     assert isinstance(trained, MuLan)
     datasets = {split: loader[split].dataset for split in loader} | {"test": Spectrograms(test, model, config.data)}
     try:
@@ -62,7 +61,7 @@ def train(config: MulanTraining) -> str:
     return f"{line}\n{write(Path(config.out), rows, config)}"
 
 
-def _announce(config: MulanTraining, test: Sequence[Entry]) -> None:
+def _announce(config: MulanTrainConfig, test: Sequence[Entry]) -> None:
     """Say before training what cannot be examined after it."""
     if len(test) < 2:
         say(f"{config.data.source} has {len(test)} test clips with text: there will be no exam, which takes 2 at least")
@@ -73,7 +72,7 @@ def _announce(config: MulanTraining, test: Sequence[Entry]) -> None:
         say(f"test clips have no column {', '.join(missing)}: the exam leaves out what it would ask about them")
 
 
-def usable(config: MulanTraining, texts: Texts) -> list[Entry]:
+def usable(config: MulanTrainConfig, texts: Texts) -> list[Entry]:
     """Clips of the source that are long enough and have a text."""
     found = sources.open(config.data.source, config.data.columns or None)
     long = [entry for entry in found if entry.duration >= config.data.min_seconds]
@@ -82,10 +81,10 @@ def usable(config: MulanTraining, texts: Texts) -> list[Entry]:
     return texts.usable(long, config.data.source, say)
 
 
-def build(config: MulanTraining, entries: Sequence[Entry]) -> MuLan:
+def build(config: MulanTrainConfig, entries: Sequence[Entry]) -> MuLan:
     """The model that training starts from, the same whenever it is made: weights from seed or elsewhere, tokenizer."""
     if config.init:
-        model = zoo.load(model_source(config.init, "best", "`zoo list` shows the names"), device="cpu")
+        model = loading.load(model_source(config.init, "best", "`zoo list` shows the names"), device="cpu")
     else:
         model = _assembled(config, entries)
     if not isinstance(model, MuLan):
@@ -106,7 +105,7 @@ def build(config: MulanTraining, entries: Sequence[Entry]) -> MuLan:
     return model
 
 
-def _assembled(config: MulanTraining, entries: Sequence[Entry]) -> MuLan:
+def _assembled(config: MulanTrainConfig, entries: Sequence[Entry]) -> MuLan:
     """From fresh or foreign towers."""
     tokenizer = Tokenizer.load(config.tokenizer) if config.tokenizer else None
     if tokenizer is None and config.text.init is None:
@@ -123,7 +122,7 @@ def _assembled(config: MulanTraining, entries: Sequence[Entry]) -> MuLan:
     return model
 
 
-def tokenizer_of(entries: Sequence[Entry], config: MulanTraining) -> Tokenizer:
+def tokenizer_of(entries: Sequence[Entry], config: MulanTrainConfig) -> Tokenizer:
     """Made from the texts of the training split, with model.vocab_size tokens at most."""
     texts = Texts(config.data.text)
     wordings = (texts.of(entry).values() for entry in entries if entry.split == "train")

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from zoo.atomic import replacing_file
 from zoo.data.dataset import LONG, AudioDataset, Batch, Item, draw
 from zoo.data.loader import Loader
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler
 from zoo.errors import AudioError, ConfigError, MissingDependencyError
-from zoo.models.mulan import MuLan
+from zoo.io.atomic import replacing_file
+from zoo.models.mulan.model import MuLan
 from zoo.recipes.mulan.config import MusicConfig
 from zoo.recipes.mulan.texts import Texts
 

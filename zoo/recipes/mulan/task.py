@@ -28,11 +28,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from zoo.benchmarks.retrieval import retrieve
 from zoo.data.manifest import Entry
-from zoo.losses import infonce_chance, infonce_loss, multiview_chance, multiview_loss
-from zoo.models.mulan import MuLan
-from zoo.recipes.mulan.alarms import Alarms
-from zoo.recipes.mulan.config import Loss, MulanTraining, TowerConfig
-from zoo.recipes.mulan.exam import alike
+from zoo.models.mulan.model import MuLan
+from zoo.nn.losses import infonce_chance, infonce_loss, multiview_chance, multiview_loss
+from zoo.recipes.mulan.collapse import Alarms
+from zoo.recipes.mulan.config import Loss, MulanTrainConfig, TowerConfig
+from zoo.recipes.mulan.evaluation import alike
 from zoo.recipes.mulan.spectra import PairBatch
 from zoo.recipes.mulan.texts import Texts
 from zoo.train import Group, Output, Task, processes
@@ -46,7 +46,7 @@ class Contrast(Task):
     monitor = "mrr"
     maximise = True
 
-    def __init__(self, model: MuLan, config: MulanTraining) -> None:
+    def __init__(self, model: MuLan, config: MulanTrainConfig) -> None:
         super().__init__()
         self.model, self.config = model, config
         self.texts = Texts(config.data.text)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from zoo.data.manifest import Entry
-from zoo.data.sampler import mix
 from zoo.errors import ConfigError
+from zoo.io.seeds import mix
 
 _KIND, _TEXT, _TAGS = 11, 12, 13  # what is drawn; crops take 1
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import zoo
+from zoo import registry
+from zoo.audio.augment import check_speed
 from zoo.data.loader import DataConfig
 from zoo.errors import ConfigError
-from zoo.models.whisper import CONTEXTS, WhisperConfig
-from zoo.ranges import check_range
-from zoo.recipes.changes import check_speed
+from zoo.models.whisper.config import CONTEXTS, WhisperConfig
 from zoo.recipes.naming import name_of_run
-from zoo.text import NORMALISERS
+from zoo.text.normalizers import NORMALISERS
 from zoo.train import Precision, Schedule, TrainConfig
+from zoo.validation import check_range
 
 
 def check_normaliser(name: str, value: str) -> None:
-    """Raises ConfigError for a normaliser that zoo.text does not have."""
+    """Raises ConfigError for a normaliser that zoo.text.normalizers does not have."""
     if value not in NORMALISERS:
         raise ConfigError(f"{name} {value!r}: choose one of {', '.join(NORMALISERS)}")
 
@@ -33,7 +33,7 @@ class WindowConfig:
     timestamps: float = 0.2  # share of windows whose text has times
     previous: float = 0.0  # share of windows that are told what was said before, where something was; published: 0.5
     no_speech: float = 0.02  # share of windows that hold noise instead, beside clips whose text is empty
-    normalise: str = "raw"  # of the texts that are learnt (zoo.text): raw, basic or english
+    normalise: str = "raw"  # of the texts that are learnt (zoo.text.normalizers): raw, basic or english
 
     def __post_init__(self) -> None:
         if self.context not in (None, *CONTEXTS):
@@ -139,7 +139,7 @@ class DistilConfig:
 
 
 def mini_model() -> WhisperConfig:
-    return WhisperConfig(**zoo.info("whisper-mini").config)
+    return WhisperConfig(**registry.info("whisper-mini").config)
 
 
 @dataclass
@@ -149,7 +149,7 @@ class WhisperTrainConfig:
     out: str = "runs/whisper/mini"  # run folder; the model to use is OUT/best
     name: str = ""  # of the finished model; empty: whisper- and the run folder's name
     init: str | None = None  # Whisper to start from: checkpoint, registered name or hf:owner/name; null = from scratch
-    measure: str = "basic"  # normaliser (zoo.text) under which words are counted: raw, basic or english
+    measure: str = "basic"  # normaliser (zoo.text.normalizers) under which words are counted: raw, basic or english
     samples: int = 5  # transcripts of dev clips that each validation shows
     dev_clips: int | None = 150  # of the dev split, transcribed in a validation at most; null: all
     exams: list[str] = field(default_factory=list)  # further sources, all of which the finished model transcribes

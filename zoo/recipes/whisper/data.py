@@ -21,7 +21,8 @@ from zoo.data.loader import DataConfig, Loader
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler
 from zoo.errors import ConfigError
-from zoo.models.whisper import Whisper, WhisperConfig
+from zoo.models.whisper.config import WhisperConfig
+from zoo.models.whisper.model import Whisper
 from zoo.recipes.shapes import round_up
 from zoo.recipes.whisper.config import AugmentConfig, WhisperTrainConfig
 from zoo.recipes.whisper.targets import Writer

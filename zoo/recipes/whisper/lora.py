@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
-from zoo.models.whisper import Whisper
+from zoo.models.whisper.model import Whisper
 from zoo.nn.linear import Linear
 from zoo.recipes.whisper.config import LoraConfig
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-import zoo
+from zoo import loading
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
-from zoo.models.whisper import Whisper
-from zoo.models.whisper_decoder import Decoder
-from zoo.models.whisper_tokenizer import LANGUAGES
+from zoo.models.whisper.decoder import Decoder
+from zoo.models.whisper.model import Whisper
+from zoo.models.whisper.tokenizer import LANGUAGES
 from zoo.recipes.init import model_source
 from zoo.recipes.whisper.config import TuneConfig, WhisperTrainConfig
 from zoo.recipes.whisper.lora import add_lora
@@ -65,7 +65,7 @@ def initialise(model: Whisper) -> None:
 
 def loaded(source: str) -> Whisper:
     """The Whisper of a run folder, checkpoint, name or file. Raises ConfigError where there is none."""
-    model = zoo.load(model_source(source, "best", "`zoo list` shows the names"), device="cpu")
+    model = loading.load(model_source(source, "best", "`zoo list` shows the names"), device="cpu")
     if not isinstance(model, Whisper):
         raise ConfigError(f"init {source!r} is a {model.family}; this recipe starts from a Whisper")
     if model.tokenizer is None:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from zoo.benchmarks.wer import error_rates
 from zoo.data.manifest import Entry
-from zoo.models.whisper import Whisper
+from zoo.models.whisper.model import Whisper
 from zoo.recipes.readable import readable
 from zoo.recipes.whisper.model import languages_of
-from zoo.text import normaliser
+from zoo.text.normalizers import normaliser
 from zoo.train import processes
 
 FILE = "pseudo-labels.jsonl"

@@ -8,20 +8,20 @@ from typing import cast
 
 import torch
 
-import zoo
+from zoo import loading
 from zoo.data import sources
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
-from zoo.models.whisper import Whisper
-from zoo.models.whisper_decoder import Decoder
+from zoo.models.whisper.decoder import Decoder
+from zoo.models.whisper.model import Whisper
 from zoo.recipes.whisper import data
 from zoo.recipes.whisper.config import WhisperTrainConfig
-from zoo.recipes.whisper.exam import Exam, write
+from zoo.recipes.whisper.evaluation import Exam, write
 from zoo.recipes.whisper.model import hold_back, starting_model, student_of, teacher_of
 from zoo.recipes.whisper.pseudo import pseudo_labelled
 from zoo.recipes.whisper.targets import Writer
 from zoo.recipes.whisper.task import Transcribe
-from zoo.text import normaliser
+from zoo.text.normalizers import normaliser
 from zoo.train import fit, processes
 
 
@@ -57,7 +57,7 @@ def train(config: WhisperTrainConfig) -> str:
     result = fit(task, loaders[0], loaders[1], config.train, config.out, recipe=config)
     line = f"{result.best}: the best of {result.step} steps by WER on dev"
     if exams and processes.is_main():
-        _sit(exams, "after", cast(Whisper, zoo.load(result.best, device=config.train.device)), config)
+        _sit(exams, "after", cast(Whisper, loading.load(result.best, device=config.train.device)), config)
         exams[0].guess([entry for entry in entries if entry.split == "train"])
         write(exams, Path(config.out))
         line = "\n".join([line, *(exam.line() for exam in exams)])

@@ -12,7 +12,7 @@ from __future__ import annotations
 from random import Random
 
 from zoo.errors import ConfigError
-from zoo.models.whisper_tokenizer import WhisperTokenizer
+from zoo.models.whisper.tokenizer import WhisperTokenizer
 from zoo.recipes.whisper.vocabulary import Speller
 from zoo.recipes.whisper.windows import Window
 

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.benchmarks.wer import error_rates
-from zoo.encoder import frozen
-from zoo.models.decoding import DecodingOptions, Request, decode
-from zoo.models.whisper import Whisper
-from zoo.models.whisper_decoder import AudioStates, Decoder
+from zoo.models.whisper.decoder import AudioStates, Decoder
+from zoo.models.whisper.decoding import DecodingOptions, Request, decode
+from zoo.models.whisper.model import Whisper
+from zoo.nn.eval_mode import frozen
 from zoo.nn.masking import lengths_to_mask
 from zoo.recipes.shapes import lengthen
 from zoo.recipes.whisper.config import DistilConfig, TuneConfig

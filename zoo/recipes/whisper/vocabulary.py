@@ -14,7 +14,7 @@ from random import Random
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
-from zoo.models.whisper_tokenizer import EOT, NO_SPEECH, NO_TIMESTAMPS, SOT, TASKS, WhisperTokenizer
+from zoo.models.whisper.tokenizer import EOT, NO_SPEECH, NO_TIMESTAMPS, SOT, TASKS, WhisperTokenizer
 
 
 def train_tokenizer(texts: Iterable[str], size: int, languages: Sequence[str]) -> WhisperTokenizer:

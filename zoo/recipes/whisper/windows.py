@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from zoo import audio
+from zoo.audio.augment import NOISE_DB, at_speed, cut_band, draw_speed, laid_over, noise, other_microphone
 from zoo.data.dataset import AudioDataset, Item
 from zoo.data.manifest import Entry
-from zoo.data.sampler import mix
 from zoo.errors import AudioError
-from zoo.recipes.changes import NOISE_DB, at_speed, cut_band, draw_speed, laid_over, noise, other_microphone
+from zoo.io.seeds import mix
 from zoo.recipes.whisper.config import AugmentConfig, WindowConfig
 
 SEGMENT_TOKENS = 2  # times of a segment, beside its text

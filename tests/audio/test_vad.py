@@ -1,0 +1,136 @@
+"""Voice activity: spans and windows by hand and by property; the energy gate; Silero against its own package."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small import noise
+
+from zoo.audio import silero, vad
+from zoo.audio.vad import FRAME, VoiceActivity, energy, windows
+from zoo.errors import ConfigError, MissingDependencyError
+
+RATE = 16_000
+chances = st.lists(st.sampled_from([0.0, 0.1, 0.4, 0.5, 0.9]), min_size=1, max_size=200).map(torch.tensor)
+
+
+def test_spans_by_hand() -> None:
+    quick = VoiceActivity("energy", min_silence=2 * FRAME / RATE, min_speech=2 * FRAME / RATE, margin=0.0)
+    found = quick.spans(
+        torch.tensor([0.1, 0.6, 0.4, 0.1, 0.6, 0.1, 0.1, 0.1, 0.9, 0.1, 0.1, 0.1, 0.4, 0.4]), 14 * FRAME
+    )
+    assert found == [(FRAME, 5 * FRAME)]  # joined over one frame; the second is too short, the third never sure
+    padded = VoiceActivity("energy", min_silence=0.0, min_speech=0.0, margin=FRAME / RATE)
+    assert padded.spans(torch.tensor([0.9, 0.0, 0.0, 0.0, 0.9]), 5 * FRAME - 7) == [
+        (0, 2 * FRAME),
+        (3 * FRAME, 5 * FRAME - 7),
+    ]
+
+
+@given(chances, st.integers(0, FRAME - 1), st.floats(0, 1), st.floats(0, 1))
+def test_spans_hold_all_that_is_sure_in_order(found: torch.Tensor, short: int, silence: float, margin: float) -> None:
+    samples = len(found) * FRAME - short
+    spans = VoiceActivity("energy", min_speech=0.0, min_silence=silence, margin=margin).spans(found, samples)
+    borders = [border for span in spans for border in span]
+    assert borders == sorted(set(borders)) and all(0 <= b <= samples for b in borders)
+    for frame in (found >= 0.5).nonzero()[:, 0].tolist():
+        assert any(a <= frame * FRAME < b for a, b in spans)
+    assert bool(spans) == bool((found >= 0.5).any())
+
+
+@given(chances, st.integers(4, 40), st.floats(0, 5))
+def test_windows_cover_the_spans_once_and_are_short(found: torch.Tensor, frames: int, gap: float) -> None:
+    spans = VoiceActivity("energy", min_speech=0.0, min_silence=0.1, margin=0.0).spans(found, len(found) * FRAME)
+    longest = frames * FRAME
+    cut = windows(spans, found, longest, gap * RATE)
+    assert all(0 < b - a <= longest for a, b in cut)
+    assert all(b <= c for (_, b), (c, _) in itertools.pairwise(cut))
+    for a, b in spans:
+        covered = sum(max(0, min(b, d) - max(a, c)) for c, d in cut)
+        assert covered == b - a
+
+
+def test_a_long_span_is_cut_where_speech_is_least_likely() -> None:
+    found = torch.full((100,), 0.9)
+    found[50:55], found[10:15] = 0.6, 0.5
+    cut = windows([(0, 100 * FRAME)], found, 70 * FRAME, 0)
+    assert cut == [(0, 52 * FRAME), (52 * FRAME, 100 * FRAME)]
+
+
+def tone(seconds: float, level: float = 0.3) -> torch.Tensor:
+    """Syllables: a tone that swells five times a second."""
+    t = torch.arange(int(seconds * RATE)) / RATE
+    return level * (t * 220 * 6.283).sin() * (t * 5 * 3.1416).sin().abs()
+
+
+def test_the_energy_gate_finds_what_stands_out() -> None:
+    quiet = 1e-3 * noise(3.0)
+    clip = torch.cat([quiet, tone(2.0), quiet])
+    (span,) = VoiceActivity("energy").spans(energy(clip), len(clip))
+    assert abs(span[0] / RATE - 2.7) < 0.15 and abs(span[1] / RATE - 5.3) < 0.15
+    assert len(VoiceActivity("energy").spans(energy(tone(4.0)), 4 * RATE)) == 1  # no pause at all
+
+
+STEADY = {
+    "silence": torch.zeros(5 * RATE),
+    "an offset": torch.full((5 * RATE,), 0.4),
+    "white noise": 0.1 * torch.randn(5 * RATE, generator=torch.Generator().manual_seed(0)),
+    "a hum": 0.2 * (torch.arange(5 * RATE) * 50 * 6.283 / RATE).sin(),
+    "a whisper of noise": 1e-4 * torch.randn(5 * RATE, generator=torch.Generator().manual_seed(1)),
+}
+
+
+@pytest.mark.parametrize("name", STEADY)
+def test_steady_sounds_hold_no_speech(name: str) -> None:
+    assert not VoiceActivity("energy").spans(energy(STEADY[name]), 5 * RATE)
+
+
+@pytest.mark.parametrize("samples", [1, 511, 512, 513, 2048 * 512 + 5])
+def test_any_length(samples: int) -> None:
+    wave = noise(samples / RATE)[:samples]
+    for detector in ("energy", "none", *(["silero"] if silero.available() else [])):
+        activity = VoiceActivity(detector)
+        found = activity.probabilities(wave)
+        assert len(found) == -(-samples // FRAME) and found.min() >= 0 and found.max() <= 1
+    assert VoiceActivity("none").spans(found, samples) == [(0, samples)]
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ConfigError, match="vad 'webrtc' is unknown; choose one of auto, silero, energy, none"):
+        VoiceActivity("webrtc")
+    for wrong in ({"threshold": 0.0}, {"min_silence": -1.0}, {"margin": -0.1}):
+        with pytest.raises(ConfigError, match="threshold must lie"):
+            VoiceActivity(**wrong)  # type: ignore[arg-type]
+
+
+def test_silero_is_the_package_s_own_model() -> None:
+    package = pytest.importorskip("silero_vad")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        theirs = package.load_silero_vad()
+    wave = torch.cat([noise(1.0), tone(1.0), noise(1.0, seed=1)])[: 90 * FRAME + 100]
+    padded = torch.nn.functional.pad(wave, (0, -len(wave) % FRAME)).view(-1, FRAME)
+    with torch.no_grad():
+        expected = torch.cat([theirs(frame, RATE).view(1) for frame in padded])
+    torch.testing.assert_close(silero.probabilities(wave), expected, atol=1e-4, rtol=0)
+
+
+def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("silero_vad")
+    wave = noise(4.0)
+    whole = silero.probabilities(wave)
+    monkeypatch.setattr(silero, "BLOCK", 7)
+    torch.testing.assert_close(silero.probabilities(wave), whole, atol=1e-5, rtol=0)
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silero, "find_spec", lambda name: None)
+    silero.silero.cache_clear()
+    assert torch.equal(VoiceActivity("auto").probabilities(tone(1.0)), energy(tone(1.0)))
+    with pytest.raises(MissingDependencyError, match=r"pip install 'audiozoo\[vad\]'"):
+        vad.VoiceActivity("silero").probabilities(tone(1.0))

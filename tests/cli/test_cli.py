@@ -1,0 +1,122 @@
+"""The `zoo` command as a user types it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import resource
+import subprocess
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from small import noise, small
+from typer.testing import CliRunner
+
+from zoo import __version__ as zoo_version
+from zoo.cli.main import app
+from zoo.io.terminal import readable_errors
+
+
+def zoo(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "zoo", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def test_list_and_info() -> None:
+    listed = zoo("list", "hubert*").stdout
+    assert "hubert-base" in listed and "mfcc" not in listed
+    shown = zoo("info", "hubert-large").stdout
+    assert "Apache-2.0" in shown and "Libri-Light" in shown
+
+
+def test_errors_are_one_line_and_status_one() -> None:
+    done = zoo("info", "hubert-bse", code=1)
+    assert "did you mean hubert-base" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_warnings_are_one_line_without_source_code(capsys: pytest.CaptureFixture[str]) -> None:
+    before = warnings.showwarning
+    with readable_errors():
+        warnings.warn("1 of 3 clips cannot be read", stacklevel=1)
+    assert capsys.readouterr().err == "warning: 1 of 3 clips cannot be read\n" and warnings.showwarning is before
+
+
+def test_the_version_is_told() -> None:
+    assert zoo_version == zoo("--version").stdout.split()[-1]
+
+
+def test_what_the_system_refuses_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "one.wav", noise(0.5).numpy(), 16_000)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    done = zoo("units", tmp_path / "one.wav", "-m", "hubert", "-o", tmp_path / "folder", code=1)
+    assert done.stderr == f"error: {tmp_path}/folder: Is a directory; name a file, not a folder\n"
+    done = zoo("units", tmp_path / "one.wav", "-m", "hubert", "-o", tmp_path / "file" / "units", code=1)
+    assert done.stderr.startswith(f"error: {tmp_path}/file") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", ["embed", "index"])
+def test_a_disk_that_takes_no_more_is_one_line(tmp_path: Path, verb: str) -> None:
+    """Files that may not grow stand for it: the same calls fail in the same way."""
+    soundfile.write(tmp_path / "one.wav", noise(0.5).numpy(), 16_000)
+    command = [sys.executable, "-m", "zoo", verb, tmp_path / "one.wav", "-m", "mfcc", "-o", tmp_path / "out", "-q"]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (60, 60))
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 1 and "File too large" in done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_errors_of_the_system_say_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    for error, words in (
+        (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device; free some space and run "),
+        (OSError(errno.EROFS, "Read-only file system", "/mnt/x"), "error: /mnt/x: Read-only file system; write to "),
+        (OSError("no Arrow"), "error: no Arrow\n"),
+        (TimeoutError(), "error: TimeoutError\n"),
+    ):
+        with pytest.raises(SystemExit, match="1"), readable_errors():
+            raise error
+        assert capsys.readouterr().err.startswith(words)
+    for other in (BrokenPipeError, KeyboardInterrupt):  # not of the user's making, or of his own
+        with pytest.raises(other), readable_errors():
+            raise other
+
+
+def test_embed_writes_parquet_and_lists_failures(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "good.wav", noise(0.5).numpy(), 16_000)
+    (tmp_path / "bad.wav").write_text("not audio")
+    out = tmp_path / "out"
+    zoo("embed", tmp_path / "*.wav", "-m", "mfcc", "-o", out, "--pooling", "stats")
+    table = pq.read_table(out / "part-00000.parquet")
+    assert [Path(p).name for p in table["path"].to_pylist()] == ["good.wav"]
+    assert len(table["embedding"][0].as_py()) == 78
+    failure = json.loads((out / "errors.jsonl").read_text())
+    assert failure["path"].endswith("bad.wav") and failure["reason"]
+    zoo("embed", tmp_path / "*.wav", "-m", "mfcc", "-o", out, "--pooling", "stats", "--fail-on-error", code=1)
+    done = zoo("embed", tmp_path / "bad.wav", "-m", "mfcc", "-o", tmp_path / "none", code=1)
+    assert "nothing could be embedded" in done.stderr and "error: 1 of 1 items failed" in done.stderr
+
+
+def test_describe_takes_a_table_and_a_folder(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "one.wav", noise(0.5).numpy(), 16_000)
+    (tmp_path / "list.csv").write_text("audio,mood\none.wav,calm\n")
+    for source in (tmp_path / "list.csv", tmp_path):
+        done = CliRunner().invoke(app, ["corpora", "describe", str(source)])
+        assert done.exit_code == 0 and '"clips": 1' in done.output, done.output
+    assert '"calm": 1' in CliRunner().invoke(app, ["corpora", "describe", str(tmp_path / "list.csv")]).output
+
+
+def test_convert_makes_a_checkpoint_that_loads(tmp_path: Path) -> None:
+    small("hubert-base").save(tmp_path / "one")
+    done = zoo("convert", tmp_path / "one", tmp_path / "two")
+    assert small("hubert-base").fingerprint() in done.stdout
+    assert (tmp_path / "two" / "model.safetensors").is_file()
+    zoo("convert", "logmel", tmp_path / "three")
+    assert "name: logmel" in (tmp_path / "three" / "config.yaml").read_text()

@@ -1,0 +1,184 @@
+"""What a run cannot embed, what it says on the way, and what it refuses."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from quiet_runs import read, run
+from recordings import write_wav
+from rich.console import Console
+
+from zoo import embed
+from zoo.embed import compute, writer
+from zoo.encoder import Encoder
+from zoo.errors import AudioError, ConfigError, ZooError
+
+
+def bad_files(corpus: Path) -> dict[str, str]:
+    """Name -> a word of the reason."""
+    (corpus / "a" / "text.wav").write_text("no audio at all, " * 20)
+    (corpus / "a" / "empty.wav").touch()
+    soundfile.write(corpus / "a" / "nan.wav", np.array([0.1, np.nan] * 8000), 16000, subtype="FLOAT")
+    write_wav(corpus / "a" / "tiny.wav", 0.01)
+    (corpus / "b" / "gone.wav").symlink_to(corpus / "nowhere.wav")
+    data = (corpus / "a" / "1.wav").read_bytes()
+    (corpus / "b" / "cut.wav").write_bytes(data[: len(data) // 2])
+    return {"empty": "", "nan": "nan", "text": "", "tiny": "too short", "cut": "truncated", "gone": "o such file"}
+
+
+def test_a_long_recording_that_breaks_on_the_way_leaves_no_rows(
+    corpus: Path, hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute, "PART_SECONDS", 0.5)
+    monkeypatch.setattr(writer, "GROUP_BYTES", 20_000)
+    whole = type(hubert).stream
+
+    def stream(self: Encoder, clip: object, rate: int, **options: object) -> object:
+        for part in whole(self, clip, rate, **options):  # type: ignore[arg-type]
+            yield part.repeat(1, 4, 1)  # more than a part, so that rows come before the error
+            raise AudioError("waveform 0", "gone bad")
+
+    monkeypatch.setattr(type(hubert), "stream", stream)
+    files = [corpus / "a" / "0.wav", write_wav(tmp_path / "long.wav", 7.3)]
+    summary = run(files, hubert, tmp_path / "out", pooling=None, shard_items=1)
+    assert summary.failed == 1
+    assert [row["item"] for row in read(tmp_path / "out")] == [0]
+    assert "gone bad" in (tmp_path / "out" / "errors.jsonl").read_text()
+
+
+def test_bad_files_are_listed_and_the_rest_goes_on(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+    words = bad_files(corpus)
+    summary = run(corpus, hubert, tmp_path / "out", shard_items=5)
+    assert (summary.embedded, summary.failed) == (10, 6)
+    assert [Path(row["path"]).stem for row in read(tmp_path / "out")] == [str(i) for i in range(10)]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "errors.jsonl").read_text().splitlines()]
+    assert [Path(line["path"]).stem for line in lines] == list(words)
+    for line, word in zip(lines, words.values(), strict=True):
+        assert word in line["reason"] and line["path"] not in line["reason"]
+
+
+def test_a_failed_run_exits_with_an_error_only_when_asked(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
+    bad_files(corpus)
+    with pytest.raises(ZooError, match=r"6 of 16 items failed.*errors\.jsonl"):
+        run(corpus, mfcc, tmp_path / "out", fail_on_error=True)
+    assert len(read(tmp_path / "out")) == 10
+    assert run(corpus, mfcc, tmp_path / "out").failed == 6
+
+
+def test_a_folder_of_nothing_but_bad_files_gives_empty_shards(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
+    bad_files(corpus)
+    (corpus / "b" / "cut.wav").unlink()
+    summary = run([corpus / "b" / "gone.wav", corpus / "a" / "nan.wav"], mfcc, tmp_path / "out")
+    assert (summary.embedded, summary.failed, summary.real_time_factor) == (0, 2, 0)
+    assert read(tmp_path / "out") == []
+    assert embed.load(tmp_path / "out")[1].shape == (0, mfcc.dim)
+
+
+def test_a_clip_that_the_encoder_refuses_does_not_take_its_batch_with_it(
+    corpus: Path, hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = type(hubert).embed
+    refused = len(soundfile.read(corpus / "a" / "4.wav")[0])
+
+    def embed(self: Encoder, waves: list[torch.Tensor], *args: object, **options: object) -> torch.Tensor:
+        for i, wave in enumerate(waves):
+            if len(wave) == refused:
+                raise AudioError(f"waveform {i}", "I do not like it")
+        return whole(self, waves, *args, **options)  # type: ignore[arg-type]
+
+    run(corpus, hubert, tmp_path / "all")
+    monkeypatch.setattr(type(hubert), "embed", embed)
+    assert run(corpus, hubert, tmp_path / "out").failed == 1
+    kept = [row for row in read(tmp_path / "all") if row["item"] != 4]
+    rows = read(tmp_path / "out")
+    assert [row["item"] for row in rows] == [row["item"] for row in kept]
+    for row, expected in zip(rows, kept, strict=True):
+        assert np.abs(np.subtract(row["embedding"], expected["embedding"])).max() <= 1e-5
+    assert "I do not like it" in (tmp_path / "out" / "errors.jsonl").read_text()
+
+
+def test_values_that_the_files_cannot_hold_are_failures(
+    corpus: Path, mfcc: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = type(mfcc).embed
+    monkeypatch.setattr(type(mfcc), "embed", lambda *a, **k: whole(*a, **k) * torch.tensor(1e6))
+    assert run(corpus, mfcc, tmp_path / "wide").failed == 0
+    assert run(corpus, mfcc, tmp_path / "out", storage="float16").failed == 10
+    assert "float16 cannot hold" in (tmp_path / "out" / "errors.jsonl").read_text()
+
+
+def test_names_that_are_not_unicode_are_spelled_out(tmp_path: Path, mfcc: Encoder) -> None:
+    good, bad = tmp_path / "caf\udce9.wav", tmp_path / "nai\udceff.wav"
+    shutil.move(write_wav(tmp_path / "x.wav", 0.3), good)
+    bad.write_text("no audio")
+    assert run([good, bad], mfcc, tmp_path / "out").failed == 1
+    assert read(tmp_path / "out")[0]["path"].endswith(r"caf\udce9.wav")
+    assert json.loads((tmp_path / "out" / "errors.jsonl").read_text())["path"].endswith(r"nai\udceff.wav")
+    assert run([good, bad], mfcc, tmp_path / "out").skipped == 1
+
+
+def test_a_registered_name_says_device_and_number_format(
+    corpus: Path, mfcc: Encoder, hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.loading.load", lambda name, device, dtype: hubert if name == "hubert-base" else mfcc)
+    why = "this CPU multiplies it natively"
+    monkeypatch.setattr("zoo.nn.precision.resolve_dtype", lambda dtype, device: ("bfloat16", why))
+    for name, line in (
+        ("hubert-base", "hubert-base on cpu, bfloat16: this CPU multiplies it natively"),
+        ("mfcc", "mfcc on cpu, float32: it has no weights"),
+    ):
+        said = io.StringIO()
+        run(corpus, name, tmp_path / name, dtype="auto", device="cpu", progress=Console(file=said, width=200))
+        first, last = said.getvalue().splitlines()
+        assert first == line
+        assert "10 items embedded" in last and "x real time" in last
+
+
+def test_progress_is_told_line_by_line_where_there_is_no_terminal(
+    corpus: Path, mfcc: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embed.progress, "LINE_EVERY", 0.0)
+    (corpus / "a" / "bad.wav").touch()
+    said = io.StringIO()
+    run(corpus, mfcc, tmp_path / "out", progress=Console(file=said, width=200))
+    lines = said.getvalue().splitlines()
+    assert len(lines) >= 10
+    assert "0.00 / 0.00 h, " in lines[5] and "x real time" in lines[5]
+    assert lines[-3].endswith("0:00:00 left, 1 failed")
+
+
+def test_names_that_look_like_markup_are_said_as_they_are(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
+    said = io.StringIO()
+    run(corpus, mfcc, tmp_path / "[red] out", progress=Console(file=said, width=40))
+    assert f"{tmp_path}/[red] out: 10 items" in said.getvalue()
+
+
+def test_a_bar_is_shown_on_a_terminal(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
+    said = io.StringIO()
+    run(corpus, mfcc, tmp_path / "out", progress=Console(file=said, force_terminal=True, width=120))
+    assert "x real time" in said.getvalue() and "\x1b[" in said.getvalue()
+
+
+def test_silence_is_kept_where_no_progress_is_wanted(
+    corpus: Path, mfcc: Encoder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(corpus, mfcc, tmp_path / "out")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_impossible_requests_leave_no_trace(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
+    for options in ({"workers": 0}, {"pooling": "median"}, {"layer": 9}, {"storage": "int8"}):
+        with pytest.raises(ConfigError):
+            run(corpus, mfcc, tmp_path / "out", **options)
+    with pytest.raises(ZooError, match="no audio found"):
+        run(tmp_path / "corpus" / "*.flac", mfcc, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ZooError, match="cannot be used as the output folder"):
+        run(corpus, mfcc, corpus / "a" / "0.wav")

@@ -1,0 +1,68 @@
+"""The output folder: what is swept out of it, how it is locked, names while it is written, what makes it unusable."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from zoo.errors import ZooError
+from zoo.io.atomic import replacing_file, unfinished
+from zoo.io.locks import hold
+
+
+def test_only_what_zoo_left_half_written_is_swept_away(tmp_path: Path) -> None:
+    theirs = [tmp_path / ".download.partial", tmp_path / ".talk.txt.partial"]
+    for path in (*theirs, unfinished(tmp_path / "talk.txt"), unfinished(tmp_path / "part-00000.parquet")):
+        path.write_text("half")
+    with hold(tmp_path):
+        assert sorted(tmp_path.iterdir()) == theirs
+
+
+@pytest.mark.parametrize(
+    "name", ["会" * 82 + ".json", "x" * 251 + ".txt", "\udcff" * 250 + ".txt"], ids=["characters", "letters", "bytes"]
+)
+def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
+    for content in (b"old", b"new"):
+        with replacing_file(tmp_path / name) as partial:
+            partial.write_bytes(content)
+    assert (tmp_path / name).read_bytes() == b"new" and len(list(tmp_path.iterdir())) == 1
+    unfinished(tmp_path / name).write_text("half")
+    with hold(tmp_path):
+        assert len(list(tmp_path.iterdir())) == 1
+    assert unfinished(tmp_path / ("y" * 255)) != unfinished(tmp_path / ("y" * 254))
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES, errno.ENAMETOOLONG])
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    message = rf"out: cannot be used as the output folder \({os.strerror(number)}\)"
+    with pytest.raises(ZooError, match=message), hold(tmp_path / "out"):
+        pass
+
+
+def test_what_cannot_be_swept_away_is_an_error_with_the_folder(tmp_path: Path) -> None:
+    unfinished(tmp_path / "talk.txt").mkdir()
+    with pytest.raises(ZooError, match="cannot be used as the output folder"), hold(tmp_path):
+        pass
+
+
+def test_a_run_that_needs_what_another_writes_waits_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entered = threading.Event()
+
+    def enter() -> None:
+        with hold(tmp_path, wait=True):
+            entered.set()
+
+    second = threading.Thread(target=enter)
+    with hold(tmp_path):
+        second.start()
+        assert not entered.wait(0.3)
+    second.join(10)
+    assert entered.is_set() and "another run is writing to it; waiting for it" in capsys.readouterr().err

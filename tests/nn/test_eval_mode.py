@@ -1,0 +1,62 @@
+"""Frozen models stay frozen until the last thread that looks is done."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import nn
+
+from zoo.nn.eval_mode import frozen
+
+
+def model_of_parts() -> nn.Sequential:
+    """In training mode, save for its first part."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    model[0].eval()
+    return model
+
+
+def flags(model: nn.Module) -> list[bool]:
+    return [module.training for module in model.modules()]
+
+
+@torch.no_grad()  # restored at the end: in one thread, blocks that end out of order leave it off
+def test_blocks_may_end_in_any_order() -> None:
+    model = model_of_parts()
+    before = flags(model)
+    part, whole, again = frozen(model[1]), frozen(model), frozen(model)
+    for block in (part, whole, again):
+        block.__enter__()
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert not any(flags(twin))
+    for block in (part, whole):
+        block.__exit__(None, None, None)
+        assert not any(flags(model))
+    again.__exit__(None, None, None)
+    assert flags(model) == before
+
+
+def test_threads_change_no_statistics() -> None:
+    model, x = model_of_parts(), torch.randn(8, 3)
+    with frozen(model):
+        expected = model(x)
+    before, state = flags(model), copy.deepcopy(model.state_dict())
+    inside, left = threading.Barrier(2, timeout=60), threading.Event()
+
+    def look(last: bool) -> torch.Tensor:
+        with frozen(model):
+            inside.wait()
+            if last:
+                left.wait(timeout=60)
+                return model(x)
+        left.set()
+        return expected
+
+    with ThreadPoolExecutor(2) as threads:
+        assert all(torch.equal(y, expected) for y in threads.map(look, (False, True)))
+    assert flags(model) == before
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())

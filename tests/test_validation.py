@@ -1,0 +1,52 @@
+"""Numbers that make no sense are refused when the configuration is read, by field and range."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from zoo.config import load
+from zoo.errors import ConfigError
+from zoo.recipes.hubert.config import HubertTrainConfig
+from zoo.recipes.hubert.ctc_config import CtcTrainConfig
+from zoo.recipes.mulan.config import MulanTrainConfig
+from zoo.recipes.whisper.config import WhisperTrainConfig
+from zoo.validation import check_range
+
+
+@pytest.mark.parametrize(
+    ("schema", "override", "message"),
+    [
+        (HubertTrainConfig, "mask.length=0", "mask.length 0: must be at least 1"),
+        (HubertTrainConfig, "mask.starts=-3", "mask.starts -3: must be at least 0 and at most 1"),
+        (HubertTrainConfig, "mask.least=-1", "mask.least -1: must be at least 0"),
+        (HubertTrainConfig, "data.batch_seconds=0", "data.batch_seconds 0: must be more than 0"),
+        (HubertTrainConfig, "train.learning_rate=-1", "learning_rate -1: must be at least 0"),
+        (HubertTrainConfig, "rounds=[{features: mfcc}, {steps: 0}]", "rounds: steps 0: must be at least 1"),
+        (HubertTrainConfig, "rounds=[{features: mfcc}, {units: []}]", "rounds: units 0: must be at least 1"),
+        (HubertTrainConfig, "rounds=[{features: mfcc, hours: -1}]", "rounds: hours -1: must be more than 0"),
+        (HubertTrainConfig, "final_units=-1", "final_units -1: must be at least 0"),
+        (CtcTrainConfig, "tune.time_mask.length=0", "mask.length 0: must be at least 1"),
+        (CtcTrainConfig, "tune.dropout=1.5", "tune.dropout 1.5: must be at least 0 and at most 1"),
+        (CtcTrainConfig, "tune.freeze_steps=-1", "tune.freeze_steps -1: must be at least 0"),
+        (CtcTrainConfig, "data.max_seconds=-2", "data.max_seconds -2: must be more than 0"),
+        (MulanTrainConfig, "data.workers=0", "data.workers 0: must be at least 1"),
+        (MulanTrainConfig, "data.max_items=0", "data.max_items 0: must be at least 1"),
+        (MulanTrainConfig, "train.clip_norm=0", "clip_norm 0: must be more than 0"),
+        (WhisperTrainConfig, "data.cache_hours=-1", "data.cache_hours -1: must be at least 0"),
+        (WhisperTrainConfig, "tune.layerdrop=2", "tune.layerdrop 2: must be at least 0 and at most 1"),
+        (WhisperTrainConfig, "tune.ctc=-1", "tune.ctc -1: must be at least 0"),
+    ],
+)
+def test_errors_name_field_and_range(schema: type, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(schema, overrides=[override])
+
+
+def test_bounds_are_inside_unless_above_is_asked_for() -> None:
+    for value in (0, 0.5, 1, None):
+        check_range("x", value, 0, 1)
+    for value, above in ((-0.1, False), (1.1, False), (0, True), (math.nan, False)):
+        with pytest.raises(ConfigError, match=f"x {value:g}: must be"):
+            check_range("x", value, 0, 1, above=above)

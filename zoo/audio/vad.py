@@ -1,0 +1,147 @@
+"""Where a recording holds speech: spans found by Silero, or by a gate on the energy, and windows cut from them.
+
+    |....sss.ss..........sssssssssssssssssssssss.sssss....|     s: likely speech
+    |   [------]        [------------------------------]  |     spans, with a margin
+    |   <------>        <-----------------><----------->  |     windows of at most 30 s, cut where
+    |                                                    |     speech is least likely
+
+Legend: S samples, T frames of 32 ms.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo.audio import Clip, silero
+from zoo.errors import ConfigError
+
+DETECTORS = ("auto", "silero", "energy", "none")
+SAMPLE_RATE = 16_000
+FRAME = silero.FRAME
+Span = tuple[int, int]
+"""First and last + 1 sample."""
+
+QUIET = -55.0  # dB of full scale: below it nothing is speech
+ABOVE_FLOOR = 9.0  # dB by which speech exceeds the quietest tenth of its recording
+BELOW_PEAK = 35.0  # dB below the loudest frames at which speech ends
+LEAST_RANGE = 8.0  # dB between loud and quiet frames: steady noise and hum stay under it, speech is far above
+
+
+@dataclass(frozen=True)
+class VoiceActivity:
+    """How spans are made from probabilities.
+
+    A span begins at a frame of at least `threshold` and ends where `min_silence` seconds stay 0.15 or more below it.
+    Spans shorter than min_speech seconds are dropped; `margin` seconds are added at both ends.
+    detector: "silero", "energy" (needs no package), "auto" = silero where it is installed, "none" = all is speech.
+    """
+
+    detector: str = "auto"
+    threshold: float = 0.5
+    min_speech: float = 0.1
+    min_silence: float = 0.5
+    margin: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.detector not in DETECTORS:
+            raise ConfigError(f"vad {self.detector!r} is unknown; choose one of {', '.join(DETECTORS)}")
+        if not 0 < self.threshold < 1 or min(self.min_speech, self.min_silence, self.margin) < 0:
+            raise ConfigError(f"{self}: threshold must lie between 0 and 1, and no duration below 0")
+
+    @property
+    def _silero(self) -> bool:
+        return self.detector == "silero" or (self.detector == "auto" and silero.available())
+
+    def check(self) -> None:
+        """Raises MissingDependencyError for a detector that is not installed, as `probabilities` would."""
+        if self._silero:
+            silero.silero()
+
+    def probabilities(self, clip: Clip) -> Tensor:
+        """clip (S,) at 16 kHz -> (T,). Raises MissingDependencyError for "silero" where it is not installed."""
+        if self.detector == "none":
+            return torch.ones(math.ceil(len(clip) / FRAME))
+        return silero.probabilities(clip) if self._silero else energy(clip)
+
+    def spans(self, probabilities: Tensor, samples: int) -> list[Span]:
+        """Spans of speech in a clip of so many samples, in order, apart from each other."""
+        if self.detector == "none":
+            return [(0, samples)]
+        found = _hysteresis(probabilities, self.threshold, max(self.threshold - 0.15, 0.01))
+        silence, margin = self.min_silence * SAMPLE_RATE, int(self.margin * SAMPLE_RATE)
+        joined = join(found, silence)
+        long = [(a, b) for a, b in joined if b - a >= self.min_speech * SAMPLE_RATE]
+        padded = [(max(0, a - margin), min(samples, b + margin)) for a, b in long]
+        return join(padded, 0)
+
+
+def energy(clip: Clip) -> Tensor:
+    """1.0 for frames (T,) that stand out from the quiet parts of their clip, else 0.0.
+
+    A steady sound holds no speech. Meant for clean recordings; it takes music and clatter for speech.
+    """
+    block = FRAME * 4096
+    level = torch.cat([_level(clip[i : i + block]) for i in range(0, len(clip), block)])  # (T,)
+    loud, quiet = level.quantile(0.95), level.quantile(0.1).clamp(min=-90.0)
+    if loud - quiet < LEAST_RANGE and len(level) > 1:
+        return torch.zeros(len(level))
+    above = torch.minimum(quiet + ABOVE_FLOOR, loud - LEAST_RANGE / 2)
+    threshold = torch.maximum(above, loud - BELOW_PEAK).clamp(min=QUIET)
+    return (level > threshold).float()
+
+
+def _level(wave: Tensor) -> Tensor:
+    """dB of full scale of frames (T,)."""
+    padded = torch.nn.functional.pad(wave, (0, -len(wave) % FRAME)).view(-1, FRAME)
+    centred = padded - padded.mean(1, keepdim=True)  # an offset is no sound
+    return 10 * centred.square().mean(1).clamp(min=1e-12).log10()
+
+
+def _hysteresis(probabilities: Tensor, begin: float, end: float) -> list[Span]:
+    """Runs of frames that reach `begin` somewhere and stay at `end` or above, as samples."""
+    alive = torch.nn.functional.pad(probabilities >= end, (1, 1)).int().diff()  # +1 at starts, -1 behind ends
+    starts, stops = (alive == 1).nonzero()[:, 0].tolist(), (alive == -1).nonzero()[:, 0].tolist()
+    sure = torch.nn.functional.pad((probabilities >= begin).int().cumsum(0), (1, 0)).tolist()
+    return [(a * FRAME, b * FRAME) for a, b in zip(starts, stops, strict=True) if sure[b] > sure[a]]
+
+
+def join(spans: list[Span], gap: float) -> list[Span]:
+    """Spans in order -> the same, with those that less than `gap` samples part as one."""
+    joined: list[Span] = []
+    for start, stop in spans:
+        if joined and start - joined[-1][1] <= gap:
+            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
+        else:
+            joined.append((start, stop))
+    return joined
+
+
+def windows(spans: list[Span], probabilities: Tensor, longest: int, gap: float) -> list[Span]:
+    """Windows of at most `longest` samples that cover the spans; spans less than `gap` samples apart share one.
+
+    A span that is longer is cut, in the second half of the window, where speech is least likely.
+    """
+    found: list[Span] = []
+    for start, stop in spans:
+        if found and start - found[-1][1] <= gap and stop - found[-1][0] <= longest:
+            found[-1] = (found[-1][0], stop)
+            continue
+        while stop - start > longest:
+            first, last = (start + longest // 2) // FRAME, (start + longest) // FRAME
+            cut = (first + int(_calmest(probabilities[first:last]))) * FRAME
+            found.append((start, cut))
+            start = cut
+        found.append((start, stop))
+    return found
+
+
+def _calmest(probabilities: Tensor) -> Tensor:
+    """Place of the least likely frame, its neighbours taken into account; the last of equals."""
+    if not len(probabilities):
+        return torch.tensor(0)
+    smooth = torch.nn.functional.avg_pool1d(probabilities[None], 5, 1, 2, count_include_pad=False)[0]
+    return len(smooth) - 1 - smooth.flip(0).argmin()

@@ -1,0 +1,86 @@
+"""README.md of a checkpoint: what the model is, in prose for people and in front matter for the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from zoo.cards import ModelCard
+
+PAGE = "README.md"
+
+
+def model_card(model: Any, header: Mapping[str, Any], card: ModelCard | None = None, results: str = "") -> str:
+    """Markdown with metadata front matter.
+
+    header: the checkpoint's config.yaml, as written beside the page. card: of a model that zoo ships, for its data,
+    limits and scores. results: Markdown of its examinations; see `zoo bench card`.
+    """
+    provenance: Mapping[str, Any] = header["provenance"]
+    name = model.name or model.family
+    metadata = {
+        "license": str(provenance.get("licence", "unknown")).lower(),
+        "library_name": "audiozoo",
+        "pipeline_tag": "automatic-speech-recognition" if _transcribes(model) else "feature-extraction",
+        "tags": ["audio", "audiozoo", model.family],
+    }
+    sections = [
+        f"---\n{yaml.safe_dump(metadata, sort_keys=False)}---",
+        f"# {name}",
+        f"{card.summary if card else 'An audio encoder'}, for audiozoo (`import zoo`).",
+        _usage(model, card.name if card else "path/to/this/directory"),
+        table_of(_facts(model, header)),
+    ]
+    if card:
+        sections += [f"## Data\n\nTrained on {card.training_data}.", "## Limits\n\n" + bullets(card.limits)]
+        sections += ["## What the recipe measured\n\n" + bullets(card.scores)]
+    if results:
+        sections.append(f"## Results\n\n{results}")
+    known = {key: value for key, value in provenance.items() if value is not None}
+    origin = table_of(known) if known else "Nothing is recorded about where these weights come from."
+    sections += [f"## Origin\n\n{origin}", "Architecture and preprocessing are in `config.yaml`."]
+    return "\n\n".join(sections) + "\n"
+
+
+def _facts(model: Any, header: Mapping[str, Any]) -> dict[str, str]:
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    return {
+        "family": model.family,
+        "parameters": f"{millions:.1f} million",
+        "layers, width": f"{model.num_layers}, {model.dim}",
+        "input": f"mono audio at {model.sample_rate} Hz",
+        "output": f"{model.frame_rate:g} frames a second",
+        "fingerprint": header["fingerprint"],
+        "written by": f"audiozoo {header['zoo_version']}",
+    }
+
+
+def _usage(model: Any, source: str) -> str:
+    lines = [
+        "import zoo",
+        "",
+        f'model = zoo.load("{source}")',
+        f'vector = model.embed("recording.wav")  # ({model.dim},)',
+    ]
+    if getattr(model, "quantizer", None) is not None:
+        lines.append('units = model.units("recording.wav")')
+    if hasattr(model, "similarity"):
+        lines.append('scores = model.similarity(["recording.wav"], ["slow piano", "fast drums"])  # (1, 2)')
+    if _transcribes(model):
+        lines.append('text = model.transcribe("recording.wav").text')
+    return "```python\n" + "\n".join(lines) + "\n```"
+
+
+def _transcribes(model: Any) -> bool:
+    """Whisper does; HuBERT where it has letters to write with."""
+    return hasattr(model, "transcribe") and bool(getattr(model.config, "vocabulary", True))
+
+
+def table_of(rows: Mapping[str, Any]) -> str:
+    return "\n".join(["| | |", "|-|-|", *(f"| {key} | {value} |" for key, value in rows.items())])
+
+
+def bullets(lines: tuple[str, ...]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,176 @@
+"""The composer: a style, a key, a form, then chords, melody and accompaniment for every section."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from zoo.corpora import accompaniment, melody, theory
+from zoo.corpora.instruments import DRUMS, INSTRUMENTS, Instrument
+from zoo.corpora.melody import Motif, Singer
+from zoo.corpora.score import METERS, Meter, Note, Part, Piece
+from zoo.corpora.styles import Style, styles
+from zoo.corpora.theory import Chord, Key
+
+_SHORTEST, _LONGEST = 20.5, 42.0  # s
+_FORMS = {
+    2: ["AA", "AB"],
+    3: ["ABA", "AAB", "ABB"],
+    4: ["AABA", "ABAB", "ABAC", "AABB"],
+    5: ["AABAB", "ABABA", "AABBA"],
+    6: ["AABBAA", "ABABAC", "AABAAB"],
+    7: ["AABBAAB", "ABACABA"],
+    8: ["AABBAABB", "AABACABA"],
+}
+_LIFTS = {"A": 0, "B": 4, "C": -3}  # semitones by which a section starts higher than the first
+_DAMPED = ("keyboard", "bowed strings", "woodwind", "brass")  # whose sound ends with the note
+_PADS = ("synthesizer pad", "string ensemble", "choir")
+_TEMPO_GAPS = (77, 78, 79, 113, 114, 115)  # between slow, medium and fast, so that the words are never in doubt
+
+
+def compose(rng: Random) -> Piece:
+    """A piece of 20 to 42 s."""
+    style = rng.choice(styles())
+    meter = METERS[rng.choice(style.meters)]
+    slowest, fastest = map(int, style.bpm)
+    bpm = rng.choice([bpm for bpm in range(slowest, fastest + 1) if bpm not in _TEMPO_GAPS])
+    key = Key(rng.randrange(12), rng.choice(style.modes))
+    form, bars = _form(style, meter, bpm, rng)
+    sections = _harmonise(style, key, form, bars, rng)
+    lead = INSTRUMENTS[rng.choice(style.leads)]
+    piece = Piece(
+        style=style.name,
+        key=key,
+        meter=meter,
+        bpm=bpm,
+        form=form,
+        texture="",
+        articulation="staccato" if lead.family in _DAMPED and rng.random() < 0.2 else "legato",
+        bars=bars * len(form),
+        parts=[],
+        chords=[chord for section in sections for chord in section],
+    )
+    tune = _melody(style, piece, sections, lead, rng)
+    piece.parts.append(Part("lead", lead, rng.choice(lead.programs), tune))
+    if style.name == "chorale":
+        piece.texture = "chorale"
+        piece.lead.notes += accompaniment.chorale(tune, meter, piece.chords, lead)
+    elif rng.random() < style.solo_share:
+        _accompany_oneself(style, piece, rng)
+    else:
+        _accompany(style, piece, rng)
+    if style.swing:
+        for part in piece.parts:
+            part.notes = [_swung(note) for note in part.notes]
+    return piece
+
+
+def tempo_word(bpm: int) -> str:
+    """ "slow" below 78 beats a minute, "fast" above 114, "medium" between."""
+    return "slow" if bpm < 78 else "fast" if bpm > 114 else "medium"
+
+
+def _form(style: Style, meter: Meter, bpm: int, rng: Random) -> tuple[str, int]:
+    """Letters of the sections, and bars in each."""
+    bar = meter.bar / meter.beat * 60 / bpm
+    if style.harmony == "blues":
+        return "A" * math.ceil(_SHORTEST / (12 * bar)), 12
+    bars = 4 if 4 * bar >= 5.2 else 8
+    fewest = max(2, math.ceil(_SHORTEST / (bars * bar)))
+    most = max(fewest, min(8, int(_LONGEST / (bars * bar))))
+    return rng.choice(_FORMS[rng.randint(fewest, min(most, fewest + 1))]), bars
+
+
+def _harmonise(style: Style, key: Key, form: str, bars: int, rng: Random) -> list[list[Chord]]:
+    """The chords of every section, one a bar. Of equal neighbours only the last one closes."""
+    closes = [index == len(form) - 1 or form[index + 1] != letter for index, letter in enumerate(form)]
+    sevenths = rng.random() < style.sevenths
+    closed: dict[str, list[str]] = {}
+    opened: dict[str, list[str]] = {}
+    for letter in sorted(set(form)):
+        if style.harmony == "functional":
+            closed[letter] = theory.phrase(key, bars, closed=True, rng=rng)
+            opened[letter] = theory.reopened(key, closed[letter], rng)
+        elif style.harmony == "blues":
+            closed[letter], opened[letter] = theory.blues(last=True), theory.blues(last=False)
+        else:
+            opened[letter] = theory.loop(key, bars, rng)
+            closed[letter] = opened[letter][:-1] + opened["A"][:1]
+    symbols = [(closed if close else opened)[letter] for letter, close in zip(form, closes, strict=True)]
+    return [[key.chord(symbol, sevenths) for symbol in section] for section in symbols]
+
+
+def _melody(style: Style, piece: Piece, sections: list[list[Chord]], lead: Instrument, rng: Random) -> list[Note]:
+    """The tune: each letter of the form has its motifs; when it returns it may be ornamented."""
+    pace = 1.0 if piece.bpm < 120 else 0.75
+    density = rng.uniform(*style.density) * pace
+    gate = 0.45 if piece.articulation == "staccato" else 0.97
+    singer = Singer(lead, piece.key, piece.meter, density, style.pentatonic, gate)
+    motifs: dict[str, list[Motif]] = {}
+    notes: list[Note] = []
+    bar = 0
+    for index, (letter, chords) in enumerate(zip(piece.form, sections, strict=True)):
+        returning = letter in motifs
+        if not returning:
+            motifs[letter] = melody.plan(len(chords), piece.meter, density, rng)
+        own = motifs[letter]
+        if returning and rng.random() < 0.5:
+            own = [melody.ornament(motif, rng) if rng.random() < 0.4 else motif for motif in own]
+        closes = index == len(sections) - 1 or piece.form[index + 1] != letter
+        shift = bar * piece.meter.bar
+        sung = melody.sing(singer, own, chords, _LIFTS[letter], closes and chords[-1].root == piece.key.tonic, rng)
+        notes += [replace(note, start=note.start + shift) for note in sung]
+        bar += len(chords)
+    return notes
+
+
+def _accompany_oneself(style: Style, piece: Piece, rng: Random) -> None:
+    """One player: an instrument that can play chords mostly does, others play the melody alone."""
+    lead = piece.lead
+    piece.texture = "single melody line"
+    if lead.instrument.chordal and rng.random() < 0.75:
+        piece.texture = "melody with accompaniment"
+        figure = rng.choice(style.chord_figures)
+        notes = accompaniment.chords(figure, piece.meter, piece.chords, lead.instrument, rng)
+        if lead.instrument.low <= 41:
+            bass = rng.choice(style.bass_figures)
+            notes += accompaniment.bass(bass, piece.meter, piece.chords, piece.key, lead.instrument, rng)
+        piece.parts.append(Part("chords", lead.instrument, lead.program, notes))
+
+
+def _accompany(style: Style, piece: Piece, rng: Random) -> None:
+    """A group: chords, mostly a bass, where the style has them drums, sometimes a pad."""
+    piece.texture = "melody with accompaniment"
+    meter, harmony = piece.meter, piece.chords
+
+    def pick(names: Sequence[str]) -> Instrument:
+        taken = {part.instrument.name for part in piece.parts}
+        return INSTRUMENTS[rng.choice([name for name in names if name not in taken])]
+
+    chordal = pick(style.chords)
+    notes = accompaniment.chords(rng.choice(style.chord_figures), meter, harmony, chordal, rng)
+    piece.parts.append(Part("chords", chordal, rng.choice(chordal.programs), notes))
+    with_drums = rng.random() < style.drum_share
+    if with_drums or rng.random() < 0.7:
+        low = pick(style.bass)
+        notes = accompaniment.bass(rng.choice(style.bass_figures), meter, harmony, piece.key, low, rng)
+        piece.parts.append(Part("bass", low, rng.choice(low.programs), notes))
+    if rng.random() < style.pad_share:
+        pad = pick(_PADS)
+        notes = accompaniment.chords("sustained", meter, harmony, pad, rng)
+        piece.parts.append(Part("pad", pad, rng.choice(pad.programs), notes))
+    if with_drums:
+        notes = accompaniment.drums(rng.choice(style.drum_figures), meter, len(harmony), rng)
+        piece.parts.append(Part("drums", DRUMS, 0, notes))
+
+
+def _swung(note: Note) -> Note:
+    """Off-beat eighths move to the last third of the beat."""
+
+    def late(time: float) -> float:
+        beat, place = divmod(time, 1.0)
+        return beat + (place * 4 / 3 if place < 0.5 else 2 / 3 + (place - 0.5) * 2 / 3)
+
+    return replace(note, start=late(note.start), length=late(note.start + note.length) - late(note.start))

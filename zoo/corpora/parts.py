@@ -1,0 +1,146 @@
+"""A part of a corpus: the stretch of clips that one process makes and that an interruption loses at most."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import threading
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import pairwise
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from zoo.corpora.clip import Clip
+from zoo.data import manifest
+from zoo.data.manifest import SPLITS, Entry
+from zoo.io.atomic import replacing_file
+
+_PART_SECONDS = 90.0  # of audio, roughly
+
+
+@dataclass(frozen=True)
+class Part:
+    """Units start to end of a split. A unit is what a corpus makes at a time: an utterance, or a piece of music."""
+
+    kind: str
+    size: str
+    seed: int
+    split: str
+    start: int
+    end: int
+
+    def record(self, folder: Path) -> Path:
+        """Where the manifest lines and sample hashes of the finished part are kept until the corpus is complete."""
+        return folder / ".parts" / f"{self.split}-{self.start:06d}.jsonl"
+
+
+def corpus_module(kind: str) -> ModuleType:
+    """The module that makes a corpus: require(), counts(size), make(size, seed, split, index), and two constants."""
+    return import_module(f"zoo.corpora.{kind}")
+
+
+def parts(kind: str, size: str, seed: int) -> list[Part]:
+    """All parts of a corpus, in the order of its manifest."""
+    module = corpus_module(kind)
+    step = max(1, round(_PART_SECONDS / module.UNIT_SECONDS))
+    result = []
+    for split in SPLITS:
+        total = module.counts(size)[split]
+        result += [Part(kind, size, seed, split, a, b) for a, b in pairwise([*range(0, total, step), total])]
+    return result
+
+
+class Row(NamedTuple):
+    """One finished clip: manifest line, hash of the samples, file name and its size in bytes."""
+
+    line: str
+    samples: str
+    file: str
+    size: int
+
+
+def finished(folder: Path, part: Part) -> list[Row] | None:
+    """The clips of a part, or None when it has to be made.
+
+    Clips are not flushed to disk one by one; their sizes tell whether a power failure left the record without the data.
+    """
+    record = part.record(folder)
+    if not record.exists():
+        return None
+    rows = [Row(*json.loads(line)) for line in record.read_text(encoding="utf-8").splitlines()]
+    clips = folder / "clips" / part.split
+    try:
+        return rows if all((clips / row.file).stat().st_size == row.size for row in rows) else None
+    except FileNotFoundError:
+        return None
+
+
+def make(folder: Path, part: Part) -> float:
+    """Make the clips of a part, then record them; returns seconds of audio."""
+    module = corpus_module(part.kind)
+    clips = folder / "clips" / part.split
+    clips.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    seconds = 0.0
+    for index in range(part.start, part.end):
+        for clip in module.make(part.size, part.seed, part.split, index):
+            path = clips / f"{clip.name}.flac"
+            flac = _flac(clip)
+            path.write_bytes(flac)
+            line = manifest.dump(_entry(clip, path, part.split), folder)
+            rows.append(Row(line, sample_hash(clip.wave), f"{clip.name}.flac", len(flac)))
+            seconds += len(clip.wave) / clip.sample_rate
+    write_durably(part.record(folder), "".join(json.dumps(row) + "\n" for row in rows).encode())
+    return seconds
+
+
+def sample_hash(wave: np.ndarray) -> str:
+    """The identity of audio, whatever container it lies in. wave: int16 (S,)."""
+    return hashlib.sha256(wave.astype("<i2").tobytes()).hexdigest()
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file that is either there, whole and on disk, or not there."""
+    with replacing_file(path) as partial:
+        partial.write_bytes(content)
+
+
+def die_with_parent() -> None:
+    """End this worker when the building process is killed: it would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _entry(clip: Clip, path: Path, split: str) -> Entry:
+    return Entry(
+        audio=path,
+        duration=round(len(clip.wave) / clip.sample_rate, 4),
+        split=split,
+        text=clip.text,
+        captions=clip.captions,
+        speaker=clip.speaker,
+        lang=clip.lang,
+        phones=clip.phones,
+        labels=dict(clip.labels),
+    )
+
+
+def _flac(clip: Clip) -> bytes:
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, clip.wave, clip.sample_rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()

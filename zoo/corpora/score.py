@@ -1,0 +1,74 @@
+"""A composed piece: notes on a grid of quarter notes, and what is known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from zoo.corpora.instruments import Instrument
+from zoo.corpora.theory import Chord, Key
+
+
+@dataclass(frozen=True)
+class Meter:
+    """bar and beat: lengths in quarter notes. Tempo counts beats, which in 6/8 are dotted quarters."""
+
+    name: str
+    bar: float
+    beat: float
+
+
+METERS = {
+    "4/4": Meter("4/4", 4.0, 1.0),
+    "3/4": Meter("3/4", 3.0, 1.0),
+    "2/4": Meter("2/4", 2.0, 1.0),
+    "6/8": Meter("6/8", 3.0, 1.5),
+}
+
+
+@dataclass(frozen=True)
+class Note:
+    """start, length: quarter notes; pitch: MIDI number; velocity: 1 to 127."""
+
+    start: float
+    length: float
+    pitch: int
+    velocity: int
+
+
+@dataclass
+class Part:
+    """role: "lead", "chords", "bass", "pad" or "drums"."""
+
+    role: str
+    instrument: Instrument
+    program: int
+    notes: list[Note] = field(default_factory=list)
+
+
+@dataclass
+class Piece:
+    """parts: the lead first. chords: one a bar, where known. articulation: of the lead, "staccato" or "legato"."""
+
+    style: str
+    key: Key
+    meter: Meter
+    bpm: int
+    form: str
+    texture: str
+    articulation: str
+    bars: int
+    parts: list[Part]
+    chords: list[Chord] = field(default_factory=list)
+
+    @property
+    def quarter(self) -> float:
+        """Length of a quarter note in seconds."""
+        return 60.0 / (self.bpm * self.meter.beat)
+
+    @property
+    def seconds(self) -> float:
+        return self.bars * self.meter.bar * self.quarter
+
+    @property
+    def lead(self) -> Part:
+        return self.parts[0]

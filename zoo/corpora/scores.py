@@ -1,0 +1,187 @@
+"""The scores corpus, an extra: public-domain music that comes with music21, played by the instruments of this package.
+
+Bach's chorales and the fiddle tunes of Ryan's Mammoth Collection (1883); their composition is free, so are clips of
+them. The same scores sound different each time: instrument and tempo are drawn. A score belongs to one split by a hash
+of its name, whatever the seed; scores in other meters or of uncertain key are passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from zoo.corpora import accompaniment, music, render
+from zoo.corpora.clip import Clip
+from zoo.corpora.instruments import DRUMS, INSTRUMENTS
+from zoo.corpora.score import METERS, Note, Part, Piece
+from zoo.corpora.theory import Key
+from zoo.errors import MissingDependencyError
+
+UNIT_SECONDS = music.UNIT_SECONDS
+PACKAGES = (*music.PACKAGES, "music21")
+
+_CHORALE_PLAYERS = (
+    "church organ",
+    "piano",
+    "harpsichord",
+    "string ensemble",
+    "electric organ",
+    "brass ensemble",
+    "harp",
+)
+_CHORALE_LEADS = ("oboe", "flute", "violin", "trumpet", "clarinet", "recorder", "soprano saxophone")
+_TUNE_WINDS = ("flute", "recorder", "harmonica", "piccolo", "clarinet", "ocarina", "trumpet", "pan flute")
+_TUNE_PLAYERS = (
+    *_TUNE_WINDS,
+    "violin",
+    "accordion",
+    "banjo",
+    "acoustic guitar",
+    "music box",
+    "xylophone",
+    "piano",
+    "koto",
+)
+_CERTAIN = 0.85  # correlation with a key's profile from which the key is taken for granted
+_SHORTEST, _LONGEST = 20.5, 42.0  # s
+
+
+def require() -> None:
+    """Raise MissingDependencyError when music21 or what renders music is not installed."""
+    render.require()
+    if find_spec("music21") is None:
+        raise MissingDependencyError("the scores corpus needs music21: pip install 'audiozoo[corpora,scores]'")
+
+
+def counts(size: str) -> Mapping[str, int]:
+    """Units of work in each split: one unit is one performance."""
+    return music.counts(size)
+
+
+def make(size: str, seed: int, split: str, index: int) -> list[Clip]:
+    """The clips of performance `index` of a split: a function of seed, split and index."""
+    rng = Random(f"scores/{seed}/{split}/{index}")
+    while True:
+        path = rng.choice(_paths(split))
+        piece = perform(path, rng)
+        if piece is not None:
+            break
+    clips = music.clips_of(piece, split, index, rng)
+    composer = "Johann Sebastian Bach" if _is_chorale(path) else "traditional"
+    for clip in clips:
+        clip.labels = {**clip.labels, "composer": composer, "piece": f"{path.parent.name}/{path.name}"}
+    return clips
+
+
+def perform(path: Path, rng: Random) -> Piece | None:
+    """Read a score and cast it; None where its meter is not one of METERS or its key is not certain."""
+    from music21 import converter
+
+    score = converter.parse(path, forceSource=True, storePickle=False)
+    meters = {signature.ratioString for signature in score.recurse().getElementsByClass("TimeSignature")}
+    found = score.analyze("key")
+    signatures = {signature.sharps for signature in score.recurse().getElementsByClass("KeySignature")}
+    if len(meters) != 1 or not meters <= METERS.keys() or found.correlationCoefficient < _CERTAIN:
+        return None
+    if signatures != {found.sharps}:
+        return None
+    meter = METERS[meters.pop()]
+    chorale = _is_chorale(path)
+    bpm = rng.choice([*range(56, 77), *range(80, 100)] if chorale else [*range(80, 113), *range(116, 141)])
+    bar = meter.bar / meter.beat * 60 / bpm
+    written = max(1, round(float(score.duration.quarterLength) / meter.bar))
+    times = math.ceil(_SHORTEST / (written * bar))
+    bars = min(written * times, int(_LONGEST / bar))
+    voices = [_repeated(_notes(part), written * meter.bar, times, bars * meter.bar, rng) for part in _voices(score)]
+    if not voices or not all(voices):
+        return None
+    return Piece(
+        style="Bach chorale" if chorale else "American fiddle tune",
+        key=Key(found.tonic.pitchClass, found.mode),
+        meter=meter,
+        bpm=bpm,
+        form="as written",
+        texture="chorale" if chorale else "single melody line",
+        articulation="legato",
+        bars=bars,
+        parts=_cast_chorale(voices, rng) if chorale else _cast_tune(voices[0], meter.name, bars, rng),
+    )
+
+
+@cache
+def _paths(split: str) -> list[Path]:
+    from music21 import corpus
+
+    scores = [path for path in corpus.getComposer("bach") if path.suffix == ".mxl"] + corpus.getComposer("ryansMammoth")
+    return sorted((Path(path) for path in scores if _split_of(path.name) == split), key=lambda path: path.name)
+
+
+def _split_of(name: str) -> str:
+    return ("dev", "test", *["train"] * 8)[hashlib.sha256(name.encode()).digest()[0] % 10]
+
+
+def _is_chorale(path: Path) -> bool:
+    return path.parent.name == "bach"
+
+
+def _voices(score: Any) -> list[Any]:
+    """The singers of a chorale, whose names come last; the one part of a tune."""
+    parts = list(score.parts)
+    singers = [part for part in parts if part.partName in ("Soprano", "Alto", "Tenor", "Bass")]
+    return singers if len(singers) >= 3 else parts
+
+
+def _notes(part: Any) -> list[tuple[float, float, int]]:
+    """Start, length (quarter notes) and pitch of all notes, tied ones joined."""
+    notes = []
+    for item in part.stripTies().flatten().notes:
+        if item.quarterLength > 0:
+            notes += [(float(item.offset), float(item.quarterLength), pitch.midi) for pitch in item.pitches]
+    return notes
+
+
+def _repeated(notes: list[tuple[float, float, int]], length: float, times: int, end: float, rng: Random) -> list[Note]:
+    """The notes played several times over, up to `end`, all in quarter notes."""
+    result = []
+    for turn in range(times):
+        for start, duration, pitch in notes:
+            begin = start + turn * length
+            if begin < end - 0.01:
+                result.append(Note(begin, min(duration, end - begin) * 0.97, pitch, 84 + rng.randint(-7, 7)))
+    return result
+
+
+def _cast_chorale(voices: list[list[Note]], rng: Random) -> list[Part]:
+    """One instrument for all voices, or a soloist for the soprano."""
+    choir = INSTRUMENTS[rng.choice(_CHORALE_PLAYERS)]
+    program = rng.choice(choir.programs)
+    lower = [note for voice in voices[1:] for note in voice]
+    if rng.random() < 0.6:
+        return [Part("lead", choir, program, voices[0] + lower)]
+    leader = INSTRUMENTS[rng.choice(_CHORALE_LEADS)]
+    return [
+        Part("lead", leader, rng.choice(leader.programs), _fitted(voices[0], leader.low, leader.high)),
+        Part("chords", choir, program, lower),
+    ]
+
+
+def _cast_tune(tune: list[Note], meter: str, bars: int, rng: Random) -> list[Part]:
+    """One player, sometimes with a drum."""
+    player = INSTRUMENTS[rng.choice(_TUNE_PLAYERS)]
+    parts = [Part("lead", player, rng.choice(player.programs), _fitted(tune, player.low, player.high))]
+    if rng.random() < 0.25:
+        parts.append(Part("drums", DRUMS, 0, accompaniment.drums("folk", METERS[meter], bars, rng)))
+    return parts
+
+
+def _fitted(notes: list[Note], low: int, high: int) -> list[Note]:
+    """Moved by octaves into the middle of a range."""
+    middle = sum(note.pitch for note in notes) / len(notes)
+    shift = 12 * round(((low + high) / 2 - middle) / 12)
+    return [Note(note.start, note.length, note.pitch + shift, note.velocity) for note in notes]

@@ -1,0 +1,85 @@
+"""What the numbers depend on besides the audio: the encoder and how it is asked."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from zoo._version import __version__
+from zoo.audio.batching import BATCH_SECONDS, SHARD_ITEMS
+from zoo.encoder import Encoder, Layer
+from zoo.errors import ConfigError
+from zoo.nn.pooling import check_pooling
+
+STORAGE = ("float32", "float16")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a row depends on but its input, down to the last bit. Stored with the plan and in every shard."""
+
+    model: str
+    fingerprint: str
+    preprocessing: dict[str, Any]
+    layers: tuple[int, ...]
+    pooling: str | None  # None = frames
+    width: int  # values per embedding: the encoder's D, or 2 D under "stats"
+    frame_rate: float
+    dtype: str  # of the computation
+    storage: str  # of the numbers in the files
+    device: str
+    batch_seconds: float
+    shard_items: int
+    zoo: str
+
+    @classmethod
+    def of(
+        cls,
+        encoder: Encoder,
+        *,
+        layer: Layer = -1,
+        pooling: str | None = "mean",
+        dtype: str = "float32",
+        storage: str = "float32",
+        batch_seconds: float = BATCH_SECONDS,
+        shard_items: int = SHARD_ITEMS,
+    ) -> Settings:
+        """Checked settings for this encoder. Raises ConfigError, naming the field."""
+        if pooling is not None:
+            check_pooling(pooling)
+        if storage not in STORAGE:
+            raise ConfigError(f"storage {storage!r} is unknown; choose one of {', '.join(STORAGE)}")
+        if not 0 < batch_seconds < math.inf or shard_items < 1:
+            raise ConfigError(f"batch_seconds {batch_seconds} and shard_items {shard_items}: both must be positive")
+        return cls(
+            model=encoder.name or encoder.family,
+            fingerprint=encoder.fingerprint(),
+            preprocessing=json.loads(json.dumps(encoder.preprocessing())),
+            layers=tuple(dict.fromkeys(encoder.resolve_layers(_parse_layer(layer)))),
+            pooling=pooling,
+            width=encoder.dim * (2 if pooling == "stats" else 1),
+            frame_rate=encoder.frame_rate,
+            dtype=dtype,
+            storage=storage,
+            device=encoder.device.type,
+            batch_seconds=float(batch_seconds),
+            shard_items=shard_items,
+            zoo=__version__,
+        )
+
+    def count_bytes(self, seconds: float) -> float:
+        """Bytes of the embeddings of one clip of so many seconds."""
+        vectors = 1.0 if self.pooling else seconds * self.frame_rate
+        return vectors * len(self.layers) * self.width * (2 if self.storage == "float16" else 4)
+
+
+def _parse_layer(layer: Layer) -> Layer:
+    """ "6" or "0,6,12" as the command line has it -> numbers; anything else as it is."""
+    if not isinstance(layer, str) or layer == "all":
+        return layer
+    try:
+        return [int(part) for part in layer.split(",")]
+    except ValueError:
+        raise ConfigError(f'layer {layer!r}: give a number, numbers with commas between, or "all"') from None

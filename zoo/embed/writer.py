@@ -1,0 +1,188 @@
+"""Rows -> Parquet, and back. One file per shard, complete in itself: rows, settings, and the items that failed.
+
+Columns, one row per item and layer (and part, for frames), in the order of the inputs (later additions last):
+
+    item        int64     place in this order, from 0; gaps are the failures
+    path        string    as given
+    start       double    seconds into the file
+    duration    double    seconds embedded
+    part        int32     frames only: a long recording is cut into rows of at most a minute
+    layer       int16     0 = input of the transformer stack, k = after block k
+    frame_rate  double    frames only: frame i of a row is at start + i / frame_rate
+    model       string    the encoder's fingerprint
+    embedding   fixed_size_list<float>[D]          pooled
+    frames      list<fixed_size_list<float>[D]>    frames
+
+One row per layer rather than a column each or a nested list: `layer = 6` then selects in pandas, polars and DuckDB
+alike, and a script written for one layer reads them all.
+
+polars and DuckDB read "OUT/part-*.parquet"; pandas and pyarrow the list of these files (or, where there is no
+errors.jsonl beside them, the folder itself); `zoo.embed.load` gives a tensor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zoo.embed.plan import Plan, Shard
+from zoo.embed.settings import Settings
+from zoo.io.atomic import publish, replacing_file, unfinished
+from zoo.io.text import printable
+from zoo.jobs.failures import ERRORS_NAME
+
+# Of embeddings in one row group, and with its copies on the way to the disk, in memory.
+GROUP_BYTES = 32 << 20
+
+
+class Row(NamedTuple):
+    """What the encoder made of one item, or of one part of a long recording. values: (L, D), or frames (L, T, D)."""
+
+    number: int
+    part: int
+    start: float
+    duration: float
+    values: np.ndarray
+
+
+class Failure(NamedTuple):
+    """An item that gave nothing, and why."""
+
+    number: int
+    reason: str
+
+
+def schema(settings: Settings) -> pa.Schema:
+    """Columns and metadata. The `zoo` entry of the metadata holds all settings as JSON."""
+    vector = pa.list_(pa.float16() if settings.storage == "float16" else pa.float32(), settings.width)
+    pooled = settings.pooling is not None
+    columns = [
+        ("item", pa.int64()),
+        ("path", pa.string()),
+        ("start", pa.float64()),
+        ("duration", pa.float64()),
+        *([] if pooled else [("part", pa.int32())]),
+        ("layer", pa.int16()),
+        *([] if pooled else [("frame_rate", pa.float64())]),
+        ("model", pa.string()),
+        ("embedding", vector) if pooled else ("frames", pa.list_(vector)),
+    ]
+    fields = [pa.field(name, kind, nullable=False) for name, kind in columns]
+    return pa.schema(fields, metadata={"zoo": json.dumps(asdict(settings), sort_keys=True)})
+
+
+def table(plan: Plan, rows: Sequence[Row]) -> pa.Table:
+    """Rows as an Arrow table, with a line for each layer."""
+    settings = plan.settings
+    layers = settings.layers
+
+    def column(values: Sequence[object]) -> list[object]:
+        return [value for value in values for _ in layers]
+
+    columns = {
+        "item": column([row.number for row in rows]),
+        "path": column([printable(plan.items[row.number].path) for row in rows]),
+        "start": column([row.start for row in rows]),
+        "duration": column([row.duration for row in rows]),
+        "part": column([row.part for row in rows]),
+        "layer": list(layers) * len(rows),
+        "frame_rate": [settings.frame_rate] * (len(rows) * len(layers)),
+        "model": [settings.fingerprint] * (len(rows) * len(layers)),
+    }
+    vectors = [values for row in rows for values in row.values]  # each (D,) or (T, D)
+    flat = np.concatenate([values.reshape(-1) for values in vectors]) if vectors else np.zeros(0, np.float32)
+    numbers = pa.array(flat.astype(settings.storage, copy=False))
+    embedding: pa.Array = pa.FixedSizeListArray.from_arrays(numbers, settings.width)
+    if settings.pooling is None:
+        borders = np.cumsum([0, *(len(values) for values in vectors)], dtype=np.int32)
+        embedding = pa.ListArray.from_arrays(borders, embedding)
+    form = schema(settings)
+    arrays = [pa.array(columns[field.name], field.type) for field in form if field.name in columns]
+    return pa.Table.from_arrays([*arrays, embedding], schema=form)
+
+
+class ShardWriter:
+    """Takes what comes of a shard's items and puts the file in its place at `commit`; until then nothing is seen of it.
+
+    Rows are held, and written in order at the end. Only a shard of one item (a long recording in frames) is written as
+    it comes.
+    """
+
+    def __init__(self, out: Path, plan: Plan, shard: Shard) -> None:
+        self.path, self.plan, self.shard = out / shard.name, plan, shard
+        self.failures: list[Failure] = []
+        self._rows: list[Row] = []
+        self._bytes = 0
+        self._parquet: pq.ParquetWriter | None = None
+
+    def add(self, outcome: Row | Failure) -> None:
+        if isinstance(outcome, Failure):
+            self.failures.append(outcome)
+            self._rows = [row for row in self._rows if row.number != outcome.number]
+            self.close()
+            return
+        self._rows.append(outcome)
+        self._bytes += outcome.values.nbytes
+        if self._bytes >= GROUP_BYTES and self.shard.stop - self.shard.start == 1:
+            self._flush()
+
+    def commit(self) -> None:
+        self._flush()
+        self.close()
+        publish(self.path)
+
+    def close(self) -> None:
+        """Let go of the unfinished file; what is on the disk of it is written over by the next attempt."""
+        if self._parquet is not None:
+            self._parquet.close()
+            self._parquet = None
+
+    def _flush(self) -> None:
+        if self._parquet is None:
+            notes = {"zoo.shard": self.shard.key, "zoo.failures": json.dumps(sorted(self.failures))}
+            form = schema(self.plan.settings)
+            form = form.with_metadata({**(form.metadata or {}), **notes})
+            self._parquet = pq.ParquetWriter(
+                unfinished(self.path), form, compression="zstd", use_dictionary=["path", "model"]
+            )
+        self._rows.sort(key=lambda row: (row.number, row.part), reverse=True)  # popped from the end, and freed
+        while self._rows:
+            group: list[Row] = []
+            size = 0
+            while self._rows and size < GROUP_BYTES:
+                group.append(self._rows.pop())
+                size += group[-1].values.nbytes
+            self._parquet.write_table(table(self.plan, group))
+        self._bytes = 0
+
+
+def finished(out: Path, shard: Shard) -> list[Failure] | None:
+    """The failures of a shard that is written and current; None where it has to be computed, damaged ones included."""
+    try:
+        metadata = pq.read_schema(out / shard.name).metadata or {}
+        if metadata.get(b"zoo.shard") != shard.key.encode():
+            return None
+        return [Failure(*failure) for failure in json.loads(metadata[b"zoo.failures"])]
+    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException):  # Arrow has one for each kind of damage
+        return None
+
+
+def write_errors(out: Path, plan: Plan, failures: Sequence[Failure]) -> None:
+    """errors.jsonl: path, span and reason of every failure, in the order of the inputs; no file where there is none."""
+    path = out / ERRORS_NAME
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    with replacing_file(path) as partial, partial.open("wb") as file:
+        for number, reason in sorted(failures):
+            item = plan.items[number]
+            span = {key: value for key in ("start", "end") if (value := getattr(item, key)) is not None}
+            line = {"path": printable(item.path), **span, "reason": printable(reason)}
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")

@@ -1,0 +1,1 @@
+"""What commands over many items share: inputs, their survey, decoding ahead, progress, failures."""

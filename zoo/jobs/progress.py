@@ -1,0 +1,86 @@
+"""How far the run is: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task
+from rich.table import Column
+from rich.text import Text
+
+from zoo.io.text import clock
+
+# Seconds between two lines where there is no terminal.
+LINE_EVERY = 15.0
+
+
+class Meter:
+    """Counts audio seconds and failures of one run; `with Meter(...) as meter` shows them on the console.
+
+    total: seconds of all inputs; before: those that earlier runs did, which fill the bar but do not count as speed.
+    failed: failures that earlier runs met.
+    """
+
+    def __init__(self, console: Console, *, total: float, before: float, failed: int) -> None:
+        self.console, self.total, self.passed, self.failed = console, total, before, failed
+        self.embedded = 0.0
+        self._began = self._said = time.monotonic()
+        self._bar: Progress | None = None
+
+    def advance(self, seconds: float) -> None:
+        """So many seconds are embedded."""
+        self.embedded += seconds
+        self._pass(seconds)
+
+    def fail(self, seconds: float) -> None:
+        """One item of so many seconds came to nothing."""
+        self.failed += 1
+        self._pass(seconds)
+
+    def _pass(self, seconds: float) -> None:
+        self.passed += seconds
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=self.passed)
+        elif time.monotonic() - self._said > LINE_EVERY:
+            self._said = time.monotonic()
+            self.console.print(self.line(), highlight=False, soft_wrap=True)
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of audio per second of this run so far."""
+        return self.embedded / max(time.monotonic() - self._began, 1e-9)
+
+    def line(self) -> str:
+        speed = self.real_time_factor
+        left = max(0.0, self.total - self.passed)
+        eta = f"{clock(left / speed)} left" if speed > 0 else "-:--:-- left"
+        hours = f"{self.passed / 3600:.2f} / {self.total / 3600:.2f} h"
+        return f"{hours}, {speed:.1f}x real time, {eta}" + (f", {self.failed} failed" if self.failed else "")
+
+    def __enter__(self) -> Meter:
+        if self.console.is_terminal and not self.console.quiet:
+            self._bar = Progress(
+                SpinnerColumn(), BarColumn(None), _Line(self), console=self.console, transient=True, expand=True
+            )
+            self._bar.update(self._bar.add_task("", total=self.total), completed=self.passed)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class _Line(ProgressColumn):
+    """The meter's line beside the bar."""
+
+    def __init__(self, meter: Meter) -> None:
+        super().__init__(Column(no_wrap=True))
+        self.meter = meter
+
+    def render(self, task: Task) -> Text:
+        return Text(self.meter.line())

@@ -1,0 +1,1 @@
+"""HuBERT: masked prediction of hidden units."""

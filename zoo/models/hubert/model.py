@@ -1,0 +1,275 @@
+"""HuBERT: masked prediction of hidden units (Hsu et al. 2021, arXiv 2106.07447).
+
+    waveform -> front end -> projection -> (+ convolutional position) -> transformer -> frames
+
+Legend: L layers, B batch, S samples, T frames, D width, C front-end channels, K classes of a codebook, V symbols.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from zoo import audio
+from zoo.audio import Clip
+from zoo.cluster.quantizer import Quantizer
+from zoo.encoder import Encoder, Frames, Layer
+from zoo.errors import CheckpointError, ConfigError
+from zoo.models.hubert.heads import LinearUnitHead, UnitHead
+from zoo.nn.conv import ConvPosition, FeatureProjection, LogMelFrontend, WaveformFrontend
+from zoo.nn.linear import Linear
+from zoo.nn.masking import lengths_to_mask, zero_padding
+from zoo.nn.transformer import Transformer
+
+QUANTIZER = "quantizer.safetensors"
+
+
+@dataclass(frozen=True)
+class HubertConfig:
+    """Everything that builds a HuBERT. Defaults are Base.
+
+    frontend: "waveform" (seven convolutions, 20 ms) or "logmel" (frame_ms 20 or 40, far cheaper; beside the clip's mean
+    power).
+    conv_norm: "group" (Base) or "layer" (Large, X-Large); normalize: waveform to zero mean, unit variance per clip.
+    units: classes of each codebook to predict in pre-training; unit_head: "cosine" (with unit_dim and temperature, as
+    published) or "linear"; vocabulary: CTC symbols, blank first. Units and vocabulary are optional.
+    """
+
+    sample_rate: int = 16_000
+    frontend: str = "waveform"
+    frame_ms: int = 20
+    mels: int = 80
+    conv_dim: int = 512
+    conv_norm: str = "group"
+    conv_bias: bool = False
+    normalize: bool = False
+    layers: int = 12
+    dim: int = 768
+    heads: int = 12
+    ffn_dim: int = 3072
+    norm_first: bool = False
+    position_kernel: int = 128
+    position_groups: int = 16
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    activation_dropout: float = 0.0
+    layerdrop: float = 0.05
+    units: tuple[int, ...] = ()
+    unit_head: str = "cosine"
+    unit_dim: int = 256
+    temperature: float = 0.1
+    vocabulary: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", tuple(self.units))
+        object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
+        if self.frontend not in ("waveform", "logmel"):
+            raise ConfigError(f'frontend {self.frontend!r}: choose "waveform" or "logmel"')
+        if self.unit_head not in ("cosine", "linear"):
+            raise ConfigError(f'unit_head {self.unit_head!r}: choose "cosine" or "linear"')
+        if self.conv_norm not in ("group", "layer"):
+            raise ConfigError(f'conv_norm {self.conv_norm!r}: choose "group" or "layer"')
+        if self.frame_ms not in ((20,) if self.frontend == "waveform" else (20, 40)):
+            raise ConfigError(f"frame_ms {self.frame_ms}: the waveform front end gives 20, the log-mel one 20 or 40")
+        for name, count in (("heads", self.heads), ("position_groups", self.position_groups)):
+            if self.dim % count:
+                raise ConfigError(f"dim {self.dim} is not a multiple of {name} {count}")
+
+
+class HuBERT(Encoder):
+    """Layer 0 = input of the transformer (with positions), k = after block k; in a pre-norm model (Large, X-Large) the
+    last layer includes the output norm.
+    """
+
+    family = "hubert"
+    Config = HubertConfig
+    quantizer: Quantizer | None = None
+
+    def __init__(self, config: HubertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate = config.sample_rate
+        self.dim = config.dim
+        self.num_layers = config.layers
+        self.frontend = _frontend(config)
+        self.hop, self.min_samples = self.frontend.hop, self.frontend.window
+        self.projection = FeatureProjection(config.conv_dim, config.dim)
+        self.mask_embedding = nn.Parameter(torch.rand(config.dim))
+        self.position = ConvPosition(config.dim, config.position_kernel, config.position_groups)
+        self.transformer = Transformer(
+            config.layers,
+            config.dim,
+            config.heads,
+            config.ffn_dim,
+            norm_first=config.norm_first,
+            dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
+            activation_dropout=config.activation_dropout,
+            layerdrop=config.layerdrop,
+        )
+        self.head = _unit_head(config) if config.units else None
+        self.ctc = Linear(config.dim, len(config.vocabulary)) if config.vocabulary else None
+        self.apply(_init_weights)
+
+    def moments(self, clip: Clip) -> Tensor | None:
+        return self.frontend.moments(clip)
+
+    def forward(
+        self,
+        waves: Tensor,
+        lengths: Tensor,
+        *,
+        layer: Layer = -1,
+        moments: Tensor | None = None,
+        masked: Tensor | None = None,
+    ) -> Frames:
+        """As Encoder.forward. masked (B, T): frames that mask_embedding replaces before the transformer sees them."""
+        return self.contextualise(self.frontend(waves, lengths, moments), lengths, layer=layer, masked=masked)
+
+    def contextualise(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        *,
+        layer: Layer = -1,
+        masked: Tensor | None = None,
+        masked_channels: Tensor | None = None,
+    ) -> Frames:
+        """All that follows the front end: features (B, T, C) of clips of lengths (B,) samples -> Frames.
+
+        masked_channels (B, D): channels that are zero in all frames, as fine-tuning wants it.
+        """
+        x = self.projection(features)  # (B, T, D)
+        counts = (lengths - self.min_samples) // self.hop + 1  # (B,)
+        mask = lengths_to_mask(counts, x.shape[1]) if int(counts.min()) < x.shape[1] else None  # (B, T)
+        if masked is not None:
+            x = torch.where(masked[..., None], self.mask_embedding.to(x.dtype), x)
+        if masked_channels is not None:
+            x = torch.where(masked_channels[:, None], x.new_zeros(()), x)
+        x = zero_padding(x, mask)
+        x = x + self.position(x)
+        states = [zero_padding(state, mask) for state in self.transformer(x, mask, self.resolve_layers(layer))]
+        return Frames(states[0] if isinstance(layer, int) else torch.stack(states), counts, self.frame_rate)
+
+    def logits(self, waves: Any, sample_rate: int | None = None) -> Frames:
+        """CTC logits: x (B, T, V) in the order of config.vocabulary, blank first.
+
+        Raises ConfigError when the model has no CTC head, and what `encode` raises.
+        """
+        clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
+        rows = self._logits(clips)
+        lengths = torch.tensor([len(row) for row in rows])
+        return Frames(pad_sequence(rows, batch_first=True), lengths, self.frame_rate)
+
+    def log_probabilities(self, clips: Sequence[Clip], progress: Callable[[float], None] | None = None) -> list[Tensor]:
+        """Log-probabilities (T, V) of the CTC symbols for each clip at `sample_rate`; nothing else of it stays.
+
+        progress: called with seconds of audio that are done. Raises as `logits`.
+        """
+        return [row.log_softmax(-1) for row in self._logits(clips, progress)]
+
+    def _logits(self, clips: Sequence[Clip], progress: Callable[[float], None] | None = None) -> list[Tensor]:
+        if self.ctc is None:
+            raise ConfigError(
+                f"{self.name or 'this HuBERT'} has no CTC head: its vocabulary is empty; "
+                "python -m zoo.recipes.hubert.finetune trains one"
+            )
+        rows = [torch.zeros(n, len(self.config.vocabulary)) for n in self._count_all(clips)]
+        for batch, frames in self._forward_batches(clips, [self.num_layers]):
+            with torch.no_grad():
+                x = self.ctc(frames.x[0].to(self.ctc.weight.dtype)).float().cpu()  # (B, T, V)
+            for piece, scores in zip(batch, x, strict=True):
+                rows[piece.clip][piece.keep] = scores[piece.real]
+                if progress is not None:
+                    progress((piece.keep.stop - piece.keep.start) / self.frame_rate)
+        return rows
+
+    def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
+        """What is said: a Transcript, or a list of them. `zoo.models.ctc.transcription.transcribe` has the options."""
+        from zoo.models.ctc.transcription import transcribe
+
+        return transcribe(self, waves, sample_rate, **options)
+
+    def attach(self, quantizer: Quantizer) -> None:
+        """Give the model the quantizer that `units` needs; it is saved and loaded with the model from then on.
+
+        Raises CheckpointError where it was fitted on another encoder, ConfigError where it skips frames.
+        """
+        quantizer.check(self)
+        if quantizer.rate != self.frame_rate:
+            raise ConfigError(f"the quantizer gives {quantizer.rate:g} units a second, the model {self.frame_rate:g}")
+        self.quantizer = quantizer
+
+    def units(self, waves: Any, sample_rate: int | None = None, *, dedup: bool = False) -> Tensor | list[Tensor]:
+        """Hidden units of each clip: int64 (T,), or (T, codebooks) where the quantizer has several.
+
+        Arguments as for `encode`; a list for a list, one tensor for a single input. Memory does not grow with the
+        length of a clip, but for the units themselves.
+        dedup: each run of equal units counts once.
+        Raises ConfigError when the model has no quantizer, and what `encode` raises.
+        """
+        if self.quantizer is None:
+            raise ConfigError(
+                f"{self.name or 'this HuBERT'} has no quantizer: make one with zoo.units.fit_quantizer, attach it"
+            )
+        waves = audio.listed(waves)
+        clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
+        units = [torch.empty(n, len(self.quantizer.sizes), dtype=torch.int64) for n in self._count_all(clips, waves)]
+        for batch, frames in self._forward_batches(clips, [self.quantizer.layer]):
+            for piece, x in zip(batch, frames.unpad(), strict=True):
+                units[piece.clip][piece.keep] = self.quantizer.assign(x[0, piece.real]).cpu()
+        units = [clip[:, 0] if clip.shape[1] == 1 else clip for clip in units]
+        if dedup:
+            units = [torch.unique_consecutive(clip, dim=0) for clip in units]
+        return units[0] if single else units
+
+    def save_assets(self, directory: Path) -> None:
+        if self.quantizer is None:
+            return
+        try:
+            self.quantizer.check(self)
+        except CheckpointError as error:
+            warnings.warn(
+                f"{directory}: saved without a quantizer, for the weights have changed: {error}", stacklevel=2
+            )
+            return
+        self.quantizer.save(directory / QUANTIZER)
+
+    def load_assets(self, directory: Path) -> None:
+        if (directory / QUANTIZER).exists():
+            self.attach(Quantizer.load(directory / QUANTIZER))
+
+    def preprocessing(self) -> dict[str, Any]:
+        chosen = {k: v for k, v in asdict(self.config).items() if k in ("frontend", "frame_ms", "mels", "normalize")}
+        if self.config.frontend == "logmel":
+            chosen["normalize"] = "mean power"
+        return super().preprocessing() | chosen
+
+
+def _unit_head(config: HubertConfig) -> UnitHead | LinearUnitHead:
+    if config.unit_head == "linear":
+        return LinearUnitHead(config.dim, config.units)
+    return UnitHead(config.dim, config.unit_dim, config.units, config.temperature)
+
+
+def _frontend(config: HubertConfig) -> WaveformFrontend | LogMelFrontend:
+    if config.frontend == "logmel":
+        return LogMelFrontend(config.conv_dim, config.sample_rate, config.frame_ms, config.mels)
+    norm = cast(Literal["group", "layer"], config.conv_norm)
+    return WaveformFrontend(config.conv_dim, norm, bias=config.conv_bias, normalize=config.normalize)
+
+
+def _init_weights(module: nn.Module) -> None:
+    """Initial values of fairseq's HuBERT: linear N(0, 0.02), front-end convolutions Kaiming normal."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv1d):
+        nn.init.kaiming_normal_(module.weight)

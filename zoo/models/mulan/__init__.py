@@ -1,0 +1,1 @@
+"""MuLan: music audio and text in one space."""

@@ -1,0 +1,250 @@
+"""MuLan: a joint embedding of music and text (Huang et al. 2022, arXiv 2208.12415).
+
+    10 s of music -> log-mel -> ResNet-50 or AST -> linear -> unit sphere <- linear <- BERT [CLS] <- text
+
+Legend: B batch, S samples, T 10 s windows (the frames of this encoder), M mel frames, N mels or texts, D joint width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.encoder import Frames, Layer
+from zoo.errors import ConfigError
+from zoo.models.mulan.audio import ASTTower, ResNetTower, SpecAugment
+from zoo.models.mulan.text import FILES, TextTower, Tokenizer
+from zoo.models.tokenized import TokenizedEncoder
+from zoo.nn.eval_mode import frozen
+from zoo.nn.frontend import LogMel
+from zoo.nn.linear import Linear
+from zoo.nn.losses import Temperature
+from zoo.text.prompts import embed_prompts
+from zoo.validation import check_range
+
+TEXT_BATCH = 64
+SHORTEST_WINDOW = 0.1  # s
+_COUNTS = (
+    *("dim", "mels", "vocab_size", "resnet_width", "resnet_stem_stride", "patch", "patch_stride"),
+    *("audio_dim", "audio_layers", "audio_heads", "audio_ffn_dim"),
+    *("text_dim", "text_layers", "text_heads", "text_ffn_dim"),
+)
+
+
+@dataclass(frozen=True)
+class MulanConfig:
+    """Everything that builds a MuLan but the tokenizer. Defaults: ResNet-50 on 64 mels, BERT-base.
+
+    tower: "resnet" (resnet_*) or "ast" (audio_*, patch, patch_stride). text_length: tokens kept of a text.
+    """
+
+    sample_rate: int = 16_000
+    window_seconds: float = 10.0
+    dim: int = 128
+    tower: str = "resnet"
+    mels: int = 64
+    resnet_width: int = 64
+    resnet_blocks: tuple[int, ...] = (3, 4, 6, 3)
+    resnet_stem_stride: int = 1
+    audio_dim: int = 768
+    audio_layers: int = 12
+    audio_heads: int = 12
+    audio_ffn_dim: int = 3072
+    patch: int = 16
+    patch_stride: int = 10
+    vocab_size: int = 30_522
+    text_dim: int = 768
+    text_layers: int = 12
+    text_heads: int = 12
+    text_ffn_dim: int = 3072
+    text_positions: int = 512
+    text_length: int = 512
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "resnet_blocks", tuple(self.resnet_blocks))
+        if self.tower not in ("resnet", "ast"):
+            raise ConfigError(f'tower {self.tower!r}: choose "resnet" or "ast"')
+        if not 0 < self.temperature <= 1:
+            raise ConfigError(f"temperature {self.temperature}: must lie in (0, 1]")
+        check_range("window_seconds", self.window_seconds, SHORTEST_WINDOW)
+        check_range("text_length", self.text_length, 2)  # [CLS] and [SEP]
+        for name in _COUNTS:
+            check_range(name, getattr(self, name), 1)
+        if not self.resnet_blocks or min(self.resnet_blocks) < 1:
+            raise ConfigError(f"resnet_blocks {self.resnet_blocks}: one stage at least, and one block in each")
+        if self.text_length > self.text_positions:
+            raise ConfigError(f"text_length {self.text_length} exceeds text_positions {self.text_positions}")
+
+
+class MuLan(TokenizedEncoder):
+    """Its frames are the unit embeddings of 10 s windows, one after the other; there is one layer, 0.
+
+    The last window of a clip counts if half of it is real, or if it is the only one; what it lacks is masked, never
+    filled by wrapping around. `embed` is the mean over windows, brought back to unit length.
+    """
+
+    family = "mulan"
+    Config = MulanConfig
+    num_layers = 0
+    tokenizer: Tokenizer | None = None
+
+    def __init__(self, config: MulanConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate, self.dim = config.sample_rate, config.dim
+        self.logmel = LogMel(config.sample_rate, config.mels)
+        self.hop = round(config.window_seconds * config.sample_rate)
+        self.min_samples = 10 * self.logmel.hop + self.logmel.window  # too little to call music, enough to run
+        self.mel_frames = self.hop // self.logmel.hop
+        self.augment = SpecAugment()
+        self.audio = _audio_tower(config, self.mel_frames)
+        self.text = TextTower(
+            config.vocab_size,
+            dim=config.text_dim,
+            layers=config.text_layers,
+            heads=config.text_heads,
+            ffn_dim=config.text_ffn_dim,
+            positions=config.text_positions,
+        )
+        self.audio_projection = Linear(self.audio.dim, config.dim)
+        self.text_projection = Linear(config.text_dim, config.dim)
+        self.temperature = Temperature(config.temperature)
+
+    @property
+    def frame_samples(self) -> int:
+        return self.hop + self.logmel.window - self.logmel.hop
+
+    def count_frames(self, samples: int) -> int:
+        """Windows of a clip: at least one, the last kept if half real."""
+        return 0 if samples < self.min_samples else max(1, (samples + self.hop // 2) // self.hop)
+
+    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
+        """As Encoder.forward: x (B, T, D) of unit vectors."""
+        layers = self.resolve_layers(layer)
+        counts = torch.tensor([self.count_frames(n) for n in lengths.tolist()], device=waves.device)
+        real = (lengths - self.logmel.window) // self.logmel.hop + 1  # (B,) mel frames
+        x = self.embed_windows(self.logmel(waves), real, counts)  # (B, T, D)
+        x = x if isinstance(layer, int) else x.expand(len(layers), *x.shape)
+        return Frames(x, counts, self.frame_rate)
+
+    def embed_windows(self, mel: Tensor, lengths: Tensor, counts: Tensor) -> Tensor:
+        """mel (B, M, N), lengths (B,) real mel frames, counts (B,) windows -> (B, T, D) unit vectors, else zero."""
+        size, clips = self.mel_frames, len(mel)
+        windows = int(counts.max())
+        mel = F.pad(mel[:, : windows * size], (0, 0, 0, max(0, windows * size - mel.shape[1])))
+        mel = mel.reshape(clips, windows, size, -1)  # (B, T, size, N)
+        start = torch.arange(windows, device=mel.device) * size
+        left = (lengths[:, None] - start).clamp(0, size)  # (B, T) real mel frames of each window
+        wanted = torch.arange(windows, device=mel.device) < counts[:, None]  # (B, T)
+        x = self.embed_spectrogram(mel[wanted], left[wanted])  # (windows that count, D)
+        out = x.new_zeros(clips, windows, self.dim)
+        return out.masked_scatter(wanted[..., None], x)
+
+    def embed_spectrogram(
+        self,
+        mel: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        layout: Literal["time_first", "frequency_first"] = "time_first",
+    ) -> Tensor:
+        """Unit embeddings (B, D) of log-mel windows: mel (B, M, N) or, frequency first, (B, N, M) of at most 10 s.
+
+        lengths (B,): real mel frames; all of them when left out. The layout is as declared, never guessed.
+        Raises ConfigError for a shape that the layout does not allow, and for lengths that are not of these frames.
+        """
+        mel = mel if layout == "time_first" else mel.transpose(1, 2)  # (B, M, N)
+        if mel.ndim != 3 or mel.shape[2] != self.config.mels or not 0 < mel.shape[1] <= self.mel_frames:
+            raise ConfigError(
+                f"spectrogram of shape {tuple(mel.shape)} taken time first: expected (batch, 1 to {self.mel_frames} "
+                f'frames, {self.config.mels} mels); say layout="frequency_first" if it is (batch, mels, frames)'
+            )
+        if lengths is None:
+            lengths = torch.full((len(mel),), mel.shape[1], device=mel.device)
+        elif lengths.shape != mel.shape[:1] or not bool(((lengths > 0) & (lengths <= mel.shape[1])).all()):
+            raise ConfigError(f"lengths {lengths.tolist()}: {len(mel)} numbers of mel frames, 1 to {mel.shape[1]} each")
+        mel = F.pad(mel, (0, 0, 0, self.mel_frames - mel.shape[1]))
+        states = self.audio(self.augment(mel, lengths), lengths)  # (B, tower width)
+        return F.normalize(self.audio_projection(states).float(), dim=-1)
+
+    def forward_text(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """The differentiable text path: token ids (B, T), lengths (B,) -> unit embeddings (B, D)."""
+        return F.normalize(self.text_projection(self.text(ids, lengths)).float(), dim=-1)
+
+    def finish(self, pooled: Tensor, pooling: str) -> Tensor:
+        return F.normalize(pooled, dim=-1) if pooling == "mean" else pooled
+
+    def embed_text(self, texts: str | Sequence[str]) -> Tensor:
+        """Unit embeddings of texts, cut after config.text_length tokens: (N, D), or (D,) for a single string.
+
+        Raises ConfigError when the model has no tokenizer.
+        """
+        if self.tokenizer is None:
+            raise ConfigError(f"{self.name or 'this MuLan'} has no tokenizer; set model.tokenizer to a Tokenizer")
+        listed = [texts] if isinstance(texts, str) else list(texts)
+        out = torch.zeros(len(listed), self.dim)
+        for start in range(0, len(listed), TEXT_BATCH):
+            ids, lengths = self.tokenizer.encode(listed[start : start + TEXT_BATCH], self.config.text_length)
+            with frozen(self):
+                out[start : start + TEXT_BATCH] = self.forward_text(ids.to(self.device), lengths.to(self.device)).cpu()
+        return out[0] if isinstance(texts, str) else out
+
+    def similarity(self, waves: Any, texts: Sequence[str], sample_rate: int | None = None) -> Tensor:
+        """Cosines (B, N) of clips and texts; (N,) for a single clip. Raises ConfigError where texts is no list."""
+        return self.embed(waves, sample_rate) @ self.embed_text(_listed("texts", texts)).T
+
+    def classify(
+        self,
+        waves: Any,
+        labels: Sequence[str],
+        sample_rate: int | None = None,
+        *,
+        templates: Sequence[str] = ("{}",),
+    ) -> Tensor:
+        """Zero-shot probabilities (B, N) of labels: softmax of cosine / temperature; (N,) for a single clip.
+
+        templates: prompts with {} for the label, whose text embedding is the renormalised mean over all of them.
+        Raises ConfigError where labels or templates are no lists, or a template has no {}.
+        """
+        labels, templates = _listed("labels", labels), _listed("templates", templates)
+        classes = F.normalize(embed_prompts(labels, templates, self.embed_text).mean(0), dim=-1)  # (N, D)
+        return (self.embed(waves, sample_rate) @ classes.T / self.temperature().detach().cpu()).softmax(-1)
+
+    def preprocessing(self) -> dict[str, Any]:
+        chosen = {k: v for k, v in asdict(self.config).items() if k in ("mels", "window_seconds", "text_length")}
+        return super().preprocessing() | {"clip_seconds": chosen.pop("window_seconds")} | chosen
+
+    def load_assets(self, directory: Path) -> None:
+        if any((directory / name).is_file() for name in FILES):
+            self.tokenizer = Tokenizer.load(directory)
+
+
+def _listed(name: str, texts: Sequence[str]) -> list[str]:
+    """A string alone would be taken apart into its letters."""
+    if isinstance(texts, str) or not texts:
+        raise ConfigError(f"{name}: give a list of strings, not {texts!r}")
+    return list(texts)
+
+
+def _audio_tower(config: MulanConfig, frames: int) -> ResNetTower | ASTTower:
+    if config.tower == "resnet":
+        stride = (config.resnet_stem_stride, config.resnet_stem_stride)
+        return ResNetTower(
+            config.mels, config.resnet_width, blocks=config.resnet_blocks, stem_stride=stride, frames=frames
+        )
+    return ASTTower(
+        config.mels,
+        dim=config.audio_dim,
+        layers=config.audio_layers,
+        heads=config.audio_heads,
+        ffn_dim=config.audio_ffn_dim,
+        patch=config.patch,
+        stride=config.patch_stride,
+        frames=frames,
+    )

@@ -1,0 +1,243 @@
+"""The text tower of MuLan: BERT (Devlin et al. 2018, arXiv 1810.04805) and its WordPiece tokenizer.
+
+Legend: B batch, T tokens, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+import torch
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
+
+from zoo.errors import CheckpointError, ConfigError
+from zoo.io.atomic import replacing_file
+from zoo.nn.masking import lengths_to_mask
+from zoo.nn.transformer import Transformer
+
+PAD, UNKNOWN, START, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+FILES = ("tokenizer.json", "vocab.txt")
+BERT_WIDTH, BERT_STD = 768, 0.02
+"""Narrower towers begin with larger weights, so that words move [CLS] as much as they do at BERT's width. With BERT's
+own they are all but invisible to it, and contrastive training from nothing stays at two kinds of text for long."""
+MIN_COUNT = 2  # a pair of pieces must occur this often to be joined
+
+
+class TextTower(nn.Module):
+    """Post-norm transformer over words + positions + segment; its result is the last state of the first token, [CLS].
+
+    A text is one segment, so BERT's table of two segment embeddings is a single vector here.
+    """
+
+    def __init__(
+        self,
+        vocab: int,
+        dim: int = 768,
+        layers: int = 12,
+        heads: int = 12,
+        ffn_dim: int = 3072,
+        positions: int = 512,
+        *,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ConfigError(f"dim {dim} is not a multiple of heads {heads}")
+        self.dim = dim
+        self.words = nn.Embedding(vocab, dim)
+        self.positions = nn.Embedding(positions, dim)
+        self.segment = nn.Parameter(torch.empty(dim).normal_(std=0.02))
+        self.transformer = Transformer(
+            layers,
+            dim,
+            heads,
+            ffn_dim,
+            norm_first=False,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            eps=1e-12,
+        )
+        self.apply(partial(_init_weights, std=BERT_STD * max(1.0, BERT_WIDTH / dim) ** 0.5))
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """ids (B, T), lengths (B,) >= 1 real tokens -> (B, D). What stands in the padding does not matter.
+
+        Raises ConfigError for texts with more tokens than there are positions.
+        """
+        size = ids.shape[1]
+        if size > self.positions.num_embeddings:
+            raise ConfigError(
+                f"texts of {size} tokens, but the tower has {self.positions.num_embeddings} positions; "
+                f"cut them with Tokenizer.encode(texts, {self.positions.num_embeddings})"
+            )
+        mask = lengths_to_mask(lengths, size)  # (B, T)
+        words = self.words(torch.where(mask, ids, ids.new_zeros(())))  # (B, T, D)
+        x = words + self.positions.weight[:size] + self.segment
+        (x,) = self.transformer(x, None if bool(mask.all()) else mask, [len(self.transformer.blocks)], first=1)
+        return x[:, 0]  # (B, D)
+
+
+class Tokenizer:
+    """Text to the token ids of a BERT: [CLS], WordPiece tokens, [SEP]."""
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        """backend: with the template [CLS] text [SEP]; its own padding and truncation are switched off.
+
+        Raises ConfigError when it lacks a special token or the template.
+        """
+        missing = [token for token in SPECIAL[:4] if backend.token_to_id(token) is None]
+        if missing:
+            raise ConfigError(f"not the tokenizer of a BERT: its vocabulary lacks {', '.join(missing)}")
+        backend.no_padding()
+        backend.no_truncation()
+        if backend.encode("").tokens != [START, END]:
+            raise ConfigError(f"not the tokenizer of a BERT: texts must come out as {START} ... {END}")
+        self._backend = backend
+        self._pad = backend.token_to_id(PAD)
+
+    def __len__(self) -> int:
+        """The number of embeddings a tower needs: one more than the highest id."""
+        return max(self._backend.get_vocab().values()) + 1
+
+    @classmethod
+    def from_vocabulary(
+        cls,
+        tokens: Sequence[str],
+        *,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        split_chinese: bool = True,
+    ) -> Tokenizer:
+        """A BERT tokenizer with these WordPiece tokens, in the order of their ids.
+
+        strip_accents: None = if lowercase. split_chinese: each Chinese character is a word.
+
+        Raises ConfigError for a token that occurs twice, and for a missing special one.
+        """
+        if len(set(tokens)) < len(tokens):
+            raise ConfigError(f"the vocabulary holds {next(t for t, n in Counter(tokens).items() if n > 1)!r} twice")
+        backend = _backend({token: i for i, token in enumerate(tokens)}, lowercase, strip_accents, split_chinese)
+        ends = [(token, tokens.index(token)) for token in (START, END) if token in tokens]
+        if len(ends) == 2:
+            backend.post_processor = processors.TemplateProcessing(
+                single=f"{START} $A {END}", pair=f"{START} $A {END} $B:1 {END}:1", special_tokens=ends
+            )
+        backend.add_special_tokens([token for token in SPECIAL if token in tokens])
+        return cls(backend)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tokenizer:
+        """From tokenizer.json, from BERT's vocab.txt, or from a directory that holds either.
+
+        What tokenizer_config.json says of the letters holds for vocab.txt beside it, which is lower-casing otherwise.
+        Raises CheckpointError for what is missing, damaged, or not the tokenizer of a BERT.
+        """
+        path = Path(path)
+        file = next((path / name for name in FILES if (path / name).is_file()), path) if path.is_dir() else path
+        if not file.is_file():
+            raise CheckpointError(f"{path}: no tokenizer there; expected {' or '.join(FILES)}")
+        try:
+            text = file.read_text(encoding="utf-8")
+            if file.suffix == ".json":
+                return cls(tokenizers.Tokenizer.from_str(text))
+            return cls.from_vocabulary(text.removesuffix("\n").split("\n"), **_letters(file.parent))
+        except ConfigError as error:
+            raise CheckpointError(f"{file}: {error}") from error
+        except Exception as error:  # the tokenizers library raises bare Exception
+            raise CheckpointError(f"{file}: cannot be read as a tokenizer ({error})") from error
+
+    @classmethod
+    def train(cls, captions: Iterable[str], vocab_size: int) -> Tokenizer:
+        """A lower-casing WordPiece tokenizer with at most `vocab_size` tokens, the same for the same captions.
+
+        Raises ConfigError when the characters of the captions alone are more.
+        """
+        captions = [_whole(text) for text in captions]
+        backend = _backend({}, lowercase=True)
+        starts, inner = set[str](), set[str]()
+        for text in captions:
+            for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text)):
+                starts.update(word)
+                inner.update(f"##{letter}" for letter in word[1:])
+        # The library numbers inner letters in the order of a hash map, and breaks ties by these numbers. Those that are
+        # special are numbered beforehand; in the tokenizer made from the result they are ordinary again.
+        fixed = [*SPECIAL, *sorted(starts), *sorted(inner)]
+        if len(fixed) > vocab_size:
+            raise ConfigError(
+                f"vocab_size {vocab_size}: the captions need {len(fixed)} tokens for their characters alone"
+            )
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=vocab_size, min_frequency=MIN_COUNT, special_tokens=fixed, show_progress=False
+        )
+        backend.train_from_iterator(captions, trainer)
+        vocabulary = backend.get_vocab()
+        return cls.from_vocabulary(sorted(vocabulary, key=lambda token: vocabulary[token]))
+
+    def save(self, path: str | Path) -> None:
+        """Write tokenizer.json, which `load` and the libraries of Hugging Face read."""
+        with replacing_file(Path(path), shared=True) as temporary:
+            temporary.write_text(self._backend.to_str(pretty=True), encoding="utf-8")
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of a SHA-256 over vocabulary and rules."""
+        return hashlib.sha256(self._backend.to_str().encode()).hexdigest()[:16]
+
+    def encode(self, texts: Sequence[str], size: int) -> tuple[Tensor, Tensor]:
+        """Token ids (B, T) int64, padded, and lengths (B,) int64. A text keeps its first `size` tokens, [SEP] included.
+
+        Raises ConfigError when `texts` is not a list of strings, or empty, and for a size below 2.
+        """
+        if isinstance(texts, str) or not texts or not all(isinstance(text, str) for text in texts):
+            raise ConfigError(f"texts: expected a list of one string or more, not {texts!r:.60}")
+        if size < 2:
+            raise ConfigError(f"size {size}: a text needs 2 tokens, {START} and {END}, at least")
+        encoded = [encoding.ids for encoding in self._backend.encode_batch([_whole(text) for text in texts])]
+        rows = [ids if len(ids) <= size else [*ids[: size - 1], ids[-1]] for ids in encoded]
+        lengths = torch.tensor([len(row) for row in rows])
+        width = int(lengths.max())
+        return torch.tensor([row + [self._pad] * (width - len(row)) for row in rows]), lengths  # (B, T), (B,)
+
+
+def _whole(text: str) -> str:
+    """Without halves of characters, which JSON and a command line can bring and the tokenizer cannot read: U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _backend(
+    vocabulary: dict[str, int], lowercase: bool, strip_accents: bool | None = None, split_chinese: bool = True
+) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
+    backend.normalizer = normalizers.BertNormalizer(
+        lowercase=lowercase, strip_accents=strip_accents, handle_chinese_chars=split_chinese
+    )
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    return backend
+
+
+def _letters(directory: Path) -> dict[str, Any]:
+    """What becomes of letters, as arguments of `Tokenizer.from_vocabulary`."""
+    file = directory / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {
+        "lowercase": settings.get("do_lower_case", True),
+        "strip_accents": settings.get("strip_accents"),
+        "split_chinese": settings.get("tokenize_chinese_chars", True),
+    }
+
+
+def _init_weights(module: nn.Module, std: float) -> None:
+    """BERT's initial values: normal, biases 0."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=std)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)

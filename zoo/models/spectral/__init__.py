@@ -1,0 +1,1 @@
+"""Spectra without weights: the baselines."""

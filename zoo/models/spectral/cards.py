@@ -1,0 +1,21 @@
+"""Spectra, which need no weights."""
+
+from __future__ import annotations
+
+from zoo.cards import ModelCard
+
+ENCODER = "zoo.models.spectral.model:Spectral"
+
+CARDS = (
+    ModelCard(
+        "mfcc",
+        "spectral",
+        "13 MFCC and two orders of differences, 10 ms frames",
+        config={"kind": "mfcc", "bands": 13},
+    ),
+    ModelCard(
+        "logmel",
+        "spectral",
+        "80 log-mel bands, 10 ms frames",
+    ),
+)

@@ -1,0 +1,120 @@
+"""Beam search over many windows at once, as openai-whisper does it for one.
+
+A window is finished when `candidates` = round(beam_size x patience) hypotheses have ended. In each step the 2 K best
+continuations of a window are looked at in order: those that end leave the beam, the first K others go on.
+
+Legend: W windows, K beams, C continuations, P candidates, R = W x K rows, V vocabulary, U tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo.models.whisper.decoding.rows import Rows
+from zoo.models.whisper.decoding.rules import NEVER, Rules
+from zoo.models.whisper.decoding.sampling import Hypothesis, must_drop
+
+
+@dataclass
+class Pool:
+    """Hypotheses that have ended. score (W, P), tokens (W, P, U), length (W, P), count (W,)."""
+
+    score: Tensor
+    tokens: Tensor
+    length: Tensor
+    count: Tensor
+
+    @classmethod
+    def empty(cls, windows: int, candidates: int, steps: int) -> Pool:
+        score = torch.full((windows, candidates), NEVER)
+        length = torch.zeros(windows, candidates, dtype=torch.long)
+        return cls(score, length.new_zeros(windows, candidates, steps), length, length.new_zeros(windows))
+
+    def add(self, live: Tensor, ending: Tensor, score: Tensor, tokens: Tensor) -> None:
+        """Take up hypotheses, the best first, as long as there is room.
+
+        live (W',): numbers of the windows; ending (W', C) bool, best first; score (W', C); tokens (W', C, U').
+        """
+        slot = self.count[live][:, None] + ending.cumsum(1) - 1  # (W', C)
+        window, place = (ending & (slot < self.score.shape[1])).nonzero(as_tuple=True)
+        where = live[window], slot[window, place]
+        self.score[where] = score[window, place]
+        self.tokens[where[0], where[1], : tokens.shape[2]] = tokens[window, place]
+        self.length[where] = tokens.shape[2]
+        self.count[live] = torch.minimum(self.count[live] + ending.sum(1), torch.tensor(self.score.shape[1]))
+
+    @property
+    def full(self) -> Tensor:
+        """(W,) bool."""
+        return self.count >= self.score.shape[1]
+
+
+def beam_search(
+    rows: Rows, logits: Tensor, rules: Rules, limits: Tensor, *, beam_size: int, patience: float = 1.0
+) -> list[list[Hypothesis]]:
+    """Continue every window until enough hypotheses have ended, or to its limit.
+
+    logits (W, V) of the first token; limits (W,): most tokens of each window.
+    Returns the hypotheses of each window that ended; where they are fewer than beams, the unfinished ones as well.
+    """
+    windows, steps = len(logits), int(limits.max())
+    pool = Pool.empty(windows, max(1, round(beam_size * patience)), steps)
+    rest: list[list[Hypothesis]] = [[] for _ in range(windows)]
+    live, done = torch.arange(windows), torch.zeros(windows, dtype=torch.bool)
+    beams, score = 1, torch.zeros(windows, 1)  # until the first step a window has one row
+    out = torch.zeros(windows, 1, steps, dtype=torch.long)  # (live W, K, U)
+    state = rules.begin(windows)
+    for step in range(steps):
+        norm = rules.apply_(logits, state)  # (R,)
+        best, tokens = logits.topk(beam_size + 1, 1)  # (R, K + 1)
+        gained = (best - norm[:, None]).cpu().view(len(live), beams, -1) + score[..., None]
+        total, order = gained.flatten(1).sort(dim=1, descending=True, stable=True)  # (live W, C)
+        chosen = tokens.cpu().view(len(live), -1).gather(1, order)
+        parent = order // (beam_size + 1)
+        ends = chosen == rules.eot
+        ahead = (~ends).cumsum(1)  # continuations that go on, up to and with this one
+        ending = ends & (ahead < beam_size) & (total > NEVER) & ~done[live, None]
+        pool.add(live, ending, total, out.gather(1, _like(parent, out))[..., :step])
+        going = (~ends).long().sort(dim=1, descending=True, stable=True).indices[:, :beam_size]  # (live W, K)
+        score, chosen, parent = total.gather(1, going), chosen.gather(1, going), parent.gather(1, going)
+        out = out.gather(1, _like(parent, out))
+        out[..., step] = chosen
+        over = (step + 1 >= limits[live]) & ~pool.full[live] & ~done[live]
+        for w in over.nonzero()[:, 0].tolist():  # once a window
+            rest[int(live[w])] = _unfinished(out[w, :, : step + 1], score[w])
+        done[live] |= over | pool.full[live]
+        on = ~done[live]
+        if not on.any():
+            break
+        drop = must_drop(~on, step + 1 >= limits[live])
+        kept = on.nonzero()[:, 0] if drop else torch.arange(len(live))
+        source = (kept[:, None] * beams + parent[kept]).flatten()  # (R',)
+        following = chosen[kept].flatten()
+        rows.select(source, kept if len(kept) < len(live) else None)
+        state.select(source)
+        live, score, out, beams = live[kept], score[kept], out[kept], beam_size
+        rules.advance(state, following.to(logits.device))
+        logits = rows.step(following.to(logits.device))
+    return [_finish(pool, w, rest[w], beam_size) for w in range(windows)]
+
+
+def _like(parent: Tensor, out: Tensor) -> Tensor:
+    """Indices (W, N) as gather along dimension 1 of out (W, K, U) needs them."""
+    return parent[..., None].expand(-1, -1, out.shape[2])
+
+
+def _unfinished(tokens: Tensor, score: Tensor) -> list[Hypothesis]:
+    """Beams at the limit, best first (they are sorted)."""
+    return [Hypothesis(t, s) for t, s in zip(tokens.tolist(), score.tolist(), strict=True)]
+
+
+def _finish(pool: Pool, w: int, rest: list[Hypothesis], beam_size: int) -> list[Hypothesis]:
+    """Ended hypotheses of window w; fewer than beams are made up by unfinished ones."""
+    ended = [
+        Hypothesis(pool.tokens[w, p, : int(pool.length[w, p])].tolist(), float(pool.score[w, p]))
+        for p in range(int(pool.count[w]))
+    ]
+    return ended + rest[: max(0, beam_size - len(ended))]

@@ -1,0 +1,217 @@
+"""A batch of windows from encoder states to text, at rising temperatures for the windows that need it.
+
+Legend: W windows, G candidates a window, U tokens.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+
+from zoo.errors import ConfigError
+from zoo.models.whisper.decoding.beam import beam_search
+from zoo.models.whisper.decoding.language import identify
+from zoo.models.whisper.decoding.options import Decoded, DecodingOptions, Request
+from zoo.models.whisper.decoding.repetition import cut_loop
+from zoo.models.whisper.decoding.rows import DecoderRows, Rows
+from zoo.models.whisper.decoding.rules import Ids, Rules
+from zoo.models.whisper.decoding.sampling import Hypothesis, sample, uniform_numbers
+
+STAMP_SECONDS = 0.02
+
+
+class Speech(Ids, Protocol):
+    """What decoding needs of a WhisperTokenizer."""
+
+    @property
+    def languages(self) -> dict[str, int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
+RowsOf = Callable[[Sequence[int], list[list[int]], int], Rows]
+"""(numbers of the windows, their prompts, most steps; 0 = the prompts are only read) -> rows."""
+
+
+@dataclass
+class Search:
+    """All that the attempts at one batch share."""
+
+    rows_of: RowsOf
+    tokenizer: Speech
+    vocabulary: int
+    context: int
+    options: DecodingOptions
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        options = self.options
+        if options.beam_size >= self.vocabulary:
+            raise ConfigError(f"beam_size {options.beam_size}: the vocabulary has {self.vocabulary} tokens")
+        initial = options.max_initial_timestamp
+        self.rules = Rules(
+            self.tokenizer,
+            self.vocabulary,
+            timestamps=options.timestamps,
+            max_initial=None if initial is None else round(initial / STAMP_SECONDS),
+            suppress_blank=options.suppress_blank,
+            suppress_non_speech=options.suppress_non_speech,
+            suppress=options.suppress_tokens,
+            device=self.device,
+        )
+
+    def prompt(self, request: Request) -> list[int]:
+        """What precedes the transcript: <|startofprev|> text <|startoftranscript|> <|en|> <|transcribe|> prefix.
+
+        Of the earlier text, the last ids are used that fit in half the context. Raises ConfigError for a longer prefix.
+        """
+        half, tokenizer = self.context // 2, self.tokenizer
+        if len(request.prefix) > half - 4:
+            raise ConfigError(f"prefix: {len(request.prefix)} tokens; at most {half - 4} leave room for a transcript")
+        previous = [tokenizer.sot_prev, *request.prompt[-(half - 1) :]] if request.prompt and half > 1 else []
+        return [*previous, *start_sequence(tokenizer, request.language, self.options), *request.prefix]
+
+    def _most(self, request: Request, prompt: Sequence[int]) -> int:
+        """Tokens that a transcript may have: behind its prompt, and with <|notimestamps|> and its end when its words
+        are timed.
+        """
+        start = len(start_sequence(self.tokenizer, request.language, self.options)) + self.options.timestamps
+        room = min(self.context + 1 - len(prompt), self.context - 1 - start - len(request.prefix))
+        return max(1, min(self.options.max_tokens or self.context // 2, room))
+
+    def attempt(self, windows: Sequence[int], requests: Sequence[Request], temperature: float) -> list[Decoded]:
+        """Decode the windows of these numbers at one temperature."""
+        options, prompts = self.options, [self.prompt(request) for request in requests]
+        limits = torch.tensor([self._most(*pair) for pair in zip(requests, prompts, strict=True)])
+        rows = self.rows_of(windows, prompts, int(limits.max()))
+        logits, at_start = rows.begin()
+        no_speech = at_start.softmax(1)[:, self.tokenizer.no_speech].tolist()
+        if temperature == 0 and options.beam_size > 1:
+            patience = options.patience or 1.0
+            found = beam_search(rows, logits, self.rules, limits, beam_size=options.beam_size, patience=patience)
+        else:
+            uniform = None
+            if temperature > 0:
+                places = [request.place for request in requests]
+                uniform = uniform_numbers(places, options.samples, int(limits.max()), options.seed)
+            found = sample(
+                rows,
+                logits,
+                self.rules,
+                limits,
+                temperature=temperature,
+                uniform=uniform,
+                repetition_stop=options.repetition_stop,
+            )
+        return [
+            self._decoded(best(hypotheses, options.length_penalty), request, temperature, silence)
+            for hypotheses, request, silence in zip(found, requests, no_speech, strict=True)
+        ]
+
+    def _decoded(self, found: Hypothesis, request: Request, temperature: float, no_speech: float) -> Decoded:
+        tokens = found.tokens
+        if self.options.repetition_stop:
+            tokens = cut_loop(tokens, self.tokenizer.timestamp_begin)
+        return Decoded(
+            tokens=tokens,
+            text=self.tokenizer.decode([t for t in tokens if t < self.tokenizer.eot]).strip(),
+            language=request.language or "en",
+            language_probability=1.0,
+            temperature=temperature,
+            log_probability=found.score / (len(found.tokens) + 1),
+            no_speech=no_speech,
+            compression_ratio=compression_ratio(self.tokenizer.decode(found.tokens).strip()),
+            looped=found.looped,
+        )
+
+
+def decode(
+    model: Any,
+    states: Any,
+    requests: Sequence[Request],
+    options: DecodingOptions,
+    temperatures: Sequence[float] | None = None,
+) -> list[Decoded]:
+    """Decode windows from their encoder states.
+
+    model: a Whisper; states: what its `encode_windows` gave for them; one request for each; temperatures: to be tried
+    in turn instead of all those of the options.
+    Raises ConfigError for what the model cannot do.
+    """
+    with torch.no_grad():
+        cross = model.decoder.cross(states)  # of all windows, until a search takes it
+
+        def rows_of(windows: Sequence[int], prompts: list[list[int]], steps: int) -> Rows:
+            nonlocal cross
+            whole = len(windows) == len(requests)
+            those = cross if whole else None
+            if those is None:
+                those = model.decoder.cross(states.select(torch.tensor(windows, device=model.device)))
+            if whole and steps:
+                cross = None  # its windows will leave it
+            return DecoderRows(model.decoder, those, prompts, model.tokenizer.sot, steps)
+
+        config = model.config
+        search = Search(rows_of, model.tokenizer, config.vocab_size, config.text_ctx, options, model.device)
+        return search_all(search, requests, temperatures)
+
+
+def search_all(
+    search: Search, requests: Sequence[Request], temperatures: Sequence[float] | None = None
+) -> list[Decoded]:
+    """Identify languages where they are not known, then try one temperature after the other."""
+    requests, certainty = _with_languages(search, requests)
+    results: list[Decoded] = []
+    pending = list(range(len(requests)))
+    for temperature in temperatures or search.options.temperatures:
+        decoded = search.attempt(pending, [requests[w] for w in pending], temperature)
+        results = results or list(decoded)
+        for w, result in zip(pending, decoded, strict=True):
+            results[w] = result
+        pending = [w for w in pending if results[w].failed(search.options)]
+        if not pending:
+            break
+    for result, probability in zip(results, certainty, strict=True):
+        result.language_probability = probability
+    return results
+
+
+def _with_languages(search: Search, requests: Sequence[Request]) -> tuple[list[Request], list[float]]:
+    """The requests with a language each, and how likely it is (1 where it was given)."""
+    languages = search.tokenizer.languages
+    unknown = [w for w, request in enumerate(requests) if request.language is None]
+    requests, certainty = list(requests), [1.0] * len(requests)
+    if unknown and languages:
+        _, logits = search.rows_of(unknown, [[search.tokenizer.sot]] * len(unknown), 0).begin()
+        for w, (code, probability) in zip(unknown, identify(logits, languages), strict=True):
+            requests[w], certainty[w] = replace(requests[w], language=code), probability
+    return requests, certainty
+
+
+def start_sequence(tokenizer: Speech, language: str | None, options: DecodingOptions) -> list[int]:
+    """<|startoftranscript|>, in a multilingual model language and task, and <|notimestamps|> where none are wanted."""
+    sequence = [tokenizer.sot]
+    if tokenizer.languages:
+        task = tokenizer.translate if options.task == "translate" else tokenizer.transcribe
+        sequence += [tokenizer.languages[language or "en"], task]
+    return sequence if options.timestamps else [*sequence, tokenizer.no_timestamps]
+
+
+def best(hypotheses: Sequence[Hypothesis], length_penalty: float | None) -> Hypothesis:
+    """The likeliest for its length: score / length, or / ((5 + length) / 6) ** penalty (Wu et al. 2016, eq. 14)."""
+
+    def value(found: Hypothesis) -> float:
+        length = len(found.tokens)
+        return found.score / (max(length, 1) if length_penalty is None else ((5 + length) / 6) ** length_penalty)
+
+    return max(hypotheses, key=value)
+
+
+def compression_ratio(text: str) -> float:
+    """How many times smaller zlib makes the text; it grows where the text repeats itself."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))

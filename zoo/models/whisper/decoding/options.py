@@ -1,0 +1,145 @@
+"""How windows are decoded: one set of options for a whole batch, one request for each window."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.errors import ConfigError
+
+TASKS = ("transcribe", "translate")
+TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+BEST_OF = 5
+"""Samples of which the likeliest is taken, where a temperature is above 0 and the caller names no number."""
+MAX_INITIAL = 1.0  # s
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """Radford et al. 2022, section 4.5, with openai-whisper's names and values where it has the option.
+
+    temperatures: tried in turn until an attempt is good enough; 0 is greedy search or a beam, above it `best_of`
+        samples are drawn, with numbers that depend on `seed` and the window's place in its recording alone.
+    An attempt fails where its text compresses more than compression_ratio_threshold times, its mean log-probability is
+        below logprob_threshold, or it runs into a loop (repetition_stop). A window counts as silence where the
+        probability of <|nospeech|> exceeds no_speech_threshold and the mean log-probability is below its threshold.
+    patience: candidates to finish, in beams (Kasai et al. 2022); length_penalty: exponent of Wu et al. 2016, None
+        divides the log-probability by the length.
+    max_initial_timestamp: seconds into the window by which speech must begin; None = anywhere.
+    suppress_non_speech: no brackets, notes and speaker dashes; suppress_tokens: further ids never to be chosen.
+    max_tokens: per window; None = half the context.
+    repetition_stop: give up an attempt that repeats the same few words again and again, and cut the loop off.
+    """
+
+    task: str = "transcribe"
+    temperatures: tuple[float, ...] = TEMPERATURES
+    beam_size: int = 1
+    best_of: int | None = None
+    patience: float | None = None
+    length_penalty: float | None = None
+    compression_ratio_threshold: float | None = 2.4
+    logprob_threshold: float | None = -1.0
+    no_speech_threshold: float | None = 0.6
+    timestamps: bool = True
+    max_initial_timestamp: float | None = MAX_INITIAL
+    suppress_blank: bool = True
+    suppress_non_speech: bool = True
+    suppress_tokens: tuple[int, ...] = ()
+    max_tokens: int | None = None
+    repetition_stop: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.task in TASKS, f"task {self.task!r} is unknown; choose one of {', '.join(TASKS)}")
+        _require(
+            bool(self.temperatures) and all(0 <= t < math.inf for t in self.temperatures),
+            f"temperatures {self.temperatures}: one or more numbers from 0 up",
+        )
+        _require(self.beam_size >= 1, f"beam_size {self.beam_size}: at least 1")
+        _require(
+            self.beam_size == 1 or 0.0 in self.temperatures,
+            "beam_size: beams need the temperature 0 among temperatures",
+        )
+        _require(self.best_of is None or self.best_of >= 1, f"best_of {self.best_of}: at least 1")
+        _require(
+            self.best_of in (None, 1) or any(self.temperatures),
+            "best_of: samples differ at a temperature above 0 only; add one, or leave best_of out",
+        )
+        _require(
+            self.patience is None or (self.beam_size > 1 and self.patience > 0),
+            "patience: a positive number that goes with beam_size > 1",
+        )
+        _require(
+            self.length_penalty is None or (self.ranks and 0 <= self.length_penalty <= 1),
+            "length_penalty: from 0 to 1, and with beams or several samples only, as it ranks candidates",
+        )
+        _require(self.max_tokens is None or self.max_tokens >= 1, f"max_tokens {self.max_tokens}: at least 1")
+        _require(
+            self.max_initial_timestamp is None or 0 <= self.max_initial_timestamp <= 30,
+            f"max_initial_timestamp {self.max_initial_timestamp}: from 0 to 30 s, or None",
+        )
+        _require(
+            self.timestamps or self.max_initial_timestamp in (None, MAX_INITIAL),
+            "max_initial_timestamp goes with timestamps=True",
+        )
+
+    @property
+    def samples(self) -> int:
+        """Samples at a temperature above 0."""
+        return BEST_OF if self.best_of is None else self.best_of
+
+    @property
+    def ranks(self) -> bool:
+        """Whether any attempt has several candidates."""
+        return self.beam_size > 1 or (any(self.temperatures) and self.samples > 1)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is particular to one window.
+
+    language: code, None to identify it; prompt: ids of preceding text, of which the end is used;
+    prefix: ids that the transcript must begin with; place: number that random draws depend on.
+    """
+
+    language: str | None = None
+    prompt: tuple[int, ...] = ()
+    prefix: tuple[int, ...] = ()
+    place: int = 0
+
+
+@dataclass
+class Decoded:
+    """What became of one window. Meanings as in `Segment`; tokens without prompt, prefix and end."""
+
+    tokens: list[int]
+    text: str
+    language: str
+    language_probability: float
+    temperature: float
+    log_probability: float
+    no_speech: float
+    compression_ratio: float
+    looped: bool = False
+
+    def silent(self, options: DecodingOptions) -> bool:
+        """Whether nothing was said: <|nospeech|> is likely and the text is not."""
+        if options.no_speech_threshold is None or self.no_speech <= options.no_speech_threshold:
+            return False
+        return options.logprob_threshold is None or self.log_probability <= options.logprob_threshold
+
+    def failed(self, options: DecodingOptions) -> bool:
+        """Whether the next temperature should be tried."""
+        unlikely = options.logprob_threshold is not None and self.log_probability < options.logprob_threshold
+        silence = options.no_speech_threshold is not None and self.no_speech > options.no_speech_threshold
+        repeats = (
+            options.compression_ratio_threshold is not None
+            and self.compression_ratio > options.compression_ratio_threshold
+        )
+        return not (silence and unlikely) and (self.looped or repeats or unlikely)
+
+
+def _require(holds: Any, message: str) -> None:
+    if not holds:
+        raise ConfigError(message)

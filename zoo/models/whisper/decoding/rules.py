@@ -1,0 +1,142 @@
+"""Which tokens may come next: suppressed ones, and the grammar of timestamps.
+
+    <|0.00|> text text <|2.40|> <|2.40|> text ... <|5.00|> <|endoftext|>
+
+Timestamps come in pairs that enclose text and never decrease. The state is a few numbers a row, so that a step costs no
+loop over rows. As published in openai-whisper's decoding.py.
+
+Legend: R rows, V vocabulary, Z timestamps (1501).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from zoo.models.whisper.tokenizer import TIMESTAMPS
+
+NEVER = float("-inf")
+
+
+class Ids(Protocol):
+    """The ids of special tokens, as a WhisperTokenizer has them."""
+
+    eot: int
+    sot: int
+    sot_prev: int
+    sot_lm: int
+    no_speech: int
+    no_timestamps: int
+    timestamp_begin: int
+    transcribe: int
+    translate: int
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def non_speech_tokens(self) -> Sequence[int]: ...
+
+
+@dataclass
+class State:
+    """Where each row stands in the grammar.
+
+    step: tokens sampled so far; was_stamp, before_was_stamp (R,): of the last token and the one before it, True where
+    there is none; latest (R,): index of the latest timestamp, -1 for none.
+    """
+
+    step: int
+    was_stamp: Tensor
+    before_was_stamp: Tensor
+    latest: Tensor
+
+    @classmethod
+    def begin(cls, rows: int, device: torch.device | None = None) -> State:
+        none = torch.ones(rows, dtype=torch.bool, device=device)
+        return cls(0, none, none, torch.full((rows,), -1, device=device))
+
+    def select(self, rows: Tensor) -> None:
+        """Go on with these rows (R',), in this order."""
+        self.was_stamp, self.before_was_stamp = self.was_stamp[rows], self.before_was_stamp[rows]
+        self.latest = self.latest[rows]
+
+
+class Rules:
+    """Restricts logits in place; the same object serves all rows and steps of a batch."""
+
+    def __init__(
+        self,
+        ids: Ids,
+        vocabulary: int,
+        *,
+        timestamps: bool = True,
+        max_initial: int | None = 50,
+        suppress_blank: bool = True,
+        suppress_non_speech: bool = True,
+        suppress: Sequence[int] = (),
+        device: torch.device | None = None,
+    ) -> None:
+        """max_initial: index of the latest timestamp that may open a window; None = any."""
+        self.eot, self.begin_stamps, self.vocabulary = ids.eot, ids.timestamp_begin, vocabulary
+        self.timestamps, self.max_initial = timestamps, max_initial
+        never = {*suppress, ids.transcribe, ids.translate, ids.sot, ids.sot_prev, ids.sot_lm, ids.no_speech}
+        if suppress_non_speech:
+            never |= set(ids.non_speech_tokens())
+        never.add(ids.no_timestamps)  # chosen by the prompt, never by the model
+        # Without times a sampled timestamp would cut the text; rows behind the last of them stand for nothing.
+        never |= set(range(ids.timestamp_begin + (TIMESTAMPS if timestamps else 0), vocabulary))
+        self.never = torch.tensor(sorted(t for t in never if 0 <= t < vocabulary), device=device)
+        blank = {*ids.encode(" "), ids.eot} if suppress_blank else set()
+        self.blank = torch.tensor(sorted(blank), dtype=torch.long, device=device)
+        self.stamp_places = torch.arange(vocabulary - self.begin_stamps, device=device)  # (Z,)
+
+    def begin(self, rows: int) -> State:
+        return State.begin(rows, self.never.device)
+
+    def advance(self, state: State, tokens: Tensor) -> None:
+        """Take note of the tokens (R,) chosen for each row."""
+        stamp = tokens >= self.begin_stamps
+        state.before_was_stamp = state.was_stamp
+        state.was_stamp = stamp
+        state.latest = torch.where(stamp, tokens - self.begin_stamps, state.latest)
+        state.step += 1
+
+    def apply_(self, logits: Tensor, state: State) -> Tensor:
+        """Forbid tokens in logits (R, V), in place.
+
+        Returns (R,): what to subtract from the logits for log-probabilities over the allowed tokens. A row in which
+        nothing is left may only end.
+        """
+        logits.index_fill_(1, self.never, NEVER)
+        if not state.step:
+            logits.index_fill_(1, self.blank, NEVER)
+        norm = self._apply_grammar_(logits, state) if self.timestamps else logits.logsumexp(1)
+        stuck = norm == NEVER
+        if stuck.any():
+            logits[stuck, self.eot] = 0.0
+            norm = torch.where(stuck, norm.new_zeros(()), norm)
+        return norm
+
+    def _apply_grammar_(self, logits: Tensor, state: State) -> Tensor:
+        text, stamps = logits[:, : self.begin_stamps], logits[:, self.begin_stamps :]  # (R, V - Z), (R, Z)
+        if not state.step:
+            text.fill_(NEVER)
+            if self.max_initial is not None:
+                stamps[:, self.max_initial + 1 :] = NEVER
+            return stamps.logsumexp(1)
+        closes = state.was_stamp & ~state.before_was_stamp  # the end of a segment: its twin may follow, or the end
+        floor = state.latest + 1 - closes.long()
+        floor = floor.masked_fill(state.was_stamp & state.before_was_stamp, len(self.stamp_places))
+        stamps.masked_fill_(self.stamp_places < floor[:, None], NEVER)
+        if closes.any():
+            logits[closes.nonzero()[:, 0], : self.eot] = NEVER
+        stamp_mass, likeliest = stamps.logsumexp(1), text.amax(1)  # (R,)
+        norm = torch.logaddexp(text.logsumexp(1), stamp_mass)
+        forced = stamp_mass > likeliest
+        if forced.any():
+            logits[forced.nonzero()[:, 0], : self.begin_stamps] = NEVER
+            norm = torch.where(forced, stamp_mass, norm)
+        return norm

@@ -1,0 +1,104 @@
+"""Greedy search, and sampling of several candidates a window.
+
+Legend: W windows, G candidates a window, R = W x G rows, V vocabulary, U tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo.models.whisper.decoding.repetition import LOOK_EVERY, SPAN, loops
+from zoo.models.whisper.decoding.rows import Rows
+from zoo.models.whisper.decoding.rules import Rules
+
+DROP = 0.25  # share of windows that have ended before the others' keys and values are moved together
+
+
+@dataclass
+class Hypothesis:
+    """tokens: without the end token; score: sum of log-probabilities, the end token's included."""
+
+    tokens: list[int]
+    score: float
+    looped: bool = False
+
+
+def sample(
+    rows: Rows,
+    logits: Tensor,
+    rules: Rules,
+    limits: Tensor,
+    *,
+    temperature: float = 0.0,
+    uniform: Tensor | None = None,
+    repetition_stop: bool = False,
+) -> list[list[Hypothesis]]:
+    """Continue every window to its end token or its limit.
+
+    logits (W, V) of the first token; limits (W,): most tokens of each window.
+    uniform (W, G, U): numbers in [0, 1) that draw the tokens at a temperature above 0, one for each; None is greedy.
+    Returns G hypotheses for each window.
+    """
+    windows, group = len(logits), 1 if uniform is None else uniform.shape[1]
+    out = torch.full((windows, group, int(limits.max())), rules.eot)
+    score = torch.zeros(windows, group)
+    ended, looped = (torch.zeros(windows, group, dtype=torch.bool) for _ in range(2))
+    if group > 1:
+        rows.select(torch.arange(windows).repeat_interleave(group))
+        logits = logits.repeat_interleave(group, 0)
+    state, live = rules.begin(windows * group), torch.arange(windows)
+    for step in range(out.shape[2]):
+        norm = rules.apply_(logits, state)  # (R,)
+        tokens = logits.argmax(1) if uniform is None else _draw(logits, temperature, uniform[live, :, step].flatten())
+        gain = (logits.gather(1, tokens[:, None])[:, 0] - norm).view(-1, group)
+        chosen = tokens.view(-1, group).cpu()
+        still = ~ended[live]  # (live W, G)
+        score[live] += torch.where(still, gain.cpu(), 0.0)
+        out[live, :, step] = torch.where(still, chosen, rules.eot)
+        ended[live] |= (chosen == rules.eot) | (step + 1 >= limits[live])[:, None]
+        if repetition_stop and step + 1 >= SPAN and (step + 1) % LOOK_EVERY == 0:
+            looped[live] |= loops(out[live, :, : step + 1], rules.begin_stamps) & ~ended[live]
+            ended |= looped
+        going = ~ended[live].all(1)
+        if not going.any():
+            break
+        rules.advance(state, tokens)
+        if must_drop(~going, step + 1 >= limits[live]):
+            kept = going.nonzero()[:, 0]
+            chosen_rows = (kept[:, None] * group + torch.arange(group)).flatten()
+            rows.select(chosen_rows, kept)
+            state.select(chosen_rows)
+            live, tokens = live[kept], tokens[chosen_rows]
+        logits = rows.step(tokens)
+    return [
+        [_hypothesis(out[w, g], float(score[w, g]), bool(looped[w, g]), rules.eot) for g in range(group)]
+        for w in range(windows)
+    ]
+
+
+def must_drop(ended: Tensor, full: Tensor) -> bool:
+    """Whether windows that have ended are to leave now: many have, or the context of one is full (W,)."""
+    return bool(full.any()) or int(ended.sum()) >= max(1, DROP * len(ended))
+
+
+def uniform_numbers(places: list[int], group: int, steps: int, seed: int) -> Tensor:
+    """(W, G, U) numbers in [0, 1), a function of seed, place and candidate alone: no window depends on its batch."""
+    numbers = torch.empty(len(places), group, steps)
+    for w, place in enumerate(places):
+        numbers[w] = torch.rand(group, steps, generator=torch.Generator().manual_seed(hash((seed, place)) % 2**63))
+    return numbers
+
+
+def _draw(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
+    """Tokens (R,) with probability softmax(logits / temperature), by inversion of the distribution function."""
+    cumulated = (logits / temperature).softmax(1).double().cumsum(1)  # (R, V)
+    wanted = uniform.to(cumulated)[:, None] * cumulated[:, -1:]
+    return torch.searchsorted(cumulated, wanted, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
+
+
+def _hypothesis(tokens: Tensor, score: float, looped: bool, eot: int) -> Hypothesis:
+    ends = (tokens == eot).nonzero()
+    return Hypothesis(tokens[: int(ends[0]) if len(ends) else len(tokens)].tolist(), score, looped)

@@ -1,0 +1,209 @@
+"""Whisper: speech recognition from weak supervision (Radford et al. 2022, arXiv 2212.04356).
+
+    waveform -> log-mel -> two convolutions -> + positions -> transformer -> frames -> decoder -> text
+
+Legend: L layers, B batch or windows, S samples, M mel frames, N mels, T positions of 20 ms, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.audio import Clip
+from zoo.encoder import Frames, Layer
+from zoo.errors import AudioError
+from zoo.models.tokenized import TOKENIZER, TokenizedEncoder
+from zoo.models.whisper.config import WhisperConfig
+from zoo.models.whisper.decoder import AudioStates, Decoder
+from zoo.models.whisper.tokenizer import WhisperTokenizer
+from zoo.nn.activation import gelu
+from zoo.nn.conv1d import channels_last
+from zoo.nn.eval_mode import frozen
+from zoo.nn.frontend import WhisperMel
+from zoo.nn.masking import lengths_to_mask, zero_padding
+from zoo.nn.transformer import Transformer
+
+MEL_HOP = 160  # samples
+CHUNK = 1_500  # positions in one go without gradients: what stays near a CPU's caches
+
+
+class AudioEncoder(nn.Module):
+    """Two convolutions, the second of stride 2, then a pre-norm transformer over positions of 20 ms."""
+
+    positions: Tensor
+
+    def __init__(self, mels: int, audio_ctx: int, dim: int, heads: int, layers: int) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv1d(mels, dim, 3, padding=1)
+        self.conv_out = nn.Conv1d(dim, dim, 3, stride=2, padding=1)
+        self.register_buffer("positions", sinusoids(audio_ctx, dim))  # (T, D)
+        self.transformer = Transformer(layers, dim, heads, 4 * dim, norm_first=True)
+
+    def forward(self, mel: Tensor, mask: Tensor | None, layers: list[int]) -> list[Tensor]:
+        """mel (B, M, N), mask (B, T), T = M / 2 -> one (B, T, D) per entry of `layers`."""
+        x = mel.to(self.conv_in.weight.dtype).transpose(1, 2).unsqueeze(2)  # (B, N, 1, M)
+        for conv in (self.conv_in, self.conv_out):
+            x = nn.functional.conv2d(x, channels_last(conv.weight), conv.bias, (1, conv.stride[0]), (0, 1))
+            x = gelu(x)
+        x = x.squeeze(2).transpose(1, 2)  # (B, T, D)
+        x = x + self.positions[: x.shape[1]]
+        return self.transformer(x, mask, layers)
+
+
+class Whisper(TokenizedEncoder):
+    """Layer 0 = input of the encoder's transformer, with positions; the last layer includes the output norm.
+
+    A clip of S samples has S // 320 frames. Clips of more than 30 s are encoded in overlapping windows; each counts its
+    positions from its own start, as in the model's training.
+    """
+
+    family = "whisper"
+    Config = WhisperConfig
+    tokenizer: WhisperTokenizer | None = None
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate, self.hop, self.min_samples = 16_000, 2 * MEL_HOP, 2 * MEL_HOP
+        self.dim, self.num_layers = config.dim, config.encoder_layers
+        self.window_samples = config.audio_ctx * self.hop
+        self.window_seconds = self.window_samples / self.sample_rate
+        self.context_seconds = self.window_seconds * 2 / 15
+        self.mel = WhisperMel(config.mels)
+        self.encoder = AudioEncoder(config.mels, config.audio_ctx, config.dim, config.heads, config.encoder_layers)
+        self.decoder = Decoder(
+            config.vocab_size,
+            config.text_ctx,
+            config.dim,
+            config.decoder_heads,
+            config.decoder_layers,
+            config.alignment_heads,
+        )
+
+    @property
+    def context(self) -> str:
+        """ "full" or "clip", see WhisperConfig; may be set on a loaded model."""
+        return str(self.config.context)
+
+    @context.setter
+    def context(self, value: str) -> None:
+        self.config = replace(self.config, context=value)
+
+    def moments(self, clip: Clip) -> Tensor:
+        """The loudest log power of the clip (1,)."""
+        return torch.stack([block.amax() for block in self.mel.blocks(clip)]).amax()[None]
+
+    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
+        """As Encoder.forward."""
+        layers = self.resolve_layers(layer)
+        counts = lengths // self.hop
+        clips = [wave[:n] for wave, n in zip(waves, lengths.tolist(), strict=True)]
+        mel = self.log_mel(clips, peaks=moments)
+        size = int(counts.max())
+        if self.context == "full":
+            mask, states = lengths_to_mask(counts, size), self._encode(mel, None, layers)
+        else:
+            mask = lengths_to_mask(counts, mel.shape[1] // 2)
+            states, mask = self._encode(mel, mask, layers), mask[:, :size]
+        x = zero_padding(states[:, :, :size], mask)  # (L, B, T, D)
+        return Frames(x[0] if isinstance(layer, int) else x, counts, self.frame_rate)
+
+    def log_mel(
+        self, clips: Sequence[Tensor], *, peaks: Tensor | None = None, context: str | None = None, tail: int = 1
+    ) -> Tensor:
+        """Log-mel of clips of at most 30 s, each relative to its own loudest frame: (B, M, N).
+
+        peaks (B, 1): `moments` of the recordings that the clips are windows of. In context "full" M spans 30 s, in
+        "clip" the longest clip and at least `tail` positions of silence after it, if they fit.
+        """
+        context = self.context if context is None else context
+        longest = max(len(clip) for clip in clips)
+        if longest > self.window_samples:
+            raise AudioError(
+                f"waveform {[len(clip) for clip in clips].index(longest)}",
+                f"{longest} samples are more than the {self.window_samples} of one window; cut it first",
+            )
+        positions = self.config.audio_ctx
+        if context == "clip":
+            positions = min(positions, -(-longest // self.hop) + tail)
+        out = []
+        for i, clip in enumerate(clips):
+            power = self.mel.log_power(clip, end=self.window_samples)[: 2 * positions]  # (M_i, N)
+            peak = power.amax() if peaks is None else peaks[i, 0].to(power.dtype)
+            silence = power.new_full((2 * positions - len(power), self.mel.mels), math.log10(self.mel.floor))
+            out.append(self.mel.compress(torch.cat([power, silence]), peak))
+        return torch.stack(out)
+
+    def mel_of(self, clip: Clip) -> Tensor:
+        """Log-mel of a whole recording of any length, relative to its loudest frame: (S // 160, N) on the CPU."""
+        power = torch.cat(list(self.mel.blocks(clip)))
+        return self.mel.compress(power, power.amax())[: max(1, len(clip) // self.mel.hop)]
+
+    def _encode(self, mel: Tensor, mask: Tensor | None, layers: list[int]) -> Tensor:
+        """mel (B, M, N), mask (B, T) -> (L, B, T, D), without gradients in pieces of CHUNK positions."""
+        if torch.is_grad_enabled():
+            return torch.stack(self.encoder(mel, mask, layers))
+        size, step = mel.shape[1] // 2, max(1, 2 * CHUNK // mel.shape[1])
+        out = mel.new_zeros(len(layers), len(mel), size, self.dim, dtype=self.encoder.conv_in.weight.dtype)
+        for i in range(0, len(mel), step):
+            part, kept = slice(i, i + step), size
+            if mask is not None:  # what lies behind the longest clip of the piece is nobody's
+                kept = min(size, int(mask[part].sum(1).max()) + 1)
+            own = None if mask is None else mask[part, :kept]
+            out[:, part, :kept] = torch.stack(self.encoder(mel[part, : 2 * kept], own, layers))
+        return out
+
+    def encode_windows(self, waves: Sequence[Tensor], *, context: str | None = None) -> AudioStates:
+        """What the decoder listens to, for windows of at most 30 s at 16 kHz each.
+
+        In context "full" it attends to 30 s of positions, silence included, as published; in "clip" to those of the
+        clip and config.tail of silence after it, config.least in all.
+        """
+        context = self.context if context is None else context
+        with frozen(self):
+            counts = torch.tensor([-(-len(wave) // self.hop) for wave in waves], device=self.device)
+            heard = (counts + self.config.tail).clamp(min=self.config.least)
+            # One position more than is kept: the last one must hear silence after it, not the convolution's padding.
+            tail = int(heard.max() - counts.max()) + 1
+            mel = self.log_mel([wave.to(self.device) for wave in waves], context=context, tail=tail)
+            return self.encode_mel(mel, heard if context == "clip" else None)
+
+    def encode_mel(self, mel: Tensor, lengths: Tensor | None = None) -> AudioStates:
+        """As `encode_windows`, from log-mel (B, M, N). Without lengths (B,) in positions it is padded with zeros to
+        30 s, as openai-whisper pads the last window of a recording; with them, it is taken as it is.
+        """
+        with frozen(self):
+            if lengths is None:
+                mel = nn.functional.pad(mel, (0, 0, 0, 2 * self.config.audio_ctx - mel.shape[1]))
+            size = mel.shape[1] // 2
+            lengths = torch.full((len(mel),), size, device=mel.device) if lengths is None else lengths.clamp(max=size)
+            mask = lengths_to_mask(lengths, size) if int(lengths.min()) < size else None
+            x = self._encode(mel, mask, [self.num_layers])[0]  # (B, T, D)
+            return AudioStates(x[:, : int(lengths.max())], lengths)
+
+    def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
+        """A Transcript, or a list of them; `zoo.models.whisper.longform.transcribe` describes the options."""
+        from zoo.models.whisper.longform import transcribe
+
+        return transcribe(self, waves, sample_rate, **options)
+
+    def preprocessing(self) -> dict[str, Any]:
+        return super().preprocessing() | {"mels": self.config.mels, "context": self.context}
+
+    def load_assets(self, directory: Path) -> None:
+        if (directory / TOKENIZER).is_file():
+            self.tokenizer = WhisperTokenizer.from_file(directory / TOKENIZER)
+
+
+def sinusoids(length: int, dim: int, longest: float = 10_000.0) -> Tensor:
+    """Positions (T, D): sines, then cosines, of wavelengths from 2 pi to 2 pi `longest` (openai/whisper model.py)."""
+    rates = torch.exp(-math.log(longest) / (dim // 2 - 1) * torch.arange(dim // 2))  # (D/2,)
+    angles = torch.arange(length)[:, None] * rates  # (T, D/2)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

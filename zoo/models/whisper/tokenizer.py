@@ -1,0 +1,277 @@
+"""The tokenizer of Whisper: byte-level BPE and the special tokens that steer the decoder.
+
+Text ids come first, then <|endoftext|> and the other specials, then one token for each 20 ms from 0.00 to 30.00 s.
+Files of fine-tuned models may hold more behind these; here such tokens follow the text, so that the order holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import hashlib
+import json
+import re
+import string
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
+
+from zoo.errors import CheckpointError, ConfigError
+from zoo.models.whisper.bpe import byte_of_character, complete, merges_of, pairs
+
+EOT, SOT = "<|endoftext|>", "<|startoftranscript|>"
+TASKS = ("<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>")
+NO_SPEECH = "<|nospeech|>"
+RENAMED = {"<|nocaptions|>": NO_SPEECH, "<|iw|>": "<|he|>"}  # names in older files
+NO_TIMESTAMPS = "<|notimestamps|>"
+TIMESTAMPS = 1501
+_STAMP = re.compile(r"<\|\d+\.\d\d\|>")
+_ENGLISH_EOT = 50_256  # English-only models have GPT-2's vocabulary, and tokens of languages that they never use
+_CODES = (
+    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
+    "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
+    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"
+)
+LANGUAGES = tuple(_CODES.split())
+"""Language codes in the order of their tokens; only large-v3 and turbo have the last."""
+UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")
+"""Languages whose words no space separates."""
+_SIGNS = '"#()*+/:;<=>@[\\]^_`{|}~「」『』'
+_SIGN_RUNS = "<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪"
+_MUSIC = "♩♪♫♬♭♮♯"
+
+
+class WhisperTokenizer:
+    """Text to ids and back, and the ids of the special tokens as attributes.
+
+    eot, sot, sot_prev, sot_lm, no_speech, no_timestamps, timestamp_begin, transcribe, translate; languages: code -> id,
+    in the order of ids, empty in an English-only model. vocabulary, merges: of the text tokens, as given.
+    added: tokens of fine-tuning -> ids, the last of the text; moved: the ids that they had behind the timestamps in the
+    file, and still have in its weights.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Mapping[str, int],
+        merges: Sequence[tuple[str, str]],
+        specials: Mapping[str, int],
+        silent: Collection[str] = (),
+    ):
+        """vocabulary and merges: byte-level BPE of the text tokens; specials: all others, those added later included;
+        silent: those that are never written.
+
+        Raises ConfigError when a special token is missing, or another has the id of a timestamp.
+        """
+        specials = {RENAMED.get(token, token): i for token, i in specials.items()}
+        missing = [token for token in (EOT, SOT, *TASKS, NO_SPEECH, NO_TIMESTAMPS) if token not in specials]
+        if missing:
+            raise ConfigError(f"not the tokenizer of a Whisper: it lacks {', '.join(missing)}")
+        late = _behind_timestamps(specials)
+        eot, count = specials[EOT], len(late)
+        text = {i for i in vocabulary.values() if i < eot}
+        self.moved = tuple(late.values())
+        self.added = {token: i for token, i in specials.items() if i < eot and i not in text}
+        self.added |= {token: eot + place for place, token in enumerate(late)}
+        self._silent = {token for token in self.added if token in silent}
+        specials = {token: i + count for token, i in specials.items() if i >= eot and token not in late}
+        self.eot, self.sot = specials[EOT], specials[SOT]
+        self.translate, self.transcribe, self.sot_lm, self.sot_prev = (specials[t] for t in TASKS)
+        self.no_speech = specials[NO_SPEECH]
+        self.no_timestamps = specials[NO_TIMESTAMPS]
+        self.timestamp_begin = self.no_timestamps + 1
+        self.vocabulary = {token: i for token, i in vocabulary.items() if i < eot}
+        self.merges = [(a, b) for a, b in merges]
+        self._specials = {t: i for t, i in specials.items() if i < self.timestamp_begin}
+        self._bpe = tokenizers.Tokenizer(models.BPE(vocab=dict(self.vocabulary), merges=self.merges))
+        self._bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        spoken = {t[2:-2]: i for t, i in specials.items() if self.sot < i < self.translate}
+        self.languages = dict(sorted(spoken.items(), key=lambda item: item[1]))
+        self.multilingual = bool(self.languages) and self.eot - len(self.added) != _ENGLISH_EOT
+        if not self.multilingual:
+            self.languages = {}
+
+    def __len__(self) -> int:
+        """Ids in all, timestamps included: the rows of the decoder's embedding."""
+        return self.timestamp_begin + TIMESTAMPS
+
+    @cached_property
+    def _bytes(self) -> dict[int, bytes]:
+        """Text id -> the bytes it stands for."""
+        table = byte_of_character()
+        added = {i: b"" if token in self._silent else token.encode() for token, i in self.added.items()}
+        return {i: bytes(table[c] for c in token) for token, i in self.vocabulary.items()} | added
+
+    @cached_property
+    def _written(self) -> re.Pattern[str]:
+        """Finds the added tokens in a text, of several that begin at a place the longest."""
+        names = sorted(self.added.keys() - self._silent, key=lambda token: (-len(token), token))
+        return re.compile("|".join(map(re.escape, names)) or "(?!)")
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text. Names of special tokens in it are text like any other."""
+        ids, start = list[int](), 0
+        for found in self._written.finditer(text):
+            ids += [*self._bpe.encode(text[start : found.start()]).ids, self.added[found[0]]]
+            start = found.end()
+        return [*ids, *self._bpe.encode(text[start:]).ids]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; specials and timestamps are skipped, incomplete UTF-8 becomes U+FFFD."""
+        return b"".join(self._bytes.get(int(i), b"") for i in ids).decode("utf-8", errors="replace")
+
+    def timestamp(self, seconds: float) -> int:
+        """Id of a time in [0, 30] s, to the nearest 20 ms."""
+        return self.timestamp_begin + round(seconds * 50)
+
+    @cached_property
+    def _non_speech(self) -> tuple[int, ...]:
+        # " -" and " '" as words of their own start no word that is spoken, unlike "-" and "'" inside one.
+        found = {self.encode(" -")[0], self.encode(" '")[0]}
+        for symbol in (*_SIGNS, *_SIGN_RUNS.split(), *_MUSIC):
+            for ids in (self.encode(symbol), self.encode(" " + symbol)):
+                if len(ids) == 1 or symbol in _MUSIC:
+                    found.add(ids[0])
+        return tuple(sorted(found))
+
+    def non_speech_tokens(self) -> tuple[int, ...]:
+        """Text ids of signs that annotate rather than transcribe: brackets, notes, speaker dashes (openai/whisper)."""
+        return self._non_speech
+
+    def split_to_words(self, ids: Sequence[int], language: str = "en") -> tuple[list[str], list[list[int]]]:
+        """Words of a sequence of ids, and the ids of each. A special token is a word of its own.
+
+        Words begin with their space; in languages without spaces each complete character sequence is one.
+        """
+        pieces, parts = self._split_on_characters(ids)
+        if language in UNSPACED:
+            return pieces, parts
+        words: list[str] = []
+        tokens: list[list[int]] = []
+        for piece, part in zip(pieces, parts, strict=True):
+            alone = part[0] >= self.eot or piece.startswith(" ") or piece.strip() in string.punctuation
+            if alone or not words or tokens[-1][0] >= self.eot:
+                words.append(piece)
+                tokens.append(list(part))
+            else:
+                words[-1] += piece
+                tokens[-1] += part
+        return words, tokens
+
+    def _split_on_characters(self, ids: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+        """The shortest runs of ids that end with a whole character; joined, the texts are what `decode` gives."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        pieces: list[str] = []
+        parts: list[list[int]] = []
+        text, pending = "", list[int]()
+        for i in ids:
+            pending.append(int(i))
+            text += decoder.decode(self._bytes.get(int(i), b""))
+            unfinished, _ = decoder.getstate()
+            if not unfinished:
+                pieces.append(text)
+                parts.append(pending)
+                text, pending = "", []
+        if pending:
+            pieces.append(text + decoder.decode(b"", final=True))
+            parts.append(pending)
+        return pieces, parts
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> WhisperTokenizer:
+        """From a tokenizer.json of the tokenizers library. Raises CheckpointError."""
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            model = content["model"]
+            specials = {token["content"]: int(token["id"]) for token in content["added_tokens"]}
+            silent = {token["content"] for token in content["added_tokens"] if token.get("special", True)}
+            return cls(model["vocab"], complete(pairs(model["merges"]), model["vocab"]), specials, silent)
+        except FileNotFoundError:
+            raise CheckpointError(f"{path}: no such file") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path}: not the tokenizer.json of a Whisper ({error})") from error
+
+    @classmethod
+    def from_vocabulary(cls, directory: str | Path) -> WhisperTokenizer:
+        """From vocab.json, merges.txt and added_tokens.json, as transformers wrote them. Raises CheckpointError."""
+        directory = Path(directory)
+        try:
+            vocabulary = json.loads((directory / "vocab.json").read_text(encoding="utf-8"))
+            lines = (directory / "merges.txt").read_text(encoding="utf-8").splitlines()
+            added = directory / "added_tokens.json"
+            specials = json.loads(added.read_text(encoding="utf-8")) if added.is_file() else {}
+            specials |= {t: i for t, i in vocabulary.items() if t.startswith("<|") and t.endswith("|>")}
+            merges = pairs([line for line in lines if line and not line.startswith("#version")])
+            silent = {token for token in specials if token.startswith("<|")}
+            return cls(vocabulary, complete(merges, vocabulary), specials, silent)
+        except FileNotFoundError as error:
+            raise CheckpointError(f"{error.filename}: no such file") from None
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{directory}: not the vocabulary of a Whisper ({error})") from error
+
+    @classmethod
+    def from_tokens(cls, tokens: Sequence[str]) -> WhisperTokenizer:
+        """From all tokens in the order of their ids, as CTranslate2 keeps them. Raises ConfigError."""
+        ids = {token: i for i, token in enumerate(tokens)}
+        eot = ids.get(EOT, 0)
+        vocabulary = {token: i for token, i in ids.items() if i < eot}
+        specials = {token: i for token, i in ids.items() if i >= eot}
+        return cls(vocabulary, complete([], vocabulary), specials, [t for t in specials if t.startswith("<|")])
+
+    @classmethod
+    def from_tiktoken(cls, path: str | Path, num_languages: int = 99) -> WhisperTokenizer:
+        """From gpt2.tiktoken or multilingual.tiktoken of openai-whisper: one base64 token and its rank a line.
+
+        Raises CheckpointError.
+        """
+        path = Path(path)
+        try:
+            rows = [line.split() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
+            ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
+        except (OSError, ValueError, binascii.Error) as error:
+            raise CheckpointError(f"{path}: not a tiktoken vocabulary ({error})") from error
+        names = [EOT, SOT, *(f"<|{code}|>" for code in LANGUAGES[:num_languages]), *TASKS, NO_SPEECH, NO_TIMESTAMPS]
+        specials = {name: len(ranks) + place for place, name in enumerate(names)}
+        characters = {byte: character for character, byte in byte_of_character().items()}
+        spell = {token: "".join(characters[byte] for byte in token) for token in ranks}
+        merges = [(spell[a], spell[b]) for a, b in merges_of(ranks, ranks)]
+        return cls({spell[token]: rank for token, rank in ranks.items()}, merges, specials)
+
+    def save(self, path: str | Path) -> None:
+        """Write a tokenizer.json that this class, transformers and faster-whisper read."""
+        full = tokenizers.Tokenizer(models.BPE(vocab=dict(self.vocabulary), merges=self.merges))
+        full.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        full.decoder = decoders.ByteLevel()
+        content: dict[str, Any] = json.loads(full.to_str())
+        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+        written = self.added.keys() - self._silent
+        content["added_tokens"] = [
+            {"id": i, "content": token, "special": token not in written} | flags
+            for token, i in sorted((self.added | self._specials).items(), key=lambda item: item[1])
+        ]
+        Path(path).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over vocabulary, merges and specials."""
+        content: tuple[Any, ...] = (sorted(self.vocabulary.items()), self.merges, sorted(self._specials.items()))
+        if self.added:
+            content += (sorted(self.added.items()), sorted(self._silent))
+        return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+
+
+def _behind_timestamps(specials: Mapping[str, int]) -> dict[str, int]:
+    """Tokens behind the timestamps, in the order of ids. Raises ConfigError for one in the place of a timestamp."""
+    last = specials[NO_TIMESTAMPS]
+    others = {t: i for t, i in specials.items() if i > last and not _STAMP.fullmatch(t)}
+    for token, i in others.items():
+        if i <= last + TIMESTAMPS:
+            raise ConfigError(
+                f"the added token {token!r} has the id {i} of a timestamp; zoo reads added tokens behind the "
+                f"{TIMESTAMPS} timestamps only: remove it from the file if it was never trained"
+            )
+    return dict(sorted(others.items(), key=lambda item: item[1]))

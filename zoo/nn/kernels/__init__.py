@@ -1,0 +1,1 @@
+"""What makes plain PyTorch fast on CPUs."""

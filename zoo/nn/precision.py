@@ -1,0 +1,74 @@
+"""Which device and number format to compute in, and bringing a model there."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from zoo.errors import ConfigError
+from zoo.nn.linear import quantise_linears
+from zoo.nn.transformer import Block
+
+Model = TypeVar("Model", bound=nn.Module)
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
+_NATIVE_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # as /proc/cpuinfo spells them on x86-64 and 64-bit Arm
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """ "auto" -> the GPU where there is one, else the CPU. Raises ConfigError for a device that is not there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        target = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f'device {device!r} is unknown; use "auto", "cpu", "cuda" or "cuda:N"') from error
+    if target.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f'device "{device}": no usable GPU; use "cpu" or "auto"')
+    return target
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether this processor has bfloat16 multiply instructions (Linux only; elsewhere False, the safe answer)."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if platform.system() != "Linux" or not cpuinfo.is_file():
+        return False
+    for line in cpuinfo.read_text(errors="replace").splitlines():
+        if line.lower().startswith(("flags", "features")):
+            return not _NATIVE_BF16.isdisjoint(line.partition(":")[2].split())
+    return False
+
+
+def resolve_dtype(dtype: str, device: torch.device) -> tuple[str, str]:
+    """The number format to compute in, and why: ("bfloat16", "this CPU multiplies it natively").
+
+    Raises ConfigError for an unknown format, or one that the device cannot compute in.
+    """
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
+    if dtype == "int8" and device.type != "cpu":
+        raise ConfigError('dtype "int8" runs on the CPU only; use "bfloat16" on a GPU')
+    if dtype != "auto":
+        return dtype, "as asked"
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("bfloat16", "this GPU multiplies it natively") if native else ("float32", "this GPU has no bfloat16")
+    if cpu_multiplies_bfloat16():
+        return "bfloat16", "this CPU multiplies it natively"
+    return "float32", "this CPU has no bfloat16 instructions"
+
+
+def to_dtype(model: Model, dtype: str) -> Model:
+    """Cast a model's weights, in place. int8 covers the linear layers of transformer blocks, which is where the time
+    goes; front ends and heads, which suffer most, run in bfloat16 where that is native, else in float32.
+    """
+    if dtype == "int8":
+        model.to(torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32)
+        for module in model.modules():
+            if isinstance(module, Block):
+                quantise_linears(module)
+        return model
+    return model.to(getattr(torch, dtype))

@@ -1,0 +1,1 @@
+"""Text: normalizers, transcripts, prompts."""

@@ -1,0 +1,51 @@
+"""Text normalisers, which decide what counts as a word error. A figure without the normaliser's name says nothing.
+
+raw      words as they stand, separated by spaces
+basic    lower case, no brackets, no punctuation; for any language
+english  basic, and contractions, numbers and British spellings brought to one form; for English alone
+
+basic and english are those of Whisper (Radford et al. 2022, appendix C) as transformers has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib import resources
+
+from zoo.errors import ConfigError
+
+NORMALISERS = ("raw", "basic", "english")
+
+
+def normaliser(name: str, *, split_letters: bool = False) -> Callable[[str], str]:
+    """The normaliser of that name: text -> words separated by single spaces.
+
+    split_letters: with "basic", every letter becomes a word, for languages that put no spaces between words.
+    Raises ConfigError for an unknown name, and for split_letters with another normaliser.
+    """
+    if name not in NORMALISERS:
+        raise ConfigError(f"normaliser {name!r} is unknown; choose one of {', '.join(NORMALISERS)}")
+    if split_letters and name != "basic":
+        raise ConfigError(f'split_letters goes with the normaliser "basic", not {name!r}')
+    clean = _raw if name == "raw" else _whisper(name, split_letters)
+    return lambda text: " ".join(clean(text).split())
+
+
+def _raw(text: str) -> str:
+    return text
+
+
+@cache
+def _whisper(name: str, split_letters: bool) -> Callable[[str], str]:
+    from transformers.models.whisper import english_normalizer as whisper
+
+    if name == "english":
+        return whisper.EnglishTextNormalizer(spellings())
+    return whisper.BasicTextNormalizer(split_letters=split_letters)
+
+
+def spellings() -> dict[str, str]:
+    """British -> American."""
+    lines = (resources.files("zoo.text") / "spelling.tsv").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("\t", 1) for line in lines if not line.startswith("#"))

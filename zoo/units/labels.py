@@ -1,0 +1,257 @@
+"""The units of a whole corpus on the disk: written part by part, read by mapping the files.
+
+FOLDER/labels.json              quantizer, source, rate, sizes, fingerprint of the entries, names of the parts
+FOLDER/part-00000.safetensors   units (frames, C) of consecutive entries, counts (entries,); reasons of failures
+
+Legend: T frames, C codebooks, K units.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from zoo.cluster.quantizer import Quantizer
+from zoo.data.manifest import Entry
+from zoo.encoder import Encoder
+from zoo.errors import CheckpointError, ConfigError
+from zoo.io.atomic import replacing_file
+from zoo.io.locks import hold
+from zoo.units.features import Block, FeatureSource, Part
+from zoo.units.fitting import data_fingerprint
+
+HEADER = "labels.json"
+PART_SECONDS = 3600.0  # of audio in a part: what a crash can cost
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Labels:
+    """labels[i]: the units (T, C) of entry i, an int16 or int32 tensor mapped from the file; empty where it failed.
+
+    rate: units a second; centre: seconds from the beginning of a clip to the middle of its first frame; sizes: units of
+    each codebook; quantizer: its fingerprint; failures: reason by entry.
+    """
+
+    folder: Path
+    rate: float
+    centre: float
+    sizes: tuple[int, ...]
+    quantizer: str
+    failures: dict[int, str]
+    lengths: Tensor
+    _parts: tuple[Tensor, ...]
+    _places: Tensor
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Labels:
+        """Raises CheckpointError where the folder holds no finished labels, or damaged ones."""
+        folder = Path(folder).expanduser()
+        header = _read_header(folder)
+        parts, lengths, places = [], [], []
+        failures: dict[int, str] = {}
+        for number, name in enumerate(header["parts"]):
+            part = _read_part(folder / name)
+            if part is None:
+                raise CheckpointError(f"{folder / name}: missing or damaged; run label_corpus again, which restores it")
+            tensors, notes = part
+            counts = tensors["counts"]
+            ends = counts.cumsum(0)
+            places.append(torch.stack([torch.full_like(counts, number), ends - counts], dim=1))
+            lengths.append(counts)
+            parts.append(tensors["units"])
+            failures |= {int(index): reason for index, reason in notes["failures"].items()}
+        return cls(
+            folder,
+            header["source"]["rate"],
+            header["source"]["centre"],
+            tuple(header["sizes"]),
+            header["quantizer"],
+            failures,
+            torch.cat(lengths),
+            tuple(parts),
+            torch.cat(places),
+        )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        part, start = self._places[index].tolist()
+        return self._parts[part][start : start + int(self.lengths[index])]
+
+    @cached_property
+    def counts(self) -> tuple[Tensor, ...]:
+        """How often each unit of each codebook occurs: (K,) int64 each."""
+        return tuple(
+            sum((torch.bincount(part[:, c].long(), minlength=k) for part in self._parts), torch.zeros(k).long())
+            for c, k in enumerate(self.sizes)
+        )
+
+    def at(self, index: int, start: int, frames: int, encoder: Encoder, *, speed: float = 1.0) -> Tensor:
+        """Targets (frames, C) int64 of `encoder`'s frames over a crop of entry `index`.
+
+        start: the crop's first sample, at the encoder's rate. speed: how many times as fast as it was recorded the crop
+        is played. Each frame has the unit whose middle is nearest to its own, whatever the two rates.
+        Raises CheckpointError for an entry without units.
+        """
+        units = self[index]
+        if not len(units):
+            raise CheckpointError(f"{self.folder}: entry {index} has no units: {self.failures.get(index, 'too short')}")
+        middle = start + speed * (encoder.frame_samples / 2 + encoder.hop * torch.arange(frames, dtype=torch.float64))
+        places = ((middle / encoder.sample_rate - self.centre) * self.rate).round().long()
+        return units[places.clamp(0, len(units) - 1)].long()
+
+
+def label_corpus(
+    quantizer: Quantizer,
+    source: FeatureSource,
+    entries: Sequence[Entry],
+    folder: str | Path,
+    *,
+    workers: int | None = None,
+) -> Labels:
+    """The units of every entry, in `folder`.
+
+    Killed at any moment and called again it goes on after the last finished part, and ends in the same bytes; when all
+    is there it only reads, as any number of processes may at once. Entries that cannot be read have no units and are in
+    `failures`.
+    Raises ConfigError for no entries at all, CheckpointError where `source` is not the quantizer's, or the folder holds
+    labels of other entries or units.
+    """
+    work = Labelling(quantizer, source, entries, folder)
+    if not work.finished():
+        with hold(work.folder):
+            work.claim()
+            work.write(workers=workers)
+    return Labels.open(work.folder)
+
+
+class Labelling:
+    """`label_corpus` in steps, for several processes that share the work: one claims the folder, then all write."""
+
+    def __init__(
+        self, quantizer: Quantizer, source: FeatureSource, entries: Sequence[Entry], folder: str | Path
+    ) -> None:
+        """Raises ConfigError for no entries at all, CheckpointError where `source` is not the quantizer's."""
+        if not entries:
+            raise ConfigError(f"{folder}: no entries to label; give one at least")
+        source.check(dict(quantizer.source))
+        self.quantizer, self.source, self.entries = quantizer, source, entries
+        self.folder = Path(folder).expanduser()
+        self.blocks = _group(entries, source.blocks(entries))  # of each part
+        self.names = [f"part-{number:05d}.safetensors" for number in range(len(self.blocks))]
+        self.header = {
+            "format": _FORMAT,
+            "quantizer": quantizer.fingerprint,
+            "source": source.describe(),
+            "sizes": list(quantizer.sizes),
+            "entries": len(entries),
+            "data": data_fingerprint(entries),
+            "parts": self.names,
+        }
+
+    def finished(self) -> bool:
+        """Whether all labels are there. Raises CheckpointError where they are of other entries or units."""
+        return _matches(self.folder, self.header) and not self.missing()
+
+    def missing(self, rank: int = 0, world: int = 1) -> list[int]:
+        """Of every world-th part, beginning with the rank-th, those that are not there, or damaged."""
+        return [n for n in range(rank, len(self.names), world) if _read_part(self.folder / self.names[n]) is None]
+
+    def claim(self) -> None:
+        """Write the header, or hold an existing one against it; for one process, before any writes parts."""
+        _claim(self.folder, self.header)
+
+    def write(self, rank: int = 0, world: int = 1, *, workers: int | None = None) -> None:
+        """Make what is missing of this process's share."""
+        missing = self.missing(rank, world)
+        wanted = [block for number in missing for block in self.blocks[number]]
+        coming = self.source.frames(self.entries, wanted, workers=workers)
+        for number in missing:
+            _write_part(self.folder / self.names[number], self.quantizer, self.blocks[number], coming)
+
+
+def _group(entries: Sequence[Entry], blocks: Sequence[Block]) -> list[list[Block]]:
+    """Consecutive blocks of PART_SECONDS together."""
+    groups: list[list[Block]] = []
+    seconds = PART_SECONDS
+    for block in blocks:
+        if seconds >= PART_SECONDS:
+            groups.append([])
+            seconds = 0.0
+        groups[-1].append(block)
+        seconds += sum(entry.duration for entry in entries[block.first : block.last])
+    return groups
+
+
+def _matches(folder: Path, header: dict[str, Any]) -> bool:
+    """Whether there is a header; one with other values is refused."""
+    if not (folder / HEADER).exists():
+        return False
+    found = _read_header(folder)
+    changed = [key for key, value in json.loads(json.dumps(header)).items() if found.get(key) != value]
+    if changed:
+        raise CheckpointError(
+            f"{folder}: holds labels of another kind ({', '.join(changed)} differ); choose another folder, or remove it"
+        )
+    return True
+
+
+def _claim(folder: Path, header: dict[str, Any]) -> None:
+    """Write the header, or hold an existing one against it."""
+    if _matches(folder, header):
+        return
+    if any(folder.glob("part-*.safetensors")):
+        raise CheckpointError(f"{folder}: holds parts but no {HEADER}; choose another folder, or remove it")
+    with replacing_file(folder / HEADER) as temporary:
+        temporary.write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_part(path: Path, quantizer: Quantizer, blocks: Sequence[Block], coming: Iterator[Iterator[Part]]) -> None:
+    first = blocks[0].first
+    counts = torch.zeros(blocks[-1].last - first, dtype=torch.int64)
+    kind = torch.int16 if max(quantizer.sizes) <= 1 << 15 else torch.int32
+    units: list[Tensor] = [torch.empty(0, len(quantizer.sizes), dtype=kind)]
+    failures: dict[int, str] = {}
+    for _, parts in zip(blocks, coming, strict=False):
+        for place, x, error in parts:
+            if error is not None:
+                failures[place] = error
+                continue
+            units.append(quantizer.assign(x).to(kind))
+            counts[place - first] += len(x)
+    with replacing_file(path) as temporary:
+        notes = {"zoo.labels": json.dumps({"failures": failures})}
+        save_file({"units": torch.cat(units), "counts": counts}, temporary, metadata=notes)
+
+
+def _read_part(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = json.loads((file.metadata() or {})["zoo.labels"])
+        return load_file(path), notes
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+
+
+def _read_header(folder: Path) -> dict[str, Any]:
+    path = folder / HEADER
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file, so {folder} holds no labels; label_corpus makes them") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        raise CheckpointError(f"{path}: not labels that this version of zoo reads (format {_FORMAT})")
+    return header
