@@ -129,7 +129,7 @@ def phonemes(text: str, accent: str) -> str:
 
 
 class Kokoro:
-    """The synthesiser, on one thread. voices: folder of NAME.bin, float32 (510, 256), a style for every length."""
+    """The synthesizer, on one thread. voices: folder of NAME.bin, float32 (510, 256), a style for every length."""
 
     def __init__(self, voices: Path, weights: Path) -> None:
         import onnxruntime

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import zoo
 from zoo import checkpoint
 from zoo.errors import CheckpointError
-from zoo.nn.linear import quantise_linears
+from zoo.nn.linear import quantize_linears
 from zoo.recipes.mulan.config import Loss
 
 
@@ -103,7 +103,7 @@ def test_any_symbol_survives_yaml(vocabulary: list[str], temperature: float, tmp
 
 def test_card_is_valid_for_the_hub(tmp_path: Path) -> None:
     model = zoo.create("hubert-base", **SMALL["hubert"], vocabulary=("<pad>", "a"))
-    checkpoint.save(model, tmp_path / "ctc", provenance={"licence": "Apache-2.0", "source": "hf:a/b"})
+    checkpoint.save(model, tmp_path / "ctc", provenance={"license": "Apache-2.0", "source": "hf:a/b"})
     small("hubert-base").save(tmp_path / "plain")
     ctc, plain = (HubCard.load(tmp_path / name / "README.md") for name in ("ctc", "plain"))
     assert (ctc.data.license, ctc.data.library_name) == ("apache-2.0", "audiozoo")
@@ -174,7 +174,7 @@ def test_building_skips_parameters_alone_and_only_in_this_thread() -> None:
             nn.init.constant_(tensor=self.weight, val=3.0)
 
     elsewhere: list[Filter] = []
-    with checkpoint._Uninitialised():
+    with checkpoint._Uninitialized():
         thread = threading.Thread(target=lambda: elsewhere.append(Filter()))
         thread.start()
         thread.join()
@@ -205,7 +205,7 @@ def test_bfloat16_is_stored_as_such_and_loaded_in_float32(tmp_path: Path) -> Non
 
 def test_int8_is_not_saved(tmp_path: Path) -> None:
     model = small("hubert-base")
-    quantise_linears(model)
+    quantize_linears(model)
     with pytest.raises(CheckpointError, match="int8"):
         model.save(tmp_path / "model")
     assert not (tmp_path / "model").exists()

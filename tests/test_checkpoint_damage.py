@@ -59,7 +59,7 @@ def test_one_flipped_bit(saved: Path) -> None:
     [
         ({"format": 99}, "checkpoint format 99.*reads format 1"),
         ({"fingerprint": None}, r"missing fields \['fingerprint'\]"),
-        ({"colour": "red"}, r"unknown fields \['colour'\]"),
+        ({"color": "red"}, r"unknown fields \['color'\]"),
         ({"config": {"layres": 3}}, "no option 'layres'; near: layers"),
         ({"config": {"layers": "three"}}, "describes no model"),
         ({"config": {"heads": 0}}, "describes no model"),

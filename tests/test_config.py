@@ -24,7 +24,7 @@ class Shape(Enum):
 class Inner:
     """Sizes."""
 
-    steps: int = 10  # optimiser steps
+    steps: int = 10  # optimizer steps
     rate: float = 0.1  # peak # not a tail
     shape: Shape = Shape.linear
 
@@ -103,7 +103,7 @@ def test_help_lists_every_field_with_default_and_comment(capsys: pytest.CaptureF
         parse(Outer, ["--help"], "python -m recipe")
     shown = capsys.readouterr().out
     assert stop.value.code == 0 and shown.startswith("usage: python -m recipe")
-    for line in ("data=corpus:speech/small +where the audio is", "train.steps=10 +optimiser steps", "train: Sizes."):
+    for line in ("data=corpus:speech/small +where the audio is", "train.steps=10 +optimizer steps", "train: Sizes."):
         assert re.search(line, shown)
     assert "model.layers=2" in shown and "train.shape=linear" in shown
 
@@ -113,7 +113,7 @@ def test_help_shows_values_as_they_are_written(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         parse(HubertTrainConfig, ["--help"])
     shown = re.findall(r"^  (rounds|init|final_units)=(.*?)(?:  .*)?$", capsys.readouterr().out, re.MULTILINE)
-    rounds = "{features: mfcc, units: [100], centred: false}, {features: layer, units: [100], centred: true}"
+    rounds = "{features: mfcc, units: [100], centered: false}, {features: layer, units: [100], centered: true}"
     assert dict(shown) == {"init": "null", "rounds": f"[{rounds}]", "final_units": "100"}
     assert load(HubertTrainConfig, overrides=[f"{key}={value}" for key, value in shown]) == HubertTrainConfig()
 

@@ -125,7 +125,7 @@ def test_long_clips_run_in_bounded_batches(
     assert len(seen) > 5 and max(seen) <= max(9 * model.sample_rate, model.frame_samples)
     frames = model.encode(whole, model.sample_rate)
     assert frames.x.shape == (1, model.count_frames(len(whole)), model.dim)
-    assert _difference(embedded, model.finish(frames.pool()[0], "mean")) <= TOLERANCE
+    assert _difference(embedded, model.postprocess_pooled(frames.pool()[0], "mean")) <= TOLERANCE
     streamed = torch.cat(list(model.stream(whole, model.sample_rate)))
     assert _difference(streamed, frames.x[0]) <= TOLERANCE
 

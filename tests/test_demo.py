@@ -13,11 +13,11 @@ from zoo.benchmarks import suite
 
 
 @pytest.mark.slow
-def test_the_demo_shows_neighbours_units_transcripts_and_a_search(tmp_path: Path) -> None:
+def test_the_demo_shows_neighbors_units_transcripts_and_a_search(tmp_path: Path) -> None:
     said = StringIO()
     demo.run(tmp_path, Console(file=said, width=120), exam=False)
     text = " ".join(said.getvalue().split())
-    for title in ("neighbours by hubert-mini", "neighbours by mulan-mini", "hidden units", "search by text"):
+    for title in ("neighbors by hubert-mini", "neighbors by mulan-mini", "hidden units", "search by text"):
         assert title in text
     assert (tmp_path / "map.png").stat().st_size > 10_000
 

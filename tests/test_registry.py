@@ -40,7 +40,7 @@ class Peak(Encoder):
         self.config = config
         self.sample_rate, self.hop, self.min_samples, self.dim = 8_000, 80, 80, config.width
 
-    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
+    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
         layers = self.resolve_layers(layer)
         x = waves.unfold(1, 80, 80).abs().topk(self.dim).values  # (B, T, D)
         x = x if isinstance(layer, int) else x.expand(len(layers), *x.shape)
@@ -58,7 +58,7 @@ def test_every_card_is_complete() -> None:
     for name in zoo.list_models():
         card = zoo.info(name)
         assert card.name == name
-        assert card.summary and card.licence and card.training_data
+        assert card.summary and card.license and card.training_data
         assert card.paper or card.parameters == 0
         assert card.source is None or card.source == PACKAGED or card.source.startswith("hf:")
 

@@ -21,7 +21,7 @@ def model_card(model: Any, header: Mapping[str, Any], card: ModelCard | None = N
     provenance: Mapping[str, Any] = header["provenance"]
     name = model.name or model.family
     metadata = {
-        "license": str(provenance.get("licence", "unknown")).lower(),
+        "license": str(provenance.get("license", "unknown")).lower(),
         "library_name": "audiozoo",
         "pipeline_tag": "automatic-speech-recognition" if _transcribes(model) else "feature-extraction",
         "tags": ["audio", "audiozoo", model.family],

@@ -28,7 +28,7 @@ class ModelCard:
     summary: str
     config: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
-    licence: str = "MIT"
+    license: str = "MIT"
     training_data: str = "none"
     parameters: float = 0.0
     paper: str = ""

@@ -91,7 +91,7 @@ def save(
 ) -> None:
     """Write `model` to `directory`, replacing a checkpoint that is there already.
 
-    provenance: plain values worth knowing later (source, licence, recipe, commit, data fingerprint, ...); without it,
+    provenance: plain values worth knowing later (source, license, recipe, commit, data fingerprint, ...); without it,
     what the model was loaded with is kept.
     dtype: of the weights in the file, if not the model's; see `zoo.exporters.half`.
 

@@ -5,7 +5,7 @@
 
 A field's documentation is the comment behind it:
 
-    steps: int = 2000  # optimiser steps
+    steps: int = 2000  # optimizer steps
 
 Use Enum rather than Literal, and lists of dataclasses rather than of tuples: OmegaConf knows no other forms.
 """

@@ -24,7 +24,7 @@ from zoo.data import manifest
 from zoo.encoder import Encoder
 
 LABELS = {"speech": ("gender", "speaker", "lang"), "music": ("family", "tempo", "mode")}
-"""The label columns to look for in each corpus; the first colours the map."""
+"""The label columns to look for in each corpus; the first colors the map."""
 REMARKS = {"speech": "The last layer of HuBERT has what is said; who says it is in its first ones (layer=0)."}
 ENCODERS = {"speech": ("mfcc", "hubert"), "music": ("mfcc", "mulan")}
 QUERIES = ("a waltz with music box", "fast music with drums", "a slow tune for flute")
@@ -36,14 +36,14 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class Embedded:
-    """One corpus seen by one encoder: vectors (N, D), standardised per dimension, one row per entry."""
+    """One corpus seen by one encoder: vectors (N, D), standardized per dimension, one row per entry."""
 
     corpus: str
     encoder: str
     entries: list[manifest.Entry]
     vectors: Tensor
 
-    def neighbours(self) -> Tensor:
+    def neighbors(self) -> Tensor:
         """(N, N) entries by falling cosine similarity to each entry; last come itself and clips of the same piece."""
         unit = torch.nn.functional.normalize(self.vectors, dim=1)
         pieces = np.array([e.labels.get("piece", i) for i, e in enumerate(self.entries)])
@@ -86,11 +86,11 @@ def _embed(corpus: str, path: Path, encoder: Encoder, out: Path, console: Consol
 
 
 def _show(corpus: str, views: list[Embedded], console: Console) -> None:
-    """How often the nearest clip shares a label, beside chance; and the neighbours of a few clips."""
+    """How often the nearest clip shares a label, beside chance; and the neighbors of a few clips."""
     console.print(f"\n[bold]{corpus}: share of clips whose nearest clip has the same ...[/]")
     scores = Table("encoder", *LABELS[corpus])
     for view in views:
-        nearest = view.neighbours()[:, 0].tolist()
+        nearest = view.neighbors()[:, 0].tolist()
         hits = [
             np.mean([y[n] == own for own, n in zip(y, nearest, strict=True)]) for y in map(view.labels, LABELS[corpus])
         ]
@@ -100,10 +100,10 @@ def _show(corpus: str, views: list[Embedded], console: Console) -> None:
     console.print(scores)
     if corpus in REMARKS:
         console.print(REMARKS[corpus])
-    console.print(f"\n[bold]{corpus}: neighbours by {views[-1].encoder}[/]")
+    console.print(f"\n[bold]{corpus}: neighbors by {views[-1].encoder}[/]")
     near = Table("clip", "nearest three")
     for i in range(0, len(views[-1].entries), max(1, len(views[-1].entries) // 4)):
-        others = views[-1].neighbours()[i, :3].tolist()
+        others = views[-1].neighbors()[i, :3].tolist()
         near.add_row(_describe(views[-1].entries[i]), "\n".join(_describe(views[-1].entries[n]) for n in others))
     console.print(near)
 
@@ -149,7 +149,7 @@ def _describe(entry: manifest.Entry) -> str:
 
 
 def _draw(views: list[Embedded], path: Path) -> Path:
-    """A t-SNE map per view, coloured by the first label of its corpus."""
+    """A t-SNE map per view, colored by the first label of its corpus."""
     figure, axes = plt.subplots(len(LABELS), len(views) // len(LABELS), figsize=(12, 10), squeeze=False)
     for axis, view in zip(axes.flat, views, strict=True):
         column = LABELS[view.corpus][0]

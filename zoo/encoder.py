@@ -1,6 +1,6 @@
 """The contract: every encoder turns waveforms into frames (`encode`) or one vector a clip (`embed`).
 
-    waves --as_clips--> clips --pieces--> padded batches --forward--> Frames --pool--> (B, D)
+    waves --as_clips--> clips --chunks--> padded batches --forward--> Frames --pool--> (B, D)
 
 Four promises hold for every encoder and are tested over the whole registry: a clip's result does not depend on its
 batch; the same input gives the same bytes; input of any length runs in bounded memory; preprocessing travels with the
@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from zoo import audio, checkpoint
 from zoo.audio import Clip
-from zoo.audio.batching import Piece, batches, pieces_of
+from zoo.audio.batching import Chunk, batches, chunks_of
 from zoo.errors import AudioError, ConfigError
-from zoo.nn.eval_mode import frozen
+from zoo.nn.eval_mode import eval_mode
 from zoo.nn.masking import lengths_to_mask
-from zoo.nn.pooling import Summary, check_pooling
+from zoo.nn.pooling import PoolingStats, check_pooling
 
 Layer = int | Sequence[int] | str
 """A layer number, several of them, or "all". 0 = input of the transformer stack, k = after block k, -1 = the last."""
@@ -69,7 +69,7 @@ class Frames:
 
     def pool(self, pooling: str = "mean") -> Tensor:
         """(B, D) or (L, B, D): "mean", "max", "first", or "stats" = mean and standard deviation, twice as wide."""
-        return Summary.of(self.x, self.lengths).pool(pooling)
+        return PoolingStats.of(self.x, self.lengths).pool(pooling)
 
     def unpad(self) -> list[Tensor]:
         """The real frames of each clip: (T_b, D) or (L, T_b, D)."""
@@ -99,15 +99,15 @@ class Encoder(nn.Module):
     dim: int
     num_layers: int
 
-    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
+    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
         """The differentiable path. waves (B, S) float32 at `sample_rate`, zero padded; lengths (B,) samples.
 
-        moments: `self.moments` of the clips that `waves` are windows of; None when they are whole clips.
+        norm_stats: `self.norm_stats` of the clips that `waves` are windows of; None when they are whole clips.
         """
         raise NotImplementedError
 
-    def moments(self, clip: Clip) -> Tensor | None:
-        """What the model normalises by over a whole clip, in one vector; None if it looks at no such thing."""
+    def norm_stats(self, clip: Clip) -> Tensor | None:
+        """What the model normalizes by over a whole clip, in one vector; None if it looks at no such thing."""
         return None
 
     @property
@@ -142,7 +142,7 @@ class Encoder(nn.Module):
             )
         return [k % (self.num_layers + 1) for k in chosen]
 
-    def finish(self, pooled: Tensor, pooling: str) -> Tensor:
+    def postprocess_pooled(self, pooled: Tensor, pooling: str) -> Tensor:
         """What `embed` does to pooled vectors (..., D) at the end; joint embeddings return to unit length here."""
         return pooled
 
@@ -163,8 +163,8 @@ class Encoder(nn.Module):
         layers = self.resolve_layers(layer)
         out = torch.zeros(len(layers), len(clips), int(lengths.max()), self.dim)  # (L, B, T, D)
         for batch, frames in self._forward_batches(clips, layers):
-            for piece, x in zip(batch, frames.unpad(), strict=True):
-                out[:, piece.clip, piece.keep] = x[:, piece.real]
+            for chunk, x in zip(batch, frames.unpad(), strict=True):
+                out[:, chunk.clip, chunk.keep] = x[:, chunk.real]
         return Frames(out[0] if isinstance(layer, int) else out, lengths, self.frame_rate)
 
     def embed(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1, pooling: str = "mean") -> Tensor:
@@ -180,12 +180,12 @@ class Encoder(nn.Module):
         clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
         self._count_all(clips, waves)
         layers = self.resolve_layers(layer)
-        summaries = [Summary.empty(len(layers), self.dim) for _ in clips]
+        summaries = [PoolingStats.empty(len(layers), self.dim) for _ in clips]
         for batch, frames in self._forward_batches(clips, layers):
-            for piece, x in zip(batch, frames.unpad(), strict=True):
-                summaries[piece.clip].add_(x[:, piece.real], start=piece.keep.start == 0)  # of (L, T, D)
+            for chunk, x in zip(batch, frames.unpad(), strict=True):
+                summaries[chunk.clip].add_(x[:, chunk.real], start=chunk.keep.start == 0)  # of (L, T, D)
         pooled = torch.stack([summary.pool(pooling) for summary in summaries], dim=1)  # (L, B, D)
-        pooled = self.finish(pooled, pooling)
+        pooled = self.postprocess_pooled(pooled, pooling)
         pooled = pooled[0] if isinstance(layer, int) else pooled
         return pooled[..., 0, :] if single else pooled
 
@@ -202,11 +202,11 @@ class Encoder(nn.Module):
 
     def _windows(self, clip: Clip, layers: list[int]) -> Iterator[Tensor]:
         """The frames (L, T_i, D) that each window of a clip is for."""
-        pieces = self._pieces([clip])
-        moments = self._moments([clip], pieces)  # once, not for each window: it takes a pass over the whole clip
-        for piece in pieces:
-            for _, frames in self._forward_batches([clip], layers, [piece], moments):
-                yield frames.x[:, 0, piece.real].cpu()  # (L, T_i, D)
+        chunks = self._chunks([clip])
+        norm_stats = self._norm_stats([clip], chunks)  # once, not for each window: it takes a pass over the whole clip
+        for chunk in chunks:
+            for _, frames in self._forward_batches([clip], layers, [chunk], norm_stats):
+                yield frames.x[:, 0, chunk.real].cpu()  # (L, T_i, D)
 
     def _count_all(self, clips: Sequence[Clip], waves: Any = None) -> list[int]:
         """Frames of each clip. Raises AudioError, with its name in `waves`, for the first that is too short for one."""
@@ -221,44 +221,44 @@ class Encoder(nn.Module):
             )
         return counts
 
-    def _pieces(self, clips: Sequence[Clip]) -> list[Piece]:
+    def _chunks(self, clips: Sequence[Clip]) -> list[Chunk]:
         context = int(self.context_seconds * self.frame_rate)
         window = max(int(self.window_seconds * self.frame_rate), 2 * context + 1)
         counts = [self.count_frames(len(clip)) for clip in clips]
-        return [piece for c, count in enumerate(counts) for piece in pieces_of(c, count, window, context)]
+        return [chunk for c, count in enumerate(counts) for chunk in chunks_of(c, count, window, context)]
 
     def _forward_batches(
         self,
         clips: Sequence[Clip],
         layers: list[int],
-        pieces: list[Piece] | None = None,
-        moments: dict[int, Tensor | None] | None = None,
-    ) -> Iterator[tuple[list[Piece], Frames]]:
-        """Run pieces through `forward` in padded batches of similar length; frames.x (L, B, T, D) float32."""
-        pieces = self._pieces(clips) if pieces is None else pieces
-        moments = self._moments(clips, pieces) if moments is None else moments
-        for batch in batches(pieces, self.frame_rate):
+        chunks: list[Chunk] | None = None,
+        norm_stats: dict[int, Tensor | None] | None = None,
+    ) -> Iterator[tuple[list[Chunk], Frames]]:
+        """Run chunks through `forward` in padded batches of similar length; frames.x (L, B, T, D) float32."""
+        chunks = self._chunks(clips) if chunks is None else chunks
+        norm_stats = self._norm_stats(clips, chunks) if norm_stats is None else norm_stats
+        for batch in batches(chunks, self.frame_rate):
             waves, lengths = audio.pad([self._samples(clips[p.clip], p) for p in batch])
-            known = [m for p in batch if (m := moments.get(p.clip)) is not None]
-            with frozen(self):
+            known = [m for p in batch if (m := norm_stats.get(p.clip)) is not None]
+            with eval_mode(self):
                 frames = self(
                     waves.to(self.device),
                     lengths.to(self.device),
                     layer=layers,
-                    moments=torch.stack(known).to(self.device) if known else None,
+                    norm_stats=torch.stack(known).to(self.device) if known else None,
                 )
             yield batch, Frames(frames.x.float(), frames.lengths, frames.frame_rate)
 
-    def _moments(self, clips: Sequence[Clip], pieces: list[Piece]) -> dict[int, Tensor | None]:
-        """`moments` of every clip that is cut into windows, by its place."""
-        with frozen(self):
-            return {c: self.moments(clips[c]) for c in {p.clip for p in pieces if not p.whole}}
+    def _norm_stats(self, clips: Sequence[Clip], chunks: list[Chunk]) -> dict[int, Tensor | None]:
+        """`norm_stats` of every clip that is cut into windows, by its place."""
+        with eval_mode(self):
+            return {c: self.norm_stats(clips[c]) for c in {p.clip for p in chunks if not p.whole}}
 
-    def _samples(self, clip: Clip, piece: Piece) -> Tensor:
-        """The samples that a piece's frames cover; a whole clip keeps its tail of less than a hop."""
-        if piece.whole:
+    def _samples(self, clip: Clip, chunk: Chunk) -> Tensor:
+        """The samples that a chunk's frames cover; a whole clip keeps its tail of less than a hop."""
+        if chunk.whole:
             return clip[0 : len(clip)]
-        return clip[piece.start * self.hop : (piece.stop - 1) * self.hop + self.frame_samples]
+        return clip[chunk.start * self.hop : (chunk.stop - 1) * self.hop + self.frame_samples]
 
     def preprocessing(self) -> dict[str, Any]:
         """What happens to a waveform before the first layer, for the record in checkpoints and results."""

@@ -43,9 +43,9 @@ def mixture(rows: int, width: int, groups: int = 500, latent: int = 64) -> Tenso
     share = torch.rand(groups, generator=generator).pow(3) + 0.02
     group = torch.multinomial(share, rows, True, generator=generator)
     shape = torch.randn(latent, width, generator=generator) * torch.arange(1, latent + 1).pow(-0.5)[:, None]
-    centres = 1.2 * torch.randn(groups, latent, generator=generator)
+    centers = 1.2 * torch.randn(groups, latent, generator=generator)
     spread = 0.6 + torch.rand(groups, 1, generator=generator)
-    x = (centres[group] + spread[group] * torch.randn(rows, latent, generator=generator)) @ shape
+    x = (centers[group] + spread[group] * torch.randn(rows, latent, generator=generator)) @ shape
     return x + 0.3 * torch.randn(rows, width, generator=generator)
 
 

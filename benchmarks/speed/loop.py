@@ -2,7 +2,7 @@
 
     python benchmarks/speed/loop.py
 
-A model of two small layers, so that what is left is the loop: data, normalisation, reports, checkpoints. Interleaved
+A model of two small layers, so that what is left is the loop: data, normalization, reports, checkpoints. Interleaved
 runs; prints microseconds a step and their difference. Run it on a quiet machine.
 """
 
@@ -23,12 +23,12 @@ from zoo.data.dataset import AudioDataset, Batch
 from zoo.data.loader import Loader
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler, Cursor
-from zoo.train import Output, Task, TrainConfig, fit
+from zoo.train import Output, TrainConfig, TrainingTask, fit
 
 STEPS, RUNS, RATE = 1000, 5, 16_000
 
 
-class Small(Task):
+class Small(TrainingTask):
     """Reconstructs windows of 320 samples through 16 numbers."""
 
     def __init__(self) -> None:

@@ -40,8 +40,8 @@ FRAMES = 1000
 System = Callable[[Tensor], Tensor]
 
 
-def randomise(model: nn.Module) -> None:
-    """Normalisations as training might leave them: fresh ones would hide errors in folding them."""
+def randomize(model: nn.Module) -> None:
+    """Normalizations as training might leave them: fresh ones would hide errors in folding them."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -53,7 +53,7 @@ def randomise(model: nn.Module) -> None:
 
 def resnets() -> dict[str, System]:
     theirs = torchvision.models.resnet50().eval()
-    randomise(theirs)
+    randomize(theirs)
     first = theirs.conv1.weight.detach().sum(1, keepdim=True)
     theirs.conv1 = nn.Conv2d(1, 64, 7, 1, 3, bias=False)
     theirs.conv1.weight = nn.Parameter(first)

@@ -37,7 +37,7 @@ from zoo.models.hubert.model import HuBERT, HubertConfig
 from zoo.recipes.hubert.config import LossConfig, MaskConfig
 from zoo.recipes.hubert.masking import span_mask
 from zoo.recipes.hubert.task import Pretrain, UnitBatch
-from zoo.train.malloc import keep_freed_memory
+from zoo.train.malloc import set_malloc_options
 
 UNITS = 500
 RATE = 16_000
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--as-is", action="store_true", help="leave malloc as it is")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    kept = not options.as_is and keep_freed_memory()
+    kept = not options.as_is and set_malloc_options()
     torch.manual_seed(0)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     batch = make_batch(options.clips, options.seconds)

@@ -4,7 +4,7 @@
         [--exact 4 8 12] [--out benchmarks/results/...]
 
 Synthetic features with a spectrum that falls as those of encoders do, and a class signal that grows with the layer.
-Both sides get standardised float32 features of 90 % of the items a seed. scikit-learn runs LogisticRegression as it
+Both sides get standardized float32 features of 90 % of the items a seed. scikit-learn runs LogisticRegression as it
 comes (lbfgs, 100 iterations), all fits in as many worker processes as there are threads; and the fits of one seed one
 after the other with all threads in its products, whose time is taken times the seeds. It stops early, and cannot come
 near the minimum in float32, so the accuracies of some layers (--exact) are also taken from runs to the end: float64, a
@@ -42,8 +42,8 @@ def features(layer: int, items: int, width: int, classes: int) -> tuple[Tensor, 
     spectrum = torch.arange(1, width + 1).float() ** -0.75
     means = torch.randn(classes, width, generator=own) * (0.04 + 0.01 * layer)
     both = [(torch.randn(items, width, generator=own) + means[labels]) * spectrum @ basis for _ in range(2)]
-    centre, scale = both[0].mean(0), both[0].std(0)
-    train, test = ((x - centre) / scale for x in both)
+    center, scale = both[0].mean(0), both[0].std(0)
+    train, test = ((x - center) / scale for x in both)
     return train, test, labels.numpy()
 
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from torch.nn.functional import normalize
 
 from zoo.search import Index, store
-from zoo.search.store import Entry, Space, Table
+from zoo.search.store import IndexEntry, Space, Table
 
 K = 10
 
@@ -33,7 +33,8 @@ def write(folder: Path, items: int, width: int, storage: str) -> None:
     generator = torch.Generator().manual_seed(0)
     vectors = normalize(torch.randn(items, width, generator=generator), dim=1).to(getattr(torch, storage))
     entries = [
-        Entry(f"/data/music/artist {i // 100}/album {i // 10}/track {i}.flac", None, None, i, i) for i in range(items)
+        IndexEntry(f"/data/music/artist {i // 100}/album {i // 10}/track {i}.flac", None, None, i, i)
+        for i in range(items)
     ]
     folder.mkdir(parents=True)
     store.write(folder, Space("", "random", "0" * 16, {}, width, "float32", storage), Table(entries, vectors))

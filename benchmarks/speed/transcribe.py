@@ -12,7 +12,7 @@ Every system gets 16 kHz waveforms in memory and the language, and decodes greed
 before. faster-whisper runs in float32 and int8, sequentially, on two workers with one thread each (short), and batched
 (long: its own voice activity detection), zoo in float32, bfloat16 and int8 with the context "full" and "clip".
 Rounds are interleaved after a warm-up; the median is reported with the range, and the word error rate with the English
-normaliser.
+normalizer.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from benchmarks.whisper.systems import (
     ours,
     said,
 )
-from zoo.text.normalizers import normaliser
+from zoo.text.normalizers import normalizer
 
 THREADS = 2
 
@@ -101,7 +101,7 @@ def systems(weights: Path, name: str, task: Task) -> dict[str, Transcriber]:
 
 def measure(table: dict[str, Transcriber], task: Task, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Seconds of each interleaved round, and the word error rate in percent, by system."""
-    clean = normaliser("english")
+    clean = normalizer("english")
     spoken = {name: run(task.waves) for name, run in table.items()}
     rates = {
         name: 100 * jiwer.wer([clean(text) for text in task.texts], [clean(text) for text in texts])

@@ -34,14 +34,14 @@ import zoo
 from zoo.data.manifest import Entry
 from zoo.models.whisper.model import Whisper
 from zoo.models.whisper.tokenizer import LANGUAGES
-from zoo.recipes.whisper.config import TuneConfig
+from zoo.recipes.whisper.config import WhisperTuneConfig
 from zoo.recipes.whisper.data import IGNORED, SpeechBatch
 from zoo.recipes.whisper.task import Transcribe
 from zoo.recipes.whisper.vocabulary import train_tokenizer
-from zoo.train.malloc import keep_freed_memory
+from zoo.train.malloc import set_malloc_options
 
 RATE = 16_000
-CONTEXT = 4  # tokens that are not learnt: start, language, task, no timestamps
+CONTEXT = 4  # tokens that are not learned: start, language, task, no timestamps
 
 
 def make_batch(model: Whisper, windows: int, tokens: int, positions: int) -> SpeechBatch:
@@ -91,7 +91,7 @@ class Transformers(nn.Module):
 class Zoo(nn.Module):
     def __init__(self, model: Whisper) -> None:
         super().__init__()
-        self.task = Transcribe(model, TuneConfig())
+        self.task = Transcribe(model, WhisperTuneConfig())
 
     def forward(self, batch: SpeechBatch) -> Tensor:
         output = self.task(batch)
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--as-is", action="store_true", help="leave malloc as it is")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    kept = not options.as_is and keep_freed_memory()
+    kept = not options.as_is and set_malloc_options()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()

@@ -30,7 +30,7 @@ from benchmarks.whisper.systems import PLAIN, Transcriber, faster, faster_batche
 from zoo import audio
 from zoo.benchmarks.wer import error_rates
 from zoo.data import manifest
-from zoo.text.normalizers import normaliser
+from zoo.text.normalizers import normalizer
 
 MINUTES = 10.0
 MINUTES_OF_NOTHING = 2.0
@@ -115,7 +115,7 @@ def spoken(wave: np.ndarray) -> tuple[float, float]:
 
 def borders(times: Times, items: Sequence[Utterance]) -> list[tuple[float, float] | None]:
     """Distance of the first and the last border from the truth in seconds; None for a text with errors."""
-    clean, pause, found = normaliser("english"), np.zeros(RATE // 2, np.float32), []
+    clean, pause, found = normalizer("english"), np.zeros(RATE // 2, np.float32), []
     for item in items:
         words = times(np.concatenate([pause, item.wave, pause]))
         right = words and clean("".join(text for text, _, _ in words)) == clean(item.text)
@@ -138,7 +138,7 @@ def long_lines(said: Said, name: str, table: dict[str, Callable[[], Transcriber]
 
 
 def nothing_lines(said: Said, name: str, table: dict[str, Callable[[], Transcriber]]) -> list[str]:
-    sounds, clean = nothing(), normaliser("english")
+    sounds, clean = nothing(), normalizer("english")
     lines = ["| system | " + " | ".join(sounds) + " |", "|-" * (len(sounds) + 1) + "|"]
     for system, build in table.items():
         texts = said.complete((name, system, "nothing"), list(sounds.values()), build)

@@ -6,7 +6,7 @@ DIR holds for each model a CTranslate2 directory (tiny.en/) and an openai-whispe
 Sets under ZOO_DATA: all of `read`; the dev and test splits of the English `prompts`. Every recording is one file.
 
 What each system says is appended to the work file as it comes, so that a run that is stopped goes on where it was.
-Rates are of the corpus, after the English normaliser, with bootstrap intervals over recordings.
+Rates are of the corpus, after the English normalizer, with bootstrap intervals over recordings.
 """
 
 from __future__ import annotations

@@ -52,14 +52,14 @@ def test_an_s3prl_downstream_learns_on_our_upstream() -> None:
         assert (states - encoded.x[layer]).abs().max() < 1e-4
     weights = torch.zeros(4, requires_grad=True)
     head = torch.nn.Linear(48, 2)
-    optimiser = torch.optim.Adam([weights, *head.parameters()], lr=0.05)
+    optimizer = torch.optim.Adam([weights, *head.parameters()], lr=0.05)
     losses = []
     for _ in range(60):
         mixed = sum(w * states for w, states in zip(weights.softmax(0), hidden, strict=True))
         loss = torch.nn.functional.cross_entropy(head(mixed.mean(1)), labels)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.3 * losses[0]
     upstream.train()

@@ -18,7 +18,7 @@ from rich.console import Console
 from small import small
 
 from zoo.benchmarks import evaluate, features, results, robustness, runner
-from zoo.benchmarks.suite import Source, Suite, Task
+from zoo.benchmarks.suite import Suite, SuiteSource, SuiteTask
 from zoo.io import atomic
 
 MOMENTS: dict[str, tuple[Any, str]] = {
@@ -36,11 +36,11 @@ def exam(manifest: str | Path) -> Suite:
     return Suite(
         "tones",
         frames=3,
-        data={"tones": Source(str(manifest))},
+        data={"tones": SuiteSource(str(manifest))},
         tasks=[
-            Task("pitch", "tones", "class", "pitch", metric="accuracy", seeds=2),
-            Task("phones", "tones", "phones", metric="accuracy", seeds=2),
-            Task("pitch, changed", "tones", "robustness", of="pitch", conditions=["white 0", "telephone"]),
+            SuiteTask("pitch", "tones", "class", "pitch", metric="accuracy", seeds=2),
+            SuiteTask("phones", "tones", "phones", metric="accuracy", seeds=2),
+            SuiteTask("pitch, changed", "tones", "robustness", of="pitch", conditions=["white 0", "telephone"]),
         ],
     )
 

@@ -28,10 +28,10 @@ def test_packaged_cards_are_in_step(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INSIDE)
-def test_packaged_cards_tell_data_licence_and_limits(name: str) -> None:
+def test_packaged_cards_tell_data_license_and_limits(name: str) -> None:
     text = card_page.read(name)
     assert text.startswith(f"# {name}\n") and all(limit in text for limit in zoo.info(name).limits)
-    assert zoo.info(name).training_data in text and "| licence | MIT |" in text
+    assert zoo.info(name).training_data in text and "| license | MIT |" in text
     assert card_page.read(zoo.info(name).family) == text
 
 

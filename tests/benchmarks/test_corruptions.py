@@ -11,7 +11,7 @@ from small import noise
 
 from zoo.benchmarks.conditions import parse
 from zoo.benchmarks.corruptions import corrupt
-from zoo.benchmarks.corruptions import noise as coloured
+from zoo.benchmarks.corruptions import noise as colored
 from zoo.errors import ConfigError
 
 RATE = 16_000
@@ -41,7 +41,7 @@ def test_noise_has_the_stated_ratio(name: str) -> None:
 
 
 def test_pink_noise_loses_three_decibels_an_octave() -> None:
-    power = torch.fft.rfft(coloured(2**18, RATE, "pink", torch.Generator().manual_seed(0))).abs().square()
+    power = torch.fft.rfft(colored(2**18, RATE, "pink", torch.Generator().manual_seed(0))).abs().square()
     hertz = torch.fft.rfftfreq(2**18, 1 / RATE)
     octaves = [power[(hertz >= f) & (hertz < 2 * f)].mean() for f in (100.0, 200.0, 400.0, 800.0, 1600.0)]
     drops = [10 * math.log10(float(a / b)) for a, b in pairwise(octaves)]

@@ -12,7 +12,7 @@ from synthetic import tones
 from zoo.benchmarks import runner, table
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.results import Record
-from zoo.benchmarks.suite import Source, Suite, Task, check
+from zoo.benchmarks.suite import Suite, SuiteSource, SuiteTask, check
 from zoo.data import manifest
 from zoo.errors import ConfigError
 
@@ -30,11 +30,11 @@ def corpus(tmp_path: Path) -> Path:
     return path
 
 
-def pitch(**options: Any) -> Task:
-    return Task("pitch", "tones", "class", "pitch", seeds=2, **options)
+def pitch(**options: Any) -> SuiteTask:
+    return SuiteTask("pitch", "tones", "class", "pitch", seeds=2, **options)
 
 
-def examine(source: Source, out: Path, *tasks: Task, **options: Any) -> dict[tuple[str, str], Record]:
+def examine(source: SuiteSource, out: Path, *tasks: SuiteTask, **options: Any) -> dict[tuple[str, str], Record]:
     suite = Suite("tones", frames=3, data={"tones": source}, tasks=list(tasks))
     options = {"baselines": False, "console": Console(quiet=True), "cache": out.parent / "cache"} | options
     store = runner.run(["logmel"], suite, out, **options)
@@ -43,11 +43,11 @@ def examine(source: Source, out: Path, *tasks: Task, **options: Any) -> dict[tup
 
 def test_the_exam_of_all_folds_is_the_exams_of_each(corpus: Path, tmp_path: Path) -> None:
     """Held against three exams whose splits are dealt out by hand, item by item."""
-    whole = examine(Source(str(corpus), folds="fold"), tmp_path / "whole", pitch())["pitch", "logmel"]
+    whole = examine(SuiteSource(str(corpus), folds="fold"), tmp_path / "whole", pitch())["pitch", "logmel"]
     said = {row["item"]: row for row in read_rows(tmp_path / "whole", whole)}
     scores = {}
     for test, dev in zip(FOLDS, "bca", strict=True):
-        source = Source(str(corpus), split_by="fold", dev=[dev], test=[test])
+        source = SuiteSource(str(corpus), split_by="fold", dev=[dev], test=[test])
         record = examine(source, tmp_path / test, pitch())["pitch", "logmel"]
         rows = read_rows(tmp_path / test, record)
         assert rows == [said.pop(row["item"]) for row in rows]
@@ -63,13 +63,13 @@ def test_every_kind_of_probe_takes_folds(corpus: Path, tmp_path: Path) -> None:
     tasks = [
         pitch(),
         pitch(layers="weighted"),
-        Task("height", "tones", "value", "height", seeds=2),
-        Task("phones", "tones", "phones", seeds=2),
-        Task("pitch, changed", kind="robustness", of="pitch", conditions=["white 60", "white -20"]),
-        Task("height, changed", kind="robustness", of="height", conditions=["white -20"]),
+        SuiteTask("height", "tones", "value", "height", seeds=2),
+        SuiteTask("phones", "tones", "phones", seeds=2),
+        SuiteTask("pitch, changed", kind="robustness", of="pitch", conditions=["white 60", "white -20"]),
+        SuiteTask("height, changed", kind="robustness", of="height", conditions=["white -20"]),
     ]
     tasks[1].name = "pitch, weighted"
-    found = examine(Source(str(corpus), folds="fold"), tmp_path / "out", *tasks, baselines=True)
+    found = examine(SuiteSource(str(corpus), folds="fold"), tmp_path / "out", *tasks, baselines=True)
     assert all(record.status == "ok" for record in found.values())
     for task in ("pitch", "pitch, weighted", "phones", "height"):
         assert (found[task, "logmel"].score or 0) > 0.7 > (found[task, "chance"].score or 0)
@@ -87,7 +87,7 @@ def test_a_class_that_a_fold_lacks_keeps_its_number(corpus: Path, tmp_path: Path
     for entry in high[:3]:
         entry.labels["pitch"] = "alone"
     manifest.write(corpus, entries)
-    record = examine(Source(str(corpus), folds="fold"), tmp_path / "out", pitch())["pitch", "logmel"]
+    record = examine(SuiteSource(str(corpus), folds="fold"), tmp_path / "out", pitch())["pitch", "logmel"]
     rows = read_rows(tmp_path / "out", record)
     assert {row["truth"] for row in rows} == {"high", "low"} and record.details["classes"] == ["alone", "high", "low"]
     low = [row for row in rows if row["truth"] == "low"]
@@ -96,7 +96,7 @@ def test_a_class_that_a_fold_lacks_keeps_its_number(corpus: Path, tmp_path: Path
 
 
 def test_the_table_says_where_folds_chose_other_layers(corpus: Path, tmp_path: Path) -> None:
-    record = examine(Source(str(corpus), folds="fold"), tmp_path / "out", pitch())["pitch", "logmel"]
+    record = examine(SuiteSource(str(corpus), folds="fold"), tmp_path / "out", pitch())["pitch", "logmel"]
     assert "layer" not in table.cell(record), "log-mel has one"
     record.details["folds"]["a"]["layer"] = 3
     assert table.cell(record).endswith("mostly layer 0")
@@ -108,11 +108,11 @@ def test_a_fold_that_cannot_be_asked_is_named(corpus: Path, tmp_path: Path) -> N
         if entry.labels["fold"] == "b":
             entry.labels["pitch"] = "high"
     manifest.write(corpus, entries)
-    record = examine(Source(str(corpus), folds="fold"), tmp_path / "out", pitch())["pitch", "logmel"]
+    record = examine(SuiteSource(str(corpus), folds="fold"), tmp_path / "out", pitch())["pitch", "logmel"]
     assert record.status == "skipped" and record.reason == "fold a: the dev split has one class only: high"
 
 
 def test_tags_are_not_asked_by_folds() -> None:
-    suite = Suite(data={"d": Source("x", folds="fold")}, tasks=[Task("a", "d", "tags", columns=["pitch"])])
+    suite = Suite(data={"d": SuiteSource("x", folds="fold")}, tasks=[SuiteTask("a", "d", "tags", columns=["pitch"])])
     with pytest.raises(ConfigError, match="mine: task 'a': tags rank the clips of one probe, and folds have several"):
         check(suite, "mine")

@@ -13,7 +13,7 @@ import pytest
 from synthetic import tones
 
 from zoo.benchmarks.items import LeakError, open_source
-from zoo.benchmarks.suite import Source, Task
+from zoo.benchmarks.suite import SuiteSource, SuiteTask
 from zoo.data import manifest
 from zoo.errors import ConfigError
 
@@ -29,7 +29,7 @@ def test_the_same_recording_under_another_name_is_a_leak(corpus: Path) -> None:
     shutil.copy(entries[0].audio, copy)
     manifest.write(corpus, [*entries, replace(entries[-1], audio=copy)])
     with pytest.raises(LeakError, match=r"innocent\.wav"):
-        open_source(Source(str(corpus)))
+        open_source(SuiteSource(str(corpus)))
 
 
 def test_a_speaker_in_two_splits_is_a_leak_unless_it_is_declared(corpus: Path) -> None:
@@ -37,8 +37,8 @@ def test_a_speaker_in_two_splits_is_a_leak_unless_it_is_declared(corpus: Path) -
     entries[-1].speaker = entries[0].speaker
     manifest.write(corpus, entries)
     with pytest.raises(LeakError, match=r"'speaker'.*split_by: speaker"):
-        open_source(Source(str(corpus)))
-    found = open_source(Source(str(corpus), shared="official split"))
+        open_source(SuiteSource(str(corpus)))
+    found = open_source(SuiteSource(str(corpus), shared="official split"))
     assert "official split" in found.notes[0]
 
 
@@ -48,12 +48,12 @@ def test_random_folds_where_groups_exist_are_a_leak_and_split_by_mends_it(corpus
         entry.split = ("train", "dev", "test")[i % 3]
     manifest.write(corpus, entries)
     with pytest.raises(LeakError, match="speaker"):
-        open_source(Source(str(corpus)))
-    found = open_source(Source(str(corpus), split_by="speaker", dev=["s1", "s2"], test=["s3"]))
+        open_source(SuiteSource(str(corpus)))
+    found = open_source(SuiteSource(str(corpus), split_by="speaker", dev=["s1", "s2"], test=["s3"]))
     splits = {split: {i.entry.speaker for i in found.items if i.entry.split == split} for split in manifest.SPLITS}
     assert splits["test"] == {"s3"} and splits["dev"] == {"s1", "s2"} and "s0" in splits["train"]
     with pytest.raises(ConfigError, match="nobody"):
-        open_source(Source(str(corpus), split_by="speaker", test=["nobody"]))
+        open_source(SuiteSource(str(corpus), split_by="speaker", test=["nobody"]))
 
 
 def spans(corpus: Path, *found: tuple[float, float, str]) -> list[manifest.Entry]:
@@ -67,8 +67,8 @@ def spans(corpus: Path, *found: tuple[float, float, str]) -> list[manifest.Entry
 def test_spans_of_one_file_in_two_splits_are_a_leak_unless_it_is_declared(corpus: Path) -> None:
     spans(corpus, (0.0, 0.1, "train"), (0.05, 0.15, "test"))
     with pytest.raises(LeakError, match=r"1 audio files have spans .*tones/000\.wav; .*shared"):
-        open_source(Source(str(corpus)))
-    found = open_source(Source(str(corpus), shared="official split"))
+        open_source(SuiteSource(str(corpus)))
+    found = open_source(SuiteSource(str(corpus), shared="official split"))
     assert "official split" in found.notes[0]
 
 
@@ -77,19 +77,19 @@ def test_a_span_of_a_file_that_is_whole_in_another_split_is_a_leak(corpus: Path)
     copy = Path(shutil.copy(whole.audio, corpus.parent / "innocent.wav"))
     manifest.write(corpus, [whole, replace(whole, audio=copy, speaker="other", start=0.1, split="test", phones=[])])
     with pytest.raises(LeakError, match="spans in more than one split"):
-        open_source(Source(str(corpus)))
+        open_source(SuiteSource(str(corpus)))
 
 
 def test_one_span_in_two_splits_is_a_leak_that_nothing_explains(corpus: Path) -> None:
     spans(corpus, (0.0, 0.1, "train"), (0.0, 0.1, "test"))
     with pytest.raises(LeakError, match="recordings are in more than one split"):
-        open_source(Source(str(corpus), shared="official split"))
+        open_source(SuiteSource(str(corpus), shared="official split"))
 
 
 def test_spans_of_one_file_are_one_group_where_no_column_says_more(corpus: Path) -> None:
     others = [replace(entry, speaker=None) for entry in manifest.read(corpus)[1:]]
     manifest.write(corpus, [*spans(corpus, (0.0, 0.1, "train"), (0.05, 0.15, "train")), *others])
-    first, second, *rest = open_source(Source(str(corpus))).items
+    first, second, *rest = open_source(SuiteSource(str(corpus))).items
     assert first.group == second.group and first.digest != second.digest
     assert len({item.group for item in rest}) == len(rest) and all(item.group == item.digest for item in rest)
 
@@ -99,13 +99,13 @@ def test_digests_of_files_and_spans_stay_as_the_features_of_old_runs_have_them(c
     half = replace(first, start=0.0, end=0.1, duration=0.1, phones=[])
     manifest.write(corpus, [first, half, *others])
     data = first.audio.read_bytes()
-    found = [item.digest for item in open_source(Source(str(corpus))).items[:2]]
+    found = [item.digest for item in open_source(SuiteSource(str(corpus))).items[:2]]
     assert found == [hashlib.sha256(data + span).hexdigest()[:24] for span in (b"", b"0.0 0.1")]
 
 
 def test_results_from_when_spans_were_groups_of_their_own_are_about_other_data(corpus: Path) -> None:
     def fingerprints() -> tuple[str, str]:
-        items = open_source(Source(str(corpus)))
+        items = open_source(SuiteSource(str(corpus)))
         total = hashlib.sha256()
         for item in items.items:
             total.update(f"{item.digest} {manifest.dump(item.entry, item.entry.audio.parent)}\n".encode())
@@ -131,58 +131,58 @@ def test_a_file_is_read_once_for_all_its_spans(corpus: Path, monkeypatch: pytest
         return plain(path, *args, **options)
 
     monkeypatch.setattr(Path, "open", noting)
-    open_source(Source(str(corpus)))
+    open_source(SuiteSource(str(corpus)))
     assert opened.count("000.wav") == 1
 
 
 def test_another_column_can_be_the_group(corpus: Path) -> None:
     with pytest.raises(LeakError, match="'one'"):
-        open_source(Source(str(corpus), group="one"))
+        open_source(SuiteSource(str(corpus), group="one"))
     entries = manifest.read(corpus)
     for place, entry in enumerate(entries):
         entry.labels["day"] = f"{entry.split} {place}"
     manifest.write(corpus, [*entries[:-1], replace(entries[-1], speaker=entries[0].speaker)])
     with pytest.raises(LeakError, match="1 of the column 'speaker'"):  # it is no way around the check of the others
-        open_source(Source(str(corpus), group="day"))
+        open_source(SuiteSource(str(corpus), group="day"))
     manifest.write(corpus, entries)
-    assert open_source(Source(str(corpus), group="day")).items[0].group == "train 0"
+    assert open_source(SuiteSource(str(corpus), group="day")).items[0].group == "train 0"
     with pytest.raises(ConfigError, match=r"group 'speeker': no clip has such a column; .*pitch"):
-        open_source(Source(str(corpus), group="speeker"))
+        open_source(SuiteSource(str(corpus), group="speeker"))
     named = [
-        open_source(Source(str(corpus), group=group, shared="tones")).fingerprint for group in ("speaker", "pitch")
+        open_source(SuiteSource(str(corpus), group=group, shared="tones")).fingerprint for group in ("speaker", "pitch")
     ]
     assert len(set(named)) == 2, "results with other groups, and so other intervals, are not the same"
 
 
 def test_fingerprint_follows_audio_and_labels_and_nothing_else(corpus: Path, tmp_path: Path) -> None:
-    first = open_source(Source(str(corpus))).fingerprint
+    first = open_source(SuiteSource(str(corpus))).fingerprint
     moved = tmp_path / "elsewhere"
     shutil.copytree(corpus.parent, moved)
-    assert open_source(Source(str(moved / "manifest.jsonl"))).fingerprint == first
+    assert open_source(SuiteSource(str(moved / "manifest.jsonl"))).fingerprint == first
     entries = manifest.read(corpus)
     entries[3].labels["pitch"] = "other"
     manifest.write(corpus, entries)
-    assert open_source(Source(str(corpus))).fingerprint != first
+    assert open_source(SuiteSource(str(corpus))).fingerprint != first
 
 
 def test_limits_choose_by_name(corpus: Path) -> None:
-    few = open_source(Source(str(corpus), limit={"train": 5}))
+    few = open_source(SuiteSource(str(corpus), limit={"train": 5}))
     train = [item.key for item in few.items if item.entry.split == "train"]
     assert len(train) == 5
-    assert set(train) < {i.key for i in open_source(Source(str(corpus), limit={"train": 9})).items}
+    assert set(train) < {i.key for i in open_source(SuiteSource(str(corpus), limit={"train": 9})).items}
     for limit, message in (({"training": 5}, "training"), ({"test": -3}, "test: -3 clips")):
         with pytest.raises(ConfigError, match=message):
-            open_source(Source(str(corpus), limit=limit))
+            open_source(SuiteSource(str(corpus), limit=limit))
 
 
 def test_dev_and_test_are_values_of_a_column_and_have_none_in_common(corpus: Path) -> None:
     with pytest.raises(ConfigError, match="split_by"):
-        open_source(Source(str(corpus), dev=["s1"], test=["s2"]))
+        open_source(SuiteSource(str(corpus), dev=["s1"], test=["s2"]))
     with pytest.raises(ConfigError, match="s1 cannot be in dev and in test"):
-        open_source(Source(str(corpus), split_by="speaker", dev=["s1"], test=["s2", "s1"]))
+        open_source(SuiteSource(str(corpus), split_by="speaker", dev=["s1"], test=["s2", "s1"]))
     entries = manifest.read(corpus)
     manifest.write(corpus, [replace(entries[0], speaker=None), *entries[1:]])
-    found = open_source(Source(str(corpus), split_by="speaker", dev=["s1"], test=["s2"]))
+    found = open_source(SuiteSource(str(corpus), split_by="speaker", dev=["s1"], test=["s2"]))
     assert found.notes == ("1 clips without speaker are in train, whomever they are of",)
 
 
@@ -191,20 +191,20 @@ def test_files_that_are_not_there_are_no_leak_where_folders_tell_them_apart(corp
     for entry, folder in ((entries[0], "train"), (entries[-1], "test")):
         entry.audio = corpus.parent / folder / "0001.wav"
     manifest.write(corpus, entries)
-    assert len(open_source(Source(str(corpus))).items) == len(entries)
+    assert len(open_source(SuiteSource(str(corpus))).items) == len(entries)
 
 
 def test_names_that_are_not_utf8_have_a_key_that_is(corpus: Path) -> None:
     for number, split in enumerate(("train", "dev", "test")):
         folder = _folder(corpus.parent / "folders" / split / "low")
         (corpus.parent / f"00{number}.wav").rename(os.fsdecode(bytes(folder) + b"/m\xfcller.wav"))
-    keys = [item.key for item in open_source(Source(str(corpus.parent / "folders"))).items]
+    keys = [item.key for item in open_source(SuiteSource(str(corpus.parent / "folders"))).items]
     assert all(key.startswith("low/m\ufffdller.wav") for key in keys) and len({*keys}) == 3
 
 
 def test_a_column_that_no_clip_has_is_an_error(corpus: Path) -> None:
     with pytest.raises(ConfigError, match=r"no clip has a column 'mood'; .*pitch"):
-        open_source(Source(str(corpus))).chosen(Task("a", "b", "class", target="mood"))
+        open_source(SuiteSource(str(corpus))).chosen(SuiteTask("a", "b", "class", target="mood"))
 
 
 # Names of clips
@@ -217,7 +217,7 @@ def test_clips_of_one_name_in_folders_of_one_name_are_told_apart_and_other_names
             _folder(corpus.parent / str(entry.speaker) / entry.audio.stem / "wav") / "a.wav"
         )
     manifest.write(corpus, entries)
-    items = open_source(Source(str(corpus))).items
+    items = open_source(SuiteSource(str(corpus))).items
     assert [item.key for item in items[:4]] == [f"wav/a.wav#{item.digest[:8]}" for item in items[:4]]
     assert [item.key for item in items[4:]] == [f"tones/{number:03d}.wav" for number in range(4, 30)]
 
@@ -225,7 +225,7 @@ def test_clips_of_one_name_in_folders_of_one_name_are_told_apart_and_other_names
 def test_the_same_audio_under_one_name_twice_in_a_split_has_two_names(corpus: Path) -> None:
     entries = manifest.read(corpus)
     manifest.write(corpus, [*entries, entries[0]])
-    keys = [item.key for item in open_source(Source(str(corpus))).items]
+    keys = [item.key for item in open_source(SuiteSource(str(corpus))).items]
     assert len(set(keys)) == len(keys) and keys[-1] == f"{keys[0]}.2"
 
 
@@ -237,7 +237,7 @@ def test_spans_are_named_by_their_exact_start(corpus: Path) -> None:
         for place, start in enumerate(starts)
     ]
     manifest.write(corpus, [*spans, *entries[1:]])
-    items = open_source(Source(str(corpus))).items
+    items = open_source(SuiteSource(str(corpus))).items
     names = ["0", "2.5", "1234.56", "1234.5601", "12345678.0", *(f"5#{item.digest[:8]}" for item in items[5:7])]
     assert [item.key for item in items[:7]] == [f"tones/000.wav@{name}" for name in names]
 
@@ -257,15 +257,15 @@ def with_folds(corpus: Path, count: int = 3) -> Path:
 
 
 def test_each_fold_is_test_once_and_the_next_one_dev(corpus: Path) -> None:
-    found = open_source(Source(str(with_folds(corpus)), folds="fold"))
+    found = open_source(SuiteSource(str(with_folds(corpus)), folds="fold"))
     assert {item.entry.split for item in found.items} == {"test"}
     for (fold, part), dev in zip(found.folds(), ["f1", "f2", "f0"], strict=True):
         assert all(a.key == b.key for a, b in zip(found.items, part.items, strict=True))
         for item in part.items:
             assert item.entry.split == {fold: "test", dev: "dev"}.get(item.fold, "train")
     assert [fold for fold, _ in found.folds()] == ["f0", "f1", "f2"]
-    assert found.fingerprint != open_source(Source(str(corpus), folds="speaker")).fingerprint
-    plain = open_source(Source(str(corpus)))
+    assert found.fingerprint != open_source(SuiteSource(str(corpus), folds="speaker")).fingerprint
+    plain = open_source(SuiteSource(str(corpus)))
     assert plain.folds() == [("", plain)]
 
 
@@ -276,11 +276,11 @@ def test_a_speaker_in_two_folds_is_a_leak(corpus: Path) -> None:
     with pytest.raises(
         LeakError, match=r"'speaker' are in more than one fold, e\.g\. s0; split by it \(folds: speaker\)"
     ):
-        open_source(Source(str(corpus), folds="fold"))
+        open_source(SuiteSource(str(corpus), folds="fold"))
     copy = Path(shutil.copy(entries[1].audio, corpus.parent / "innocent.wav"))
     manifest.write(corpus, [*entries[1:], replace(entries[-1], audio=copy)])
     with pytest.raises(LeakError, match=r"1 recordings are in more than one fold"):
-        open_source(Source(str(corpus), folds="fold"))
+        open_source(SuiteSource(str(corpus), folds="fold"))
 
 
 @pytest.mark.parametrize(
@@ -294,4 +294,4 @@ def test_a_speaker_in_two_folds_is_a_leak(corpus: Path) -> None:
 )
 def test_folds_that_cannot_be_made_are_named(corpus: Path, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        open_source(Source(str(with_folds(corpus)), **fields))
+        open_source(SuiteSource(str(with_folds(corpus)), **fields))

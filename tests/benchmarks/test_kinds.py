@@ -1,4 +1,4 @@
-"""Robustness, hallucination and units: on models whose behaviour is known."""
+"""Robustness, hallucination and units: on models whose behavior is known."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rich.console import Console
 from small import small
 
 from zoo import cluster
-from zoo.benchmarks import features, robustness, runner, tasks, test_items, units
+from zoo.benchmarks import evaluated, features, robustness, runner, tasks, units
 from zoo.benchmarks.conditions import parse
 from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import Record, Store
-from zoo.benchmarks.suite import Source, Suite, Task
+from zoo.benchmarks.suite import Suite, SuiteSource, SuiteTask
 from zoo.benchmarks.targets import Examples
 from zoo.benchmarks.units import _interval, _rates
 from zoo.data import manifest
 from zoo.text.transcript import Segment, Transcript
 
 
-def examine(corpus: Path, out: Path, *tasks: Task, models: Any = ("logmel",), **options: Any) -> dict[str, Record]:
+def examine(corpus: Path, out: Path, *tasks: SuiteTask, models: Any = ("logmel",), **options: Any) -> dict[str, Record]:
     for task in tasks:
         task.data, task.seeds = "tones", 2
-    suite = Suite("tones", frames=3, data={"tones": Source(str(corpus))}, tasks=list(tasks))
+    suite = Suite("tones", frames=3, data={"tones": SuiteSource(str(corpus))}, tasks=list(tasks))
     options = {"baselines": False, "console": Console(quiet=True), "cache": out / "cache"} | options
     store: Store = runner.run(list(models), suite, out, **options)
     return {record.task: record for record in store.records.values()}
@@ -45,12 +45,12 @@ def test_robustness_is_the_change_of_the_same_probe_on_changed_test_clips(corpus
     found = examine(
         corpus,
         tmp_path / "out",
-        Task("pitch", kind="class", target="pitch", metric="accuracy"),
-        Task("phones", kind="phones", metric="accuracy"),
-        Task("height", kind="value", target="height", metric="r2"),
-        Task("pitch, changed", kind="robustness", of="pitch", conditions=conditions),
-        Task("phones, changed", kind="robustness", of="phones", conditions=["white 60", "speed 0.9"]),
-        Task("height, changed", kind="robustness", of="height", conditions=["white -20"]),
+        SuiteTask("pitch", kind="class", target="pitch", metric="accuracy"),
+        SuiteTask("phones", kind="phones", metric="accuracy"),
+        SuiteTask("height", kind="value", target="height", metric="r2"),
+        SuiteTask("pitch, changed", kind="robustness", of="pitch", conditions=conditions),
+        SuiteTask("phones, changed", kind="robustness", of="phones", conditions=["white 60", "speed 0.9"]),
+        SuiteTask("height, changed", kind="robustness", of="height", conditions=["white -20"]),
     )
     assert all(record.status == "ok" for record in found.values())
     record = found["pitch, changed"]
@@ -75,26 +75,29 @@ def test_robustness_leaves_out_what_is_gone_once_changed(corpus: Path, tmp_path:
 
     monkeypatch.setattr(features, "read", too_short)
     tasks = [
-        Task("pitch", kind="class", target="pitch", metric="accuracy"),
-        Task("noisy", kind="robustness", of="pitch", conditions=["white 20"]),
+        SuiteTask("pitch", kind="class", target="pitch", metric="accuracy"),
+        SuiteTask("noisy", kind="robustness", of="pitch", conditions=["white 20"]),
     ]
     record = examine(corpus, tmp_path / "out", *tasks)["noisy"]
     assert record.test_items == 11 and "1 test clips could not be used once they were changed" in record.notes
 
 
 def test_robustness_of_a_verb_says_what_is_gone_once_changed(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    whole = test_items.read
+    whole = evaluated.read
 
     def too_short(item: Any, rate: int, condition: Any = None) -> Any:
         return whole(item, rate, condition)[: 10 if condition and "059" in item.key else None]
 
-    monkeypatch.setattr(test_items, "read", too_short)
+    monkeypatch.setattr(evaluated, "read", too_short)
     mulan = small("mulan-ast")
     mulan.embed_text = lambda texts: torch.eye(2, mulan.dim)[[int("high" in text) for text in texts]]
     entries = manifest.read(corpus)
     entries[58].captions = []
     manifest.write(corpus, entries)
-    tasks = [Task("found", kind="retrieval"), Task("noisy", kind="robustness", of="found", conditions=["white 20"])]
+    tasks = [
+        SuiteTask("found", kind="retrieval"),
+        SuiteTask("noisy", kind="robustness", of="found", conditions=["white 20"]),
+    ]
     found = examine(corpus, tmp_path / "out", *tasks, models=[mulan])
     assert found["found"].test_items == 11 and found["noisy"].test_items == 10
     assert found["noisy"].notes == ["white 20: 1 clips are too short for this encoder and are left out"]
@@ -108,8 +111,8 @@ def test_robustness_counts_clips_of_one_name_in_folders_of_one_name(corpus: Path
         entry.audio = entry.audio.rename(folder / f"{number % 4}.wav")
     manifest.write(corpus, entries)
     tasks = [
-        Task("pitch", kind="class", target="pitch", metric="accuracy"),
-        Task("noisy", kind="robustness", of="pitch", conditions=["white -20"]),
+        SuiteTask("pitch", kind="class", target="pitch", metric="accuracy"),
+        SuiteTask("noisy", kind="robustness", of="pitch", conditions=["white -20"]),
     ]
     found = examine(corpus, tmp_path / "out", *tasks)
     assert found["noisy"].test_items == found["pitch"].test_items == 12
@@ -147,22 +150,22 @@ class Writer:
 
 
 def test_words_where_nobody_speaks_are_counted_by_sound(corpus: Path) -> None:
-    items, record = open_source(Source(str(corpus))), blank("hallucination")
-    rows = tasks.run(record, Task("h", "tones", "hallucination"), items, Writer())  # type: ignore[arg-type]
+    items, record = open_source(SuiteSource(str(corpus))), blank("hallucination")
+    rows = tasks.run(record, SuiteTask("h", "tones", "hallucination"), items, Writer())  # type: ignore[arg-type]
     assert list(record.details) == ["silence", "white noise", "pink noise", "music"]
     assert [record.details[sound]["words"] for sound in record.details] == [0, 0, 0, 24], "the tones are loud"
     minutes = sum(record.details[sound]["minutes"] for sound in record.details)
     assert record.score == pytest.approx(24 / minutes) and record.lower_is_better
     assert record.details["silence"]["clips"] == 16 and record.details["music"]["longest"] == "High tone."
     assert sum(row["credit"] for row in rows) / sum(row["weight"] for row in rows) == pytest.approx(record.score)
-    tasks.run(record, Task("h", "tones", "hallucination"), items, Writer(loud=2.0))  # type: ignore[arg-type]
+    tasks.run(record, SuiteTask("h", "tones", "hallucination"), items, Writer(loud=2.0))  # type: ignore[arg-type]
     assert record.score == 0 and record.low == 0 and (record.high or 0) > 0, "none of some clips is not never"
     assert (record.high or 0) > 1 / minutes, "a single word among all clips would be less"
 
 
 def test_word_errors_under_noise_are_paired_with_those_without(corpus: Path, tmp_path: Path) -> None:
-    items, base, record = open_source(Source(str(corpus))), blank("wer"), blank("robustness")
-    task = Task("w", "tones", "wer")
+    items, base, record = open_source(SuiteSource(str(corpus))), blank("wer"), blank("robustness")
+    task = SuiteTask("w", "tones", "wer")
     clean = tasks.run(base, task, items, Writer())  # type: ignore[arg-type]
     rows = {"white 20": tasks.run(blank("wer"), task, items, Writer("Low."), parse("white 20"))}  # type: ignore[arg-type]
     robustness.of_rows(record, base, clean, rows)
@@ -179,7 +182,7 @@ def test_units_of_anything_with_a_quantizer(corpus: Path, tmp_path: Path) -> Non
     model = small("hubert-base")
     entries = manifest.read(corpus)
     model.attach(cluster.fit_quantizer(entries, cluster.layer(model, 1), 8))
-    tasks = [Task("units", kind="units", conditions=["white 60", "white -20"])]
+    tasks = [SuiteTask("units", kind="units", conditions=["white 60", "white -20"])]
     record = examine(corpus, tmp_path / "out", *tasks, models=[model])["units"]
     assert record.status == "ok", record.reason
     assert record.score is not None and 0 <= record.score <= 1 and record.metric == "PNMI"
@@ -190,14 +193,14 @@ def test_units_of_anything_with_a_quantizer(corpus: Path, tmp_path: Path) -> Non
     assert 1 >= consistency["white 60"] > consistency["white -20"]
     rows = (tmp_path / "out" / record.predictions).read_text().splitlines()
     assert len(rows) == 12 and len(json.loads(rows[0])["predicted"][0]) == 1
-    other = examine(corpus, tmp_path / "no", Task("units", kind="units"))["units"]
+    other = examine(corpus, tmp_path / "no", SuiteTask("units", kind="units"))["units"]
     assert other.status == "skipped" and "no quantizer" in other.reason
 
 
 def test_units_of_many_clips_are_held_group_by_group_and_changed_batch_by_batch(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    items = [item for item in open_source(Source(str(corpus))).items if item.entry.split == "test"]
+    items = [item for item in open_source(SuiteSource(str(corpus))).items if item.entry.split == "test"]
     model, said = small("hubert-base"), [torch.tensor([0, 1, 1])] * len(items)
     tables, _ = units._tables(model, items, said, {"H": 0, "L": 1}, 4)
     assert tables.shape == (3, 2, 4) and len(items) == 12, "three speakers"

@@ -142,9 +142,9 @@ def test_probes_answer_as_those_that_are_run_to_the_end() -> None:
     config = ProbeConfig(seeds=2)
     rows = seed_weights(Split(lambda k: x, labels.numpy(), np.arange(400)), config)
     said = fit_layer(x, labels.numpy(), rows, config)(y)  # (R, S, N)
-    centre, scale = x.double().mean(0), x.double().std(0, correction=0)
+    center, scale = x.double().mean(0), x.double().std(0, correction=0)
     for r, penalty in enumerate(config.penalties):
         for s, row in enumerate(rows):
             exact = LogisticRegression(C=1 / (penalty * (row > 0).sum()), tol=1e-8, max_iter=3000)
-            exact.fit(((x - centre) / scale)[row > 0], labels[row > 0])
-            assert (said[r, s] == exact.predict((y - centre) / scale)).mean() > 0.985, penalty
+            exact.fit(((x - center) / scale)[row > 0], labels[row > 0])
+            assert (said[r, s] == exact.predict((y - center) / scale)).mean() > 0.985, penalty

@@ -178,7 +178,7 @@ def test_details_of_every_kind_are_told_in_words() -> None:
         record("prompts", "m", "zero_shot", details={"chance": 0.2, "by template": {"{}": 0.3, "a {}": 0.4}}),
     ]
     words = {sheet.title: sheet for sheet in table.details(told)}
-    assert words["Word errors by normaliser"].rows[0][2:] == ["10.0 % (5.0 to ?)", "5.0 %", "7", "2", "1"]
+    assert words["Word errors by normalizer"].rows[0][2:] == ["10.0 % (5.0 to ?)", "5.0 %", "7", "2", "1"]
     assert words["Words where nobody speaks"].rows == [["m, silence", "silence", "15.0", "1 of 4", "Thank you | all"]]
     assert words["Units"].rows[0][-3:] == ["90 of 100, perplexity 63.2", "0, 0", "pink 10: 25.0 %"]
     assert words["Retrieval"].rows[0][1:] == ["0.700 (0.600 to 0.800)", "0.050", "0.200", "0.600", "4"]

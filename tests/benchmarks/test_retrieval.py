@@ -1,4 +1,4 @@
-"""Retrieval and zero-shot on vectors whose neighbours are known."""
+"""Retrieval and zero-shot on vectors whose neighbors are known."""
 
 from __future__ import annotations
 

@@ -17,18 +17,18 @@ from zoo.benchmarks import features, table
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import Record, Store
-from zoo.benchmarks.suite import Source, Task
-from zoo.benchmarks.tested_models import subjects, untrained
+from zoo.benchmarks.suite import SuiteSource, SuiteTask
+from zoo.benchmarks.tested_models import tested_models, untrained
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, CheckpointError, ConfigError, MissingDependencyError, ZooError
 
 
 def test_an_exam_with_all_baselines(corpus: Path, tmp_path: Path) -> None:
     tasks = [
-        Task("pitch", kind="class", target="pitch"),
-        Task("height", kind="value", target="height", metric="r2"),
-        Task("tags", kind="tags", columns=["pitch"], metric="roc_auc"),
-        Task("phones", kind="phones"),
+        SuiteTask("pitch", kind="class", target="pitch"),
+        SuiteTask("height", kind="value", target="height", metric="r2"),
+        SuiteTask("tags", kind="tags", columns=["pitch"], metric="roc_auc"),
+        SuiteTask("phones", kind="phones"),
     ]
     store = examine(corpus, tmp_path / "out", *tasks, models=[small("hubert-base", seed=1)], baselines=True)
     found = {(r.subject, r.task): r for r in store.records.values()}
@@ -51,7 +51,7 @@ def test_an_exam_with_all_baselines(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_a_rerun_computes_nothing_and_changes_nothing(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    task = Task("pitch", kind="class", target="pitch")
+    task = SuiteTask("pitch", kind="class", target="pitch")
     examine(corpus, tmp_path / "out", task)
     before = (tmp_path / "out" / "results.json").read_bytes()
 
@@ -63,15 +63,15 @@ def test_a_rerun_computes_nothing_and_changes_nothing(corpus: Path, tmp_path: Pa
     assert (tmp_path / "out" / "results.json").read_bytes() == before
     monkeypatch.setattr("zoo.benchmarks.evaluate.run_probe", refuse)
     with pytest.raises(AssertionError):  # another task is not in the store, though its features are in the cache
-        examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch", balanced=True))
+        examine(corpus, tmp_path / "out", SuiteTask("pitch", kind="class", target="pitch", balanced=True))
 
 
 def test_settings_that_come_back_find_their_numbers_and_their_predictions(corpus: Path, tmp_path: Path) -> None:
     plain, balanced = ({"kind": "class", "target": "pitch", "balanced": each} for each in (False, True))
-    first = only(examine(corpus, tmp_path / "out", Task("pitch", **plain)))
+    first = only(examine(corpus, tmp_path / "out", SuiteTask("pitch", **plain)))
     said = (tmp_path / "out" / first.predictions).read_bytes()
-    examine(corpus, tmp_path / "out", Task("pitch", **balanced))
-    store = examine(corpus, tmp_path / "out", Task("pitch", **plain))
+    examine(corpus, tmp_path / "out", SuiteTask("pitch", **balanced))
+    store = examine(corpus, tmp_path / "out", SuiteTask("pitch", **plain))
     assert (tmp_path / "out" / first.predictions).read_bytes() == said
     assert len({record.predictions for record in store.records.values()}) == 2
     (shown,) = table.latest(store.records.values())
@@ -99,7 +99,7 @@ def numbers(store: Store) -> list[Any]:
 
 
 def test_a_package_that_was_missing_is_asked_for_again(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    task = Task("pitch", kind="class", target="pitch")
+    task = SuiteTask("pitch", kind="class", target="pitch")
     with monkeypatch.context() as patch:
 
         def refuse(*_: Any, **__: Any) -> None:
@@ -114,7 +114,7 @@ def test_a_package_that_was_missing_is_asked_for_again(corpus: Path, tmp_path: P
 def test_what_was_skipped_is_asked_again_and_kept_if_nothing_changed(
     corpus: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    task = Task("words", kind="wer")
+    task = SuiteTask("words", kind="wer")
     examine(corpus, tmp_path / "out", task)
     before = (tmp_path / "out" / "results.json").read_bytes()
     examine(corpus, tmp_path / "out", task)
@@ -126,17 +126,17 @@ def test_what_was_skipped_is_asked_again_and_kept_if_nothing_changed(
 def test_a_checkpoint_of_the_wrong_kind_stops_the_run(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"not a model")
     with pytest.raises(CheckpointError):
-        examine(corpus, tmp_path / "out", Task("t", kind="class", target="pitch"), models=[tmp_path / "model.pt"])
+        examine(corpus, tmp_path / "out", SuiteTask("t", kind="class", target="pitch"), models=[tmp_path / "model.pt"])
     assert not (tmp_path / "out" / "results.json").exists()
 
 
 def test_an_exam_that_nobody_can_sit_is_an_empty_page(corpus: Path, tmp_path: Path) -> None:
-    assert not examine(corpus, tmp_path / "out", Task("words", kind="wer"), models=[], baselines=True).records
+    assert not examine(corpus, tmp_path / "out", SuiteTask("words", kind="wer"), models=[], baselines=True).records
     assert (tmp_path / "out" / "results.md").read_text().startswith("# tones")
 
 
 def test_results_of_another_suite_are_not_touched(corpus: Path, tmp_path: Path) -> None:
-    examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch"))
+    examine(corpus, tmp_path / "out", SuiteTask("pitch", kind="class", target="pitch"))
     with pytest.raises(ZooError, match="another folder"):
         Store(tmp_path / "out", "other suite")
     (tmp_path / "out" / "results.json").write_text("{")
@@ -175,7 +175,7 @@ def test_a_clip_that_a_model_refuses_skips_the_task_and_not_the_run(
         raise AudioError("waveform 3", "too loud")
 
     monkeypatch.setattr("zoo.models.spectral.model.Spectral.transcribe", refuse, raising=False)
-    tasks = [Task("words", kind="wer"), Task("pitch", kind="class", target="pitch")]
+    tasks = [SuiteTask("words", kind="wer"), SuiteTask("pitch", kind="class", target="pitch")]
     words, pitch = examine(corpus, tmp_path / "out", *tasks).records.values()
     assert words.status == "skipped" and "too loud" in words.reason and pitch.status == "ok"
 
@@ -184,7 +184,7 @@ def test_a_clip_that_a_model_refuses_skips_the_task_and_not_the_run(
 
 
 def test_features_are_those_of_embed_and_follow_the_model(corpus: Path, tmp_path: Path) -> None:
-    items, model = open_source(Source(str(corpus))), small("hubert-base")
+    items, model = open_source(SuiteSource(str(corpus))), small("hubert-base")
     found = features.extract(model, items, tmp_path, frames=3)
     places = torch.tensor([40, 3, 17]).numpy()
     expected = model.embed([str(items.items[i].entry.audio) for i in places], layer=2, pooling="stats")
@@ -203,7 +203,7 @@ def test_a_subject_goes_by_the_name_it_is_given(tmp_path: Path) -> None:
     for folder in ("mine", "night/model", "night/run/best"):
         small("hubert-base", seed=1).save(tmp_path / folder)
     names = [f"round 1={tmp_path / 'mine'}", tmp_path / "mine", tmp_path / "night/model", tmp_path / "night/run/best"]
-    found = subjects([*names, "mfcc"], baselines=False)
+    found = tested_models([*names, "mfcc"], baselines=False)
     assert [subject.name for subject in found] == ["round 1", "mine", "night/model", "night/run/best", "mfcc"]
 
 

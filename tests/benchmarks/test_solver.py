@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression, Ridge
 from synthetic import generator
 
-from zoo.benchmarks.solver import LOSSES, Axes, class_targets, minimise
+from zoo.benchmarks.solver import LOSSES, Axes, class_targets, minimize
 from zoo.errors import ConfigError
 
 PENALTIES = torch.tensor([1.0, 0.01, 0.0001])
@@ -27,7 +27,7 @@ def clusters(items: int, width: int, classes: int, seed: int = 0) -> tuple[torch
 def solve(x: torch.Tensor, targets: torch.Tensor, loss: str, penalties: torch.Tensor = PENALTIES) -> torch.Tensor:
     axes = Axes(x)
     weights = torch.full((len(penalties), len(x)), 1 / len(x))
-    return axes.unrotate(minimise(axes, targets, weights, penalties, LOSSES[loss], tolerance=1e-4, max_iterations=300))
+    return axes.unrotate(minimize(axes, targets, weights, penalties, LOSSES[loss], tolerance=1e-4, max_iterations=300))
 
 
 @pytest.mark.parametrize(("items", "width"), [(300, 20), (60, 150)])  # more items than features, and fewer
@@ -67,14 +67,14 @@ def test_the_gradient_vanishes_at_every_solution(items: int, width: int, classes
     rows = torch.rand(2, items, generator=generator(seed))
     rows, penalties = (rows / rows.sum(1, keepdim=True)).repeat(2, 1), torch.tensor([0.1, 0.1, 0.01, 0.01])
     axes, targets = Axes(x), class_targets(y, classes)
-    together = minimise(axes, targets, rows, penalties, LOSSES["softmax"], tolerance=1e-3, max_iterations=300)
+    together = minimize(axes, targets, rows, penalties, LOSSES["softmax"], tolerance=1e-3, max_iterations=300)
     w = axes.unrotate(together).requires_grad_()
     z = w[..., :-1] @ x.T + w[..., -1:]
     fit = ((z.logsumexp(1) - (z * targets).sum(1)) * rows).sum()
     (fit + (penalties[:, None, None] * w[..., :-1].square()).sum() / 2).backward()
     assert w.grad is not None and w.grad.abs().max() < 5e-3
     for p in range(4):
-        alone = minimise(
+        alone = minimize(
             axes, targets, rows[p : p + 1], penalties[p : p + 1], LOSSES["softmax"], tolerance=1e-3, max_iterations=300
         )
         assert (alone[0] - together[p]).abs().max() < 0.05, "a problem's solution must not depend on its batch"
@@ -83,4 +83,4 @@ def test_the_gradient_vanishes_at_every_solution(items: int, width: int, classes
 def test_numbers_that_are_not_finite_are_refused() -> None:
     x, y = clusters(20, 3, 2)
     with pytest.raises(ConfigError, match="finite"):
-        minimise(Axes(x), class_targets(y, 2), torch.full((1, 20), torch.nan), torch.ones(1), LOSSES["softmax"])
+        minimize(Axes(x), class_targets(y, 2), torch.full((1, 20), torch.nan), torch.ones(1), LOSSES["softmax"])

@@ -59,8 +59,8 @@ def test_mistakes_are_named(tmp_path: Path, change: str, message: str) -> None:
 
 
 def test_mistakes_of_the_whole_are_named() -> None:
-    speed, phones = suite.Task("a", "d", "speed"), suite.Task("b", "d", "phones")
-    data = {"d": suite.Source("corpus:speech/tiny")}
+    speed, phones = suite.SuiteTask("a", "d", "speed"), suite.SuiteTask("b", "d", "phones")
+    data = {"d": suite.SuiteSource("corpus:speech/tiny")}
     for tasks, frames, message in (
         ([], 3, "mine: a suite needs tasks"),
         ([speed, speed], 3, "mine: 2 tasks have the name 'a'"),
@@ -75,7 +75,7 @@ def test_mistakes_of_the_whole_are_named() -> None:
 
 def test_options_are_values_and_languages_stay_words() -> None:
     said = {"beam_size": "5", "language": "no", "timestamps": "False", "temperatures": "[0, 0.2]", "prompt": "a: b: c"}
-    assert suite.Task(options=said).arguments() == {
+    assert suite.SuiteTask(options=said).arguments() == {
         "beam_size": 5,
         "language": "no",
         "timestamps": False,

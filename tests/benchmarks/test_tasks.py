@@ -13,7 +13,7 @@ from tone_exams import Parrot, examine, only
 from zoo.benchmarks import speed, tasks
 from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import Record
-from zoo.benchmarks.suite import Source, Task
+from zoo.benchmarks.suite import SuiteSource, SuiteTask
 from zoo.data import manifest
 from zoo.errors import ConfigError
 
@@ -29,7 +29,7 @@ def change(corpus: Path, **changes: Any) -> None:
 def test_a_test_split_that_is_mostly_broken_gives_no_number(corpus: Path, tmp_path: Path) -> None:
     for place in (57, 58):
         (corpus.parent / f"{place:03d}.wav").write_text("no audio")
-    record = only(examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch")))
+    record = only(examine(corpus, tmp_path / "out", SuiteTask("pitch", kind="class", target="pitch")))
     assert record.status == "skipped" and record.reason.startswith("2 of 12 clips of test cannot be used, e.g. tones/")
 
 
@@ -38,36 +38,36 @@ def test_one_speaker_in_test_is_said(corpus: Path, tmp_path: Path) -> None:
     for entry in entries:
         entry.speaker = "s14" if entry.split == "test" else entry.speaker
     manifest.write(corpus, entries)
-    examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch"))
+    examine(corpus, tmp_path / "out", SuiteTask("pitch", kind="class", target="pitch"))
     assert "one independent group" in (tmp_path / "out" / "results.md").read_text()
 
 
 def test_a_broken_clip_is_left_out_and_said_and_many_are_refused(corpus: Path, tmp_path: Path) -> None:
     (corpus.parent / "001.wav").write_text("no audio")
-    record = only(examine(corpus, tmp_path / "a", Task("pitch", kind="class", target="pitch")))
+    record = only(examine(corpus, tmp_path / "a", SuiteTask("pitch", kind="class", target="pitch")))
     assert record.status == "ok" and "1 of 60 clips could not be used, e.g. tones/001.wav" in record.notes
     for place in range(2, 8):
         (corpus.parent / f"{place:03d}.wav").unlink()
-    record = only(examine(corpus, tmp_path / "b", Task("pitch", kind="class", target="pitch")))
+    record = only(examine(corpus, tmp_path / "b", SuiteTask("pitch", kind="class", target="pitch")))
     assert record.status == "skipped" and "7 of 60" in record.reason and record.score is None
 
 
 def test_missing_labels_are_left_out_and_counted(corpus: Path, tmp_path: Path) -> None:
     change(corpus, places={0: {"pitch": None}, 50: {"pitch": None}})
-    record = only(examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch")))
+    record = only(examine(corpus, tmp_path / "out", SuiteTask("pitch", kind="class", target="pitch")))
     assert "2 of 60 clips have no label and are left out" in record.notes
     assert record.test_items == 11
 
 
 def test_a_class_that_train_lacks_is_left_out_and_named(corpus: Path, tmp_path: Path) -> None:
     change(corpus, places={59: {"pitch": "piercing"}})
-    record = only(examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch")))
+    record = only(examine(corpus, tmp_path / "out", SuiteTask("pitch", kind="class", target="pitch")))
     assert any("not in train (piercing)" in note for note in record.notes) and record.test_items == 11
 
 
 def test_a_model_called_like_a_baseline_does_not_sit_its_exam(corpus: Path, tmp_path: Path) -> None:
     small("hubert-fast", seed=1).save(tmp_path / "logmel")
-    task = Task("height", kind="value", target="height")
+    task = SuiteTask("height", kind="value", target="height")
     alone = only(examine(corpus, tmp_path / "a", task))
     both = examine(corpus, tmp_path / "b", task, models=[tmp_path / "logmel"], baselines=True).records.values()
     mine, theirs = (record for record in both if record.subject == "logmel")
@@ -77,15 +77,17 @@ def test_a_model_called_like_a_baseline_does_not_sit_its_exam(corpus: Path, tmp_
 @pytest.mark.parametrize(
     ("task", "reason"),
     [
-        (Task("t", kind="class", target="one"), "one class"),
-        (Task("t", kind="class", target="mood"), "no clip has a column 'mood'"),
-        (Task("t", kind="value", target="pitch", metric="r2"), "where a number is needed"),
-        (Task("t", kind="class", target="pitch", where={"one": "other"}), "no labelled clips"),
-        (Task("t", kind="wer"), "does not transcribe"),
-        (Task("t", kind="retrieval"), "does not embed text"),
+        (SuiteTask("t", kind="class", target="one"), "one class"),
+        (SuiteTask("t", kind="class", target="mood"), "no clip has a column 'mood'"),
+        (SuiteTask("t", kind="value", target="pitch", metric="r2"), "where a number is needed"),
+        (SuiteTask("t", kind="class", target="pitch", where={"one": "other"}), "no labeled clips"),
+        (SuiteTask("t", kind="wer"), "does not transcribe"),
+        (SuiteTask("t", kind="retrieval"), "does not embed text"),
     ],
 )
-def test_what_cannot_be_asked_is_skipped_with_its_reason(corpus: Path, tmp_path: Path, task: Task, reason: str) -> None:
+def test_what_cannot_be_asked_is_skipped_with_its_reason(
+    corpus: Path, tmp_path: Path, task: SuiteTask, reason: str
+) -> None:
     record = only(examine(corpus, tmp_path / "out", task))
     assert record.status == "skipped" and reason in record.reason and record.score is None
     assert "skipped" in (tmp_path / "out" / "results.md").read_text()
@@ -95,9 +97,9 @@ def test_what_cannot_be_asked_is_skipped_with_its_reason(corpus: Path, tmp_path:
 def test_a_split_of_one_class_is_skipped_and_named(corpus: Path, tmp_path: Path, split: str, places: range) -> None:
     change(corpus, places={place: {"pitch": "low", "height": 0.0} for place in places})
     tasks = [
-        Task("class", kind="class", target="pitch"),
-        Task("tags", kind="tags", columns=["pitch"], metric="roc_auc"),
-        Task("value", kind="value", target="height", metric="r2"),
+        SuiteTask("class", kind="class", target="pitch"),
+        SuiteTask("tags", kind="tags", columns=["pitch"], metric="roc_auc"),
+        SuiteTask("value", kind="value", target="height", metric="r2"),
     ]
     store = examine(corpus, tmp_path / "out", *tasks, models=["mfcc"], baselines=True)
     for record in store.records.values():
@@ -112,10 +114,10 @@ def test_a_split_of_one_class_is_skipped_and_named(corpus: Path, tmp_path: Path,
 
 def test_tags_that_train_lacks_are_named_and_numbers_must_be_finite(corpus: Path, tmp_path: Path) -> None:
     change(corpus, places={59: {"pitch": "piercing", "height": "nan"}})
-    task = Task("tags", kind="tags", columns=["pitch"], metric="roc_auc")
+    task = SuiteTask("tags", kind="tags", columns=["pitch"], metric="roc_auc")
     record = only(examine(corpus, tmp_path / "out", task))
     assert record.status == "ok" and "1 tags left out: train lacks them (pitch=piercing)" in record.notes
-    record = only(examine(corpus, tmp_path / "b", Task("v", kind="value", target="height", metric="r2")))
+    record = only(examine(corpus, tmp_path / "b", SuiteTask("v", kind="value", target="height", metric="r2")))
     assert record.status == "skipped" and "059.wav: height is 'nan', where a number is needed" in record.reason
 
 
@@ -124,21 +126,21 @@ def test_clips_without_an_answer_are_counted_and_many_broken_ones_refused(corpus
     for entry in entries[-2:]:
         entry.text, entry.captions = "", []
     manifest.write(corpus, entries)
-    task, parrot = Task("words", "tones", "wer"), Parrot()
+    task, parrot = SuiteTask("words", "tones", "wer"), Parrot()
     record = Record("words", "wer", "parrot", "model", "", "", "")
-    tasks.run(record, task, open_source(Source(str(corpus))), parrot)  # type: ignore[arg-type]
+    tasks.run(record, task, open_source(SuiteSource(str(corpus))), parrot)  # type: ignore[arg-type]
     assert record.test_items == 10 and record.notes == ["2 of 12 clips of test without a transcript are left out"]
     for place in (48, 49):
         (corpus.parent / f"{place:03d}.wav").write_text("no audio")
     with pytest.raises(ConfigError, match=r"2 of 10 clips cannot be used, e\.g\. tones/048\.wav"):
-        tasks.run(record, task, open_source(Source(str(corpus))), parrot)  # type: ignore[arg-type]
+        tasks.run(record, task, open_source(SuiteSource(str(corpus))), parrot)  # type: ignore[arg-type]
 
 
 def test_an_encoder_that_gives_no_numbers_is_skipped(corpus: Path, tmp_path: Path) -> None:
     broken = small("hubert-base")
     with torch.no_grad():
         [parameter.fill_(torch.nan) for parameter in broken.parameters()]
-    record = only(examine(corpus, tmp_path / "out", Task("pitch", kind="class", target="pitch"), models=[broken]))
+    record = only(examine(corpus, tmp_path / "out", SuiteTask("pitch", kind="class", target="pitch"), models=[broken]))
     assert record.status == "skipped" and "not finite" in record.reason
 
 
@@ -147,8 +149,8 @@ def test_an_encoder_that_gives_no_numbers_is_skipped(corpus: Path, tmp_path: Pat
 
 def test_word_errors_of_anything_that_transcribes(corpus: Path) -> None:
     record = Record("words", "wer", "parrot", "model", "", "", "")
-    items = open_source(Source(str(corpus)))
-    rows = tasks.run(record, Task("words", "tones", "wer"), items, Parrot())  # type: ignore[arg-type]
+    items = open_source(SuiteSource(str(corpus)))
+    rows = tasks.run(record, SuiteTask("words", "tones", "wer"), items, Parrot())  # type: ignore[arg-type]
     wrong = sum(row["truth"] == "low tone" for row in rows)
     assert record.score == pytest.approx(wrong / 24) and record.lower_is_better
     assert record.details["raw"]["wer"] > record.details["basic"]["wer"] == record.score
@@ -159,8 +161,8 @@ def test_retrieval_and_zero_shot_of_anything_that_embeds_text(corpus: Path, tmp_
     mulan = small("mulan-ast")
     mulan.embed_text = lambda texts: torch.nn.functional.normalize(torch.randn(len(texts), mulan.dim), dim=1)
     tasks = [
-        Task("captions", kind="retrieval"),
-        Task("names", kind="zero_shot", target="pitch", templates=["{}", "a {} tone"]),
+        SuiteTask("captions", kind="retrieval"),
+        SuiteTask("names", kind="zero_shot", target="pitch", templates=["{}", "a {} tone"]),
     ]
     store = examine(corpus, tmp_path / "out", *tasks, models=[mulan])
     captions, names = store.records.values()
@@ -174,25 +176,25 @@ def test_vectors_that_are_not_finite_score_nothing(corpus: Path, tmp_path: Path)
     mulan.embed_text = lambda texts: torch.randn(len(texts), mulan.dim)
     with torch.no_grad():
         [parameter.fill_(torch.nan) for parameter in mulan.parameters()]
-    tasks = [Task("captions", kind="retrieval"), Task("names", kind="zero_shot", target="pitch")]
+    tasks = [SuiteTask("captions", kind="retrieval"), SuiteTask("names", kind="zero_shot", target="pitch")]
     for record in examine(corpus, tmp_path / "out", *tasks, models=[mulan]).records.values():
         assert record.status == "skipped" and "not finite" in record.reason, record.task
 
 
 def test_speed_elsewhere_is_another_question(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("zoo.benchmarks.speed.measure.__kwdefaults__", {"clips": 1, "seconds": 1.0, "rounds": 1})
-    examine(corpus, tmp_path / "out", Task("speed", kind="speed"))
+    examine(corpus, tmp_path / "out", SuiteTask("speed", kind="speed"))
     found = speed.Speed(100.0, 90.0, 110.0, 0, 0.0, 0.0)
     monkeypatch.setattr("zoo.benchmarks.speed.measure", lambda encoder: found)
     monkeypatch.setattr("zoo.models.spectral.model.Spectral.device", torch.device("cuda"))
-    here, there = examine(corpus, tmp_path / "out", Task("speed", kind="speed")).records.values()
+    here, there = examine(corpus, tmp_path / "out", SuiteTask("speed", kind="speed")).records.values()
     assert there.score == 100 != here.score
 
 
 def test_speed_counts_parameters_and_products(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("zoo.benchmarks.speed.measure.__kwdefaults__", {"clips": 1, "seconds": 1.0, "rounds": 1})
     model = small("hubert-base")
-    record = only(examine(corpus, tmp_path / "out", Task("speed", kind="speed"), models=[model]))
+    record = only(examine(corpus, tmp_path / "out", SuiteTask("speed", kind="speed"), models=[model]))
     assert record.details["parameters"] == sum(p.numel() for p in model.parameters())
     assert record.score is not None and record.score > 0 and record.details["gmacs"] > 0.001
 
@@ -207,8 +209,11 @@ def test_robustness_without_the_predictions_on_clean_clips_is_skipped(
     corpus: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("zoo.models.spectral.model.Spectral.transcribe", Parrot.transcribe, raising=False)
-    words = only(examine(corpus, tmp_path / "out", Task("words", kind="wer")))
+    words = only(examine(corpus, tmp_path / "out", SuiteTask("words", kind="wer")))
     (tmp_path / "out" / words.predictions).unlink()
-    tasks = [Task("words", kind="wer"), Task("changed", kind="robustness", of="words", conditions=["pink 10"])]
+    tasks = [
+        SuiteTask("words", kind="wer"),
+        SuiteTask("changed", kind="robustness", of="words", conditions=["pink 10"]),
+    ]
     _, changed = examine(corpus, tmp_path / "out", *tasks).records.values()
     assert changed.status == "skipped" and "not there" in changed.reason

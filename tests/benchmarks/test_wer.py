@@ -20,8 +20,8 @@ def test_a_corpus_rate_is_all_errors_over_all_words() -> None:
     assert error_rates(["a b c d e f g h i j", "x"], ["a b c d e f g h i j", "y"]).wer == pytest.approx(1 / 11)
 
 
-def test_normalisers_stand_side_by_side() -> None:
-    rates = all_error_rates(["I've got 2 colours"], ["i have got two colors"])
+def test_normalizers_stand_side_by_side() -> None:
+    rates = all_error_rates(["I've got 2 colors"], ["i have got two colors"])
     assert rates["raw"].wer > rates["basic"].wer > rates["english"].wer == 0
 
 

@@ -9,13 +9,13 @@ from rich.console import Console
 
 from zoo.benchmarks import runner
 from zoo.benchmarks.results import Record, Store
-from zoo.benchmarks.suite import Source, Suite, Task
+from zoo.benchmarks.suite import Suite, SuiteSource, SuiteTask
 
 
-def examine(corpus: Path, out: Path, *tasks: Task, models: Any = ("logmel",), **options: Any) -> Store:
+def examine(corpus: Path, out: Path, *tasks: SuiteTask, models: Any = ("logmel",), **options: Any) -> Store:
     for task in tasks:
         task.data, task.seeds = "tones", 2
-    suite = Suite("tones", frames=3, data={"tones": Source(str(corpus))}, tasks=list(tasks))
+    suite = Suite("tones", frames=3, data={"tones": SuiteSource(str(corpus))}, tasks=list(tasks))
     options = {"baselines": False, "console": Console(quiet=True), "cache": out / "cache"} | options
     return runner.run(list(models), suite, out, **options)
 

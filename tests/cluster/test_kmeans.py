@@ -25,9 +25,9 @@ from zoo.errors import CheckpointError, ConfigError
 
 def mixture(rows: int, width: int, groups: int, seed: int = 0, spread: float = 1.0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    centres = 3 * torch.randn(groups, width, generator=generator)
+    centers = 3 * torch.randn(groups, width, generator=generator)
     which = torch.randint(groups, (rows,), generator=generator)
-    return centres[which] + spread * torch.randn(rows, width, generator=generator)
+    return centers[which] + spread * torch.randn(rows, width, generator=generator)
 
 
 @settings(max_examples=30, deadline=None)
@@ -71,8 +71,8 @@ def test_as_good_as_scikit_learn() -> None:
 
 
 def test_finds_separate_groups() -> None:
-    centres = torch.eye(20) * 50
-    x = centres.repeat(30, 1) + torch.randn(600, 20, generator=torch.Generator().manual_seed(1))
+    centers = torch.eye(20) * 50
+    x = centers.repeat(30, 1) + torch.randn(600, 20, generator=torch.Generator().manual_seed(1))
     model = KMeans(20).fit(x)
     assert model.assign(x).view(30, 20).unique(dim=0).shape[0] == 1
     assert len(model.assign(x[:20]).unique()) == 20

@@ -50,7 +50,7 @@ def test_extremes() -> None:
 
 def test_a_frame_has_the_phone_at_its_middle() -> None:
     phones = [(0.0, 0.1, "a"), (0.1, 0.2, "b"), (0.3, 0.4, "a")]
-    found = phones_of_frames(phones, 6, rate=10.0, centre=0.05, symbols={"a": 0, "b": 1})
+    found = phones_of_frames(phones, 6, rate=10.0, center=0.05, symbols={"a": 0, "b": 1})
     assert found.tolist() == [0, 1, -1, 0, -1, -1]
 
 

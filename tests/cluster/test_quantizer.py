@@ -33,7 +33,7 @@ def collect(source: features.FeatureSource, entries: list[Entry]) -> dict[int, t
 def test_mfcc_frames_fall_on_the_frames_of_the_model(clips: list[Entry]) -> None:
     source, hubert = mfcc39(50), small("hubert-base")
     assert (source.rate, source.dim) == (50, 39)
-    assert source.centre == hubert.frame_samples / 2 / 16_000
+    assert source.center == hubert.frame_samples / 2 / 16_000
     frames = collect(source, clips)
     wave = audio.load(clips[2].audio, 16_000)
     whole = source.encoder.encode(wave, 16_000).x[0]
@@ -51,16 +51,16 @@ def test_frames_of_a_layer_are_what_encode_gives(clips: list[Entry]) -> None:
         torch.testing.assert_close(frames[i], alone, atol=1e-5, rtol=0)
 
 
-def test_centred_frames_lack_the_mean_of_their_clip(clips: list[Entry]) -> None:
+def test_centered_frames_lack_the_mean_of_their_clip(clips: list[Entry]) -> None:
     hubert = small("hubert-base")
-    plain, centred = layer(hubert, 2), layer(hubert, 2, centred=True)
-    whole, rest = collect(plain, clips), collect(centred, clips)
+    plain, centered = layer(hubert, 2), layer(hubert, 2, centered=True)
+    whole, rest = collect(plain, clips), collect(centered, clips)
     for i in range(len(clips)):
         torch.testing.assert_close(rest[i], whole[i] - whole[i].mean(0))
-    quantizer = fit_quantizer(clips, centred, 3)
-    with pytest.raises(CheckpointError, match="the centred differs"):
+    quantizer = fit_quantizer(clips, centered, 3)
+    with pytest.raises(CheckpointError, match="the centered differs"):
         plain.check(dict(quantizer.source))
-    with pytest.raises(CheckpointError, match="without `centred`"):
+    with pytest.raises(CheckpointError, match="without `centered`"):
         hubert.attach(quantizer)
 
 

@@ -138,7 +138,7 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
 
 
 def test_part_with_damaged_clips_is_made_again(tmp_path: Path) -> None:
-    part = parts.Part("speech", "tiny", 0, "dev", 0, 3)
+    part = parts.CorpusPart("speech", "tiny", 0, "dev", 0, 3)
     (tmp_path / ".parts").mkdir()
     assert parts.finished(tmp_path, part) is None
     parts.make(tmp_path, part)

@@ -16,7 +16,7 @@ from zoo.corpora import captions, render
 from zoo.corpora.compose import compose, tempo_word
 from zoo.corpora.instruments import INSTRUMENTS
 from zoo.corpora.music import CLIP_SECONDS, _sounding, make
-from zoo.corpora.score import Note, Part, Piece
+from zoo.corpora.score import Composition, InstrumentPart, Note
 from zoo.corpora.theory import MODES
 
 PIECES = 200
@@ -33,7 +33,7 @@ PROFILES = {
 
 
 @pytest.fixture(scope="module")
-def pieces() -> list[Piece]:
+def pieces() -> list[Composition]:
     return [compose(Random(f"test {number}")) for number in range(PIECES)]
 
 
@@ -46,7 +46,7 @@ def key_rank(histogram: np.ndarray, tonic: int, mode: str) -> int:
     return sum(fit > fits[tonic, family] for fit in fits.values())
 
 
-def histogram(piece: Piece) -> np.ndarray:
+def histogram(piece: Composition) -> np.ndarray:
     counts = np.zeros(12)
     for part in piece.parts:
         if part.role != "drums":
@@ -55,7 +55,7 @@ def histogram(piece: Piece) -> np.ndarray:
     return counts
 
 
-def test_labelled_key_is_the_key_of_the_notes(pieces: list[Piece]) -> None:
+def test_labeled_key_is_the_key_of_the_notes(pieces: list[Composition]) -> None:
     ranks = np.array([key_rank(histogram(piece), piece.key.tonic, piece.key.mode) for piece in pieces])
     assert np.mean(ranks == 0) > 0.8
     assert np.mean(ranks <= 2) > 0.95
@@ -67,7 +67,7 @@ def test_labelled_key_is_the_key_of_the_notes(pieces: list[Piece]) -> None:
     assert np.median(in_scale) > 0.95
 
 
-def test_scores_are_playable(pieces: list[Piece]) -> None:
+def test_scores_are_playable(pieces: list[Composition]) -> None:
     for piece in pieces:
         assert 20 < piece.seconds < 45
         assert len(piece.chords) % len(piece.form) == 0
@@ -83,7 +83,7 @@ def test_scores_are_playable(pieces: list[Piece]) -> None:
         assert len(set(names)) == len(names) or piece.texture == "melody with accompaniment"
 
 
-def test_variety(pieces: list[Piece]) -> None:
+def test_variety(pieces: list[Composition]) -> None:
     facts = [captions.labels(piece) for piece in pieces]
     assert len({fact["instrument"] for fact in facts}) > 30
     assert len({fact["family"] for fact in facts}) == 8
@@ -99,7 +99,7 @@ def test_variety(pieces: list[Piece]) -> None:
     assert len(tunes) == PIECES
 
 
-def test_melodies_move_and_return(pieces: list[Piece]) -> None:
+def test_melodies_move_and_return(pieces: list[Composition]) -> None:
     for piece in pieces:
         if piece.texture == "chorale":
             continue
@@ -118,7 +118,7 @@ def test_melodies_move_and_return(pieces: list[Piece]) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
-def test_captions_state_true_facts(pieces: list[Piece], split: str) -> None:
+def test_captions_state_true_facts(pieces: list[Composition], split: str) -> None:
     names = sorted(INSTRUMENTS, key=len, reverse=True)
     for number, piece in enumerate(pieces):
         playing = {part.instrument.name for part in piece.parts}
@@ -147,7 +147,7 @@ def test_captions_state_true_facts(pieces: list[Piece], split: str) -> None:
             assert caption[0].isupper() or caption[0].isdigit(), caption
 
 
-def test_midi_says_what_the_labels_say(pieces: list[Piece]) -> None:
+def test_midi_says_what_the_labels_say(pieces: list[Composition]) -> None:
     for piece in pieces[:40]:
         for part in piece.parts:
             midi = pretty_midi.PrettyMIDI(io.BytesIO(render._midi(piece, part, 40, 0)))
@@ -160,7 +160,7 @@ def test_midi_says_what_the_labels_say(pieces: list[Piece]) -> None:
             assert max(note.end for note in track.notes) < piece.seconds + 1.0
 
 
-def test_the_lead_is_heard_above_each_other_part(pieces: list[Piece]) -> None:
+def test_the_lead_is_heard_above_each_other_part(pieces: list[Composition]) -> None:
     levels = render._LEVELS
     assert all(high < 0 for role, (_, high) in levels.items() if role != "lead")
     piece = next(piece for piece in pieces if len(piece.parts) >= 4)
@@ -169,11 +169,11 @@ def test_the_lead_is_heard_above_each_other_part(pieces: list[Piece]) -> None:
 
 
 @pytest.mark.parametrize("name", ["piano", "violin", "trumpet", "acoustic guitar", "flute", "string ensemble"])
-def test_instruments_are_in_tune(pieces: list[Piece], name: str) -> None:
+def test_instruments_are_in_tune(pieces: list[Composition], name: str) -> None:
     """A held note's strongest partial lies on its harmonic series: some renderers play the soundfont out of tune."""
     instrument = INSTRUMENTS[name]
     for pitch in range(max(instrument.low, 50), min(instrument.high, 80), 9):
-        part = Part("lead", instrument, instrument.programs[0], [Note(0.0, 4.0, pitch, 90)])
+        part = InstrumentPart("lead", instrument, instrument.programs[0], [Note(0.0, 4.0, pitch, 90)])
         wave = render.render_part(replace(pieces[0], bpm=100, parts=[part]), part, 0, 0)[2400:26400]
         power = np.abs(np.fft.rfft(wave * np.hanning(len(wave)), 8 * len(wave)))
         peak = power.argmax() * render.SAMPLE_RATE / (8 * len(wave))
@@ -182,7 +182,7 @@ def test_instruments_are_in_tune(pieces: list[Piece], name: str) -> None:
         assert abs(1200 * np.log2(peak / (harmonic * fundamental))) < 35, (name, pitch, peak, fundamental)
 
 
-def test_clips_of_a_piece(pieces: list[Piece]) -> None:
+def test_clips_of_a_piece(pieces: list[Composition]) -> None:
     clips = make("tiny", 5, "test", 1)
     assert len(clips) >= 2
     assert {clip.labels["piece"] for clip in clips} == {"test-00001"}
@@ -191,5 +191,5 @@ def test_clips_of_a_piece(pieces: list[Piece]) -> None:
     assert sum(len(make_spans(piece)) for piece in pieces) > 2 * PIECES
 
 
-def make_spans(piece: Piece) -> list[int]:
+def make_spans(piece: Composition) -> list[int]:
     return [n for n in range(int(piece.seconds // CLIP_SECONDS)) if _sounding(piece, n * 10, n * 10 + 10)]

@@ -39,7 +39,7 @@ entries = st.builds(
 @settings(max_examples=50, deadline=None)
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, items: list[Entry]) -> None:
     path = tmp_path_factory.mktemp("manifest") / "sub" / "manifest.jsonl"
-    for item in items:  # neighbours closer than the rounding are told apart by order alone
+    for item in items:  # neighbors closer than the rounding are told apart by order alone
         item.phones = [phone for i, phone in enumerate(item.phones) if i == 0 or phone[0] >= item.phones[i - 1][1]]
     manifest.write(path, items)
     back = manifest.read(path)

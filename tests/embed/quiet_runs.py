@@ -18,5 +18,5 @@ def digests(out: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}
 
 
-def run(paths: object, model: object, out: Path, **options: object) -> embed.Summary:
+def run(paths: object, model: object, out: Path, **options: object) -> embed.EmbedSummary:
     return embed.run(paths, model, out, **{"progress": False, **options})  # type: ignore[arg-type]

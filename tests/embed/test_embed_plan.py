@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from zoo.embed import plan as planning
 from zoo.embed.plan import Plan
-from zoo.embed.settings import Settings
+from zoo.embed.settings import EmbedSettings
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError
 from zoo.jobs.survey import Planned
 
-SETTINGS = Settings(*("m", "0123456789abcdef", {}, (0,), "mean", 8, 50.0, "float32", "float32", "cpu", 60.0, 5, "0"))
+SETTINGS = EmbedSettings(
+    *("m", "0123456789abcdef", {}, (0,), "mean", 8, 50.0, "float32", "float32", "cpu", 60.0, 5, "0")
+)
 
 
 def plan_of(seconds: list[float], **changes: object) -> Plan:
@@ -76,11 +78,11 @@ def test_frames_close_a_shard_by_the_bytes_they_take() -> None:
 
 
 def test_settings_resolve_what_the_encoder_is_asked_for(hubert: Encoder) -> None:
-    assert Settings.of(hubert).layers == (3,)
-    assert Settings.of(hubert, layer="0,-1,3").layers == (0, 3)
-    assert Settings.of(hubert, layer="all").layers == (0, 1, 2, 3)
-    assert Settings.of(hubert, pooling="stats").width == 96
-    assert Settings.of(hubert).fingerprint == hubert.fingerprint()
+    assert EmbedSettings.of(hubert).layers == (3,)
+    assert EmbedSettings.of(hubert, layer="0,-1,3").layers == (0, 3)
+    assert EmbedSettings.of(hubert, layer="all").layers == (0, 1, 2, 3)
+    assert EmbedSettings.of(hubert, pooling="stats").width == 96
+    assert EmbedSettings.of(hubert).fingerprint == hubert.fingerprint()
 
 
 @pytest.mark.parametrize(
@@ -96,4 +98,4 @@ def test_settings_resolve_what_the_encoder_is_asked_for(hubert: Encoder) -> None
 )
 def test_impossible_settings_are_named(hubert: Encoder, wrong: dict, word: str) -> None:
     with pytest.raises(ConfigError, match=word):
-        Settings.of(hubert, **wrong)
+        EmbedSettings.of(hubert, **wrong)

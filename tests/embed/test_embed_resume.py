@@ -30,7 +30,7 @@ from zoo.jobs.lists import Item
 HERE = Path(__file__).parent
 
 
-def run(paths: object, model: object, out: Path, **options: object) -> embed.Summary:
+def run(paths: object, model: object, out: Path, **options: object) -> embed.EmbedSummary:
     return embed.run(paths, model, out, **{"progress": False, "shard_items": 3, **options})  # type: ignore[arg-type]
 
 

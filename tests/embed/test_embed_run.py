@@ -129,7 +129,7 @@ def test_a_long_recording_is_written_in_parts(
     assert set(pq.read_table(shard)["path"].to_pylist()) == {str(long)}
 
 
-def test_a_long_recording_is_normalised_by_one_look_at_it(
+def test_a_long_recording_is_normalized_by_one_look_at_it(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not by one for each window, which would take time that grows with the square of its length."""
@@ -138,8 +138,8 @@ def test_a_long_recording_is_normalised_by_one_look_at_it(
     monkeypatch.setattr(type(encoder), "context_seconds", 0.2)
     monkeypatch.setattr(compute, "PART_SECONDS", 0.5)
     looks = []
-    whole = type(encoder).moments
-    monkeypatch.setattr(type(encoder), "moments", lambda self, clip: looks.append(len(clip)) or whole(self, clip))
+    whole = type(encoder).norm_stats
+    monkeypatch.setattr(type(encoder), "norm_stats", lambda self, clip: looks.append(len(clip)) or whole(self, clip))
     run(write_wav(tmp_path / "long.wav", 5.0), encoder, tmp_path / "out", pooling=None)
     assert looks == [80000]
 

@@ -12,7 +12,7 @@ from small import noise, small
 import zoo
 from zoo.data.sources import open as open_source
 from zoo.errors import CheckpointError
-from zoo.exporters.half import pack
+from zoo.exporters.half import save_half
 from zoo.units import fit_quantizer, layer
 
 
@@ -21,7 +21,7 @@ def test_a_packed_model_is_the_rounded_one(name: str, tmp_path: Path) -> None:
     model = small(name)
     whole = model.embed(noise(1), 16_000)
     model.save(tmp_path / "whole")
-    pack(model, tmp_path / "packed")
+    save_half(model, tmp_path / "packed")
     again = zoo.load(tmp_path / "packed", device="cpu")
     assert again.fingerprint() == model.fingerprint()
     assert all(t.dtype == torch.float32 for t in again.state_dict().values() if t.is_floating_point())
@@ -37,7 +37,7 @@ def test_units_go_along(tmp_path: Path) -> None:
     entries = open_source("corpus:speech/tiny")[:4]
     model.attach(fit_quantizer(entries, layer(model, 1), 8, path=tmp_path / "quantizer.safetensors"))
     before = model.units(noise(2), 16_000)
-    pack(model, tmp_path / "packed")
+    save_half(model, tmp_path / "packed")
     after = zoo.load(tmp_path / "packed", device="cpu").units(noise(2), 16_000)
     assert (after == before).float().mean() > 0.9
 
@@ -47,5 +47,5 @@ def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path: Path) -> 
     with torch.no_grad():
         next(model.parameters()).fill_(1e6)
     with pytest.raises(CheckpointError, match="65504"):
-        pack(model, tmp_path / "packed")
+        save_half(model, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()

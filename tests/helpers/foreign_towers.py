@@ -45,7 +45,7 @@ def ast_model(**overrides: Any) -> ASTModel:
 
 
 def spectrograms(clips: int, frames: int, mels: int) -> Tensor:
-    """Standardised noise (B, T, N) that changes slowly enough to look like music to a convolution."""
+    """Standardized noise (B, T, N) that changes slowly enough to look like music to a convolution."""
     generator = torch.Generator().manual_seed(1)
     coarse = torch.randn(clips, 1, frames // 4, mels // 4, generator=generator)
     return nn.functional.interpolate(coarse, (frames, mels), mode="bilinear")[:, 0]

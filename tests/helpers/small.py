@@ -52,10 +52,10 @@ def small(name: str, seed: int = 0) -> Encoder:
 
 
 def noise(seconds: float, seed: int = 0, sample_rate: int = 16_000) -> torch.Tensor:
-    """Something like audio: coloured noise under a slow envelope, (S,) in [-1, 1]."""
+    """Something like audio: colored noise under a slow envelope, (S,) in [-1, 1]."""
     generator = torch.Generator().manual_seed(seed)
     count = round(seconds * sample_rate)
     white = torch.randn(count + 8, generator=generator)
-    coloured = white.unfold(0, 9, 1).mean(-1)
+    colored = white.unfold(0, 9, 1).mean(-1)
     envelope = torch.linspace(0, 6.28 * seconds, count).sin().abs() * 0.5 + 0.05
-    return (coloured * envelope).clamp(-1, 1)
+    return (colored * envelope).clamp(-1, 1)

@@ -13,12 +13,12 @@ from zoo.data.dataset import AudioDataset, Batch
 from zoo.data.loader import Loader
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler
-from zoo.train import Output, Task
+from zoo.train import Output, TrainingTask
 
 RATE, WINDOW = 1000, 50
 
 
-class Tiny(Task):
+class Tiny(TrainingTask):
     """Predicts the energy of the next window of 50 samples, through dropout."""
 
     def __init__(self, dropout: float = 0.1) -> None:

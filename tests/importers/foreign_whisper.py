@@ -155,7 +155,7 @@ def ctranslate2_variables(model: WhisperForConditionalGeneration) -> dict[str, T
     return variables
 
 
-def quantised(variables: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
+def quantized(variables: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
     """As CTranslate2 stores them: matrices in int8 or int16 beside what they were multiplied by, or all in a float."""
     dtypes = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
     out: dict[str, Tensor] = {}
@@ -185,7 +185,7 @@ def ctranslate2_directory(
     aliases: dict[str, str] = TIED,
     **extra: Tensor,
 ) -> Path:
-    variables = quantised(ctranslate2_variables(model), kind) | extra
+    variables = quantized(ctranslate2_variables(model), kind) | extra
     codes = {torch.float32: 0, torch.int8: 1, torch.int16: 2, torch.int32: 3, torch.float16: 4, torch.bfloat16: 5}
     out = bytearray(struct.pack("<I", version) + _string("WhisperSpec") + struct.pack("<II", 3, len(variables)))
     for name, value in sorted(variables.items()):

@@ -88,7 +88,7 @@ def test_fairseq_and_hugging_face_names_give_the_same_model(kind: str, tmp_path:
     assert torch.equal(through_hf.embed(wave, 16_000, layer="all"), through_fairseq.embed(wave, 16_000, layer="all"))
 
 
-def test_normalisation_follows_the_task(tmp_path: Path) -> None:
+def test_normalization_follows_the_task(tmp_path: Path) -> None:
     theirs = reference()
     task = {**fs.TASK, "normalize": True}
     ours = load(pretrained(tmp_path / "hubert.pt", theirs, **fs.configuration("omegaconf", theirs.cfg, task)))
@@ -214,7 +214,7 @@ def test_spellings_of_the_front_end(written: str, tmp_path: Path) -> None:
     assert load(pretrained(tmp_path / "hubert.pt", reference(conv_feature_layers=written))).config.conv_dim == 48
 
 
-def test_interpolated_normalisation_is_not_taken_for_true(tmp_path: Path) -> None:
+def test_interpolated_normalization_is_not_taken_for_true(tmp_path: Path) -> None:
     theirs = reference()
     cfg = {"model": theirs.cfg, "task": {**fs.TASK, "normalize": "${model.normalize}"}}
     with pytest.raises(CheckpointError, match=r"normalize is '\$\{model\.normalize\}' instead of true or false"):
@@ -266,7 +266,7 @@ def test_converted_checkpoint_is_the_same_model(tmp_path: Path) -> None:
 
 
 def test_weights_are_mapped_and_not_copied(tmp_path: Path) -> None:
-    """Reading a checkpoint whose optimiser state is large must not cost its size."""
+    """Reading a checkpoint whose optimizer state is large must not cost its size."""
     big = {"exp_avg": torch.zeros(40_000_000)}
     path = pretrained(tmp_path / "hubert.pt", reference(), last_optimizer_state=big)
     before = _private_bytes()

@@ -204,7 +204,7 @@ def test_absent_mask_embedding_is_filled_reproducibly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("base", False), ("large", True)])
-def test_normalisation_without_a_feature_extractor(kind: str, expected: bool, tmp_path: Path) -> None:
+def test_normalization_without_a_feature_extractor(kind: str, expected: bool, tmp_path: Path) -> None:
     assert load(saved(hubert(kind), tmp_path, normalize=None)).config.normalize is expected
 
 
@@ -236,18 +236,18 @@ def test_a_description_that_makes_no_sense_names_the_model(base: Path, changes: 
 def test_origin_is_recorded_and_converted(base: Path, tmp_path: Path) -> None:
     (base / "README.md").write_text("---\nlicense: apache-2.0\ntags: [speech]\n---\n# Model\n")
     converted = importers.convert(base, tmp_path / "converted")
-    assert converted.provenance == {"source": str(base), "layout": "Hugging Face", "licence": "apache-2.0"}
+    assert converted.provenance == {"source": str(base), "layout": "Hugging Face", "license": "apache-2.0"}
     again = load(tmp_path / "converted")
     assert (again.fingerprint(), again.provenance) == (converted.fingerprint(), converted.provenance)
     assert "license: apache-2.0" in (tmp_path / "converted" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
-    ("written", "licence"), [("null", None), ("[mit, cc-by-4.0]", "mit, cc-by-4.0"), ("apache-2.0", "apache-2.0")]
+    ("written", "license"), [("null", None), ("[mit, cc-by-4.0]", "mit, cc-by-4.0"), ("apache-2.0", "apache-2.0")]
 )
-def test_licences_none_one_and_several(base: Path, written: str, licence: str | None) -> None:
+def test_licenses_none_one_and_several(base: Path, written: str, license: str | None) -> None:
     (base / "README.md").write_text(f"---\nlicense: {written}\n---\n")
-    assert zoo.load(base, device="cpu").provenance.get("licence") == licence
+    assert zoo.load(base, device="cpu").provenance.get("license") == license
 
 
 def test_weights_without_their_directory_are_pointed_to_it(base: Path) -> None:

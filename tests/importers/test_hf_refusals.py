@@ -120,7 +120,7 @@ def test_integers_are_no_weights(base: Path) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"quant_method": "bitsandbytes", "load_in_8bit": True}, {"quant_method": "gptq"}])
-def test_quantised_weights_are_refused_by_name(base: Path, settings: dict[str, Any]) -> None:
+def test_quantized_weights_are_refused_by_name(base: Path, settings: dict[str, Any]) -> None:
     edit_config(base, quantization_config=settings)
     with pytest.raises(CheckpointError, match=rf"config\.json: quantization_config .*{settings['quant_method']}"):
         load(base)

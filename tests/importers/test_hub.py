@@ -81,7 +81,7 @@ def test_downloads_what_is_read_and_nothing_else(files: dict[str, bytes], monkey
         "source": f"hf:{REPO}",
         "revision": COMMIT,
         "layout": "Hugging Face",
-        "licence": "apache-2.0",
+        "license": "apache-2.0",
     }
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from zoo.errors import CheckpointError
 from zoo.importers import torchfile
-from zoo.importers.torchfile import Record
+from zoo.importers.torchfile import StubObject
 
 LAYOUTS = [(True, 2), (True, 4), (False, 2), (False, 4)]
 Save = Callable[[Any], Path]
@@ -75,7 +75,7 @@ def test_containers_and_records(save: Save) -> None:
     assert read["counter"] == {"a": 2, "b": 1}
     assert read["nested"] == content["nested"]
     assert read["size"] == (2, 3)
-    assert isinstance(read["namespace"], Record)
+    assert isinstance(read["namespace"], StubObject)
     assert read["namespace"].kind == "argparse.Namespace"
     assert read["namespace"].state["rate"] == 0.1
     assert read["device"].kind == "torch.device"
@@ -101,15 +101,15 @@ def test_no_call_is_made(save: Save, function: Any, tmp_path: Path, capfd: pytes
     read = torchfile.read(save({"payload": Hostile(function, argument), "weight": torch.ones(2)}))
     assert not victim.exists()
     assert capfd.readouterr().out == ""
-    assert isinstance(read["payload"], Record)
+    assert isinstance(read["payload"], StubObject)
     assert read["payload"].args == (argument,)
     assert torch.equal(read["weight"], torch.ones(2))
 
 
 def test_setting_attributes_changes_nothing_outside(tmp_path: Path) -> None:
     """BUILD with a slot state calls setattr on whatever is on the stack: here on the classes a file may name."""
-    for module, name in torchfile._Reader(io.BytesIO(), lambda *_: torch.empty(0))._known:
-        before = torchfile._Mapping().__setstate__, dict(vars(torchfile._Mapping)), dict(vars(torchfile._Reader))
+    for module, name in torchfile._Unpickler(io.BytesIO(), lambda *_: torch.empty(0))._known:
+        before = torchfile._Mapping().__setstate__, dict(vars(torchfile._Mapping)), dict(vars(torchfile._Unpickler))
         program = f"c{module}\n{name}\n".encode() + b"(N}X\x05\x00\x00\x00aliceK\x01stb."
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
@@ -117,7 +117,7 @@ def test_setting_attributes_changes_nothing_outside(tmp_path: Path) -> None:
         (tmp_path / "file.pt").write_bytes(buffer.getvalue())
         with pytest.raises(CheckpointError):
             torchfile.read(tmp_path / "file.pt")
-        assert before[1:] == (dict(vars(torchfile._Mapping)), dict(vars(torchfile._Reader)))
+        assert before[1:] == (dict(vars(torchfile._Mapping)), dict(vars(torchfile._Unpickler)))
 
 
 def test_deflated_storage_and_short_storage_are_refused(tmp_path: Path) -> None:

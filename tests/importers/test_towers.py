@@ -15,7 +15,7 @@ from zoo.models.mulan.audio import ASTTower, ResNetTower
 SMALL_AST = {"mels": 36, "dim": 32, "layers": 2, "heads": 4, "ffn_dim": 64, "frames": 76}
 
 
-def test_colour_channels_of_the_first_convolution_are_summed() -> None:
+def test_color_channels_of_the_first_convolution_are_summed() -> None:
     theirs = resnet_model((1, 1, 1, 1))
     tensors = resnet_tensors(theirs.state_dict())
     image = torch.randn(2, 1, 30, 20)

@@ -16,7 +16,7 @@ from foreign_whisper import (
     ctranslate2_variables,
     features,
     openai_file,
-    quantised,
+    quantized,
     saved,
     whisper,
 )
@@ -191,7 +191,7 @@ def test_damaged_ctranslate2_files_are_refused(tmp_path: Path) -> None:
 
 def test_scales_undo_what_ctranslate2_did() -> None:
     variables = ctranslate2_variables(whisper())
-    stored = quantised(variables, "int8")
+    stored = quantized(variables, "int8")
     assert stored["decoder/embeddings/weight"].dtype == torch.int8
     assert stored["encoder/conv1/weight_scale"].shape == (64,)
 

@@ -11,14 +11,14 @@ import pytest
 
 from zoo.errors import ZooError
 from zoo.io.atomic import replacing_file, unfinished
-from zoo.io.locks import hold
+from zoo.io.locks import lock_folder
 
 
 def test_only_what_zoo_left_half_written_is_swept_away(tmp_path: Path) -> None:
     theirs = [tmp_path / ".download.partial", tmp_path / ".talk.txt.partial"]
     for path in (*theirs, unfinished(tmp_path / "talk.txt"), unfinished(tmp_path / "part-00000.parquet")):
         path.write_text("half")
-    with hold(tmp_path):
+    with lock_folder(tmp_path):
         assert sorted(tmp_path.iterdir()) == theirs
 
 
@@ -31,7 +31,7 @@ def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
             partial.write_bytes(content)
     assert (tmp_path / name).read_bytes() == b"new" and len(list(tmp_path.iterdir())) == 1
     unfinished(tmp_path / name).write_text("half")
-    with hold(tmp_path):
+    with lock_folder(tmp_path):
         assert len(list(tmp_path.iterdir())) == 1
     assert unfinished(tmp_path / ("y" * 255)) != unfinished(tmp_path / ("y" * 254))
 
@@ -43,13 +43,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     message = rf"out: cannot be used as the output folder \({os.strerror(number)}\)"
-    with pytest.raises(ZooError, match=message), hold(tmp_path / "out"):
+    with pytest.raises(ZooError, match=message), lock_folder(tmp_path / "out"):
         pass
 
 
 def test_what_cannot_be_swept_away_is_an_error_with_the_folder(tmp_path: Path) -> None:
     unfinished(tmp_path / "talk.txt").mkdir()
-    with pytest.raises(ZooError, match="cannot be used as the output folder"), hold(tmp_path):
+    with pytest.raises(ZooError, match="cannot be used as the output folder"), lock_folder(tmp_path):
         pass
 
 
@@ -57,11 +57,11 @@ def test_a_run_that_needs_what_another_writes_waits_for_it(tmp_path: Path, capsy
     entered = threading.Event()
 
     def enter() -> None:
-        with hold(tmp_path, wait=True):
+        with lock_folder(tmp_path, wait=True):
             entered.set()
 
     second = threading.Thread(target=enter)
-    with hold(tmp_path):
+    with lock_folder(tmp_path):
         second.start()
         assert not entered.wait(0.3)
     second.join(10)

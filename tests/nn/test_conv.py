@@ -1,4 +1,4 @@
-"""Front ends: the folded GroupNorm against PyTorch's, moments that add up, tiles that leave no seam."""
+"""Front ends: the folded GroupNorm against PyTorch's, norm_stats that add up, tiles that leave no seam."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def test_moments_do_not_depend_on_the_block_length(block: int, samples: int) -> 
     wave = noise(6)[:samples]
     before = conv.BLOCK
     for frontend in (WaveformFrontend(8, "group"), LogMelFrontend(8, 16_000, 40)):
-        whole = frontend.moments(wave)
+        whole = frontend.norm_stats(wave)
         conv.BLOCK = block
         try:
-            torch.testing.assert_close(frontend.moments(wave), whole, rtol=1e-9, atol=1e-5)
+            torch.testing.assert_close(frontend.norm_stats(wave), whole, rtol=1e-9, atol=1e-5)
         finally:
             conv.BLOCK = before
 
@@ -76,14 +76,14 @@ def test_logmel_frontend_frames_cover_what_they_claim(frame_ms: int) -> None:
     frontend = LogMelFrontend(8, 16_000, frame_ms)
     assert frontend.hop == 16 * frame_ms
     wave = noise(1.0)[None]
-    moments = frontend.moments(wave[0])[None]
+    norm_stats = frontend.norm_stats(wave[0])[None]
     with torch.no_grad():
-        x = frontend(wave, torch.tensor([16_000]), moments)[0]
+        x = frontend(wave, torch.tensor([16_000]), norm_stats)[0]
         assert len(x) == (16_000 - frontend.window) // frontend.hop + 1
         changed = wave.clone()
         changed[0, 5 * frontend.hop + frontend.window :] = 0  # everything after frame 5
         changed[0, : 5 * frontend.hop] = 0  # and before
-        y = frontend(changed, torch.tensor([16_000]), moments)[0]
+        y = frontend(changed, torch.tensor([16_000]), norm_stats)[0]
     torch.testing.assert_close(x[5], y[5])
     assert not torch.allclose(x[4], y[4]) and not torch.allclose(x[6], y[6])
 
@@ -93,11 +93,11 @@ def test_padding_behind_the_longest_clip_makes_frames_too(frontend: WaveformFron
     """As many in evaluation as in training."""
     waves, lengths = torch.stack([noise(1.0, seed) for seed in range(2)]), torch.tensor([12_000, 9_000])
     count = (12_000 - frontend.window) // frontend.hop + 1
-    learnt = frontend(waves, lengths)
+    learned = frontend(waves, lengths)
     with torch.no_grad():
         examined = frontend(waves, lengths)
-    assert learnt.shape == examined.shape == (2, (16_000 - frontend.window) // frontend.hop + 1, 8)
-    torch.testing.assert_close(examined[0, :count], learnt[0, :count].detach(), atol=1e-5, rtol=1e-5)
+    assert learned.shape == examined.shape == (2, (16_000 - frontend.window) // frontend.hop + 1, 8)
+    torch.testing.assert_close(examined[0, :count], learned[0, :count].detach(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("gain", [0.1, 30.0])
@@ -119,14 +119,14 @@ def test_logmel_frontend_keeps_a_steady_spectrum() -> None:
     assert (low - high).norm() > 0.3 * low.norm()
 
 
-def test_a_batch_is_normalised_as_each_of_its_clips() -> None:
+def test_a_batch_is_normalized_as_each_of_its_clips() -> None:
     """Whatever stands behind a clip, sound included, stays out of its level."""
     torch.manual_seed(0)
     frontend = LogMelFrontend(8, 16_000, 20)
     waves, lengths = torch.stack([noise(1.0, seed) for seed in range(3)]), torch.tensor([16_000, 9_000, 4_321])
-    moments = torch.stack([frontend.moments(wave[:n]) for wave, n in zip(waves, lengths.tolist(), strict=True)])
+    norm_stats = torch.stack([frontend.norm_stats(wave[:n]) for wave, n in zip(waves, lengths.tolist(), strict=True)])
     with torch.no_grad():
-        together, alone = frontend(waves, lengths), frontend(waves, lengths, moments)
+        together, alone = frontend(waves, lengths), frontend(waves, lengths, norm_stats)
     for a, b, n in zip(together, alone, lengths.tolist(), strict=True):
         real = (n - frontend.window) // frontend.hop + 1
         torch.testing.assert_close(a[:real], b[:real], atol=1e-5, rtol=1e-5)

@@ -64,6 +64,6 @@ def test_autocast_convolves_in_bfloat16_and_keeps_gradients_in_float32() -> None
 @pytest.mark.parametrize("frozen", ["input", "weight"])
 def test_what_is_frozen_gets_no_gradient(frozen: str) -> None:
     x, weight = torch.randn(2, 20, 8), torch.randn(16, 8, 3)
-    learnt = (weight if frozen == "input" else x).requires_grad_()
+    learned = (weight if frozen == "input" else x).requires_grad_()
     conv_channels_last(x, channels_last(weight), None, 2).sum().backward()
-    assert learnt.grad is not None and (x if frozen == "input" else weight).grad is None
+    assert learned.grad is not None and (x if frozen == "input" else weight).grad is None

@@ -1,4 +1,4 @@
-"""Convolution with its batch normalisation: folded and fused in inference, PyTorch's own otherwise."""
+"""Convolution with its batch normalization: folded and fused in inference, PyTorch's own otherwise."""
 
 from __future__ import annotations
 
@@ -120,14 +120,14 @@ def test_copies_and_pickles_start_without_folded_weights() -> None:
     assert set(layer.state_dict()) == {"conv.weight", *(f"norm.{name}" for name in layer.norm.state_dict())}
 
 
-def test_training_normalises_by_the_batch() -> None:
+def test_training_normalizes_by_the_batch() -> None:
     layer = random_layer().train()
     with torch.no_grad():
         y = layer(torch.randn(8, 6, 12, 12), relu=False)
     torch.testing.assert_close(y.mean((0, 2, 3)), layer.norm.bias.detach(), atol=1e-4, rtol=1e-4)
 
 
-def test_all_rows_real_is_plain_batch_normalisation() -> None:
+def test_all_rows_real_is_plain_batch_normalization() -> None:
     """Values, gradients and running statistics."""
     plainly, masked = random_layer().train(), random_layer().train()
     x = torch.randn(3, 6, 9, 5)

@@ -19,7 +19,7 @@ def test_as_many_are_kept_as_asked(rate: float) -> None:
     assert abs(kept_share(rate) - (1 - rate)) < 2**-15
 
 
-def test_neighbours_are_drawn_independently() -> None:
+def test_neighbors_are_drawn_independently() -> None:
     torch.manual_seed(0)
     kept = -draw_kept(torch.Size([1 << 20]), 0.5).double()
     for lag in (1, 2, 3, 4, 8, 624):

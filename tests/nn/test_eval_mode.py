@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import nn
 
-from zoo.nn.eval_mode import frozen
+from zoo.nn.eval_mode import eval_mode
 
 
 def model_of_parts() -> nn.Sequential:
@@ -28,7 +28,7 @@ def flags(model: nn.Module) -> list[bool]:
 def test_blocks_may_end_in_any_order() -> None:
     model = model_of_parts()
     before = flags(model)
-    part, whole, again = frozen(model[1]), frozen(model), frozen(model)
+    part, whole, again = eval_mode(model[1]), eval_mode(model), eval_mode(model)
     for block in (part, whole, again):
         block.__enter__()
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
@@ -42,13 +42,13 @@ def test_blocks_may_end_in_any_order() -> None:
 
 def test_threads_change_no_statistics() -> None:
     model, x = model_of_parts(), torch.randn(8, 3)
-    with frozen(model):
+    with eval_mode(model):
         expected = model(x)
     before, state = flags(model), copy.deepcopy(model.state_dict())
     inside, left = threading.Barrier(2, timeout=60), threading.Event()
 
     def look(last: bool) -> torch.Tensor:
-        with frozen(model):
+        with eval_mode(model):
             inside.wait()
             if last:
                 left.wait(timeout=60)

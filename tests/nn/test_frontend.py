@@ -15,12 +15,12 @@ from torchaudio.compliance import kaldi
 from zoo.nn.frontend import LogMel, WhisperMel, mel_filters, mfcc, slaney_filters
 
 
-def test_logmel_equals_torchaudio_without_centring() -> None:
+def test_logmel_equals_torchaudio_without_centering() -> None:
     wave = noise(1.0)
     reference = torchaudio.transforms.MelSpectrogram(
         16_000, n_fft=512, win_length=400, hop_length=160, n_mels=80, center=False
     )
-    # torch.stft centres a short window in its transform; a magnitude does not care where the zeros stand.
+    # torch.stft centers a short window in its transform; a magnitude does not care where the zeros stand.
     shifted = torch.nn.functional.pad(wave, (56, 56))
     expected = reference(shifted).clamp(min=LogMel.floor).log().T
     ours = LogMel(16_000, 80)(wave[None])[0]
@@ -35,8 +35,8 @@ def textbook_logmel(wave: np.ndarray, mels: int, fft: int) -> np.ndarray:
     corners = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), mels + 2) / 2595) - 1)  # Hz
     bins = np.arange(fft // 2 + 1) * 16_000 / fft
     filters = []
-    for low, centre, high in zip(corners, corners[1:], corners[2:], strict=False):
-        rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
+    for low, center, high in zip(corners, corners[1:], corners[2:], strict=False):
+        rising, falling = (bins - low) / (center - low), (high - bins) / (high - center)
         filters.append(np.clip(np.minimum(rising, falling), 0, None))
     return np.log(np.maximum(power @ np.array(filters).T, 1e-7))
 
@@ -74,7 +74,7 @@ def test_mfcc_is_kaldi_with_two_orders_of_differences() -> None:
 
 
 def librosa_filters(fft: int, mels: int, *, htk: bool) -> np.ndarray:
-    """librosa.filters.mel at 16 kHz by its formulas, in float64: (mels, fft / 2 + 1); area-normalised where not htk."""
+    """librosa.filters.mel at 16 kHz by its formulas, in float64: (mels, fft / 2 + 1); area-normalized where not htk."""
     step, border = 200 / 3, 1000.0  # Slaney: linear below 1 kHz, logarithmic above
     log_step = np.log(6.4) / 27
 

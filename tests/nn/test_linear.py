@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo.nn.linear import Int8Linear, Linear, quantise_linears
+from zoo.nn.linear import Int8Linear, Linear, quantize_linears
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_packed_copy_follows_the_weight(linear: Linear) -> None:
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_packed_copy_follows_every_optimiser(linear: Linear, fused: bool) -> None:
+def test_packed_copy_follows_every_optimizer(linear: Linear, fused: bool) -> None:
     """A fused step changes weights without telling their version."""
     x, optimizer = torch.randn(5, 96), torch.optim.AdamW(linear.parameters(), lr=0.1, fused=fused)
     for _ in range(3):
@@ -108,12 +108,12 @@ def test_autocast_casts_what_is_trained(linear: Linear) -> None:
 
 def test_int8_is_close_and_row_by_row(linear: Linear) -> None:
     x = torch.randn(40, 96) * torch.logspace(-3, 3, 40)[:, None]
-    quantised = Int8Linear.from_linear(linear)
-    exact, rough = F.linear(x, linear.weight), quantised(x) - linear.bias
+    quantized = Int8Linear.from_linear(linear)
+    exact, rough = F.linear(x, linear.weight), quantized(x) - linear.bias
     assert torch.cosine_similarity(exact, rough, dim=-1).min() > 0.999
-    alone = torch.cat([quantised(row[None]) for row in x])
-    assert torch.equal(alone, quantised(x)), "a row's result must not depend on the other rows"
-    assert torch.isfinite(quantised(torch.zeros(3, 96))).all()
+    alone = torch.cat([quantized(row[None]) for row in x])
+    assert torch.equal(alone, quantized(x)), "a row's result must not depend on the other rows"
+    assert torch.isfinite(quantized(torch.zeros(3, 96))).all()
 
 
 def test_int8_keeps_the_sign_of_the_largest_value_in_bfloat16() -> None:
@@ -124,11 +124,11 @@ def test_int8_keeps_the_sign_of_the_largest_value_in_bfloat16() -> None:
     assert torch.cosine_similarity(exact, rough, dim=-1).min() > 0.999
 
 
-def test_quantise_linears_replaces_every_linear() -> None:
+def test_quantize_linears_replaces_every_linear() -> None:
     module = torch.nn.Sequential(Linear(8, 16), torch.nn.ReLU(), torch.nn.Sequential(Linear(16, 8, bias=False)))
     x = torch.randn(4, 8)
     exact = module(x)
-    quantise_linears(module)
+    quantize_linears(module)
     assert not [m for m in module.modules() if isinstance(m, torch.nn.Linear)]
     assert torch.cosine_similarity(module(x), exact, dim=-1).min() > 0.99
 

@@ -132,12 +132,12 @@ def test_rows_that_do_not_pair_are_refused() -> None:
 
 def test_temperature_stays_in_its_range_and_finds_back() -> None:
     temperature = Temperature(1.0, minimum=0.01)
-    optimiser = torch.optim.SGD(temperature.parameters(), lr=0.5)
+    optimizer = torch.optim.SGD(temperature.parameters(), lr=0.5)
     for direction, low, high in ((-1.0, 1.0, 1.0), (1.0, 0.3, 0.99)):  # up against the bound, then down
         for _ in range(3):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             (direction * temperature()).backward()
-            optimiser.step()
+            optimizer.step()
         assert low <= temperature().item() <= high
     with torch.no_grad():
         temperature.log.fill_(3.0)  # where momentum may carry it

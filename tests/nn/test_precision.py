@@ -50,6 +50,6 @@ def test_fewer_bits_keep_the_embedding(name: str, dtype: str, cosine: float) -> 
 
 def test_int8_touches_transformer_blocks_only() -> None:
     model = to_dtype(small("hubert-base"), "int8")
-    quantised = [name for name, module in model.named_modules() if isinstance(module, Int8Linear)]
-    assert len(quantised) == 4 * model.num_layers
-    assert all(name.startswith("transformer.blocks.") for name in quantised)
+    quantized = [name for name, module in model.named_modules() if isinstance(module, Int8Linear)]
+    assert len(quantized) == 4 * model.num_layers
+    assert all(name.startswith("transformer.blocks.") for name in quantized)

@@ -12,7 +12,7 @@ from pathlib import Path
 from small import SMALL
 
 from zoo.models.hubert.model import HubertConfig
-from zoo.recipes.hubert.config import Features, HubertTrainConfig, Round
+from zoo.recipes.hubert.config import FeatureKind, HubertTrainConfig, Round
 from zoo.recipes.hubert.run import train
 from zoo.units import features, labels
 
@@ -24,7 +24,7 @@ def run(manifest: Path, folder: Path) -> Path:
     features.BLOCK_SECONDS, labels.PART_SECONDS = 5.0, 10.0
     config = HubertTrainConfig(out=str(folder), final_units=8)
     config.model = HubertConfig(**{**SMALL["hubert"], **STILL, "frontend": "logmel", "layers": 2})
-    config.rounds = [Round(Features.mfcc, units=[16]), Round(Features.layer, units=[12])]
+    config.rounds = [Round(FeatureKind.mfcc, units=[16]), Round(FeatureKind.layer, units=[12])]
     config.data = replace(config.data, source=str(manifest), batch_seconds=10.0)
     config.train = replace(config.train, steps=4, batches_per_step=2, log_every=1, validate_every=2, save_every=2)
     return train(config)

@@ -29,7 +29,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
 
 
 def run(manifest: Path, folder: Path) -> str:
-    # An AST: what its micro-batches hold is not normalised together, so they may be dealt out to processes at will.
+    # An AST: what its micro-batches hold is not normalized together, so they may be dealt out to processes at will.
     return train(tones_config(manifest, folder, "ast", steps=4, batches_per_step=4, validate_every=2))
 
 

@@ -10,14 +10,14 @@ import torch
 from small import noise, small
 from torch import Tensor
 
-from zoo.audio.augment import at_speed, cut_band, draw_speed, other_microphone
-from zoo.data.dataset import Item
+from zoo.audio.augment import draw_speed, low_pass, random_eq, speed_perturb
+from zoo.data.dataset import LoadedClip
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.models.hubert.model import HuBERT
 from zoo.recipes.hubert.augment import mix_in
-from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
-from zoo.recipes.hubert.task import Collate
+from zoo.recipes.hubert.config import HubertAugmentConfig, MaskConfig
+from zoo.recipes.hubert.task import HubertCollate
 
 RATE = 16_000
 
@@ -31,16 +31,16 @@ def test_speeds_fill_their_range_and_depend_on_the_seed_alone() -> None:
 
 def test_a_faster_clip_is_shorter_and_higher() -> None:
     tone = torch.sin(2 * torch.pi * 440 * torch.arange(RATE) / RATE)
-    fast = at_speed(tone, Fraction(23, 20))
+    fast = speed_perturb(tone, Fraction(23, 20))
     assert len(fast) == -(-RATE * 20 // 23)
     peak = int(torch.fft.rfft(fast, n=RATE).abs().argmax())
     assert peak == pytest.approx(440 * 23 / 20, abs=2)
-    assert at_speed(tone, Fraction(1)) is tone
+    assert speed_perturb(tone, Fraction(1)) is tone
 
 
 def test_shares_levels_and_lengths_of_what_is_mixed_in() -> None:
     waves = [noise(0.5, i) for i in range(400)]
-    config = AugmentConfig(speech=0.3, noise=0.2)
+    config = HubertAugmentConfig(speech=0.3, noise=0.2)
     mixed = mix_in(waves, list(range(400)), config)
     changed = [i for i, (a, b) in enumerate(zip(waves, mixed, strict=True)) if not torch.equal(a, b)]
     assert 0.42 * 400 < len(changed) < 0.58 * 400
@@ -48,12 +48,12 @@ def test_shares_levels_and_lengths_of_what_is_mixed_in() -> None:
     assert ratios.min() > -6 and 15 < ratios.max() < 21, "-5 to 5 dB of speech, -5 to 20 dB of noise"
     again = mix_in(waves, list(range(400)), config)
     assert all(torch.equal(a, b) for a, b in zip(mixed, again, strict=True))
-    assert torch.equal(mix_in(waves[:1], [0], AugmentConfig(speech=1.0))[0], waves[0]), "no other clip to mix in"
+    assert torch.equal(mix_in(waves[:1], [0], HubertAugmentConfig(speech=1.0))[0], waves[0]), "no other clip to mix in"
 
 
 def test_some_clips_lose_all_above_a_frequency_and_nothing_below() -> None:
     waves = [noise(0.25, seed) for seed in range(200)]
-    cut = [cut_band(wave, seed, 0.4, RATE) for seed, wave in enumerate(waves)]
+    cut = [low_pass(wave, seed, 0.4, RATE) for seed, wave in enumerate(waves)]
     changed = [(wave, narrow) for wave, narrow in zip(waves, cut, strict=True) if narrow is not wave]
     assert 0.3 * 200 < len(changed) < 0.5 * 200
     for wave, narrow in changed:
@@ -62,24 +62,24 @@ def test_some_clips_lose_all_above_a_frequency_and_nothing_below() -> None:
         assert 2950 < end < 7050
         low = int(2900 / (RATE / 2) * len(after))
         assert torch.allclose(before[:low], after[:low], atol=1e-3)
-    assert cut_band(waves[0], 0, 0.0, RATE) is waves[0]
+    assert low_pass(waves[0], 0, 0.0, RATE) is waves[0]
     with pytest.raises(ConfigError, match="band"):
-        AugmentConfig(band=1.5)
+        HubertAugmentConfig(band=1.5)
 
 
 def test_another_microphone_changes_frequencies_smoothly_by_some_decibels() -> None:
     waves = [noise(0.25, seed) for seed in range(200)]
-    changed = {i: other_microphone(wave, i, 0.4, RATE) for i, wave in enumerate(waves)}
+    changed = {i: random_eq(wave, i, 0.4, RATE) for i, wave in enumerate(waves)}
     changed = {i: wave for i, wave in changed.items() if wave is not waves[i]}
     assert 0.3 * 200 < len(changed) < 0.5 * 200
     gains = torch.stack([_band_levels(wave) - _band_levels(waves[i]) for i, wave in changed.items()])  # (N, 20) dB
     assert 4 < gains.std() < 9 and gains.abs().max() < 30
-    assert (gains[:, 1:] - gains[:, :-1]).abs().mean() < 0.5 * gains.abs().mean(), "neighbours change alike"
-    again = other_microphone(waves[0], 0, 1.0, RATE)
-    assert torch.equal(again, other_microphone(waves[0], 0, 1.0, RATE)) and len(again) == len(waves[0])
-    assert other_microphone(waves[0], 0, 0.0, RATE) is waves[0]
+    assert (gains[:, 1:] - gains[:, :-1]).abs().mean() < 0.5 * gains.abs().mean(), "neighbors change alike"
+    again = random_eq(waves[0], 0, 1.0, RATE)
+    assert torch.equal(again, random_eq(waves[0], 0, 1.0, RATE)) and len(again) == len(waves[0])
+    assert random_eq(waves[0], 0, 0.0, RATE) is waves[0]
     with pytest.raises(ConfigError, match="microphone"):
-        AugmentConfig(microphone=1.5)
+        HubertAugmentConfig(microphone=1.5)
 
 
 def _band_levels(wave: Tensor) -> Tensor:
@@ -109,20 +109,20 @@ class _Labels:
 def test_units_are_asked_for_at_the_speed_that_is_heard() -> None:
     model, labels = small("hubert-base"), _Labels()
     seeds = range(40)
-    items = [Item(noise(0.4, i), i, Entry(Path(f"{i}.wav"), 0.4, "train"), 0, i) for i in seeds]
-    batch = Collate(model, labels, MaskConfig(), AugmentConfig(speed=0.2))(items)  # type: ignore[arg-type]
+    items = [LoadedClip(noise(0.4, i), i, Entry(Path(f"{i}.wav"), 0.4, "train"), 0, i) for i in seeds]
+    batch = HubertCollate(model, labels, MaskConfig(), HubertAugmentConfig(speed=0.2))(items)  # type: ignore[arg-type]
     wanted = [draw_speed(seed, 0.2) for seed in seeds]
     assert labels.asked == [float(speed) for speed in wanted]
     assert batch.lengths.tolist() == [-(-6400 * speed.denominator // speed.numerator) for speed in wanted]
-    tiny = [Item(noise(0.4, 0)[: model.min_samples], 0, items[0].entry, 0, seed) for seed in range(20)]
-    lengths = Collate(model, labels, MaskConfig(), AugmentConfig(speed=0.2))(tiny).lengths  # type: ignore[arg-type]
+    tiny = [LoadedClip(noise(0.4, 0)[: model.min_samples], 0, items[0].entry, 0, seed) for seed in range(20)]
+    lengths = HubertCollate(model, labels, MaskConfig(), HubertAugmentConfig(speed=0.2))(tiny).lengths  # type: ignore[arg-type]
     assert lengths.min() >= model.min_samples, "a clip is not hurried until nothing is left of it"
 
 
 def test_impossible_shares_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"augment\.speed 0\.04: .* changes nothing"):
-        AugmentConfig(speed=0.04)
+        HubertAugmentConfig(speed=0.04)
     with pytest.raises(ConfigError, match=r"augment\.speed"):
-        AugmentConfig(speed=0.9)
+        HubertAugmentConfig(speed=0.9)
     with pytest.raises(ConfigError, match="no more than 1"):
-        AugmentConfig(speech=0.7, noise=0.6)
+        HubertAugmentConfig(speech=0.7, noise=0.6)

@@ -1,4 +1,4 @@
-"""The task of CTC fine-tuning: what is learnt from, what is frozen, losses, masks, and heads."""
+"""The task of CTC fine-tuning: what is learned from, what is frozen, losses, masks, and heads."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import torch
 from small import noise
 from tiny_hubert import NO_MASKS, WORDS, fresh
 
-from zoo.data.dataset import Item
+from zoo.data.dataset import LoadedClip
 from zoo.data.loader import DataConfig
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.models.ctc import Alphabet
 from zoo.recipes.hubert import ctc_data
-from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
-from zoo.recipes.hubert.ctc_config import TuneConfig
+from zoo.recipes.hubert.config import HubertAugmentConfig, MaskConfig
+from zoo.recipes.hubert.ctc_config import CtcTuneConfig
 from zoo.recipes.hubert.ctc_model import with_head
 from zoo.recipes.hubert.ctc_task import CtcTask, frames_needed
 
 
-def task_and_batch(tune: TuneConfig = NO_MASKS, clips: int = 3) -> tuple[CtcTask, ctc_data.TextBatch]:
+def task_and_batch(tune: CtcTuneConfig = NO_MASKS, clips: int = 3) -> tuple[CtcTask, ctc_data.TextBatch]:
     alphabet = Alphabet.of(WORDS)
     torch.manual_seed(0)
     model = with_head(fresh(), alphabet.symbols, tune)
     entries = [Entry(Path(f"{i}.wav"), 1.0, "train", text=WORDS[i]) for i in range(clips)]
-    items = [Item(noise(1.2 - 0.2 * i, seed=i), i, entries[i], 0, 100 + i) for i in range(clips)]
-    return CtcTask(model, tune), ctc_data.Collate(model, alphabet, tune, AugmentConfig())(items)
+    items = [LoadedClip(noise(1.2 - 0.2 * i, seed=i), i, entries[i], 0, 100 + i) for i in range(clips)]
+    return CtcTask(model, tune), ctc_data.CtcCollate(model, alphabet, tune, HubertAugmentConfig())(items)
 
 
 def test_the_head_learns_alone_and_the_front_end_never() -> None:
@@ -48,7 +48,7 @@ def test_the_head_learns_alone_and_the_front_end_never() -> None:
 
 
 def test_loss_of_a_clip_does_not_depend_on_its_batch() -> None:
-    task, batch = task_and_batch(TuneConfig(freeze_steps=0, dropout=0.0, activation_dropout=0.0), clips=3)
+    task, batch = task_and_batch(CtcTuneConfig(freeze_steps=0, dropout=0.0, activation_dropout=0.0), clips=3)
     task.train()
     whole = task(batch)
     alone = [task(batch.only(b)) for b in range(3)]
@@ -57,7 +57,7 @@ def test_loss_of_a_clip_does_not_depend_on_its_batch() -> None:
 
 
 def test_masks_come_from_the_seeds_of_the_items() -> None:
-    tune = TuneConfig(time_mask=MaskConfig(0.1, 5, 1), channel_mask=MaskConfig(0.05, 8, 1))
+    tune = CtcTuneConfig(time_mask=MaskConfig(0.1, 5, 1), channel_mask=MaskConfig(0.05, 8, 1))
     (_, first), (_, again) = task_and_batch(tune), task_and_batch(tune)
     assert torch.equal(first.masked, again.masked) and torch.equal(first.masked_channels, again.masked_channels)
     assert first.masked.any() and first.masked_channels.any() and not first.masked_channels.all()
@@ -76,7 +76,7 @@ def test_masked_channels_are_zero_in_all_frames() -> None:
     channels[:, 5:9] = True
     seen: list[torch.Tensor] = []
     model.position.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    model.contextualise(model.frontend(batch.waves, batch.lengths), batch.lengths, masked_channels=channels)
+    model.contextualize(model.frontend(batch.waves, batch.lengths), batch.lengths, masked_channels=channels)
     assert not seen[0][..., 5:9].any() and seen[0][0, :, 9:].any()
 
 
@@ -95,7 +95,7 @@ def test_a_clip_without_a_loss_does_not_count() -> None:
     alone = [task.eval()(batch.only(b)).loss.detach() for b in range(3)]
     batch.labels = torch.cat([batch.labels, torch.full((3, 80), 2)], dim=1)
     batch.label_lengths[1] = 60
-    batch.labels[1, :60] = 2  # with a blank between equal neighbours, 119 frames
+    batch.labels[1, :60] = 2  # with a blank between equal neighbors, 119 frames
     output = task(batch)
     assert float(output.count) == len(WORDS[0]) + len(WORDS[2])
     assert float(output.loss.detach()) == pytest.approx(float(alone[0] + alone[2]), rel=1e-5)
@@ -111,9 +111,9 @@ def test_no_clip_is_played_too_fast_for_its_text() -> None:
     text = "abc" * 13
     alphabet = Alphabet.of([text])
     model = with_head(fresh(), alphabet.symbols, NO_MASKS)
-    items = [Item(noise(1.0, seed=i), i, Entry(Path("a.wav"), 1.0, "train", text=text), 0, i) for i in range(30)]
+    items = [LoadedClip(noise(1.0, seed=i), i, Entry(Path("a.wav"), 1.0, "train", text=text), 0, i) for i in range(30)]
     assert len(text) < model.count_frames(16_000) < len(text) * 1.2
-    batch = ctc_data.Collate(model, alphabet, NO_MASKS, AugmentConfig(speed=0.5))(items)
+    batch = ctc_data.CtcCollate(model, alphabet, NO_MASKS, HubertAugmentConfig(speed=0.5))(items)
     frames = [model.count_frames(int(length)) for length in batch.lengths]
     assert min(frames) >= len(text) and max(frames) > len(text) * 1.5, "slower ones stay"
 
@@ -135,7 +135,7 @@ def test_a_model_that_says_nothing_is_reported() -> None:
     assert not any("blank" in line for line in said)
 
 
-def test_clips_that_cannot_be_learnt_from_are_left_out() -> None:
+def test_clips_that_cannot_be_learned_from_are_left_out() -> None:
     entries = [
         Entry(Path("a.wav"), 2.0, "train", text="It's  FINE."),
         Entry(Path("b.wav"), 2.0, "train"),
@@ -165,7 +165,7 @@ def test_a_head_that_knows_all_characters_is_kept() -> None:
         for name, value in made.state_dict().items():
             assert torch.equal(value, known.state_dict()[name]), name
     assert said[1] == "the CTC head of init is kept: its 5 symbols hold all 4 of the data"
-    assert with_head(known, symbols, TuneConfig(layerdrop=0.3)).transformer.layerdrop == 0.3
+    assert with_head(known, symbols, CtcTuneConfig(layerdrop=0.3)).transformer.layerdrop == 0.3
 
 
 def test_new_characters_get_rows_beside_those_that_are_known() -> None:
@@ -191,10 +191,11 @@ def test_clips_are_changed_and_their_texts_are_not() -> None:
     alphabet = Alphabet.of(WORDS)
     model = with_head(fresh(), alphabet.symbols, NO_MASKS)
     items = [
-        Item(noise(1.0, seed=i), i, Entry(Path(f"{i}.wav"), 1.0, "train", text=WORDS[i % 3]), 0, i) for i in range(9)
+        LoadedClip(noise(1.0, seed=i), i, Entry(Path(f"{i}.wav"), 1.0, "train", text=WORDS[i % 3]), 0, i)
+        for i in range(9)
     ]
     plain, changed = (
-        ctc_data.Collate(model, alphabet, NO_MASKS, AugmentConfig(speed=speed))(items) for speed in (0.0, 0.2)
+        ctc_data.CtcCollate(model, alphabet, NO_MASKS, HubertAugmentConfig(speed=speed))(items) for speed in (0.0, 0.2)
     )
     assert len(set(changed.lengths.tolist())) > 3 and len(set(plain.lengths.tolist())) == 1
     assert torch.equal(changed.labels, plain.labels)

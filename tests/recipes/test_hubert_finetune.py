@@ -93,12 +93,12 @@ def settings(words: Path, start: Path, out: Path, **train: Any) -> CtcTrainConfi
 @pytest.fixture(scope="module")
 def finished(words: Path, start: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("run")
-    return out, ctc_run.finetune(settings(words, start, out))
+    return out, ctc_run.train(settings(words, start, out))
 
 
-def test_ten_utterances_are_learnt_by_heart(finished: tuple[Path, str], words: Path) -> None:
+def test_ten_utterances_are_learned_by_heart(finished: tuple[Path, str], words: Path) -> None:
     out, line = finished
-    model = zoo.load(out / "last", device="cpu")  # best on dev may be from before all of train was learnt
+    model = zoo.load(out / "last", device="cpu")  # best on dev may be from before all of train was learned
     entries = [entry for entry in manifest.read(words) if entry.split == "train"]
     heard = model.transcribe([str(entry.audio) for entry in entries], word_timestamps=True)
     assert [t.text for t in heard] == [(e.text or "").lower().rstrip("!") for e in entries]
@@ -122,17 +122,17 @@ def test_the_model_remembers_where_it_comes_from(finished: tuple[Path, str], sta
     model = zoo.load(finished[0] / "best", device="cpu")
     assert model.name == "tones" and model.config.units == () and model.head is None
     assert model.provenance["init_fingerprint"] == zoo.load(start / "model", device="cpu").fingerprint()
-    assert model.provenance["normalise"] == "basic"
+    assert model.provenance["text_normalizer"] == "basic"
 
 
 def test_an_exam_goes_on_without_what_cannot_be_read(finished: tuple[Path, str], words: Path, tmp_path: Path) -> None:
     entries = manifest.read(words)[:3]
     gone = replace(entries[0], audio=tmp_path / "gone.wav")
     with pytest.warns(UserWarning, match=r"gone.wav"):
-        line = ctc_run.examine(finished[0] / "best", [gone, *entries], "basic", tmp_path)
-    assert line == ctc_run.examine(finished[0] / "best", entries, "basic", tmp_path) and "3 clips" in line
+        line = ctc_run.evaluate(finished[0] / "best", [gone, *entries], "basic", tmp_path)
+    assert line == ctc_run.evaluate(finished[0] / "best", entries, "basic", tmp_path) and "3 clips" in line
     with pytest.warns(UserWarning), pytest.raises(ConfigError, match=r"none of the 1 clips of the test split"):
-        ctc_run.examine(finished[0] / "best", [gone], "basic", tmp_path)
+        ctc_run.evaluate(finished[0] / "best", [gone], "basic", tmp_path)
 
 
 def test_the_interval_of_one_speaker_is_over_clips(finished: tuple[Path, str], words: Path, tmp_path: Path) -> None:
@@ -141,17 +141,17 @@ def test_the_interval_of_one_speaker_is_over_clips(finished: tuple[Path, str], w
     alone = [replace(entry, speaker="ann") for entry in entries]
     nameless = [replace(entry, speaker=None) for entry in entries]
     for chosen in (alone, nameless):
-        assert "over clips)" in ctc_run.examine(finished[0] / "best", chosen, "basic", tmp_path)
+        assert "over clips)" in ctc_run.evaluate(finished[0] / "best", chosen, "basic", tmp_path)
         low, high = json.loads((tmp_path / "test.json").read_text())["interval"]
         assert low < high
     assert all(line.split("\t")[1] == "" for line in (tmp_path / "test.tsv").read_text().splitlines()[1:])
-    assert "over 3 speakers)" in ctc_run.examine(finished[0] / "best", entries, "basic", tmp_path)
+    assert "over 3 speakers)" in ctc_run.evaluate(finished[0] / "best", entries, "basic", tmp_path)
 
 
 def test_a_stopped_run_ends_in_the_same_weights(words: Path, start: Path, tmp_path: Path) -> None:
     """Stopped while the encoder is frozen, and once more after that."""
     short = {"steps": 12, "save_every": 3, "validate_every": 12}
-    ctc_run.finetune(settings(words, start, tmp_path / "whole", **short))
+    ctc_run.train(settings(words, start, tmp_path / "whole", **short))
     broken = settings(words, start, tmp_path / "broken", **short)
     for last in (3, 8):
         with pytest.MonkeyPatch.context() as patch:
@@ -164,8 +164,8 @@ def test_a_stopped_run_ends_in_the_same_weights(words: Path, start: Path, tmp_pa
 
             patch.setattr(CtcTask, "accumulate", stopping)
             with pytest.raises(TrainingStopped):
-                ctc_run.finetune(broken)
-    ctc_run.finetune(broken)
+                ctc_run.train(broken)
+    ctc_run.train(broken)
     weights = [(tmp_path / run / "last" / "model.safetensors").read_bytes() for run in ("whole", "broken")]
     assert weights[0] == weights[1]
 
@@ -176,15 +176,15 @@ def test_other_transcripts_are_other_data(words: Path, start: Path, tmp_path: Pa
     config = settings(path, start, tmp_path / "run", steps=1)
     for split, what in (("train", "training"), ("dev", "dev")):
         manifest.write(path, entries)
-        ctc_run.finetune(config)
+        ctc_run.train(config)
         changed = next(i for i, entry in enumerate(entries) if entry.split == split)
         manifest.write(path, [replace(e, text="abba") if i == changed else e for i, e in enumerate(entries)])
         with pytest.raises(ConfigError, match=f"the {what} data"):
-            ctc_run.finetune(config)
+            ctc_run.train(config)
     manifest.write(path, entries)
     found = json.loads(record.read_text())
     record.write_text(json.dumps(found | {"data": found["data"].partition("-")[0]}))
-    ctc_run.finetune(config)
+    ctc_run.train(config)
     assert json.loads(record.read_text())["data"] == found["data"], "runs from before texts were recorded go on"
 
 
@@ -204,7 +204,7 @@ def test_a_finetuned_model_is_tuned_further(finished: tuple[Path, str], words: P
     entries = [entry for entry in manifest.read(words) if "c" not in (entry.text or "").lower()]
     manifest.write(tmp_path / "few.jsonl", entries)
     config = settings(tmp_path / "few.jsonl", finished[0] / "best", tmp_path / "run", steps=1, learning_rate=1e-9)
-    assert "WER 0.0%" in ctc_run.finetune(config)
+    assert "WER 0.0%" in ctc_run.train(config)
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("finetune*.yaml")), ids=lambda path: path.stem)

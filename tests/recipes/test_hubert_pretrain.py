@@ -20,17 +20,17 @@ from small import SMALL, noise, small
 import zoo
 from zoo import config as configuration
 from zoo.data import manifest
-from zoo.data.dataset import Batch, Item
+from zoo.data.dataset import Batch, LoadedClip
 from zoo.data.loader import DataConfig, split_loader
 from zoo.data.manifest import Entry
 from zoo.data.sampler import Cursor
 from zoo.errors import ConfigError, TrainingError
 from zoo.models.hubert.model import HuBERT, HubertConfig
 from zoo.recipes.hubert.checks import check_targets
-from zoo.recipes.hubert.config import AugmentConfig, Features, HubertTrainConfig, LossConfig, MaskConfig, Round
+from zoo.recipes.hubert.config import FeatureKind, HubertAugmentConfig, HubertTrainConfig, LossConfig, MaskConfig, Round
 from zoo.recipes.hubert.masking import span_mask
 from zoo.recipes.hubert.run import train
-from zoo.recipes.hubert.task import Labelled, Pretrain, UnitBatch
+from zoo.recipes.hubert.task import Labeled, Pretrain, UnitBatch
 from zoo.recipes.hubert.units import Corpus, best_layer
 from zoo.recipes.shapes import round_up
 from zoo.train.health import effective_rank
@@ -69,7 +69,7 @@ def test_share_of_masked_frames_is_that_of_the_paper() -> None:
 
 def make_batch(model: HuBERT, clips: int = 3, seconds: float = 1.5) -> UnitBatch:
     entries = [Entry(Path(f"{i}.wav"), seconds, "train") for i in range(clips)]
-    items = [Item(noise(seconds - 0.2 * i, i), i, entries[i], 0, i) for i in range(clips)]
+    items = [LoadedClip(noise(seconds - 0.2 * i, i), i, entries[i], 0, i) for i in range(clips)]
     plain = Batch.of(items)
     counts = [model.count_frames(int(n)) for n in plain.lengths]
     generator = torch.Generator().manual_seed(1)
@@ -161,15 +161,15 @@ def test_every_preset_is_read_and_says_what_it_costs(preset: Path) -> None:
 
 @pytest.mark.parametrize("name", ["base", "large", "xlarge", "fast"])
 def test_published_presets_take_nothing_from_the_mini(name: str) -> None:
-    """Whose clips are changed, whose loss counts all frames and whose layers are centred."""
+    """Whose clips are changed, whose loss counts all frames and whose layers are centered."""
     config = configuration.load(HubertTrainConfig, [PRESETS[0].parent / f"{name}.yaml"])
-    assert config.augment == AugmentConfig() and config.loss.alpha == 1
-    assert not any(wanted.centred for wanted in config.rounds)
+    assert config.augment == HubertAugmentConfig() and config.loss.alpha == 1
+    assert not any(wanted.centered for wanted in config.rounds)
 
 
 def test_the_first_round_needs_something_to_cluster() -> None:
     with pytest.raises(ConfigError, match="rounds"):
-        HubertTrainConfig(rounds=[Round(Features.layer)])
+        HubertTrainConfig(rounds=[Round(FeatureKind.layer)])
 
 
 def labels(units: list[list[int]], sizes: int, quantizer: str = "q", rate: float = 50.0) -> Labels:
@@ -188,15 +188,15 @@ def test_targets_that_would_waste_a_run_are_refused() -> None:
     twice = labels([list(range(99)) * 2] * 4, 100)
     missing = labels([list(range(99)), list(range(99)), [], []], 100)
     unseen = labels([[99] * 99] * 4, 100)
-    for train, dev, message in (
-        (good, other, "labelled by quantizer"),
+    for train_labels, dev_labels, message in (
+        (good, other, "labeled by quantizer"),
         (constant, constant, "uses 1.0 of 100 units"),
         (twice, good, "units where"),
         (missing, good, "2 of 4 clips have no units"),
         (good, unseen, "units of codebook 0 that training never sees"),
     ):
         with pytest.raises(TrainingError, match=message):
-            check_targets(train, dev, entries, entries)
+            check_targets(train_labels, dev_labels, entries, entries)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tiny_config(corpus: Path, out: Path) -> HubertTrainConfig:
     config = HubertTrainConfig(out=str(out), final_units=12, model=HubertConfig(**{**vars(HubertConfig()), **TINY}))
-    config.rounds = [Round(Features.mfcc, units=[16, 8]), Round(Features.layer, units=[20], centred=True)]
+    config.rounds = [Round(FeatureKind.mfcc, units=[16, 8]), Round(FeatureKind.layer, units=[20], centered=True)]
     config.data = replace(config.data, source=str(corpus), batch_seconds=20.0)
     config.train = replace(config.train, steps=6, log_every=2, validate_every=3, save_every=2)
     return config
@@ -224,7 +224,7 @@ def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: P
     assert isinstance(model, HuBERT) and model.name == "hubert-run" and model.quantizer.sizes == (12,)
     units = model.units(noise(2), 16_000)
     assert units.shape == (model.count_frames(32_000),) and units.max() < 12
-    assert model.provenance["round"] == 2 and model.provenance["units"].endswith(", centred")
+    assert model.provenance["round"] == 2 and model.provenance["units"].endswith(", centered")
     layers = json.loads((tmp_path / "run" / "round-2" / "units" / "layers.json").read_text())
     assert set(layers["pnmi"]) == {"1", "2"} and all(0 < pnmi < 1 for pnmi in layers["pnmi"].values())
     lines = [json.loads(line) for line in (tmp_path / "run/round-2/run/metrics.jsonl").read_text().splitlines()]
@@ -244,8 +244,11 @@ def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: P
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rounds": [Round(Features.mfcc), Round(layer=3)], "final_layer": 2}, "number 2: layer 3: .* layers 0 to 2"),
-        ({"rounds": [Round(Features.mfcc), Round(layer=2)], "final_layer": -4}, "final_layer -4: .* layers 0 to 2"),
+        (
+            {"rounds": [Round(FeatureKind.mfcc), Round(layer=3)], "final_layer": 2},
+            "number 2: layer 3: .* layers 0 to 2",
+        ),
+        ({"rounds": [Round(FeatureKind.mfcc), Round(layer=2)], "final_layer": -4}, "final_layer -4: .* layers 0 to 2"),
     ],
 )
 def test_layers_that_no_round_will_have_are_told_before_the_first(
@@ -272,7 +275,7 @@ def test_a_round_can_be_added_to_a_finished_run(corpus: Path, tmp_path: Path) ->
     config = tiny_config(corpus, tmp_path / "run")
     config.rounds = config.rounds[:1]
     first = zoo.load(train(config)).provenance
-    config.rounds = [*config.rounds, Round(Features.layer, units=[20])]
+    config.rounds = [*config.rounds, Round(FeatureKind.layer, units=[20])]
     model = zoo.load(train(config))
     assert (first["round"], model.provenance["round"]) == (1, 2)
     assert model.units(noise(1), 16_000).max() < 12
@@ -290,12 +293,12 @@ def test_layers_are_searched_again_for_another_teacher(corpus: Path, tmp_path: P
 
 
 def test_a_clip_without_units_is_skipped_like_one_that_cannot_be_read(tmp_path: Path) -> None:
-    """Labelling met a damaged file, or a disk that hung once; days of training must not end there."""
+    """Labeling met a damaged file, or a disk that hung once; days of training must not end there."""
     entries = [Entry(tmp_path / f"{i}.wav", 1.0 + i / 10, "train") for i in range(4)]
     for i, entry in enumerate(entries):
         soundfile.write(entry.audio, noise(entry.duration, i).numpy(), 16_000)
     known = labels([list(range(99)), list(range(99)), [], list(range(99))], 100)
-    kind = partial(Labelled, labels=known)
+    kind = partial(Labeled, labels=known)
     loader = split_loader(DataConfig(batch_seconds=3.0), entries, "train", 16_000, kind=kind)
     steps = loader.steps(Cursor(), 1)
     heard = [index for _ in range(8) for batch in next(steps).batches for index in batch.indices.tolist()]
@@ -305,11 +308,11 @@ def test_a_clip_without_units_is_skipped_like_one_that_cannot_be_read(tmp_path: 
 
 @pytest.mark.slow
 def test_ten_utterances_are_learned_by_heart(corpus: Path, tmp_path: Path) -> None:
-    """Masked accuracy > 95 % where there is nothing to generalise."""
+    """Masked accuracy > 95 % where there is nothing to generalize."""
     entries = [replace(e, split=split) for split in ("train", "dev") for e in manifest.read(corpus)[:10]]
     manifest.write(tmp_path / "ten.jsonl", entries)
-    config = HubertTrainConfig(out=str(tmp_path / "run"), final_units=0, rounds=[Round(Features.mfcc, units=[50])])
-    config.augment = AugmentConfig()
+    config = HubertTrainConfig(out=str(tmp_path / "run"), final_units=0, rounds=[Round(FeatureKind.mfcc, units=[50])])
+    config.augment = HubertAugmentConfig()
     config.data = replace(config.data, source=str(tmp_path / "ten.jsonl"))
     config.train = replace(config.train, steps=700, validate_every=100, learning_rate=1.5e-3)
     train(config)
@@ -322,8 +325,8 @@ def test_any_encoder_can_be_the_teacher_of_the_first_round(corpus: Path, tmp_pat
     teacher.save(tmp_path / "teacher")
     config = tiny_config(corpus, tmp_path / "run")
     config.teacher, config.teacher_context = str(tmp_path / "teacher"), "clip"
-    config.rounds, config.final_layer = [Round(Features.layer, layer=1, units=[16])], 2
-    config.augment = AugmentConfig(speed=0.1, speech=0.3, noise=0.3)
+    config.rounds, config.final_layer = [Round(FeatureKind.layer, layer=1, units=[16])], 2
+    config.augment = HubertAugmentConfig(speed=0.1, speech=0.3, noise=0.3)
     model = zoo.load(train(config))
     assert isinstance(model, HuBERT) and model.quantizer.layer == 2
     assert model.provenance["units"].endswith("layer 1") and "whisper" in model.provenance["units"]
@@ -335,7 +338,11 @@ def test_pretraining_goes_on_from_a_model(corpus: Path, tmp_path: Path) -> None:
     first = small("hubert-base")
     first.save(tmp_path / "first")
     config = tiny_config(corpus, tmp_path / "run")
-    config.init, config.rounds, config.final_units = str(tmp_path / "first"), [Round(Features.mfcc, units=[16, 8])], 0
+    config.init, config.rounds, config.final_units = (
+        str(tmp_path / "first"),
+        [Round(FeatureKind.mfcc, units=[16, 8])],
+        0,
+    )
     config.train = replace(config.train, learning_rate=1e-12)
     model = zoo.load(train(config))
     assert isinstance(model, HuBERT) and model.config == replace(first.config, units=(16, 8)), "init brings its own"

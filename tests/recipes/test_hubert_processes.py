@@ -1,4 +1,4 @@
-"""HuBERT pre-training on two processes, which share the labelling as well as the training, gives what one gives."""
+"""HuBERT pre-training on two processes, which share the labeling as well as the training, gives what one gives."""
 
 from __future__ import annotations
 

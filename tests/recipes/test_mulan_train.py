@@ -23,9 +23,9 @@ from zoo.data.sampler import Cursor
 from zoo.errors import ConfigError, TrainingError
 from zoo.models.mulan.model import MuLan
 from zoo.nn.losses import Temperature
-from zoo.recipes.mulan.collapse import Alarms, mean_cosine
+from zoo.recipes.mulan.collapse import CollapseChecks, mean_cosine
 from zoo.recipes.mulan.compare import compare
-from zoo.recipes.mulan.config import AlarmConfig, ExamConfig, Loss, MulanTrainConfig, TowerConfig, ZeroShot
+from zoo.recipes.mulan.config import CollapseConfig, EvaluationConfig, Loss, MulanTrainConfig, TowerConfig, ZeroShot
 from zoo.recipes.mulan.evaluation import embed_clips
 from zoo.recipes.mulan.run import train
 from zoo.recipes.mulan.spectra import PairBatch, Spectrograms, pair_loader
@@ -84,11 +84,11 @@ def learn(task: Contrast, loader: Any, steps: int) -> list[str]:
     """What was said while a task learned."""
     said: list[str] = []
     task.say = said.append
-    optimiser = torch.optim.AdamW(task.parameters(), 3e-3)
+    optimizer = torch.optim.AdamW(task.parameters(), 3e-3)
     for step in loader.steps(Cursor(), 2):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         task.accumulate(step.batches, backward)
-        optimiser.step()
+        optimizer.step()
         if task.alarms.steps == steps:
             return said
     raise AssertionError
@@ -104,7 +104,7 @@ class Broken(nn.Module):
 
 
 def test_a_run_that_stays_at_chance_is_told(make: Any) -> None:
-    alarms = AlarmConfig(chance_steps=50)
+    alarms = CollapseConfig(chance_steps=50)
     task, loader = make(alarms=alarms)
     assert learn(task, loader, 50) == [], "tones are learned"
     task, loader = make(alarms=alarms)
@@ -131,7 +131,7 @@ def test_no_step_is_made_of_what_an_epoch_leaves_over(make: Any) -> None:
 @pytest.mark.parametrize("same", [None, "word", "absent"])
 def test_dev_counts_as_right_what_the_exam_counts_as_right(make: Any, tones: Path, same: str | None) -> None:
     """Every caption of the dev set is that of two clips, which a perfect model cannot tell apart."""
-    task, _ = make(exam=ExamConfig(same=same))
+    task, _ = make(exam=EvaluationConfig(same=same))
     data, texts = task.config.data, Texts(task.config.data.text)
     dev = pair_loader(manifest.read(tones), "dev", task.model, texts, data, 0)
     words = sorted({entry.labels["word"] for entry in dev.dataset.entries})
@@ -154,10 +154,10 @@ def test_a_pair_on_its_own_is_no_error(make: Any) -> None:
 def test_alarms_come_at_doubling_distances_and_survive_resuming() -> None:
     said: list[str] = []
     sample = torch.eye(4), torch.eye(4)
-    alarms = Alarms(AlarmConfig(chance_steps=3))
+    alarms = CollapseChecks(CollapseConfig(chance_steps=3))
     for _ in range(7):
         alarms.step(2.0, 2.0, sample, said.append)
-    resumed = Alarms(AlarmConfig(chance_steps=3))
+    resumed = CollapseChecks(CollapseConfig(chance_steps=3))
     resumed.load_state_dict(alarms.state_dict())
     for _ in range(20):
         resumed.step(2.0, 2.0, sample, said.append)
@@ -167,7 +167,7 @@ def test_alarms_come_at_doubling_distances_and_survive_resuming() -> None:
 def test_collapse_and_bounds_of_the_temperature_are_told() -> None:
     torch.manual_seed(0)
     said: list[str] = []
-    alarms = Alarms(AlarmConfig(chance_steps=1))
+    alarms = CollapseChecks(CollapseConfig(chance_steps=1))
     good = nn.functional.normalize(torch.randn(50, 16), dim=1)
     alarms.step(0.1, 2.0, (good, good), said.append)
     figures = alarms.validation(good, good, Temperature(0.1), said.append)

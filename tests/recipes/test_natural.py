@@ -1,4 +1,4 @@
-"""recipes/natural.py: its plans, the symbols that Kokoro gets, and clips with another synthesiser in its place."""
+"""recipes/natural.py: its plans, the symbols that Kokoro gets, and clips with another synthesizer in its place."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_plans_are_functions_of_seed_and_index(natural: ModuleType) -> None:
 
 
 def test_transcripts_are_words(natural: ModuleType) -> None:
-    """Punctuation is for the synthesiser alone, and so is the way to have the letter A said, else an article."""
+    """Punctuation is for the synthesizer alone, and so is the way to have the letter A said, else an article."""
     plans = [natural.plan(0, i, VOICES) for i in range(200)]
     for plan in plans:
         if plan.style != "sentence":

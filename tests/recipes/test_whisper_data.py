@@ -20,18 +20,18 @@ from zoo.models.whisper.config import WhisperConfig
 from zoo.models.whisper.model import Whisper
 from zoo.models.whisper.tokenizer import WhisperTokenizer
 from zoo.recipes.whisper import data
-from zoo.recipes.whisper.config import AugmentConfig, TuneConfig, WhisperTrainConfig, WindowConfig
-from zoo.recipes.whisper.data import IGNORED, Collate, blank
+from zoo.recipes.whisper.config import WhisperAugmentConfig, WhisperTrainConfig, WhisperTuneConfig, WindowConfig
+from zoo.recipes.whisper.data import IGNORED, WhisperCollate, blank
 from zoo.recipes.whisper.targets import Writer
 from zoo.recipes.whisper.task import Transcribe
 from zoo.recipes.whisper.vocabulary import Speller, train_tokenizer
-from zoo.recipes.whisper.windows import Segment, Window
-from zoo.text.normalizers import normaliser
+from zoo.recipes.whisper.windows import TimedText, TrainingWindow
+from zoo.text.normalizers import normalizer
 
 TEXTS = ["The cat sat on the mat.", "A cat is that.", "Ça va, là-bas?", "thirty-three thousand things"] * 3
 
 
-MEL_MASKS = AugmentConfig(mel_masks=2, mel_width=9, time_masks=2, time_width=30, time_share=0.5)
+MEL_MASKS = WhisperAugmentConfig(mel_masks=2, mel_width=9, time_masks=2, time_width=30, time_share=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,10 @@ def words() -> WhisperTokenizer:
 
 
 def window(
-    segments: list[Segment], lang: str | None = "fr", previous: str = "", stamped: bool = False, seed: int = 0
-) -> Window:
+    segments: list[TimedText], lang: str | None = "fr", previous: str = "", stamped: bool = False, seed: int = 0
+) -> TrainingWindow:
     entry = Entry(Path("a.wav"), 2.0, "train", text="", lang=lang)
-    return Window(torch.zeros(3200), 0, entry, 0, seed, segments, previous, stamped)
+    return TrainingWindow(torch.zeros(3200), 0, entry, 0, seed, segments, previous, stamped)
 
 
 def names(tokenizer: WhisperTokenizer, ids: list[int]) -> list[str]:
@@ -99,7 +99,7 @@ def test_without_dropout_the_spelling_is_the_tokenizers(words: WhisperTokenizer)
 
 def test_targets_of_a_window(words: WhisperTokenizer) -> None:
     write = Writer(words, 128)
-    segments = [Segment("A cat", 0.0, 1.3), Segment("sat", 1.3, None)]
+    segments = [TimedText("A cat", 0.0, 1.3), TimedText("sat", 1.3, None)]
     start = ["<startoftranscript>", "<fr>", "<transcribe>"]
     ids, context = write(window(segments[:1]))
     assert names(words, ids) == [*start, "<notimestamps>", " A cat", "<endoftext>"]
@@ -129,15 +129,15 @@ def test_targets_always_fit_the_decoder(said: int, before: int, stamped: bool, d
     text = "cat " * said
     if write.count(text) + 2 > write.room:
         return
-    ids, context = write(window([Segment(text, 0.0, 1.0)], previous="mat " * before, stamped=stamped, seed=said))
+    ids, context = write(window([TimedText(text, 0.0, 1.0)], previous="mat " * before, stamped=stamped, seed=said))
     assert len(ids) - 1 <= 96 and ids[-1] == words.eot and ids[context - 1] == words.sot
     assert words.decode([i for i in ids[context:] if i < words.eot]).strip() == text.strip()
 
 
-def test_the_context_is_not_learnt(words: WhisperTokenizer) -> None:
+def test_the_context_is_not_learned(words: WhisperTokenizer) -> None:
     model = tiny(words)
-    collate = Collate(model, Writer(words, 96), AugmentConfig())
-    windows = [window([Segment("A cat", 0.0, 1.0)], previous="the mat"), window([])]
+    collate = WhisperCollate(model, Writer(words, 96), WhisperAugmentConfig())
+    windows = [window([TimedText("A cat", 0.0, 1.0)], previous="the mat"), window([])]
     tokens, targets = collate.texts(windows)
     for row, made in enumerate(windows):
         ids, context = collate.writer(made)
@@ -171,7 +171,7 @@ def test_masks_are_bands_and_stretches(frames: int, seed: int) -> None:
     assert times.sum() <= 2 * min(30, frames // 2) and (times.all() or bands.sum() <= 18)
     assert torch.allclose(masked[changed], mel.mean().expand(int(changed.sum())))
     untouched = mel.clone()
-    blank(untouched, AugmentConfig(), Random(seed))
+    blank(untouched, WhisperAugmentConfig(), Random(seed))
     assert torch.equal(untouched, mel)
 
 
@@ -179,10 +179,10 @@ def test_masks_are_bands_and_stretches(frames: int, seed: int) -> None:
 def test_training_hears_what_decoding_hears(words: WhisperTokenizer, context: str) -> None:
     model = tiny(words, context=context).eval()
     waves = [say("ba"), say("abba", 1)]
-    batch = Collate(model, Writer(words, 96), AugmentConfig())(
-        [Window(wave, 0, Entry(Path("a"), 1.0, "train", lang="en"), 0, 0, []) for wave in waves]
+    batch = WhisperCollate(model, Writer(words, 96), WhisperAugmentConfig())(
+        [TrainingWindow(wave, 0, Entry(Path("a"), 1.0, "train", lang="en"), 0, 0, []) for wave in waves]
     )
-    heard = Transcribe(model, TuneConfig()).listen(batch)
+    heard = Transcribe(model, WhisperTuneConfig()).listen(batch)
     states = model.encode_windows(waves)
     if context == "full":
         assert batch.positions.tolist() == [150, 150]
@@ -193,7 +193,7 @@ def test_training_hears_what_decoding_hears(words: WhisperTokenizer, context: st
         torch.testing.assert_close(heard.x[b, :n], states.x[b, :n], rtol=1e-4, atol=1e-5)
 
 
-def test_clips_that_cannot_be_learnt_from_are_left_out(words: WhisperTokenizer) -> None:
+def test_clips_that_cannot_be_learned_from_are_left_out(words: WhisperTokenizer) -> None:
     entries = [
         Entry(Path("a.wav"), 2.0, "train", text=" fine "),
         Entry(Path("b.wav"), 2.0, "train"),
@@ -212,13 +212,13 @@ def test_clips_that_cannot_be_learnt_from_are_left_out(words: WhisperTokenizer) 
     assert said[-1] == "here: 1 texts of more than 41 tokens are left out"
 
 
-@pytest.mark.parametrize(("normalise", "wordless"), [("english", "um"), ("english", "[red]"), ("basic", "...")])
-def test_only_a_text_that_is_empty_from_the_start_is_silence(normalise: str, wordless: str) -> None:
+@pytest.mark.parametrize(("normalize", "wordless"), [("english", "um"), ("english", "[red]"), ("basic", "...")])
+def test_only_a_text_that_is_empty_from_the_start_is_silence(normalize: str, wordless: str) -> None:
     entries = [Entry(Path("a.wav"), 2.0, "train", text=text) for text in ("Red.", "", " ", wordless)]
     said: list[str] = []
-    kept = data.usable(entries, DataConfig("here"), normaliser(normalise), 3.0, said.append)
+    kept = data.usable(entries, DataConfig("here"), normalizer(normalize), 3.0, said.append)
     assert [entry.text for entry in kept] == ["red", "", ""]
-    assert said == ["here: 3 of 4 clips are used; left out: 1 without words after normalising"]
+    assert said == ["here: 3 of 4 clips are used; left out: 1 without words after normalizing"]
 
 
 def test_a_clip_without_a_language_is_named(words: WhisperTokenizer) -> None:

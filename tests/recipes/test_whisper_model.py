@@ -13,11 +13,11 @@ import zoo.text.transcript
 from zoo.errors import ConfigError
 from zoo.recipes.whisper.config import (
     LoraConfig,
-    TuneConfig,
+    WhisperTuneConfig,
 )
 from zoo.recipes.whisper.data import SpeechBatch
 from zoo.recipes.whisper.lora import LoraLinear, add_lora, without_lora
-from zoo.recipes.whisper.model import hold_back, loaded
+from zoo.recipes.whisper.model import freeze_layers, loaded
 from zoo.recipes.whisper.task import Transcribe
 
 
@@ -30,30 +30,30 @@ def learning(task: Transcribe, batch: SpeechBatch) -> set[str]:
 def test_what_is_frozen_does_not_learn() -> None:
     model = fresh(encoder_layers=2, decoder_layers=2)
     batch = batch_for(model)
-    everything = learning(Transcribe(model, TuneConfig()), batch)
+    everything = learning(Transcribe(model, WhisperTuneConfig()), batch)
     silent = {name for name, _ in model.named_parameters()} - everything
     assert all(name == "decoder.positions" or name.endswith("kv.bias") for name in silent)
     for tune, prefixes in (
-        (TuneConfig(freeze_encoder=-1), ("encoder.",)),
-        (TuneConfig(freeze_encoder=1), ("encoder.conv", "encoder.transformer.blocks.0.")),
-        (TuneConfig(freeze_decoder=1), ("decoder.tokens", "decoder.positions", "decoder.blocks.0.")),
+        (WhisperTuneConfig(freeze_encoder=-1), ("encoder.",)),
+        (WhisperTuneConfig(freeze_encoder=1), ("encoder.conv", "encoder.transformer.blocks.0.")),
+        (WhisperTuneConfig(freeze_decoder=1), ("decoder.tokens", "decoder.positions", "decoder.blocks.0.")),
     ):
         part = fresh(encoder_layers=2, decoder_layers=2)
-        hold_back(part, tune)
+        freeze_layers(part, tune)
         left = {name for name in everything if not name.startswith(prefixes)}
         assert learning(Transcribe(part, tune), batch) == left
     with pytest.raises(ConfigError, match="freeze_encoder 3: the encoder has 2 blocks"):
-        hold_back(model, TuneConfig(freeze_encoder=3))
+        freeze_layers(model, WhisperTuneConfig(freeze_encoder=3))
     with pytest.raises(ConfigError, match="leave out freeze_encoder"):
-        hold_back(model, TuneConfig(freeze_encoder=1, lora=LoraConfig(rank=2)))
+        freeze_layers(model, WhisperTuneConfig(freeze_encoder=1, lora=LoraConfig(rank=2)))
 
 
 def test_stochastic_depth_leaves_blocks_out_in_training_only() -> None:
     model = fresh(encoder_layers=2, decoder_layers=2)
     batch = batch_for(model)
-    whole = float(Transcribe(model, TuneConfig()).eval()(batch).loss.detach())
-    hold_back(model, TuneConfig(layerdrop=0.5))
-    task = Transcribe(model, TuneConfig())
+    whole = float(Transcribe(model, WhisperTuneConfig()).eval()(batch).loss.detach())
+    freeze_layers(model, WhisperTuneConfig(layerdrop=0.5))
+    task = Transcribe(model, WhisperTuneConfig())
     losses = set()
     for seed in range(12):
         batch.seed = seed
@@ -65,10 +65,10 @@ def test_stochastic_depth_leaves_blocks_out_in_training_only() -> None:
 def test_low_rank_updates() -> None:
     model, config = fresh(), LoraConfig(rank=4, alpha=8.0, modules=["attention.qkv", "cross.kv", "ffn.up"])
     batch = batch_for(model)
-    before = Transcribe(model, TuneConfig()).eval()(batch).loss.detach()
+    before = Transcribe(model, WhisperTuneConfig()).eval()(batch).loss.detach()
     names = set(model.state_dict())
     add_lora(model, config)
-    task = Transcribe(model, TuneConfig())
+    task = Transcribe(model, WhisperTuneConfig())
     assert torch.equal(task.eval()(batch).loss.detach(), before), "an update begins as nothing"
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     assert trained and all(name.endswith(("lora_a", "lora_b")) for name in trained)
@@ -81,7 +81,7 @@ def test_low_rank_updates() -> None:
     assert set(plain.state_dict()) == names and without_lora(plain) is plain
     changed = task(batch).loss.detach()
     assert not torch.isclose(changed, before)
-    torch.testing.assert_close(Transcribe(plain, TuneConfig()).eval()(batch).loss.detach(), changed)
+    torch.testing.assert_close(Transcribe(plain, WhisperTuneConfig()).eval()(batch).loss.detach(), changed)
     with pytest.raises(ConfigError, match=r"no layer ends in cross.key; there are .*cross.kv"):
         add_lora(fresh(), LoraConfig(rank=2, modules=["cross.key"]))
 

@@ -17,20 +17,20 @@ from zoo.errors import ConfigError
 from zoo.models.whisper.model import Whisper
 from zoo.recipes.whisper.config import (
     DistilConfig,
-    TuneConfig,
+    WhisperTuneConfig,
 )
 from zoo.recipes.whisper.data import IGNORED
-from zoo.recipes.whisper.model import hold_back, student_of, teacher_of
+from zoo.recipes.whisper.model import freeze_layers, student_of, teacher_of
 from zoo.recipes.whisper.task import Transcribe, divergence_from
 
 
 def test_loss_is_that_of_transformers(tmp_path: Path) -> None:
-    """Windows of different lengths, one with times and a context: the mean over what is learnt, and its gradients."""
+    """Windows of different lengths, one with times and a context: the mean over what is learned, and its gradients."""
     theirs = whisper(languages=3)
     ours = zoo.load(saved(theirs, tmp_path / "hf"), device="cpu")
     assert isinstance(ours, Whisper) and ours.context == "full"
     batch = batch_for(ours)
-    output = Transcribe(ours.train(), TuneConfig())(batch)
+    output = Transcribe(ours.train(), WhisperTuneConfig())(batch)
     assert float(output.count) == (batch.targets != IGNORED).sum() > 20
     expected = theirs.train()(
         input_features=batch.mel.transpose(1, 2), decoder_input_ids=batch.tokens, labels=batch.targets
@@ -50,7 +50,7 @@ def test_loss_is_that_of_transformers(tmp_path: Path) -> None:
 
 def test_loss_of_a_window_does_not_depend_on_its_batch() -> None:
     model = fresh()
-    task = Transcribe(model, TuneConfig(ctc=0.3)).train()
+    task = Transcribe(model, WhisperTuneConfig(ctc=0.3)).train()
     batch = batch_for(model)
     whole = task(batch)
     alone = [task(batch.only(b)) for b in range(3)]
@@ -62,7 +62,7 @@ def test_loss_of_a_window_does_not_depend_on_its_batch() -> None:
 
 def test_ctc_is_of_the_text_alone_and_ends() -> None:
     model = fresh()
-    task = Transcribe(model, TuneConfig(ctc=0.5, help_steps=1)).train()
+    task = Transcribe(model, WhisperTuneConfig(ctc=0.5, help_steps=1)).train()
     batch = batch_for(model)
     output = task(batch)
     states = task.listen(batch)
@@ -80,9 +80,9 @@ def test_ctc_is_of_the_text_alone_and_ends() -> None:
 
 def test_attention_is_guided_along_the_diagonal() -> None:
     model = fresh()
-    task = Transcribe(model, TuneConfig(guide=2.0)).train()
+    task = Transcribe(model, WhisperTuneConfig(guide=2.0)).train()
     batch = batch_for(model)
-    output, plain = task(batch), Transcribe(model, TuneConfig()).train()(batch)
+    output, plain = task(batch), Transcribe(model, WhisperTuneConfig()).train()(batch)
     astray = output.logs["astray"][0]
     assert float(output.loss.detach()) == pytest.approx(float(plain.loss.detach()) + 2 * float(astray), rel=1e-5)
     heads, (rows, size), times = 2, batch.tokens.shape, int(batch.positions.max())
@@ -105,12 +105,12 @@ def test_distillation_is_the_sum_of_two_losses() -> None:
     for ours, theirs in ((0, 0), (1, 2)):
         assert torch.equal(student.decoder.blocks[ours].ffn.up.weight, model.decoder.blocks[theirs].ffn.up.weight)
     assert len(model.decoder.blocks) == 3
-    hold_back(student, TuneConfig(freeze_encoder=-1))
+    freeze_layers(student, WhisperTuneConfig(freeze_encoder=-1))
     config = DistilConfig(2, kl=0.7, pseudo=0.9, temperature=2.0)
-    task = Transcribe(student, TuneConfig(), teacher=teacher, distil=config).train()
+    task = Transcribe(student, WhisperTuneConfig(), teacher=teacher, distil=config).train()
     batch = batch_for(student)
     output = task(batch)
-    plain = Transcribe(student, TuneConfig())(batch).loss.detach()
+    plain = Transcribe(student, WhisperTuneConfig())(batch).loss.detach()
     assert float(output.loss.detach()) == pytest.approx(
         0.9 * float(plain) + 0.7 * float(output.logs["kl"][0]), rel=1e-5
     )

@@ -25,15 +25,15 @@ from zoo.errors import ConfigError, TrainingStopped
 from zoo.models.whisper.model import Whisper
 from zoo.recipes.whisper import pseudo, train
 from zoo.recipes.whisper.config import (
-    AugmentConfig,
     DistilConfig,
     LoraConfig,
-    TuneConfig,
     VocabularyConfig,
+    WhisperAugmentConfig,
     WhisperTrainConfig,
+    WhisperTuneConfig,
     WindowConfig,
 )
-from zoo.recipes.whisper.evaluation import Exam, write
+from zoo.recipes.whisper.evaluation import WhisperEvaluation, write
 from zoo.recipes.whisper.model import loaded
 from zoo.recipes.whisper.run import train as run
 from zoo.recipes.whisper.task import Transcribe
@@ -52,14 +52,14 @@ def finished(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return out, run(settings(tones, out))
 
 
-def test_ten_clips_are_learnt_without_a_mistake(finished: tuple[Path, str], tones: Path) -> None:
-    """WER 0 on the clips that were learnt, by the exported model and the library's own transcription."""
+def test_ten_clips_are_learned_without_a_mistake(finished: tuple[Path, str], tones: Path) -> None:
+    """WER 0 on the clips that were learned, by the exported model and the library's own transcription."""
     out, line = finished
     assert "by WER on dev" in line and "test: WER" in line
     model = zoo.load(out / "best", device="cpu")
     assert isinstance(model, Whisper) and model.name == "tones" and model.context == "clip"
-    learnt = [entry for entry in manifest.read(tones) if entry.split == "train"]
-    said = model.transcribe([str(entry.audio) for entry in learnt], vad="none", timestamps=False)
+    learned = [entry for entry in manifest.read(tones) if entry.split == "train"]
+    said = model.transcribe([str(entry.audio) for entry in learned], vad="none", timestamps=False)
     assert [transcript.text for transcript in said] == [word.capitalize() for word in WORDS]
     assert model.provenance["recipe"] == "zoo.recipes.whisper.train" and model.provenance["init"] is None
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -70,7 +70,7 @@ def test_ten_clips_are_learnt_without_a_mistake(finished: tuple[Path, str], tone
 
 def test_the_exam_is_written_down(finished: tuple[Path, str]) -> None:
     found = json.loads((finished[0] / "test.json").read_text())["test"]
-    assert found["clips"] == 4 and found["normalise"] == "basic"
+    assert found["clips"] == 4 and found["normalize"] == "basic"
     assert 0 <= found["after"]["interval"][0] <= found["after"]["wer"] < found["most frequent text"]["wer"]
     rows = [line.split("\t") for line in (finished[0] / "test.tsv").read_text().splitlines()]
     assert rows[0][:3] == ["exam", "candidate", "file"] and len(rows) == 1 + 2 * 4
@@ -81,7 +81,7 @@ def test_fine_tuning_is_compared_with_its_start(finished: tuple[Path, str], tone
         settings(tones, tmp_path / "tuned", steps=2, learning_rate=1e-5),
         init=str(finished[0]),
         name="tuned",
-        tune=TuneConfig(lora=LoraConfig(rank=2)),
+        tune=WhisperTuneConfig(lora=LoraConfig(rank=2)),
         exams=[str(tones)],
     )
     line = run(config)
@@ -115,20 +115,20 @@ def test_distillation_from_pseudo_labels(
     monkeypatch.setattr(Whisper, "transcribe", written)
     teacher = loaded(str(finished[0]))
     entries = manifest.read(tones)
-    kept = pseudo.pseudo_labelled(teacher, entries, tmp_path, "basic", 0.5)
+    kept = pseudo.pseudo_labeled(teacher, entries, tmp_path, "basic", 0.5)
     assert [e.text for e in kept if e.split == "train"] == [w.capitalize() for w in WORDS if w != "cab"]
     assert len([e for e in kept if e.split != "train"]) == 8
     file = tmp_path / pseudo.FILE
     lines = file.read_text().splitlines()
     file.write_text("\n".join(lines[:-1]) + '\n{"clip": "cut')
     answers[:] = ["Anew"]
-    again = pseudo.pseudo_labelled(teacher, entries, tmp_path, "basic", None)
+    again = pseudo.pseudo_labeled(teacher, entries, tmp_path, "basic", None)
     texts = [e.text for e in again if e.split == "train"]
     assert texts[2] == "Nonsense" and texts[-1] == "Anew" and texts[:2] == ["Ba", "Abba"], (
         "only what was cut is made anew"
     )
     answers[:] = [word.upper() for word in WORDS]
-    other = pseudo.pseudo_labelled(teacher, entries, tmp_path, "basic", None, stamped=False)
+    other = pseudo.pseudo_labeled(teacher, entries, tmp_path, "basic", None, stamped=False)
     assert [e.text for e in other if e.split == "train"] == answers, "these were written without times"
 
 
@@ -139,7 +139,7 @@ def test_clips_that_cannot_be_read_or_judged_are_left_out(
     gone = replace(entries[0], audio=tmp_path / "gone.wav")
     wordless = replace(entries[1], text="...")
     with pytest.warns(UserWarning, match=r"1 clips cannot be read and are left out, e.g. .*gone.wav"):
-        kept = pseudo.pseudo_labelled(teacher, [gone, wordless, *entries[2:]], tmp_path, "basic", 100.0)
+        kept = pseudo.pseudo_labeled(teacher, [gone, wordless, *entries[2:]], tmp_path, "basic", 100.0)
     assert [entry.audio for entry in kept if entry.split == "train"] == [entry.audio for entry in entries[2:10]]
 
 
@@ -158,7 +158,7 @@ def test_models_are_told_the_languages_that_they_have_a_token_for(
         return [SimpleNamespace(text="one")] * len(clips)
 
     monkeypatch.setattr(model, "transcribe", transcribe)
-    Exam("test", entries, "basic").sit("after", model)
+    WhisperEvaluation("test", entries, "basic").sit("after", model)
     assert told == ["de", *[None] * (len(entries) - 1)]
 
 
@@ -166,11 +166,11 @@ def test_an_exam_goes_on_without_what_cannot_be_read(finished: tuple[Path, str],
     model = zoo.load(finished[0] / "best", device="cpu")
     entries = [entry for entry in manifest.read(tones) if entry.split == "test"]
     gone = replace(entries[0], audio=tmp_path / "gone.wav")
-    exam = Exam("test", [entries[0], gone, *entries[1:]], "basic", stamped=False)
+    exam = WhisperEvaluation("test", [entries[0], gone, *entries[1:]], "basic", stamped=False)
     exam.guess(entries)
     with pytest.warns(UserWarning, match=r"gone.wav"):
         exam.sit("after", model)
-    whole = Exam("test", entries, "basic", stamped=False)
+    whole = WhisperEvaluation("test", entries, "basic", stamped=False)
     whole.guess(entries)
     whole.sit("after", model)
     assert exam.results() == whole.results() and exam.results()["clips"] == len(entries)
@@ -179,14 +179,14 @@ def test_an_exam_goes_on_without_what_cannot_be_read(finished: tuple[Path, str],
     rows = [line.split("\t") for line in (tmp_path / "test.tsv").read_text().splitlines()]
     assert {len(row) for row in rows} == {6} and len(rows) == 1 + 2 * len(entries)
     with pytest.warns(UserWarning), pytest.raises(ConfigError, match=r"none of its 1 recordings can be read"):
-        Exam("test", [gone], "basic").sit("after", model)
+        WhisperEvaluation("test", [gone], "basic").sit("after", model)
 
 
 def test_a_distilled_run(finished: tuple[Path, str], tones: Path, tmp_path: Path) -> None:
     config = replace(
         settings(tones, tmp_path / "small", steps=2),
         init=str(finished[0]),
-        tune=TuneConfig(freeze_encoder=-1),
+        tune=WhisperTuneConfig(freeze_encoder=-1),
         distil=DistilConfig(decoder_layers=1),
     )
     run(config)
@@ -194,7 +194,7 @@ def test_a_distilled_run(finished: tuple[Path, str], tones: Path, tmp_path: Path
     lines = [json.loads(line) for line in (tmp_path / "small" / "metrics.jsonl").read_text().splitlines()]
     assert "kl" in lines[-1]
     with pytest.raises(ConfigError, match=r"set tune.freeze_encoder=-1"):
-        run(replace(config, tune=TuneConfig(), out=str(tmp_path / "other")))
+        run(replace(config, tune=WhisperTuneConfig(), out=str(tmp_path / "other")))
 
 
 def test_a_stopped_run_ends_in_the_same_weights(tones: Path, tmp_path: Path) -> None:
@@ -206,8 +206,8 @@ def test_a_stopped_run_ends_in_the_same_weights(tones: Path, tmp_path: Path) -> 
             settings(tones, out, **short),
             windows=WindowConfig(packed=0.5, timestamps=0.5, previous=0.5, no_speech=0.2),
             vocabulary=VocabularyConfig(270, dropout=0.2),
-            augment=AugmentConfig(mel_masks=1, time_masks=1),
-            tune=TuneConfig(ctc=0.3, help_steps=4, layerdrop=0.2),
+            augment=WhisperAugmentConfig(mel_masks=1, time_masks=1),
+            tune=WhisperTuneConfig(ctc=0.3, help_steps=4, layerdrop=0.2),
         )
 
     run(random(tmp_path / "whole"))

@@ -14,16 +14,16 @@ from zoo import config as configuration
 from zoo.data import manifest
 from zoo.data.manifest import Entry
 from zoo.errors import AudioError, ConfigError
-from zoo.recipes.whisper.config import AugmentConfig, WhisperTrainConfig, WindowConfig
+from zoo.recipes.whisper.config import WhisperAugmentConfig, WhisperTrainConfig, WindowConfig
 from zoo.recipes.whisper.run import opened
-from zoo.recipes.whisper.windows import Segment, WindowDataset, _following
+from zoo.recipes.whisper.windows import TimedText, WindowDataset, _following
 
 
 def dataset(
     entries: list[Entry],
     training: bool = True,
     tokens: int = 40,
-    augment: AugmentConfig = AugmentConfig(),  # noqa: B008
+    augment: WhisperAugmentConfig = WhisperAugmentConfig(),  # noqa: B008
     window: float = 3.0,
     **config: Any,
 ) -> WindowDataset:
@@ -118,7 +118,7 @@ def test_of_speakers_who_talk_at_once_no_time_runs_backwards(spans: list[Entry])
         for text, start, end in (("turn", 0.0, 2.0), ("word", 0.5, 1.0), ("answer", 1.5, 2.5))
     )
     made = dataset([turn, word, answer]).item(0, 1)
-    assert made.segments == [Segment("turn word", 0.0, 2.0), Segment("answer", 2.0, 2.5)]
+    assert made.segments == [TimedText("turn word", 0.0, 2.0), TimedText("answer", 2.0, 2.5)]
     assert len(made.wave) == round(2.5 * RATE), "the word does not cut the turn short"
 
 
@@ -129,7 +129,7 @@ def test_no_window_reaches_across_speech_that_is_not_its_own(spans: list[Entry])
     def windows(known: list[Entry]) -> WindowDataset:
         config = WindowConfig(packed=0.0, timestamps=0.0, no_speech=0.0, previous=1.0)
         return WindowDataset(
-            own, RATE, config, AugmentConfig(), seconds=30.0, count=len, tokens=1000, training=True, known=known
+            own, RATE, config, WhisperAugmentConfig(), seconds=30.0, count=len, tokens=1000, training=True, known=known
         )
 
     made = [windows(spans).item(index, 0) for index in (0, 2, 4)]
@@ -165,8 +165,8 @@ def test_shares_and_contexts_are_checked() -> None:
     for wrong, words in (
         (["windows.seconds=0"], r"windows\.seconds 0: must be more than 0"),
         (["windows.tail=-1"], r"windows\.tail -1"),
-        (["windows.normalise=none"], r"windows\.normalise 'none': choose one of raw, basic, english"),
-        (["measure=wer"], r"measure 'wer': choose one of raw, basic, english"),
+        (["windows.text_normalizer=none"], r"windows\.text_normalizer 'none': choose one of raw, basic, english"),
+        (["wer_normalizer=wer"], r"wer_normalizer 'wer': choose one of raw, basic, english"),
         (["dev_clips=0"], r"dev_clips 0: must be at least 1"),
         (["samples=-1"], r"samples -1"),
         (["tune.lora.rank=-1"], r"tune\.lora\.rank -1"),
@@ -199,7 +199,9 @@ def test_a_clip_that_lasts_longer_than_stated(clips: list[Entry]) -> None:
 
 def test_times_move_with_the_speed(clips: list[Entry]) -> None:
     made = [
-        dataset(clips, augment=AugmentConfig(speed=0.2)).item(i, seed) for i in range(len(clips)) for seed in range(5)
+        dataset(clips, augment=WhisperAugmentConfig(speed=0.2)).item(i, seed)
+        for i in range(len(clips))
+        for seed in range(5)
     ]
     ratios = set()
     for window in made:
@@ -214,7 +216,11 @@ def test_times_move_with_the_speed(clips: list[Entry]) -> None:
 
 def test_noise_microphones_and_narrow_bands_are_for_training_alone(clips: list[Entry]) -> None:
     plain = dataset(clips, packed=0.0).item(0, 1).wave
-    for augment in (AugmentConfig(noise=1.0), AugmentConfig(microphone=1.0), AugmentConfig(band=1.0)):
+    for augment in (
+        WhisperAugmentConfig(noise=1.0),
+        WhisperAugmentConfig(microphone=1.0),
+        WhisperAugmentConfig(band=1.0),
+    ):
         changed = dataset(clips, packed=0.0, augment=augment).item(0, 1).wave
         assert len(changed) == len(plain) and not torch.equal(changed, plain)
         assert torch.equal(dataset(clips, training=False, augment=augment).item(0, 1).wave, plain)
@@ -222,6 +228,6 @@ def test_noise_microphones_and_narrow_bands_are_for_training_alone(clips: list[E
 
 def test_impossible_changes_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"augment\.speed"):
-        AugmentConfig(speed=0.9)
+        WhisperAugmentConfig(speed=0.9)
     with pytest.raises(ConfigError, match=r"augment\.band"):
-        AugmentConfig(band=-0.1)
+        WhisperAugmentConfig(band=-0.1)

@@ -10,10 +10,10 @@ from small import SMALL
 import zoo
 from zoo.models.hubert.model import HuBERT
 from zoo.recipes.hubert.config import MaskConfig
-from zoo.recipes.hubert.ctc_config import TuneConfig
+from zoo.recipes.hubert.ctc_config import CtcTuneConfig
 
 TINY = SMALL["hubert"] | {"frontend": "logmel", "layers": 2, "norm_first": True}
-NO_MASKS = TuneConfig(
+NO_MASKS = CtcTuneConfig(
     freeze_steps=0,
     dropout=0.0,
     activation_dropout=0.0,

@@ -14,17 +14,17 @@ from zoo.data.manifest import Entry
 from zoo.models.whisper.config import WhisperConfig
 from zoo.models.whisper.model import Whisper
 from zoo.recipes.whisper.config import (
-    AugmentConfig,
-    TuneConfig,
     VocabularyConfig,
+    WhisperAugmentConfig,
     WhisperTrainConfig,
+    WhisperTuneConfig,
     WindowConfig,
 )
-from zoo.recipes.whisper.data import Collate, SpeechBatch
-from zoo.recipes.whisper.model import initialise
+from zoo.recipes.whisper.data import SpeechBatch, WhisperCollate
+from zoo.recipes.whisper.model import initialize
 from zoo.recipes.whisper.targets import Writer
 from zoo.recipes.whisper.vocabulary import train_tokenizer
-from zoo.recipes.whisper.windows import Segment, Window
+from zoo.recipes.whisper.windows import TimedText, TrainingWindow
 from zoo.train import Schedule, TrainConfig
 
 WORDS_ALONE = WindowConfig(packed=0.0, timestamps=0.0, previous=0.0, no_speech=0.0)
@@ -48,7 +48,7 @@ def fresh(**options: Any) -> Whisper:
     words = train_tokenizer([word.capitalize() for word in WORDS], 270, ["en"])
     torch.manual_seed(0)
     model = Whisper(replace(SIZES, vocab_size=len(words), **options))
-    initialise(model)
+    initialize(model)
     model.tokenizer = words
     return model
 
@@ -60,9 +60,9 @@ def batch_for(model: Whisper, windows: int = 3, previous: str = "C acc") -> Spee
     for i, word in enumerate(WORDS[:windows]):
         wave = say(word, seed=i)
         entry = Entry(Path(f"{i}.wav"), len(wave) / 16_000, "train", text=word, lang="en")
-        segments = [Segment(word, 0.0, entry.duration)]
-        made.append(Window(wave, i, entry, 0, i, segments, previous if i == 1 else "", i == 1))
-    return Collate(model, Writer(model.tokenizer, model.config.text_ctx), AugmentConfig())(made)
+        segments = [TimedText(word, 0.0, entry.duration)]
+        made.append(TrainingWindow(wave, i, entry, 0, i, segments, previous if i == 1 else "", i == 1))
+    return WhisperCollate(model, Writer(model.tokenizer, model.config.text_ctx), WhisperAugmentConfig())(made)
 
 
 def settings(source: Path, out: Path, **train: Any) -> WhisperTrainConfig:
@@ -82,7 +82,7 @@ def settings(source: Path, out: Path, **train: Any) -> WhisperTrainConfig:
         data=DataConfig(str(source), batch_seconds=20.0, min_seconds=0.1),
         windows=WORDS_ALONE,
         vocabulary=VocabularyConfig(size=270),
-        tune=TuneConfig(ctc=0.3),
+        tune=WhisperTuneConfig(ctc=0.3),
         model=SIZES,
         train=TrainConfig(**options | train),
     )

@@ -13,7 +13,7 @@ from small import SMALL, noise
 from zoo.data import manifest
 from zoo.data.manifest import Entry
 from zoo.models.mulan.model import MulanConfig
-from zoo.recipes.mulan.config import ExamConfig, MulanTrainConfig, ZeroShot
+from zoo.recipes.mulan.config import EvaluationConfig, MulanTrainConfig, ZeroShot
 from zoo.train import TrainConfig
 
 WORDS = ("lowest", "deep", "dark", "middle", "bright", "high", "piercing", "top")
@@ -63,7 +63,7 @@ def tones_config(source: Path, out: Path, tower: str = "resnet", **train: Any) -
     config.data = replace(
         config.data, source=str(source), max_items=8, min_seconds=0.3, text={"captions": 2.0, "word": 1.0}
     )
-    config.exam = ExamConfig(same="word", zero_shot=[ZeroShot("word", ["{}", "A {} tone."])], probes=["word"])
+    config.exam = EvaluationConfig(same="word", zero_shot=[ZeroShot("word", ["{}", "A {} tone."])], probes=["word"])
     settings = {"steps": 6, "batches_per_step": 2, "learning_rate": 3e-3, "log_every": 1, "validate_every": 3}
     config.train = TrainConfig(**settings | {"save_every": 2} | train)
     return config

@@ -30,7 +30,7 @@ class Bands(Encoder):
         self.config = config
         self.sample_rate, self.hop, self.min_samples, self.dim = 8_000, 400, 400, 8
 
-    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
+    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
         spectrum = torch.fft.rfft(waves.unfold(1, 400, 400)).abs()[..., :200]  # (B, T, 200)
         x = self.config.gain * spectrum.unflatten(-1, (8, 25)).sum(-1)  # (B, T, 8)
         frames = Frames(x, lengths // 400, self.frame_rate)

@@ -17,7 +17,7 @@ from dying import attempt
 
 from zoo.encoder import Encoder
 from zoo.io import atomic
-from zoo.search import Summary, build, increment, store
+from zoo.search import IndexSummary, build, increment, store
 
 MOMENTS: dict[str, tuple[Any, str]] = {
     "embed": (Encoder, "embed"),
@@ -28,7 +28,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
 }
 
 
-def run(audio: Path, out: Path) -> Summary:
+def run(audio: Path, out: Path) -> IndexSummary:
     increment.SHARD_ITEMS = 2
     return build(audio, Bands(BandsConfig()), out, workers=1, progress=False)
 

@@ -17,10 +17,10 @@ import zoo
 from zoo import embed
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError, ZooError
-from zoo.search import Index, Summary, ask, build, store
+from zoo.search import Index, IndexSummary, ask, build, store
 
 
-def run(paths: object, out: Path, model: object = "bands", **options: object) -> Summary:
+def run(paths: object, out: Path, model: object = "bands", **options: object) -> IndexSummary:
     return build(paths, model, out, **{"progress": False, "workers": 1, **options})  # type: ignore[arg-type]
 
 

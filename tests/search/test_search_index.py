@@ -16,11 +16,11 @@ import zoo
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
 from zoo.search import Index, TextEncoder, build, nearest, store
-from zoo.search.store import Entry, Space, Table
+from zoo.search.store import IndexEntry, Space, Table
 
 
 def made_of(vectors: Tensor, backend: str = "auto") -> Index:
-    entries = [Entry(f"/{row}.wav", None, None, row, row) for row in range(len(vectors))]
+    entries = [IndexEntry(f"/{row}.wav", None, None, row, row) for row in range(len(vectors))]
     space = Space("", "random", "0" * 16, {}, vectors.shape[1], "float32", str(vectors.dtype).removeprefix("torch."))
     return Index(Path("index"), space, Table(entries, vectors), backend)
 

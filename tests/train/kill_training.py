@@ -26,7 +26,7 @@ CONFIG = TrainConfig(steps=20, learning_rate=1e-2, log_every=3, validate_every=5
 MOMENTS: dict[str, tuple[Any, str]] = {
     "step": (Optimizer, "step"),
     "report": (Log, "report"),
-    "tensors": (state, "save_file"),  # in turn: the task's, the optimiser's
+    "tensors": (state, "save_file"),  # in turn: the task's, the optimizer's
     "rename": (atomic, "_move"),  # all is written, nothing is in its place
     "retain": (shutil, "rmtree"),
     "export": (Tiny, "export"),

@@ -91,7 +91,7 @@ def test_corrupt_items_are_counted_and_listed(tmp_path: Path) -> None:
 
 def test_the_best_is_kept_by_the_metric_that_the_task_names(tmp_path: Path) -> None:
     class Waning(Tiny):
-        monitor, maximise = "score", True
+        monitor, maximize = "score", True
         scores = iter([0.2, 0.9, 0.4])
 
         def validate(self, batches: object) -> dict[str, float]:
@@ -117,8 +117,8 @@ def test_a_task_may_replay_its_batches(tmp_path: Path) -> None:
     assert not torch.equal(task(batch).loss, task(batch).loss)
 
 
-@pytest.mark.parametrize("maximise", [False, True])
-def test_a_metric_that_is_no_number_is_never_better_than_one(tmp_path: Path, maximise: bool) -> None:
+@pytest.mark.parametrize("maximize", [False, True])
+def test_a_metric_that_is_no_number_is_never_better_than_one(tmp_path: Path, maximize: bool) -> None:
     class Odd(Tiny):
         values = iter([math.nan, 2.0, math.nan, 3.0])
 
@@ -127,7 +127,7 @@ def test_a_metric_that_is_no_number_is_never_better_than_one(tmp_path: Path, max
 
     entries = write_corpus(tmp_path / "corpus")
     task = Odd()
-    type(task).maximise = maximise
+    type(task).maximize = maximize
     fit(task, loader(entries), loader(entries, shuffle=False), TrainConfig(steps=40, **QUICK), tmp_path / "run")
     progress = json.loads((tmp_path / "run" / "checkpoints" / "step-00000040" / "progress.json").read_text())
-    assert progress["best"] == ({"step": 40, "value": 3.0} if maximise else {"step": 20, "value": 2.0})
+    assert progress["best"] == ({"step": 40, "value": 3.0} if maximize else {"step": 20, "value": 2.0})

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from zoo.train.malloc import keep_freed_memory
+from zoo.train.malloc import set_malloc_options
 
 SCRIPT = """
 import resource, torch
@@ -29,4 +29,4 @@ def test_freed_memory_is_used_again_without_the_system() -> None:
 
 @pytest.mark.parametrize("name", ["MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"])
 def test_settings_of_the_user_stay(name: str) -> None:
-    assert not keep_freed_memory({name: "1"})
+    assert not set_malloc_options({name: "1"})

@@ -1,4 +1,4 @@
-"""Learning rates, groups, normalisation."""
+"""Learning rates, groups, normalization."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_gradients_become_those_of_the_mean_and_are_clipped(clip: float | None) 
     for p, grad in zip(net.parameters(), grads, strict=True):
         p.grad = grad.clone()
     net["head"].bias.grad = None
-    norm = optimizer.normalise(torch.tensor(4.0, dtype=torch.float64))
+    norm = optimizer.divide_gradients(torch.tensor(4.0, dtype=torch.float64))
     used = grads[:-1]
     expected = torch.cat([g.flatten() for g in used]).norm() / 4
     assert float(norm) == pytest.approx(float(expected))
@@ -113,7 +113,7 @@ def test_nothing_counted_changes_nothing() -> None:
     optimizer = Optimizer(net, TrainConfig())
     for p in net.parameters():
         p.grad = torch.zeros_like(p)
-    assert float(optimizer.normalise(torch.tensor(0.0, dtype=torch.float64))) == 0
+    assert float(optimizer.divide_gradients(torch.tensor(0.0, dtype=torch.float64))) == 0
     assert all(not p.grad.any() for p in net.parameters())
 
 

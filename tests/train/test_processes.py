@@ -59,7 +59,7 @@ def gradients(batches: list[Any]) -> dict[str, torch.Tensor]:
     task = Tiny(dropout=0.0)
     optimizer, tally = Optimizer(task, TrainConfig(clip_norm=None)), Tally()
     task.accumulate(batches, tally.add)
-    optimizer.normalise(tally.tensor(torch.device("cpu"))[1])
+    optimizer.divide_gradients(tally.tensor(torch.device("cpu"))[1])
     return {name: p.grad for name, p in task.named_parameters()}
 
 

@@ -76,7 +76,7 @@ def test_all_moments_are_tried() -> None:
 def test_a_signal_saves_and_stops(
     corpus: Path, whole: dict[str, object], tmp_path: Path, which: signal.Signals
 ) -> None:
-    class Signalled(Tiny):
+    class Signaled(Tiny):
         runs = 0
 
         def run(self, batch):  # type: ignore[no-untyped-def]
@@ -90,7 +90,7 @@ def test_a_signal_saves_and_stops(
     with pytest.raises(
         TrainingStopped, match=rf"stopped by {which.name} after step \d+, which is saved in .*same command"
     ):
-        fit(Signalled(), loader(entries), loader(entries, shuffle=False), CONFIG, tmp_path)
+        fit(Signaled(), loader(entries), loader(entries, shuffle=False), CONFIG, tmp_path)
     assert signal.getsignal(which) is before
     (saved,) = [p.name for p in (tmp_path / "checkpoints").iterdir() if p.name not in ("step-00000005",)]
     assert saved > "step-00000005"
@@ -102,7 +102,7 @@ def test_a_signal_saves_and_stops(
 def test_a_signal_in_the_last_step_stops_what_would_come_after_it(
     corpus: Path, whole: dict[str, object], tmp_path: Path
 ) -> None:
-    class Signalled(Tiny):
+    class Signaled(Tiny):
         def export(self, directory: Path) -> None:
             super().export(directory)
             if directory.name == "last":
@@ -110,7 +110,7 @@ def test_a_signal_in_the_last_step_stops_what_would_come_after_it(
 
     entries = read_corpus(corpus)
     with pytest.raises(TrainingStopped, match=f"after step {CONFIG.steps}"):
-        fit(Signalled(), loader(entries), loader(entries, shuffle=False), CONFIG, tmp_path)
+        fit(Signaled(), loader(entries), loader(entries, shuffle=False), CONFIG, tmp_path)
     run(corpus, tmp_path)
     assert outcome(tmp_path) == whole
 

@@ -27,7 +27,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
 }
 
 
-def run(corpus: str, out: Path) -> job.Summary:
+def run(corpus: str, out: Path) -> job.TranscribeSummary:
     options = {"vad": "none", "temperature": 0.0, "language": "en"}
     with mock.patch.object(job, "GROUP_SECONDS", 2.0):
         return job.run(corpus, small_whisper(), out, formats="txt,json", workers=1, progress=False, **options)

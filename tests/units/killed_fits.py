@@ -29,7 +29,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "part": (labels, "save_file"),
     "sync": (atomic, "_flush"),  # in turn: a file is whole, but not in its place; in its place, but not flushed
     "replace": (Path, "replace"),
-    "write": (lines.Request, "line"),
+    "write": (lines.UnitsRequest, "line"),
     "unlink": (Path, "unlink"),
 }
 

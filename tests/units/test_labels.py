@@ -12,9 +12,9 @@ from small import small
 
 from zoo.data.manifest import Entry
 from zoo.errors import CheckpointError, ConfigError, ZooError
-from zoo.io.locks import hold
+from zoo.io.locks import lock_folder
 from zoo.units import Labels, features, fit_quantizer, label_corpus, labels, layer, mfcc39
-from zoo.units.labels import Labelling
+from zoo.units.labels import Labeling
 
 
 def test_labels_are_the_units_of_each_entry(
@@ -46,7 +46,7 @@ def test_processes_that_share_the_parts_write_what_one_writes(
     source = mfcc39(50)
     quantizer = fit_quantizer(clips, source, 7)
     label_corpus(quantizer, source, clips, tmp_path / "one")
-    work = [Labelling(quantizer, source, clips, tmp_path / "two") for _ in range(2)]
+    work = [Labeling(quantizer, source, clips, tmp_path / "two") for _ in range(2)]
     work[0].folder.mkdir()
     work[0].claim()
     work[1].write(1, 2)
@@ -89,7 +89,7 @@ def test_finished_labels_are_read_while_another_process_holds_the_folder(clips: 
     source, folder = mfcc39(50), tmp_path / "labels"
     quantizer = fit_quantizer(clips, source, 5)
     made = label_corpus(quantizer, source, clips, folder)
-    with hold(folder), ThreadPoolExecutor(3) as pool:
+    with lock_folder(folder), ThreadPoolExecutor(3) as pool:
         for read in pool.map(lambda _: label_corpus(quantizer, source, clips, folder), range(3)):
             assert all(torch.equal(read[i], made[i]) for i in range(len(clips)))
         with pytest.raises(CheckpointError, match="data differ"):

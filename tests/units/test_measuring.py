@@ -1,4 +1,4 @@
-"""Units of a labelled corpus against its phones."""
+"""Units of a labeled corpus against its phones."""
 
 from __future__ import annotations
 

@@ -40,12 +40,12 @@ def draw_speed(seed: int, most: float) -> Fraction:
     return Fraction(_STEPS + mix(seed, 3) % (2 * steps + 1) - steps, _STEPS)
 
 
-def at_speed(wave: Tensor, speed: Fraction) -> Tensor:
+def speed_perturb(wave: Tensor, speed: Fraction) -> Tensor:
     """(S,) -> (ceil(S / speed),), its pitch and formants moved with it: another speaker, the same words."""
     return resample(wave, 1000 * speed.numerator, 1000 * speed.denominator)
 
 
-def laid_over(wave: Tensor, other: Tensor, decibels: Range, most: float, draws: np.random.Generator) -> Tensor:
+def mix_at_snr(wave: Tensor, other: Tensor, decibels: Range, most: float, draws: np.random.Generator) -> Tensor:
     """A stretch of `other`, no longer than `most` of the clip, at a random place and level over the clip."""
     count = min(int(draws.uniform(0.0, most) * len(wave)), len(other))
     source, place = int(draws.integers(len(other) - count + 1)), int(draws.integers(len(wave) - count + 1))
@@ -65,7 +65,7 @@ def noise(count: int, draws: np.random.Generator) -> Tensor:
     return torch.fft.irfft(spectrum * frequencies ** -draws.uniform(0.0, 1.0))[:count]
 
 
-def other_microphone(wave: Tensor, seed: int, share: float, sample_rate: int) -> Tensor:
+def random_eq(wave: Tensor, seed: int, share: float, sample_rate: int) -> Tensor:
     """(S,) -> (S,): of the clips, this share has its frequencies weakened and strengthened by a smooth random curve.
 
     The gain at mel m of M is sum over k = 1 ... 4 of a_k cos(pi k m / M), a_k normal with 4 dB of deviation.
@@ -80,7 +80,7 @@ def other_microphone(wave: Tensor, seed: int, share: float, sample_rate: int) ->
     return torch.fft.irfft(spectrum * 10 ** (gain / 20))[: len(wave)]
 
 
-def cut_band(wave: Tensor, seed: int, share: float, sample_rate: int) -> Tensor:
+def low_pass(wave: Tensor, seed: int, share: float, sample_rate: int) -> Tensor:
     """(S,) -> (S,): of the clips, this share loses all above a random frequency."""
     draws = np.random.default_rng(mix(seed, 5))
     if draws.random() >= share:

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 BATCH_SECONDS = 64.0  # padded audio in one batch; more gains nothing on a CPU and costs memory
-BATCH_PIECES = 64
+BATCH_CHUNKS = 64
 SHARD_ITEMS = 2048  # items in one file of `zoo embed`
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """Frames start ... stop of clip number `clip`, of which those in the slice `keep` (of the clip) are wanted."""
 
     clip: int
@@ -34,35 +34,35 @@ class Piece:
 
     @property
     def real(self) -> slice:
-        """The kept frames as a slice of the piece."""
+        """The kept frames as a slice of the chunk."""
         return slice(self.keep.start - self.start, self.keep.stop - self.start)
 
 
-def pieces_of(clip: int, count: int, window: int, context: int) -> Iterator[Piece]:
+def chunks_of(clip: int, count: int, window: int, context: int) -> Iterator[Chunk]:
     """Cut a clip of `count` frames into windows of at most `window`, `context` of them spare at each inner edge."""
     if count <= window:
-        yield Piece(clip, 0, count, slice(0, count), whole=True)
+        yield Chunk(clip, 0, count, slice(0, count), whole=True)
         return
     step = window - 2 * context
     for start in range(0, count, step):
         stop = min(start + step, count)
         last = min(stop + context, count)
         first = max(0, min(start - context, last - window))
-        yield Piece(clip, first, last, slice(start, stop), whole=False)
+        yield Chunk(clip, first, last, slice(start, stop), whole=False)
 
 
-def batches(pieces: list[Piece], frame_rate: float) -> Iterator[list[Piece]]:
-    """Group pieces of similar length, longest first, so that each padded batch stays under BATCH_SECONDS.
+def batches(chunks: list[Chunk], frame_rate: float) -> Iterator[list[Chunk]]:
+    """Group chunks of similar length, longest first, so that each padded batch stays under BATCH_SECONDS.
 
     Whole clips and windows never share a batch: windows bring the statistics of their clip along.
     """
-    batch: list[Piece] = []
-    for piece in sorted(pieces, key=lambda p: (p.whole, -p.frames, p.clip, p.start)):
+    batch: list[Chunk] = []
+    for chunk in sorted(chunks, key=lambda p: (p.whole, -p.frames, p.clip, p.start)):
         longest = batch[0].frames if batch else 0
-        full = (len(batch) + 1) * longest > BATCH_SECONDS * frame_rate or len(batch) == BATCH_PIECES
-        if batch and (full or piece.whole != batch[0].whole):
+        full = (len(batch) + 1) * longest > BATCH_SECONDS * frame_rate or len(batch) == BATCH_CHUNKS
+        if batch and (full or chunk.whole != batch[0].whole):
             yield batch
             batch = []
-        batch.append(piece)
+        batch.append(chunk)
     if batch:
         yield batch

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from zoo.audio.resampling import BLOCK, resample, resample_blocks, whole_rate
 from zoo.audio.samples import check
-from zoo.audio.sources import Source, open_source
+from zoo.audio.sources import AudioSource, open_source
 from zoo.audio.spool import SpooledWave
 from zoo.errors import AudioError
 
@@ -115,7 +115,7 @@ def collect(blocks: Iterable[Tensor], sample_rate: int, spool_seconds: float = S
     return kept[0] if len(kept) == 1 else torch.cat(kept)
 
 
-def _span(item: str, source: Source, start: float | None, end: float | None) -> tuple[int, int | None]:
+def _span(item: str, source: AudioSource, start: float | None, end: float | None) -> tuple[int, int | None]:
     """Seconds to samples [first, last); last is None where the file has to tell where it ends."""
     if start is None and end is None:
         return 0, source.samples

@@ -7,7 +7,7 @@ moves samples by 1e-5 at 44.1 kHz.
 
 With source : target = o : n in lowest terms, output j * n + i depends on the input only through its distance from
 j * o: everything repeats after one period of o inputs and n outputs. A block that starts on a period and sees enough
-neighbours therefore gives the very samples of the whole.
+neighbors therefore gives the very samples of the whole.
 
 Legend: S samples at the source rate, R samples at the target rate, P taps.
 """

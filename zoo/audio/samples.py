@@ -23,7 +23,7 @@ INTEGER_SCALE = {
 ACCEPTED = "floats in [-1, 1], int16, int32, int8 or uint8"
 
 # No recording chain yields floats 36 dB above full scale, while 16-bit audio that stays below 64 is silence (-54 dBFS).
-# Between 1 and 64 lie legitimate floats (hot mixes, standardised waveforms) and very quiet integers: there, only values
+# Between 1 and 64 lie legitimate floats (hot mixes, standardized waveforms) and very quiet integers: there, only values
 # that are all whole numbers betray the integers.
 LOUDEST = 64.0
 LOUDEST_WHOLE = 4.0

@@ -27,7 +27,7 @@ LOSSY_SLACK = 2304  # two MPEG frames: encoders disagree on whether the stated l
 TAIL_TAGS = 2**17  # bytes after the last MPEG frame that may be tags, a cover picture or read-ahead
 
 
-class Source(Protocol):
+class AudioSource(Protocol):
     """An open recording.
 
     samples: per channel; None where the file does not tell it for certain.
@@ -49,7 +49,7 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-def open_source(path: str) -> Source:
+def open_source(path: str) -> AudioSource:
     """The recording at `path`.
 
     Raises AudioError for a missing or unreadable file, a folder, a file that is empty, cut or no audio;
@@ -190,7 +190,7 @@ CONTAINER = re.compile(
 )
 
 
-def _open_container(path: str, objection: str) -> Source:
+def _open_container(path: str, objection: str) -> AudioSource:
     """Through PyAV; `objection` is what soundfile has against the file."""
     if find_spec("av") is not None:
         from zoo.audio.container import ContainerSource

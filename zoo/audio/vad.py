@@ -97,8 +97,8 @@ def energy(clip: Clip) -> Tensor:
 def _level(wave: Tensor) -> Tensor:
     """dB of full scale of frames (T,)."""
     padded = torch.nn.functional.pad(wave, (0, -len(wave) % FRAME)).view(-1, FRAME)
-    centred = padded - padded.mean(1, keepdim=True)  # an offset is no sound
-    return 10 * centred.square().mean(1).clamp(min=1e-12).log10()
+    centered = padded - padded.mean(1, keepdim=True)  # an offset is no sound
+    return 10 * centered.square().mean(1).clamp(min=1e-12).log10()
 
 
 def _hysteresis(probabilities: Tensor, begin: float, end: float) -> list[Span]:
@@ -140,7 +140,7 @@ def windows(spans: list[Span], probabilities: Tensor, longest: int, gap: float) 
 
 
 def _calmest(probabilities: Tensor) -> Tensor:
-    """Place of the least likely frame, its neighbours taken into account; the last of equals."""
+    """Place of the least likely frame, its neighbors taken into account; the last of equals."""
     if not len(probabilities):
         return torch.tensor(0)
     smooth = torch.nn.functional.avg_pool1d(probabilities[None], 5, 1, 2, count_include_pad=False)[0]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.benchmarks import table
-from zoo.benchmarks.item_scores import Credit, credits, guesses, pseudo_values, read_rows
+from zoo.benchmarks.item_scores import ItemScore, guesses, item_scores, pseudo_values, read_rows
 from zoo.benchmarks.results import RESULTS, Record, read_records
 from zoo.benchmarks.significance import LEVEL, Comparison, mcnemar, paired_bootstrap, ranks
 from zoo.errors import ConfigError, ZooError
@@ -25,16 +25,16 @@ _Found = Sequence[tuple[Path, Record]]
 
 
 @dataclass(frozen=True)
-class Entrant:
+class ComparedModel:
     """A record with what it said of each item: credit per item over weight per item is its score."""
 
     record: Record
-    items: dict[str, Credit]
+    items: dict[str, ItemScore]
     right: dict[str, bool]  # item -> whether its first seed was right; of accuracies alone, for McNemar's test
 
 
 @dataclass(frozen=True)
-class Contest:
+class TaskComparison:
     """One task. entrants: the best first; a single one has nobody to be held against, and notes say why.
 
     ranks (M,): 1 + how many are significantly better; None where no test fits the metric. pairs: numbers of two
@@ -42,7 +42,7 @@ class Contest:
     """
 
     task: str
-    entrants: list[Entrant]
+    entrants: list[ComparedModel]
     ranks: list[int] | None
     pairs: list[tuple[int, int, Comparison, float | None]]
     notes: list[str]
@@ -52,7 +52,7 @@ class Contest:
         return {e.record.subject: rank for e, rank in zip(self.entrants, self.ranks or [], strict=False)}
 
 
-def compare(folders: Sequence[str | Path]) -> list[Contest]:
+def compare(folders: Sequence[str | Path]) -> list[TaskComparison]:
     """Contests of all tasks that several subjects of these results share, in the order of the first folder.
 
     Only records about the same data and the same task are held against each other: those that the first subject which
@@ -65,13 +65,13 @@ def compare(folders: Sequence[str | Path]) -> list[Contest]:
         if not (folder / RESULTS).is_file():
             raise ZooError(f"{folder}: holds no {RESULTS}; make one with zoo bench run")
         found += [(folder, record) for record in table.latest(read_records(folder / RESULTS))]
-    contests = contests_of(_told_apart(found))
+    contests = comparisons_of(_told_apart(found))
     if not any(len(contest.entrants) > 1 for contest in contests):
         raise ConfigError("no task was sat by two subjects on the same data")
     return contests
 
 
-def contests_of(found: _Found) -> list[Contest]:
+def comparisons_of(found: _Found) -> list[TaskComparison]:
     """Contests of all tasks that several of these records are about."""
     usable = [(folder, record) for folder, record in found if record.status == "ok"]
     tasks = dict.fromkeys(record.task for _, record in usable)
@@ -102,7 +102,7 @@ def _short(folders: Sequence[Path]) -> dict[Path, str]:
     return {folder: "/".join(each[-count:]) for folder, each in parts.items()}
 
 
-def markdown(contests: Sequence[Contest]) -> str:
+def markdown(contests: Sequence[TaskComparison]) -> str:
     """A table per task, the best first; equal ranks are ties."""
     lines = []
     for contest in contests:
@@ -128,7 +128,7 @@ def markdown(contests: Sequence[Contest]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _behind(entrant: Entrant, difference: Comparison | None = None, p: float | None = None) -> list[str]:
+def _behind(entrant: ComparedModel, difference: Comparison | None = None, p: float | None = None) -> list[str]:
     """Cells for how far it is from the best: the difference with its interval, p, McNemar's p."""
     if difference is None:
         return ["", "", ""]
@@ -144,7 +144,7 @@ def _probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _contest(task: str, found: _Found) -> Contest:
+def _contest(task: str, found: _Found) -> TaskComparison:
     same, others = _on_the_same(found)
     present = {record.subject for _, record in same}
     names = {f"{r.subject} in {folder}" if r.subject in present else r.subject for folder, r in others}
@@ -153,14 +153,14 @@ def _contest(task: str, found: _Found) -> Contest:
     sign = 1 if first.lower_is_better else -1
     ordered = sorted(same, key=lambda each: sign * (each[1].score or 0.0))
     if len(ordered) == 1:  # nothing to test, so nothing has to be read
-        return Contest(task, [Entrant(first, {}, {})], None, [], notes)
+        return TaskComparison(task, [ComparedModel(first, {}, {})], None, [], notes)
     entrants = [_entrant(folder, record) for folder, record in ordered]
     common = sorted(set.intersection(*(set(entrant.items) for entrant in entrants)))
     most = max(len(entrant.items) for entrant in entrants)
     if not common:
         gone = [r.subject for folder, r in ordered if r.predictions and not (folder / r.predictions).is_file()]
         why = f"the predictions of {', '.join(gone)} are not there" if gone else first.metric or "this metric"
-        return Contest(task, entrants, None, [], [*notes, f"no paired test: {why}"])
+        return TaskComparison(task, entrants, None, [], [*notes, f"no paired test: {why}"])
     if len(common) < most:
         notes.append(f"tests use the {len(common)} of {most} items (or groups) that all have")
     pairs = [(i, j, *_pair(entrants[i], entrants[j], common)) for i, j in combinations(range(len(entrants)), 2)]
@@ -168,7 +168,7 @@ def _contest(task: str, found: _Found) -> Contest:
     for i, j, comparison, _ in pairs:
         p[i, j] = p[j, i] = comparison.p
     scores = [-sign * (entrant.record.score or 0.0) for entrant in entrants]
-    return Contest(task, entrants, ranks(scores, p), pairs, notes)
+    return TaskComparison(task, entrants, ranks(scores, p), pairs, notes)
 
 
 def _on_the_same(found: _Found) -> tuple[_Found, _Found]:
@@ -182,7 +182,7 @@ def _on_the_same(found: _Found) -> tuple[_Found, _Found]:
     return list(same.values()), others
 
 
-def _pair(a: Entrant, b: Entrant, common: Sequence[str]) -> tuple[Comparison, float | None]:
+def _pair(a: ComparedModel, b: ComparedModel, common: Sequence[str]) -> tuple[Comparison, float | None]:
     credit_a, credit_b = (np.array([entrant.items[key].credit for key in common]) for entrant in (a, b))
     weight = np.array([a.items[key].weight for key in common])
     groups = np.array([a.items[key].group for key in common])
@@ -192,13 +192,13 @@ def _pair(a: Entrant, b: Entrant, common: Sequence[str]) -> tuple[Comparison, fl
     return comparison, mcnemar(*(np.array([entrant.right[key] for key in common]) for entrant in (a, b)))
 
 
-def _entrant(folder: Path, record: Record) -> Entrant:
+def _entrant(folder: Path, record: Record) -> ComparedModel:
     rows = read_rows(folder, record) if (folder / record.predictions).is_file() else []
     right = {}
     if record.metric == "accuracy" and record.kind != "robustness":
         right = {row["item"]: guesses(row["predicted"])[0] == row["truth"] for row in rows}
     try:
-        items = credits(record.kind, record.metric, rows) or pseudo_values(record.metric, rows)
+        items = item_scores(record.kind, record.metric, rows) or pseudo_values(record.metric, rows)
     except ConfigError as error:
         raise ConfigError(f"{folder / record.predictions}: {error}") from None
-    return Entrant(record, items, right)
+    return ComparedModel(record, items, right)

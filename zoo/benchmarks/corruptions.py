@@ -36,10 +36,10 @@ def version(condition: Condition) -> str:
     return soundfile.__libsndfile_version__ if condition.kind == "opus" else ""
 
 
-def noise(count: int, sample_rate: int, colour: str, generator: torch.Generator) -> Tensor:
+def noise(count: int, sample_rate: int, color: str, generator: torch.Generator) -> Tensor:
     """`count` samples of white or pink noise (power as 1 / f from 20 Hz up) of variance 1."""
     white = torch.randn(count, generator=generator)
-    if colour == "white":
+    if color == "white":
         return white
     spectrum = torch.fft.rfft(white)
     frequencies = torch.fft.rfftfreq(count, 1 / sample_rate).clamp(min=20)

@@ -17,18 +17,20 @@ import numpy as np
 from zoo.benchmarks import robustness
 from zoo.benchmarks.conditions import Condition, parse
 from zoo.benchmarks.features import Features
-from zoo.benchmarks.item_scores import credits
+from zoo.benchmarks.item_scores import item_scores
 from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.probe import ProbeConfig, ProbeResult, probe
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, seeds_interval, statistic_interval
-from zoo.benchmarks.suite import Task
-from zoo.benchmarks.targets import Examples, Targets
+from zoo.benchmarks.suite import SuiteTask
+from zoo.benchmarks.targets import Examples, ProbeTargets
 from zoo.benchmarks.weighting import probe_weighted
 from zoo.errors import ConfigError
 
 
-def run_probe(record: Record, task: Task, folds: Sequence[Targets], features: Features, device: str = "cpu") -> Rows:
+def run_probe(
+    record: Record, task: SuiteTask, folds: Sequence[ProbeTargets], features: Features, device: str = "cpu"
+) -> Rows:
     """Fill the record; returns what was predicted of each test example.
 
     Raises ConfigError where nothing can be learned.
@@ -40,9 +42,9 @@ def run_probe(record: Record, task: Task, folds: Sequence[Targets], features: Fe
 
 def run_robustness(
     record: Record,
-    task: Task,
-    base: Task,
-    folds: Sequence[Targets],
+    task: SuiteTask,
+    base: SuiteTask,
+    folds: Sequence[ProbeTargets],
     features: Features,
     extract: Callable[[list[int], Condition], Features],
     device: str = "cpu",
@@ -72,7 +74,7 @@ def run_robustness(
     }
     original = Record(base.name, base.kind, "", "", "", "", "", metric=base.metric)
     before = _rows(base, clean)
-    if credits(base.kind, base.metric, before):
+    if item_scores(base.kind, base.metric, before):
         rows = {name: _rows(base, answers) for name, answers in changed.items()}
         return robustness.of_rows(record, original, before, rows)
     outputs = {name: answers.outputs for name, answers in changed.items()}
@@ -80,7 +82,7 @@ def run_robustness(
     return []
 
 
-def run_chance(record: Record, task: Task, folds: Sequence[Targets]) -> Rows:
+def run_chance(record: Record, task: SuiteTask, folds: Sequence[ProbeTargets]) -> Rows:
     """The best answer that looks at no audio: the commonest class, each tag's frequency, the mean value of train."""
     answers = Answers.of(folds, _tests(folds), [_blind(task, targets) for targets in folds])
     return _fill(record, task, folds, answers)
@@ -98,7 +100,7 @@ class Answers:
     outputs: np.ndarray
 
     @classmethod
-    def of(cls, folds: Sequence[Targets], tests: Sequence[Examples], outputs: Sequence[np.ndarray]) -> Answers:
+    def of(cls, folds: Sequence[ProbeTargets], tests: Sequence[Examples], outputs: Sequence[np.ndarray]) -> Answers:
         """tests, outputs: of each fold the examples that were asked about, and what was said of them."""
         names = sorted({name for targets in folds for name in targets.names})
         asked, said = [], []
@@ -110,11 +112,11 @@ class Answers:
         return cls(Examples.joined(asked), names, np.concatenate(said, axis=1))
 
 
-def _tests(folds: Sequence[Targets]) -> list[Examples]:
+def _tests(folds: Sequence[ProbeTargets]) -> list[Examples]:
     return [targets.splits["test"] for targets in folds]
 
 
-def _choices(record: Record, folds: Sequence[Targets], fits: Sequence[ProbeResult]) -> None:
+def _choices(record: Record, folds: Sequence[ProbeTargets], fits: Sequence[ProbeResult]) -> None:
     """What was chosen on dev: of several folds the commonest, their mean curves, and what each of them chose."""
     names = ("weights",) if fits[0].weights else ("dev", "test")
     record.curves = {name: np.mean([getattr(fit, name) for fit in fits], axis=0).tolist() for name in names}
@@ -126,7 +128,7 @@ def _choices(record: Record, folds: Sequence[Targets], fits: Sequence[ProbeResul
         }
 
 
-def _fill(record: Record, task: Task, folds: Sequence[Targets], answers: Answers) -> Rows:
+def _fill(record: Record, task: SuiteTask, folds: Sequence[ProbeTargets], answers: Answers) -> Rows:
     test = answers.test
     interval = _interval(task, answers.outputs, test)
     record.seeds = [METRICS[task.metric](seed, test.targets) for seed in answers.outputs]
@@ -139,7 +141,7 @@ def _fill(record: Record, task: Task, folds: Sequence[Targets], answers: Answers
     return _rows(task, answers)
 
 
-def _blind(task: Task, targets: Targets) -> np.ndarray:
+def _blind(task: SuiteTask, targets: ProbeTargets) -> np.ndarray:
     """(1, N) or (1, N, C): the answers of chance."""
     train, count = targets.splits["train"].targets, len(targets.splits["test"].targets)
     if _kind(task) == "class":
@@ -147,14 +149,14 @@ def _blind(task: Task, targets: Targets) -> np.ndarray:
     return np.broadcast_to(train.mean(0), (1, count, train.shape[1]))
 
 
-def _fit(task: Task, targets: Targets, features: Features, device: str) -> ProbeResult:
+def _fit(task: SuiteTask, targets: ProbeTargets, features: Features, device: str) -> ProbeResult:
     config = ProbeConfig(_kind(task), task.metric, seeds=task.seeds, balanced=task.balanced, device=device)
     train, dev, test = (targets.splits[name].split(task, features) for name in ("train", "dev", "test"))
     run = probe_weighted if task.layers == "weighted" else probe
     return run(train, dev, test, range(features.layers), config)
 
 
-def _rows(task: Task, answers: Answers) -> Rows:
+def _rows(task: SuiteTask, answers: Answers) -> Rows:
     """What was said of each test example."""
     test = answers.test
     if _kind(task) == "class":
@@ -170,7 +172,7 @@ def _rows(task: Task, answers: Answers) -> Rows:
     ]
 
 
-def _interval(task: Task, outputs: np.ndarray, test: Examples) -> Interval:
+def _interval(task: SuiteTask, outputs: np.ndarray, test: Examples) -> Interval:
     if task.metric == "accuracy":
         return seeds_interval(outputs == test.targets, test.groups)
     metric = METRICS[task.metric]
@@ -184,5 +186,5 @@ def _interval(task: Task, outputs: np.ndarray, test: Examples) -> Interval:
     return statistic_interval(score, test.groups, replicates=REPLICATES_ANEW, share=task.metric != "r2")
 
 
-def _kind(task: Task) -> str:
+def _kind(task: SuiteTask) -> str:
     return "class" if task.kind == "phones" else task.kind

@@ -26,12 +26,12 @@ from zoo import audio
 from zoo.audio import Clip
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.corruptions import corrupt, version
-from zoo.benchmarks.items import Item, Items
+from zoo.benchmarks.items import EvalItem, EvalItems
 from zoo.encoder import Encoder
 from zoo.errors import AudioError
 from zoo.io.atomic import replacing_file
-from zoo.io.locks import hold
-from zoo.nn.pooling import Summary
+from zoo.io.locks import lock_folder
+from zoo.nn.pooling import PoolingStats
 
 SHARD = 64  # clips
 BATCH_SECONDS = 64.0
@@ -66,7 +66,7 @@ class Features:
         return torch.from_numpy(np.concatenate(rows)[order].copy())
 
 
-def points_of_time(item: Item, count: int) -> np.ndarray:
+def points_of_time(item: EvalItem, count: int) -> np.ndarray:
     """`count` moments inside the item's phones, in s: a function of its audio alone, the same for every encoder."""
     generator = np.random.default_rng(int(item.digest[:15], 16))
     start, end = (item.entry.phones[0][0], item.entry.phones[-1][1]) if item.entry.phones else (0.0, 0.0)
@@ -75,7 +75,7 @@ def points_of_time(item: Item, count: int) -> np.ndarray:
 
 def extract(
     encoder: Encoder,
-    items: Items,
+    items: EvalItems,
     cache: Path,
     *,
     frames: int = 0,
@@ -90,7 +90,7 @@ def extract(
     """
     name = f"{encoder.fingerprint()}-{_key(encoder, items, frames, condition)}"
     folder = cache / name
-    with hold(folder, wait=True):
+    with lock_folder(folder, wait=True):
         failed: dict[int, str] = {}
         for start in range(0, len(items.items), SHARD):
             shard = items.items[start : start + SHARD]
@@ -103,13 +103,13 @@ def extract(
     return Features(folder, encoder.num_layers + 1, encoder.dim, len(items.items), failed)
 
 
-def read(item: Item, sample_rate: int, condition: Condition | None = None) -> Clip:
+def read(item: EvalItem, sample_rate: int, condition: Condition | None = None) -> Clip:
     """A clip as a model hears it. Raises AudioError or MissingDependencyError where it cannot be decoded."""
     clip = audio.load(item.entry.audio, sample_rate, start=item.entry.start, end=item.entry.end)
     return corrupt(clip[0 : len(clip)], sample_rate, condition, item.digest) if condition else clip
 
 
-def _key(encoder: Encoder, items: Items, frames: int, condition: Condition | None) -> str:
+def _key(encoder: Encoder, items: EvalItems, frames: int, condition: Condition | None) -> str:
     dtype = str(next((p.dtype for p in encoder.parameters()), torch.float32))
     device = encoder.device.type
     parts = [VERSION, encoder.preprocessing(), items.fingerprint, frames, SHARD, dtype, device]
@@ -118,7 +118,7 @@ def _key(encoder: Encoder, items: Items, frames: int, condition: Condition | Non
 
 
 def _make_shard(
-    encoder: Encoder, shard: Sequence[Item], folder: Path, about: Path, frames: int, condition: Condition | None
+    encoder: Encoder, shard: Sequence[EvalItem], folder: Path, about: Path, frames: int, condition: Condition | None
 ) -> None:
     layers = encoder.num_layers + 1
     pooled = np.zeros((layers, len(shard), 2 * encoder.dim), dtype=np.float32)
@@ -146,7 +146,7 @@ def _save(path: Path, array: np.ndarray) -> None:
 
 
 def _decode(
-    encoder: Encoder, shard: Sequence[Item], failed: dict[int, str], condition: Condition | None
+    encoder: Encoder, shard: Sequence[EvalItem], failed: dict[int, str], condition: Condition | None
 ) -> Iterator[tuple[int, Clip]]:
     for place, item in enumerate(shard):
         try:
@@ -187,7 +187,7 @@ def _encode(
     try:
         if frames:
             encoded = encoder.encode(clips, encoder.sample_rate, layer="all").unpad()  # B x (L, T, D)
-            pooled = [encoder.finish(Summary.of(x).pool("stats"), "stats") for x in encoded]
+            pooled = [encoder.postprocess_pooled(PoolingStats.of(x).pool("stats"), "stats") for x in encoded]
         else:
             pooled = list(encoder.embed(clips, encoder.sample_rate, layer="all", pooling="stats").unbind(1))
     except AudioError as error:

@@ -17,25 +17,25 @@ from torch import Tensor
 
 from zoo.audio import Clip
 from zoo.benchmarks.corruptions import noise
-from zoo.benchmarks.items import Items
+from zoo.benchmarks.evaluated import readable, score, test_items, transcripts
+from zoo.benchmarks.items import EvalItems
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.significance import ratio_interval
-from zoo.benchmarks.suite import Task
-from zoo.benchmarks.test_items import readable, score, test_items, transcripts
+from zoo.benchmarks.suite import SuiteTask
 from zoo.encoder import Encoder
-from zoo.text.normalizers import normaliser
+from zoo.text.normalizers import normalizer
 
 SECONDS = (5.0, 10.0, 20.0, 30.0)  # of the made clips: a model may behave otherwise where its window is full
 DRAWS = 3  # clips of each length, of what chance has a part in
 LEVEL = 10 ** (-30 / 20)
 
 
-def run(record: Record, task: Task, items: Items, encoder: Encoder) -> Rows:
+def run(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> Rows:
     """Fill the record: score, and per sound, words per minute. Raises ConfigError where no music can be read."""
     music = readable(record, test_items(task, items), encoder.sample_rate)
     clips = [*made(encoder.sample_rate), *(("music", item.key, item.group, clip) for item, clip in music)]
     said = transcripts(task, encoder, [clip for _, _, _, clip in clips])
-    clean = normaliser("basic")
+    clean = normalizer("basic")
     words = np.array([len(clean(text).split()) for text in said], dtype=float)
     minutes = np.array([len(clip) / encoder.sample_rate / 60 for _, _, _, clip in clips])
     kinds, groups = np.array([sound for sound, _, _, _ in clips]), [group for _, _, group, _ in clips]

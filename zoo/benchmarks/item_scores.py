@@ -21,7 +21,7 @@ from zoo.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Credit:
+class ItemScore:
     """credit / weight: of one item's share in the score; group: what the item is not independent within."""
 
     credit: float
@@ -29,12 +29,12 @@ class Credit:
     group: str
 
 
-def credits(kind: str, metric: str, rows: Rows) -> dict[str, Credit]:
+def item_scores(kind: str, metric: str, rows: Rows) -> dict[str, ItemScore]:
     """By item. Empty where the score is no such ratio: R2, average precision, ...
 
     Raises ConfigError where two rows are of one item: it would stand for both.
     """
-    found: dict[str, Credit] = {}
+    found: dict[str, ItemScore] = {}
     for row in rows:
         if "credit" in row:
             credit, weight = row["credit"], row["weight"]
@@ -51,11 +51,11 @@ def credits(kind: str, metric: str, rows: Rows) -> dict[str, Credit]:
                 f"item {row['item']!r} is there twice, and items are paired by name; if these predictions were made "
                 "before clips of one name were told apart, examine again, into another folder"
             )
-        found[row["item"]] = Credit(float(credit), float(weight), row["group"])
+        found[row["item"]] = ItemScore(float(credit), float(weight), row["group"])
     return found
 
 
-def pseudo_values(metric: str, rows: Rows) -> dict[str, Credit]:
+def pseudo_values(metric: str, rows: Rows) -> dict[str, ItemScore]:
     """By group. Empty for fewer than three groups, and for metrics that are not of zoo.benchmarks.metrics."""
     if metric not in METRICS or not rows or "predicted" not in rows[0]:
         return {}
@@ -73,7 +73,7 @@ def pseudo_values(metric: str, rows: Rows) -> dict[str, Credit]:
 
     whole = score(np.ones(len(rows), dtype=bool))
     values = {str(name): len(names) * whole - (len(names) - 1) * score(groups != name) for name in names}
-    return {name: Credit(value, 1.0, name) for name, value in values.items() if np.isfinite(value)}
+    return {name: ItemScore(value, 1.0, name) for name, value in values.items() if np.isfinite(value)}
 
 
 def guesses(predicted: object) -> list[object]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zoo.benchmarks.suite import Source, Task
+from zoo.benchmarks.suite import SuiteSource, SuiteTask
 from zoo.data import manifest, sources
 from zoo.data.manifest import SPLITS, Entry, Label
 from zoo.errors import ConfigError, ZooError
@@ -22,7 +22,7 @@ class LeakError(ZooError, ValueError):
 
 
 @dataclass(frozen=True)
-class Item:
+class EvalItem:
     """One clip. digest: of the bytes of its file and its span.
 
     group: what it is not independent within: the value of a column, its file where no column says. key: a name
@@ -35,26 +35,26 @@ class Item:
     key: str
     fold: str = ""
 
-    def dealt(self, test: str, dev: str) -> Item:
+    def dealt(self, test: str, dev: str) -> EvalItem:
         """In the split that its fold is in when these folds are test and dev."""
         split = "test" if self.fold == test else "dev" if self.fold == dev else "train"
         return replace(self, entry=replace(self.entry, split=split))
 
 
 @dataclass(frozen=True)
-class Items:
+class EvalItems:
     """All clips of a source, in a fixed order. fingerprint: 16 hex digits over audio and labels."""
 
-    items: tuple[Item, ...]
+    items: tuple[EvalItem, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
 
-    def only(self, places: Sequence[int]) -> Items:
+    def only(self, places: Sequence[int]) -> EvalItems:
         """Those clips, as a source of their own."""
         total = hashlib.sha256(f"{self.fingerprint} {list(places)}".encode())
-        return Items(tuple(self.items[place] for place in places), total.hexdigest()[:16], self.notes)
+        return EvalItems(tuple(self.items[place] for place in places), total.hexdigest()[:16], self.notes)
 
-    def folds(self) -> list[tuple[str, Items]]:
+    def folds(self) -> list[tuple[str, EvalItems]]:
         """(fold that is test, the clips split so), for each fold in the order of the alphabet; the next one is dev.
 
         Without folds, the clips as they are, of no name.
@@ -68,7 +68,7 @@ class Items:
             for test, dev in zip(names, following, strict=True)
         ]
 
-    def chosen(self, task: Task) -> list[int]:
+    def chosen(self, task: SuiteTask) -> list[int]:
         """Places of the clips that a task is about."""
         for column in (*task.where, *([task.target] if task.target else []), *task.columns):
             if all(value_of(item.entry, column) is None for item in self.items):
@@ -87,7 +87,7 @@ def value_of(entry: Entry, column: str) -> Label:
     return entry.labels.get(column)
 
 
-def open_source(source: Source) -> Items:
+def open_source(source: SuiteSource) -> EvalItems:
     """Read a source and check it.
 
     Clips whose file is missing are kept: they fail when they are decoded, and are counted. Where the source has folds,
@@ -104,7 +104,7 @@ def open_source(source: Source) -> Items:
     notes = [*_not_dealt(entries, source), *_check_leaks(entries, folds, digests, files, columns, source)]
     unit = columns[0] if columns else ""
     items = [
-        Item(
+        EvalItem(
             entry, digest, str(value_of(entry, unit) if unit and value_of(entry, unit) is not None else file), key, fold
         )
         for entry, digest, file, key, fold in zip(entries, digests, files, _keys(entries, digests), folds, strict=True)
@@ -116,10 +116,10 @@ def open_source(source: Source) -> Items:
         total.update(line.encode(errors="surrogateescape"))
         if item.group == file != item.digest:  # once such spans were groups of their own: other intervals, other data
             total.update(file.encode())
-    return Items(tuple(items), total.hexdigest()[:16], tuple(notes))
+    return EvalItems(tuple(items), total.hexdigest()[:16], tuple(notes))
 
 
-def _group_columns(entries: Sequence[Entry], source: Source) -> list[str]:
+def _group_columns(entries: Sequence[Entry], source: SuiteSource) -> list[str]:
     """The columns that no two splits may share a value of; the first is the unit of error bars."""
     known = [column for column in GROUPS if any(value_of(entry, column) is not None for entry in entries)]
     if not source.group:
@@ -190,7 +190,7 @@ def _file(entry: Entry) -> str:
     return f"{entry.audio.parent.name}/{entry.audio.name}".encode(errors="surrogateescape").decode(errors="replace")
 
 
-def _split(entries: list[Entry], source: Source) -> list[Entry]:
+def _split(entries: list[Entry], source: SuiteSource) -> list[Entry]:
     """Deal the values of `split_by` out to the splits, where a source asks for it; with folds, all clips are test."""
     if source.folds:
         if source.split_by or source.dev or source.test or {*source.limit} - {"test"}:
@@ -215,7 +215,7 @@ def _split(entries: list[Entry], source: Source) -> list[Entry]:
     return entries
 
 
-def _folds(entries: Sequence[Entry], source: Source) -> list[str]:
+def _folds(entries: Sequence[Entry], source: SuiteSource) -> list[str]:
     """The fold of each clip; empty where the source has none. Raises ConfigError where folds cannot be made of it."""
     if not source.folds:
         return [""] * len(entries)
@@ -229,7 +229,7 @@ def _folds(entries: Sequence[Entry], source: Source) -> list[str]:
     return folds
 
 
-def _not_dealt(entries: Sequence[Entry], source: Source) -> list[str]:
+def _not_dealt(entries: Sequence[Entry], source: SuiteSource) -> list[str]:
     count = sum(value_of(entry, source.split_by) is None for entry in entries) if source.split_by else 0
     return [f"{count} clips without {source.split_by} are in train, whomever they are of"] if count else []
 
@@ -256,7 +256,7 @@ def _check_leaks(
     digests: Sequence[str],
     files: Sequence[str],
     columns: Sequence[str],
-    source: Source,
+    source: SuiteSource,
 ) -> list[str]:
     """Raise LeakError, or return what is to be said beside every number."""
     one, key = ("fold", "folds") if source.folds else ("split", "split_by")
@@ -277,7 +277,7 @@ def _check_leaks(
     return notes
 
 
-def _allowed(what: str, way: str, source: Source) -> str:
+def _allowed(what: str, way: str, source: SuiteSource) -> str:
     """The note that a source with a reason gets for what its splits share; LeakError for others."""
     if not source.shared:
         raise LeakError(f"{what}; {way}, or, where the published protocol has it so, say why (shared: ...)")

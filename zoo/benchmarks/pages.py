@@ -7,7 +7,7 @@ from dataclasses import replace as changed_copy
 from pathlib import Path
 
 from zoo.benchmarks import table
-from zoo.benchmarks.compare import Contest, contests_of
+from zoo.benchmarks.compare import TaskComparison, comparisons_of
 from zoo.benchmarks.report import Report
 from zoo.benchmarks.results import RESULTS, Record, Results, Store, read_results
 from zoo.benchmarks.tested_models import CHANCE
@@ -20,7 +20,7 @@ TABLE, REPORT = "results.md", "report.html"
 def write(store: Store) -> None:
     """Rank who sat the exam, and write both pages of an output folder."""
     records = table.latest(store.records.values())
-    contests = contests_of([(store.folder, record) for record in records])
+    contests = comparisons_of([(store.folder, record) for record in records])
     store.rank(_ranks(contests))
     _pages(store.results, contests, store.folder / TABLE, store.folder / REPORT)
 
@@ -36,7 +36,7 @@ def publish(folders: Sequence[Path], stem: Path, said: Sequence[str] = ()) -> li
     """
     found, together, remarks = _together(folders)
     names = table.latest(together.records)  # two folders may hold different models of one name
-    contests = contests_of([(f, changed_copy(r, subject=n.subject)) for (f, r), n in zip(found, names, strict=True)])
+    contests = comparisons_of([(f, changed_copy(r, subject=n.subject)) for (f, r), n in zip(found, names, strict=True)])
     together.ranks = _ranks(contests)
     stem.parent.mkdir(parents=True, exist_ok=True)
     together.write(stem.with_name(f"{stem.name}.json"))
@@ -68,12 +68,12 @@ def _together(folders: Sequence[Path]) -> tuple[list[tuple[Path, Record]], Resul
     return ordered, together, remarks
 
 
-def _ranks(contests: Sequence[Contest]) -> dict[str, dict[str, int]]:
+def _ranks(contests: Sequence[TaskComparison]) -> dict[str, dict[str, int]]:
     return {contest.task: contest.rank_of() for contest in contests if contest.ranks}
 
 
 def _pages(
-    results: Results, contests: Sequence[Contest], markdown: Path, report: Path, said: Sequence[str] = ()
+    results: Results, contests: Sequence[TaskComparison], markdown: Path, report: Path, said: Sequence[str] = ()
 ) -> None:
     records = table.latest(results.records)
     page = Report(f"Results of the suite {results.suite}", records, contests).page(table.computed(results, records)[2:])

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zoo.benchmarks.metrics import METRICS
-from zoo.benchmarks.solver import LOSSES, Axes, minimise, product_with
+from zoo.benchmarks.solver import LOSSES, Axes, minimize, product_with
 from zoo.errors import ConfigError
 
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
@@ -38,7 +38,7 @@ class Split:
 @dataclass(frozen=True)
 class ProbeConfig:
     """kind: "class", "tags" or "value". metric: of zoo.benchmarks.metrics. penalties: on |W|^2 / 2, of the mean loss
-    over standardised features. balanced: each class weighs the same in the loss."""
+    over standardized features. balanced: each class weighs the same in the loss."""
 
     kind: str = "class"
     metric: str = "accuracy"
@@ -120,10 +120,10 @@ def fit_layer(
     """
     loss = LOSSES[config.loss]
     x = features.to(config.device, torch.float32)
-    centre = x.mean(0)
-    x = x - centre
+    center = x.mean(0)
+    x = x - center
     scale = x.square().mean(0).sqrt()
-    scale = torch.where(scale > 1e-6 * centre.abs() + 1e-12, scale, torch.inf)  # a constant says nothing
+    scale = torch.where(scale > 1e-6 * center.abs() + 1e-12, scale, torch.inf)  # a constant says nothing
     axes = Axes(x / scale)
     wanted, shift, unit = target_matrix(targets, config)
     wanted = wanted.to(x.device)
@@ -131,8 +131,8 @@ def fit_layer(
     rows = torch.from_numpy(weights).to(x.device)  # (S, N)
     seeds = len(rows)
     common = rows.mean(0, keepdim=True).expand(len(penalties), -1)
-    start = minimise(axes, wanted, common, penalties, loss)  # (R, C, K)
-    w = minimise(
+    start = minimize(axes, wanted, common, penalties, loss)  # (R, C, K)
+    w = minimize(
         axes,
         wanted,
         rows.repeat(len(penalties), 1),
@@ -144,7 +144,7 @@ def fit_layer(
 
     @torch.no_grad()
     def apply(items: Tensor, only: int | None = None) -> np.ndarray:
-        y = (items.to(x.device, torch.float32) - centre) / scale
+        y = (items.to(x.device, torch.float32) - center) / scale
         chosen = w if only is None else w[only : only + 1]
         heads = chosen.flatten(0, 2)  # (R S C, D + 1)
         z = (product_with(heads[:, :-1].contiguous())(y) + heads[:, -1]).unflatten(1, chosen.shape[:3])  # (N, R, S, C)

@@ -9,20 +9,20 @@ from importlib.resources import files
 import numpy as np
 
 from zoo.benchmarks import svg, table
-from zoo.benchmarks.compare import Contest
+from zoo.benchmarks.compare import TaskComparison
 from zoo.benchmarks.results import Record
 from zoo.benchmarks.significance import LEVEL
 from zoo.benchmarks.suite import PROBES
 
-_MODELS, _BASELINES = 9, 6  # colours in the style sheet: c0 ... c8, and greyer ones for baselines
+_MODELS, _BASELINES = 9, 6  # colors in the style sheet: c0 ... c8, and grayer ones for baselines
 _SHARES = ("accuracy", "balanced_accuracy", "map", "roc_auc")
 """Metrics from 0 to 1, whose mean over tasks is a rough measure of quality."""
 
 
 class Report:
-    """One page about some records; subjects keep their colours throughout."""
+    """One page about some records; subjects keep their colors throughout."""
 
-    def __init__(self, title: str, records: Sequence[Record], contests: Sequence[Contest]) -> None:
+    def __init__(self, title: str, records: Sequence[Record], contests: Sequence[TaskComparison]) -> None:
         """records: one of each subject and task. contests: of the same records; they say who is tied with whom."""
         self.title, self.records = title, list(records)
         self.tasks = list(dict.fromkeys(record.task for record in records))
@@ -33,8 +33,8 @@ class Report:
         roles = {record.subject: record.role for record in records}
         models = [name for name in self.subjects if roles[name] == "model"]
         others = [name for name in self.subjects if roles[name] != "model"]
-        self.colours = {name: n % _MODELS for n, name in enumerate(models)}
-        self.colours |= {name: _MODELS + n % _BASELINES for n, name in enumerate(others)}
+        self.colors = {name: n % _MODELS for n, name in enumerate(models)}
+        self.colors |= {name: _MODELS + n % _BASELINES for n, name in enumerate(others)}
 
     def page(self, computed: Sequence[str] = ()) -> str:
         """The whole file. computed: a line of each run, as table.computed makes it."""
@@ -54,8 +54,8 @@ class Report:
 
     def _legend(self) -> str:
         return "".join(
-            f'<span class="name"><i class="swatch c{colour}"></i>{escape(name)}</span>'
-            for name, colour in self.colours.items()
+            f'<span class="name"><i class="swatch c{color}"></i>{escape(name)}</span>'
+            for name, color in self.colors.items()
         )
 
     def _results(self) -> str:
@@ -63,7 +63,7 @@ class Report:
         rows = []
         for name in self.subjects:
             cells = "".join(self._cell(task, name) for task in self.tasks)
-            swatch = f'<i class="swatch c{self.colours[name]}"></i>'
+            swatch = f'<i class="swatch c{self.colors[name]}"></i>'
             rows.append(f'<tr><th scope="row">{swatch}{escape(name)}</th>{cells}</tr>')
         about = (
             f"<p>Scores with intervals at {LEVEL:.0%}, over speakers or pieces where the data names them. The layer is "
@@ -98,7 +98,7 @@ class Report:
         for task in self.tasks:
             records = self._scored(task)
             rows = [
-                svg.Bar(r.subject, self.colours[r.subject], r.score or 0.0, r.low, r.high, table.number(r, r.score))
+                svg.Bar(r.subject, self.colors[r.subject], r.score or 0.0, r.low, r.high, table.number(r, r.score))
                 for r in records
             ]
             if rows:
@@ -113,12 +113,12 @@ class Report:
             title = table.heading(task, self.records)
             if any(len(r.curves.get("dev", ())) > 1 for r in records):
                 rows = [
-                    svg.Line(r.subject, self.colours[r.subject], r.curves["dev"], r.layer, r.curves["test"])
+                    svg.Line(r.subject, self.colors[r.subject], r.curves["dev"], r.layer, r.curves["test"])
                     for r in records
                 ]
                 figures.append(_figure(svg.lines(rows, title, "layer"), title))
             elif any("weights" in r.curves for r in records):
-                rows = [svg.Line(r.subject, self.colours[r.subject], r.curves.get("weights", ())) for r in records]
+                rows = [svg.Line(r.subject, self.colors[r.subject], r.curves.get("weights", ())) for r in records]
                 rows = [row for row in rows if len(row.ys) > 1]
                 if rows:
                     figures.append(_figure(svg.lines(rows, title, "layer"), f"{task}: learned weights of the layers"))
@@ -145,7 +145,7 @@ class Report:
         points = []
         for name, record in timed.items():
             quality = float(np.mean([self.found[task, name].score for task in tasks]))
-            points.append(svg.Point(name, self.colours[name], record.score or 1.0, quality))
+            points.append(svg.Point(name, self.colors[name], record.score or 1.0, quality))
         chart = svg.scatter(points, "quality and speed", "x real time, one process", "mean score")
         return f"<p>Mean score over {escape(', '.join(tasks))}.</p>{_grid([_figure(chart, '')])}"
 

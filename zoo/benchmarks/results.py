@@ -18,7 +18,7 @@ from zoo._version import __version__
 from zoo.benchmarks.suite import PROTOCOL
 from zoo.errors import ZooError
 from zoo.io.atomic import replacing_file
-from zoo.io.git import ask_git
+from zoo.io.git import git_info
 
 FORMAT = 1
 Rows = Sequence[Mapping[str, Any]]
@@ -196,7 +196,7 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "machine": _processor(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "commit": ask_git("rev-parse", "--short", "HEAD"),
+        "commit": git_info("rev-parse", "--short", "HEAD"),
     }
 
 

@@ -78,7 +78,7 @@ def classify(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Zero-shot classes of clips audio (N, D): with all templates together (N,), and with each alone (templates, N).
 
-    A class is the renormalised mean of its prompts' embeddings (as CLIP, Radford et al. 2021, section 3.1.4).
+    A class is the renormalized mean of its prompts' embeddings (as CLIP, Radford et al. 2021, section 3.1.4).
     Raises ConfigError for a template without {}, and for vectors that are not finite.
     """
     prompts = normalize(embed_prompts(classes, templates, embed_text), dim=2)  # (templates, C, D)

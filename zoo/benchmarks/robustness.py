@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from zoo.benchmarks import test_items
-from zoo.benchmarks.item_scores import credits
+from zoo.benchmarks import evaluated
+from zoo.benchmarks.item_scores import item_scores
 from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, paired_bootstrap, statistic_interval
@@ -22,8 +22,8 @@ from zoo.benchmarks.targets import Examples
 
 def of_rows(record: Record, base: Record, clean: Rows, changed: Mapping[str, Rows]) -> Rows:
     """Fill the record from what was said of clean clips and of changed ones; scores are ratios of sums over items."""
-    before = credits(base.kind, base.metric, clean)
-    after = {name: credits(base.kind, base.metric, rows) for name, rows in changed.items()}
+    before = item_scores(base.kind, base.metric, clean)
+    after = {name: item_scores(base.kind, base.metric, rows) for name, rows in changed.items()}
     keys = [key for key in before if all(key in found for found in after.values())]
     groups = np.array([before[key].group for key in keys])
     weight = np.array([before[key].weight for key in keys])
@@ -72,4 +72,4 @@ def _condition(record: Record, name: str, score: float, change: float, interval:
 
 def _total(record: Record, base: Record, change: float, interval: Interval, groups: np.ndarray) -> None:
     record.lower_is_better = base.lower_is_better
-    test_items.score(record, f"change of {base.metric}", change, interval, groups.tolist())
+    evaluated.score(record, f"change of {base.metric}", change, interval, groups.tolist())

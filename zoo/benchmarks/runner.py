@@ -16,14 +16,14 @@ from zoo.benchmarks import evaluate, pages, robustness, suite, table, tasks
 from zoo.benchmarks.conditions import Condition, parse
 from zoo.benchmarks.features import Features, extract
 from zoo.benchmarks.item_scores import read_rows
-from zoo.benchmarks.items import Items, open_source
+from zoo.benchmarks.items import EvalItems, open_source
 from zoo.benchmarks.results import Record, Rows, Store
-from zoo.benchmarks.suite import PROBES, Suite, Task
-from zoo.benchmarks.targets import Targets, prepare_folds
-from zoo.benchmarks.tested_models import CHANCE, Subject, subjects
+from zoo.benchmarks.suite import PROBES, Suite, SuiteTask
+from zoo.benchmarks.targets import ProbeTargets, prepare_folds
+from zoo.benchmarks.tested_models import CHANCE, TestedModel, tested_models
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError
-from zoo.io.locks import hold
+from zoo.io.locks import lock_folder
 
 
 def run(
@@ -55,9 +55,9 @@ def run(
     cache = Path(cache or default_cache())
     console = console or Console(stderr=True)
     folder = Path(out)
-    who = subjects(models, baselines=baselines, device=device, dtype=dtype)
+    who = tested_models(models, baselines=baselines, device=device, dtype=dtype)
     sources = {name: open_source(chosen.data[name]) for name in dict.fromkeys(task.data for task in wanted)}
-    with hold(folder):
+    with lock_folder(folder):
         store = Store(folder, chosen.name, command)
         session = _Session(chosen, sources, store, cache, console)
         for subject in who:
@@ -75,14 +75,14 @@ def default_cache() -> Path:
     return Path(os.environ.get("ZOO_CACHE") or "~/.cache/audiozoo").expanduser() / "features"
 
 
-def _choose(chosen: Suite, tasks: Sequence[str]) -> list[Task]:
+def _choose(chosen: Suite, tasks: Sequence[str]) -> list[SuiteTask]:
     known = [task.name for task in chosen.tasks]
     if unknown := [name for name in tasks if name not in known]:
         raise ConfigError(f"suite {chosen.name} has no task {unknown[0]!r}; it has {'; '.join(known)}")
     return [task for task in chosen.tasks if not tasks or task.name in tasks]
 
 
-def _asked_of_baselines(task: Task, encoder: Encoder) -> bool:
+def _asked_of_baselines(task: SuiteTask, encoder: Encoder) -> bool:
     """Probes; and speed, but not of the untrained: it is that of the model."""
     return task.kind in PROBES or (task.kind == "speed" and not any(True for _ in encoder.parameters()))
 
@@ -90,12 +90,12 @@ def _asked_of_baselines(task: Task, encoder: Encoder) -> bool:
 class _Session:
     """What all tasks of one run share."""
 
-    def __init__(self, exam: Suite, sources: dict[str, Items], store: Store, cache: Path, console: Console) -> None:
+    def __init__(self, exam: Suite, sources: dict[str, EvalItems], store: Store, cache: Path, console: Console) -> None:
         self.exam, self.sources, self.store, self.cache, self.console = exam, sources, store, cache, console
         self._features: dict[tuple[str, str], Features] = {}
         self._fingerprints: dict[int, str] = {}
 
-    def examine(self, task: Task, subject: Subject) -> None:
+    def examine(self, task: SuiteTask, subject: TestedModel) -> None:
         """One task, one subject: taken from the store, computed, or skipped with a reason."""
         record = self._record(task, subject)
         known = self._known(record)
@@ -104,7 +104,7 @@ class _Session:
         began = time.monotonic()
         rows: Rows = []
         asked = self.exam.base(task) if task.of else task
-        missing = tasks.missing_verb(asked, subject.encoder)
+        missing = tasks.unsupported_reason(asked, subject.encoder)
         if subject.role == "baseline" and not _asked_of_baselines(asked, subject.encoder):
             return
         try:
@@ -125,7 +125,7 @@ class _Session:
         if not known or (known.status, known.reason) != (record.status, record.reason):
             self._keep(record, rows)
 
-    def chance(self, task: Task) -> None:
+    def chance(self, task: SuiteTask) -> None:
         """What guessing would score."""
         if task.kind not in PROBES:
             return
@@ -139,7 +139,7 @@ class _Session:
             record.status, record.reason = "skipped", str(error)
             self._keep(record, [])
 
-    def _robustness(self, record: Record, task: Task, subject: Subject) -> Rows:
+    def _robustness(self, record: Record, task: SuiteTask, subject: TestedModel) -> Rows:
         base, encoder = self.exam.base(task), subject.encoder
         items = self.sources[base.data]
         if base.kind in PROBES:
@@ -162,7 +162,7 @@ class _Session:
             record.notes += [f"{name}: {note}" for note in asked.notes if note not in clean.notes]
         return robustness.of_rows(record, clean, read_rows(self.store.folder, clean), changed)
 
-    def _record(self, task: Task, subject: Subject | None = None) -> Record:
+    def _record(self, task: SuiteTask, subject: TestedModel | None = None) -> Record:
         """Empty as yet; of chance, where no subject is named."""
         data, key = self.sources[task.data].fingerprint, self.exam.fingerprint(task)
         if subject is None:
@@ -188,7 +188,7 @@ class _Session:
             self._fingerprints[id(encoder)] = encoder.fingerprint()
         return self._fingerprints[id(encoder)]
 
-    def _prepare(self, task: Task, subject: Subject) -> tuple[Features, list[Targets]]:
+    def _prepare(self, task: SuiteTask, subject: TestedModel) -> tuple[Features, list[ProbeTargets]]:
         """What a probe needs, and what it is asked in each fold. Features are read once for all tasks of a source."""
         key, items = (task.data, self._fingerprint(subject.encoder)), self.sources[task.data]  # names may be alike
         if key not in self._features:

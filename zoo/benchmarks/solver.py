@@ -1,8 +1,8 @@
 """Many linear models on the same features at once: preconditioned L-BFGS over all of them as one batch.
 
-Every problem p (a penalty with a seed) minimises
+Every problem p (a penalty with a seed) minimizes
 
-    sum_i w_pi loss(W_p x_i, y_i) + penalty_p / 2 |W_p|^2        the bias is not penalised
+    sum_i w_pi loss(W_p x_i, y_i) + penalty_p / 2 |W_p|^2        the bias is not penalized
 
 and all share the features x. So one product of x with all the weights serves every problem. The features are rotated to
 their principal axes first; there the Hessian of the model without features is h_c s_d + penalty on its diagonal and
@@ -95,7 +95,7 @@ def class_targets(labels: Tensor, classes: int) -> Tensor:
 class Axes:
     """Features in their principal axes, with a bias, packed for fast products from both sides.
 
-    x (N, D) float32, centred. Directions without variance are left out: no penalised solution has weight there.
+    x (N, D) float32, centered. Directions without variance are left out: no penalized solution has weight there.
     """
 
     @torch.no_grad()
@@ -112,8 +112,8 @@ class Axes:
         self.basis = basis[:, kept].float()  # (D, K - 1)
         rotated = torch.cat([product_with(self.basis.T.contiguous())(x), x.new_ones(items, 1)], dim=1)  # (N, K)
         self.variance = rotated.square().mean(0)  # (K,)
-        self.penalised = torch.ones_like(self.variance)
-        self.penalised[-1] = 0
+        self.penalized = torch.ones_like(self.variance)
+        self.penalized[-1] = 0
         self._to_items, self._to_axes = product_with(rotated), product_with(rotated.T.contiguous())
 
     def outputs(self, w: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def minimise(
+def minimize(
     axes: Axes,
     targets: Tensor,
     weights: Tensor,
@@ -201,7 +201,7 @@ def minimise(
     """
     if not (torch.isfinite(weights).all() and torch.isfinite(targets).all()):
         raise ConfigError("probe: weights and targets must be finite numbers")
-    penalty = penalties[:, None] * axes.penalised  # (P, K)
+    penalty = penalties[:, None] * axes.penalized  # (P, K)
     share = weights @ targets.T  # (P, C)
     if not isinstance(loss, Squared):
         share = share.clamp(_RAREST, 1 - _RAREST)

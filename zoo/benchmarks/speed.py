@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.encoder import Encoder
-from zoo.nn.eval_mode import frozen
+from zoo.nn.eval_mode import eval_mode
 
 CLIPS, SECONDS, ROUNDS = 8, 10.0, 3
 
@@ -70,7 +70,7 @@ def count_macs(encoder: Encoder, wave: Tensor) -> float:
 
     With gradients on, so that the operators are the plain ones that the counter knows.
     """
-    with FlopCounterMode(display=False) as counter, frozen(encoder), torch.enable_grad():
+    with FlopCounterMode(display=False) as counter, eval_mode(encoder), torch.enable_grad():
         encoder(wave[None].to(encoder.device), torch.tensor([len(wave)], device=encoder.device))
     return counter.get_total_flops() / 2
 

@@ -19,7 +19,7 @@ import yaml
 from zoo import config
 from zoo.benchmarks import conditions
 from zoo.errors import ConfigError
-from zoo.text.normalizers import NORMALISERS
+from zoo.text.normalizers import NORMALIZERS
 
 PROTOCOL = 1
 """Raised whenever the same task, model and data would give another number."""
@@ -29,15 +29,15 @@ ROBUST = (*PROBES, "wer", "retrieval", "zero_shot")
 """Kinds that `robustness` can be asked of."""
 KINDS = (*ROBUST, "robustness", "units", "hallucination", "speed")
 _CLASSES = ("accuracy", "balanced_accuracy")
-_METRICS = {"class": _CLASSES, "phones": _CLASSES, "tags": ("roc_auc", "map"), "value": ("r2",), "wer": NORMALISERS}
-"""What a kind can be scored by, its default first; word error rates by the name of a normaliser."""
+_METRICS = {"class": _CLASSES, "phones": _CLASSES, "tags": ("roc_auc", "map"), "value": ("r2",), "wer": NORMALIZERS}
+"""What a kind can be scored by, its default first; word error rates by the name of a normalizer."""
 _VARIABLE = re.compile(r"\$\{oc\.env:(\w+)\}")
 _TEXTS = ("prompt", "prefix")
 """Options that are text, whatever YAML would make of it: "Glossary: ..." is no table."""
 
 
 @dataclass
-class Source:
+class SuiteSource:
     """Where clips come from, and how they are split."""
 
     source: str = ""  # what zoo.data.sources opens; ${oc.env:NAME} stands for an environment variable
@@ -51,7 +51,7 @@ class Source:
 
 
 @dataclass
-class Task:
+class SuiteTask:
     """One number to find out about an encoder."""
 
     name: str = ""
@@ -80,16 +80,16 @@ class Suite:
     name: str = ""
     about: str = ""
     frames: int = 20  # phones: points of time per clip
-    data: dict[str, Source] = field(default_factory=dict)
-    tasks: list[Task] = field(default_factory=list)
+    data: dict[str, SuiteSource] = field(default_factory=dict)
+    tasks: list[SuiteTask] = field(default_factory=list)
 
-    def base(self, task: Task) -> Task:
+    def base(self, task: SuiteTask) -> SuiteTask:
         """The task whose robustness a task is about."""
         return next(each for each in self.tasks if each.name == task.of)
 
-    def fingerprint(self, task: Task) -> str:
+    def fingerprint(self, task: SuiteTask) -> str:
         """16 hexadecimal digits over everything in the suite that a number of this task depends on."""
-        defaults = asdict(Task())
+        defaults = asdict(SuiteTask())
         said = {key: value for key, value in asdict(task).items() if value != defaults[key]}
         about = said | {"protocol": PROTOCOL, "of": self.fingerprint(self.base(task)) if task.of else ""}
         if task.kind == "phones":
@@ -165,7 +165,7 @@ def check(suite: Suite, where: str) -> None:
             raise ConfigError(f"{where}: {count} tasks have the name {name!r}; results go by it, so give each its own")
 
 
-def _check(task: Task, suite: Suite, where: str) -> None:
+def _check(task: SuiteTask, suite: Suite, where: str) -> None:
     if not task.name or task.kind not in KINDS:
         raise ConfigError(f"{where}: a task needs a name, and as kind one of {', '.join(KINDS)}, not {task.kind!r}")
     if task.data not in suite.data and task.kind != "robustness":
@@ -190,7 +190,7 @@ def _check(task: Task, suite: Suite, where: str) -> None:
         raise ConfigError(f"{where}: metric {task.metric!r}: for {task.kind} choose {known}")
 
 
-def _check_probe(task: Task, where: str) -> None:
+def _check_probe(task: SuiteTask, where: str) -> None:
     if task.seeds < 1:
         raise ConfigError(f"{where}: seeds is {task.seeds}, and at least 1 is needed")
     if task.balanced and task.kind not in ("class", "phones"):
@@ -201,14 +201,14 @@ def _check_probe(task: Task, where: str) -> None:
         raise ConfigError(f"{where}: layers {task.layers!r}: choose best or weighted")
 
 
-def _check_verb(task: Task, where: str) -> None:
+def _check_verb(task: SuiteTask, where: str) -> None:
     if task.options and task.kind not in ("wer", "hallucination"):
         raise ConfigError(f"{where}: options are for wer and hallucination, where something is transcribed")
     if task.kind == "zero_shot" and not (task.templates and all("{}" in template for template in task.templates)):
         raise ConfigError(f"{where}: templates: at least one is needed, and {{}} in each for the class to stand in")
 
 
-def _check_conditions(task: Task, suite: Suite, where: str) -> None:
+def _check_conditions(task: SuiteTask, suite: Suite, where: str) -> None:
     if task.conditions and task.kind not in ("robustness", "units"):
         raise ConfigError(f"{where}: conditions are for robustness and units")
     try:

@@ -1,6 +1,6 @@
-"""Three small charts as inline SVG: bars with intervals, lines, labelled points.
+"""Three small charts as inline SVG: bars with intervals, lines, labeled points.
 
-They are as wide as a phone and scale up. Colours are the classes c0, c1, ... of the page's style sheet, so that they
+They are as wide as a phone and scale up. Colors are the classes c0, c1, ... of the page's style sheet, so that they
 follow its light and dark schemes.
 
 Legend: x, y in pixels from the upper left; values in the units of the data.
@@ -23,7 +23,7 @@ class Bar:
     """value with its interval; None where there is none. text: the value as it is written."""
 
     label: str
-    colour: int
+    color: int
     value: float
     low: float | None
     high: float | None
@@ -35,7 +35,7 @@ class Line:
     """ys at xs = 0, 1, ...; a single y is drawn across. chosen: the x that gets a dot."""
 
     label: str
-    colour: int
+    color: int
     ys: Sequence[float | None]
     chosen: int | None = None
     faint: Sequence[float | None] = field(default=())
@@ -44,7 +44,7 @@ class Line:
 @dataclass(frozen=True)
 class Point:
     label: str
-    colour: int
+    color: int
     x: float
     y: float
 
@@ -63,7 +63,7 @@ def bars(rows: Sequence[Bar], title: str) -> str:
         parts += [
             f'<text x="2" y="{top + 12}">{escape(row.label)}</text>',
             f'<text class="value" x="{WIDTH - 2}" y="{top + 26}">{escape(row.text)}</text>',
-            f'<rect class="c{row.colour} bar" x="{start:.1f}" y="{top + 17}" width="{max(1.0, end - start):.1f}" '
+            f'<rect class="c{row.color} bar" x="{start:.1f}" y="{top + 17}" width="{max(1.0, end - start):.1f}" '
             f'height="10"><title>{escape(row.label)}: {escape(row.text)}</title></rect>',
         ]
         if row.low is not None and row.high is not None and math.isfinite(row.high - row.low):
@@ -73,7 +73,7 @@ def bars(rows: Sequence[Bar], title: str) -> str:
 
 
 def lines(rows: Sequence[Line], title: str, across: str) -> str:
-    """Curves over 0, 1, ...; the faint values of a row are a dashed curve of the same colour."""
+    """Curves over 0, 1, ...; the faint values of a row are a dashed curve of the same color."""
     values = [float(v) for row in rows for v in (*row.ys, *row.faint) if v is not None and _real(v)]
     last = max(1, *(len(row.ys) - 1 for row in rows))
     low, high = _padded(values)
@@ -87,13 +87,11 @@ def lines(rows: Sequence[Line], title: str, across: str) -> str:
                 kind += " across"
             path = "L".join(f"{x(n):.1f} {y(v):.1f}" for n, v in points)
             if path:
-                parts.append(
-                    f'<path class="c{row.colour} {kind}" d="M{path}"><title>{escape(row.label)}</title></path>'
-                )
+                parts.append(f'<path class="c{row.color} {kind}" d="M{path}"><title>{escape(row.label)}</title></path>')
         chosen = row.ys[row.chosen] if row.chosen is not None and row.chosen < len(row.ys) else None
         if chosen is not None and _real(chosen) and len(row.ys) > 1:
             dot = f'cx="{x(row.chosen or 0):.1f}" cy="{y(chosen):.1f}"'
-            parts.append(f'<circle class="c{row.colour} dot" {dot} r="4"><title>{escape(row.label)}</title></circle>')
+            parts.append(f'<circle class="c{row.color} dot" {dot} r="4"><title>{escape(row.label)}</title></circle>')
     return _figure(parts, HEIGHT, title)
 
 
@@ -118,7 +116,7 @@ def scatter(points: Sequence[Point], title: str, across: str, up: str) -> str:
         side, anchor = (8, "") if px < (WIDTH + _LEFT) / 2 else (-8, " end")
         parts += [
             f'<line class="axis" x1="{px:.1f}" y1="{py:.1f}" x2="{px + side * 0.9:.1f}" y2="{previous - 4:.1f}"/>',
-            f'<circle class="c{point.colour} dot" cx="{px:.1f}" cy="{py:.1f}" r="4"/>',
+            f'<circle class="c{point.color} dot" cx="{px:.1f}" cy="{py:.1f}" r="4"/>',
             f'<text class="label{anchor}" x="{px + side:.1f}" y="{previous:.1f}">{escape(point.label)}</text>',
         ]
     return _figure(parts, height, title)

@@ -276,7 +276,7 @@ def _text_to_audio(record: Record) -> list[list[str]]:
 
 _Rows = Callable[[Record], list[list[str]]]
 _DETAILS: dict[str, tuple[str, list[str], _Rows]] = {
-    "wer": ("Word errors by normaliser", ["normaliser", "WER", "CER", "S", "D", "I"], _wer),
+    "wer": ("Word errors by normalizer", ["normalizer", "WER", "CER", "S", "D", "I"], _wer),
     "hallucination": (
         "Words where nobody speaks",
         ["sound", "words a minute", "clips with words", "longest"],

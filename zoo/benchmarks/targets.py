@@ -13,10 +13,10 @@ import numpy as np
 from torch import Tensor
 
 from zoo.benchmarks.features import Features, points_of_time
-from zoo.benchmarks.items import Item, Items, value_of
+from zoo.benchmarks.items import EvalItem, EvalItems, value_of
 from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.probe import Split
-from zoo.benchmarks.suite import Task
+from zoo.benchmarks.suite import SuiteTask
 from zoo.data.manifest import SPLITS
 from zoo.errors import ConfigError
 
@@ -54,13 +54,13 @@ class Examples:
         """The same examples, whose clips stand at other places."""
         return replace(self, places=places)
 
-    def split(self, task: Task, features: Features) -> Split:
+    def split(self, task: SuiteTask, features: Features) -> Split:
         """For a probe, with their features."""
         return Split(_reader(task, features, self), self.targets, self.groups)
 
 
 @dataclass
-class Targets:
+class ProbeTargets:
     """splits: train, dev, test. names: of classes or tags. notes: what was left out, and why. fold: that is test."""
 
     splits: dict[str, Examples]
@@ -69,7 +69,7 @@ class Targets:
     fold: str = ""
 
 
-def prepare_folds(task: Task, items: Items, failed: dict[int, str], frames: int) -> list[Targets]:
+def prepare_folds(task: SuiteTask, items: EvalItems, failed: dict[int, str], frames: int) -> list[ProbeTargets]:
     """Targets of a task for each fold of the clips; of one where they have no folds. Raises what `prepare` raises."""
     parts = []
     for fold, part in items.folds():
@@ -80,7 +80,7 @@ def prepare_folds(task: Task, items: Items, failed: dict[int, str], frames: int)
     return parts
 
 
-def prepare(task: Task, items: Items, failed: dict[int, str], frames: int) -> Targets:
+def prepare(task: SuiteTask, items: EvalItems, failed: dict[int, str], frames: int) -> ProbeTargets:
     """Targets of a task without the clips that failed.
 
     Raises ConfigError where nothing can be learned, chosen or asked: a split without labels or of one class, too many
@@ -94,7 +94,7 @@ def prepare(task: Task, items: Items, failed: dict[int, str], frames: int) -> Ta
     for name in SPLITS:
         targets = found.splits[name].targets
         if not len(targets):
-            raise ConfigError(f"the {name} split has no labelled clips")
+            raise ConfigError(f"the {name} split has no labeled clips")
         if targets.ndim == 1 and (targets == targets[0]).all():
             raise ConfigError(f"the {name} split has one class only: {found.names[targets[0]]}")
         if name != "train" and np.isnan(METRICS[task.metric](targets, targets)):
@@ -102,7 +102,7 @@ def prepare(task: Task, items: Items, failed: dict[int, str], frames: int) -> Ta
     return found
 
 
-def _without_failed(items: Items, chosen: Sequence[int], failed: dict[int, str]) -> list[str]:
+def _without_failed(items: EvalItems, chosen: Sequence[int], failed: dict[int, str]) -> list[str]:
     """What is to be said of the clips that failed. Raises ConfigError where they are too many of all, or of a split."""
     broken = [place for place in chosen if place in failed]
     for split in ("", *SPLITS):
@@ -116,37 +116,37 @@ def _without_failed(items: Items, chosen: Sequence[int], failed: dict[int, str])
     )
 
 
-def _classes(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Targets:
-    labelled = [(place, item, str(v)) for place, item in rows if (v := value_of(item.entry, task.target)) is not None]
-    notes = _unlabelled(len(rows), len(labelled))
-    return _known_classes([(place, 0, item, label) for place, item, label in labelled], notes)
+def _classes(task: SuiteTask, rows: Sequence[tuple[int, EvalItem]], frames: int) -> ProbeTargets:
+    labeled = [(place, item, str(v)) for place, item in rows if (v := value_of(item.entry, task.target)) is not None]
+    notes = _unlabeled(len(rows), len(labeled))
+    return _known_classes([(place, 0, item, label) for place, item, label in labeled], notes)
 
 
-def _phones(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Targets:
-    labelled = []
+def _phones(task: SuiteTask, rows: Sequence[tuple[int, EvalItem]], frames: int) -> ProbeTargets:
+    labeled = []
     with_phones = [(place, item) for place, item in rows if item.entry.phones]
     for place, item in with_phones:
         starts = np.array([start for start, _, _ in item.entry.phones])
         for point, time in enumerate(points_of_time(item, frames)):
             _, end, symbol = item.entry.phones[int(np.searchsorted(starts, time, "right")) - 1]
             if time < end:
-                labelled.append((place, point, item, symbol))
-    return _known_classes(labelled, _unlabelled(len(rows), len(with_phones)))
+                labeled.append((place, point, item, symbol))
+    return _known_classes(labeled, _unlabeled(len(rows), len(with_phones)))
 
 
-def _known_classes(labelled: Sequence[tuple[int, int, Item, str]], notes: list[str]) -> Targets:
+def _known_classes(labeled: Sequence[tuple[int, int, EvalItem, str]], notes: list[str]) -> ProbeTargets:
     """Class numbers by the classes of train; examples of other classes are left out, and counted."""
-    names = sorted({label for _, _, item, label in labelled if item.entry.split == "train"})
+    names = sorted({label for _, _, item, label in labeled if item.entry.split == "train"})
     number = {name: n for n, name in enumerate(names)}
-    strange = [(item.entry.split, label) for _, _, item, label in labelled if label not in number]
+    strange = [(item.entry.split, label) for _, _, item, label in labeled if label not in number]
     if strange:
         classes = sorted({label for _, label in strange})
         notes.append(f"{len(strange)} examples left out: their classes are not in train ({', '.join(classes[:5])})")
-    known = [(place, point, item, number[label]) for place, point, item, label in labelled if label in number]
-    return Targets(_by_split(known, np.int64), names, notes)
+    known = [(place, point, item, number[label]) for place, point, item, label in labeled if label in number]
+    return ProbeTargets(_by_split(known, np.int64), names, notes)
 
 
-def _tags(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Targets:
+def _tags(task: SuiteTask, rows: Sequence[tuple[int, EvalItem]], frames: int) -> ProbeTargets:
     carried = [
         {f"{column}={v}" for column in task.columns if (v := value_of(item.entry, column)) is not None}
         for _, item in rows
@@ -156,15 +156,15 @@ def _tags(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Targets:
         raise ConfigError("no clip of train carries a tag")
     strange = sorted(set().union(*carried) - set(names))
     notes = [f"{len(strange)} tags left out: train lacks them ({', '.join(strange[:5])})"] if strange else []
-    labelled = [
+    labeled = [
         (place, 0, item, [float(name in tags) for name in names])
         for tags, (place, item) in zip(carried, rows, strict=True)
     ]
-    return Targets(_by_split(labelled, np.float64), names, notes)
+    return ProbeTargets(_by_split(labeled, np.float64), names, notes)
 
 
-def _values(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Targets:
-    labelled = []
+def _values(task: SuiteTask, rows: Sequence[tuple[int, EvalItem]], frames: int) -> ProbeTargets:
+    labeled = []
     for place, item in rows:
         value = value_of(item.entry, task.target)
         if value is None:
@@ -175,11 +175,11 @@ def _values(task: Task, rows: Sequence[tuple[int, Item]], frames: int) -> Target
             number = math.nan
         if not math.isfinite(number):
             raise ConfigError(f"{item.key}: {task.target} is {value!r}, where a number is needed")
-        labelled.append((place, 0, item, [number]))
-    return Targets(_by_split(labelled, np.float64), [task.target], _unlabelled(len(rows), len(labelled)))
+        labeled.append((place, 0, item, [number]))
+    return ProbeTargets(_by_split(labeled, np.float64), [task.target], _unlabeled(len(rows), len(labeled)))
 
 
-_PREPARERS: dict[str, Callable[[Task, Sequence[tuple[int, Item]], int], Targets]] = {
+_PREPARERS: dict[str, Callable[[SuiteTask, Sequence[tuple[int, EvalItem]], int], ProbeTargets]] = {
     "class": _classes,
     "phones": _phones,
     "tags": _tags,
@@ -187,18 +187,18 @@ _PREPARERS: dict[str, Callable[[Task, Sequence[tuple[int, Item]], int], Targets]
 }
 
 
-def _is_train(item: Item) -> bool:
+def _is_train(item: EvalItem) -> bool:
     return item.entry.split == "train"
 
 
-def _unlabelled(count: int, labelled: int) -> list[str]:
-    return [f"{count - labelled} of {count} clips have no label and are left out"] if labelled < count else []
+def _unlabeled(count: int, labeled: int) -> list[str]:
+    return [f"{count - labeled} of {count} clips have no label and are left out"] if labeled < count else []
 
 
-def _by_split(labelled: Sequence[tuple[int, int, Item, object]], dtype: type) -> dict[str, Examples]:
+def _by_split(labeled: Sequence[tuple[int, int, EvalItem, object]], dtype: type) -> dict[str, Examples]:
     splits = {}
     for name in SPLITS:
-        rows = [row for row in labelled if row[2].entry.split == name]
+        rows = [row for row in labeled if row[2].entry.split == name]
         splits[name] = Examples(
             places=np.array([place for place, _, _, _ in rows], dtype=np.int64),
             points=np.array([point for _, point, _, _ in rows], dtype=np.int64),
@@ -209,7 +209,7 @@ def _by_split(labelled: Sequence[tuple[int, int, Item, object]], dtype: type) ->
     return splits
 
 
-def _reader(task: Task, features: Features, examples: Examples) -> Callable[[int], Tensor]:
+def _reader(task: SuiteTask, features: Features, examples: Examples) -> Callable[[int], Tensor]:
     """layer -> (N, D)."""
     if task.kind != "phones":
         return lambda layer: features.pooled(layer, examples.places, task.pooling)

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from zoo.benchmarks import chance, hallucination, speed, units, wer
 from zoo.benchmarks.conditions import Condition
-from zoo.benchmarks.items import Items, value_of
+from zoo.benchmarks.evaluated import embedded, having, readable, score, test_items, transcripts
+from zoo.benchmarks.items import EvalItems, value_of
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.retrieval import classify, retrieve
 from zoo.benchmarks.significance import ratio_interval
-from zoo.benchmarks.suite import Task
-from zoo.benchmarks.test_items import embedded, having, readable, score, test_items, transcripts
+from zoo.benchmarks.suite import SuiteTask
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError
 
@@ -34,7 +34,7 @@ class EmbedsText(Protocol):
     def embed_text(self, texts: Any) -> Tensor: ...
 
 
-def missing_verb(task: Task, encoder: Encoder) -> str:
+def unsupported_reason(task: SuiteTask, encoder: Encoder) -> str:
     """Why this encoder cannot sit this task; empty if it can."""
     if task.kind in ("wer", "hallucination") and not isinstance(encoder, Transcribes):
         return "it does not transcribe"
@@ -45,7 +45,9 @@ def missing_verb(task: Task, encoder: Encoder) -> str:
     return ""
 
 
-def run(record: Record, task: Task, items: Items, encoder: Encoder, condition: Condition | None = None) -> Rows:
+def run(
+    record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None
+) -> Rows:
     """Fill the record; returns what was said of each test clip. Raises ConfigError where there is nothing to ask.
 
     condition: what happens to the clips before; of `CORRUPTIBLE` tasks alone.
@@ -55,7 +57,9 @@ def run(record: Record, task: Task, items: Items, encoder: Encoder, condition: C
     return (CORRUPTIBLE | _RUNNERS)[task.kind](record, task, items, encoder)
 
 
-def _wer(record: Record, task: Task, items: Items, encoder: Encoder, condition: Condition | None = None) -> Rows:
+def _wer(
+    record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None
+) -> Rows:
     asked = having(record, "a transcript", test_items(task, items), lambda item: bool(item.entry.text))
     found = readable(record, asked, encoder.sample_rate, condition)
     said = transcripts(task, encoder, [clip for _, clip in found])
@@ -78,7 +82,9 @@ def _wer(record: Record, task: Task, items: Items, encoder: Encoder, condition: 
     ]
 
 
-def _retrieval(record: Record, task: Task, items: Items, encoder: Encoder, condition: Condition | None = None) -> Rows:
+def _retrieval(
+    record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None
+) -> Rows:
     asked = having(record, "a caption", test_items(task, items), lambda item: bool(item.entry.captions))
     known, vectors = embedded(record, asked, encoder, condition)
     captions = [item.entry.captions[0] for item in known]
@@ -98,7 +104,9 @@ def _retrieval(record: Record, task: Task, items: Items, encoder: Encoder, condi
     return [{"item": i.key, "group": i.group, "truth": caption, "rank": rank} for i, caption, rank in rows]
 
 
-def _zero_shot(record: Record, task: Task, items: Items, encoder: Encoder, condition: Condition | None = None) -> Rows:
+def _zero_shot(
+    record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None
+) -> Rows:
     asked = having(
         record, task.target, test_items(task, items), lambda item: value_of(item.entry, task.target) is not None
     )
@@ -121,7 +129,7 @@ def _zero_shot(record: Record, task: Task, items: Items, encoder: Encoder, condi
     return [{"item": i.key, "group": i.group, "truth": classes[t], "predicted": classes[p]} for i, t, p in rows]
 
 
-def _speed(record: Record, task: Task, items: Items, encoder: Encoder) -> Rows:
+def _speed(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> Rows:
     found = speed.measure(encoder)
     record.metric, record.score = "x real time", found.real_time_factor
     record.low, record.high = found.slowest, found.fastest

@@ -17,7 +17,7 @@ OF_EVERY_RUN = ("model", "best", "last", "run")
 
 
 @dataclass(frozen=True)
-class Subject:
+class TestedModel:
     """name: as it appears in tables. role: "model" or "baseline"."""
 
     name: str
@@ -25,15 +25,15 @@ class Subject:
     encoder: Encoder
 
 
-def subjects(
+def tested_models(
     models: Sequence[str | Path | Encoder], *, baselines: bool = True, device: str = "auto", dtype: str = "float32"
-) -> list[Subject]:
+) -> list[TestedModel]:
     """Models under distinct names, then MFCC, log-mel, and each architecture once with random weights.
 
     models: encoders, or what zoo.load takes, as it is or as "NAME=SOURCE".
     Raises what zoo.load raises.
     """
-    found: list[Subject] = []
+    found: list[TestedModel] = []
     for source in models:
         if isinstance(source, Encoder):
             name, encoder = source.name or source.family, source
@@ -41,19 +41,21 @@ def subjects(
             name, path = named(source)
             encoder = loading.load(path, device=device, dtype=dtype)
         taken = {subject.name for subject in found}
-        found.append(Subject(name if name not in taken else f"{name} ({encoder.fingerprint()[:6]})", "model", encoder))
+        found.append(
+            TestedModel(name if name not in taken else f"{name} ({encoder.fingerprint()[:6]})", "model", encoder)
+        )
     if not baselines:
         return found
     asked = {subject.encoder.fingerprint() for subject in found}
     for name in SPECTRAL:
         encoder = loading.load(name, device=device)
         if encoder.fingerprint() not in asked:
-            found.append(Subject(name, "baseline", encoder))
+            found.append(TestedModel(name, "baseline", encoder))
     for subject in [s for s in found if s.role == "model"]:
         fresh = untrained(subject.encoder)
         if fresh is not None and fresh.fingerprint() not in asked:
             asked.add(fresh.fingerprint())
-            found.append(Subject(f"{subject.name}, untrained", "baseline", fresh))
+            found.append(TestedModel(f"{subject.name}, untrained", "baseline", fresh))
     return found
 
 

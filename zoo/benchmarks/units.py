@@ -20,11 +20,11 @@ from torch import Tensor
 from zoo.audio import Clip
 from zoo.benchmarks.conditions import parse
 from zoo.benchmarks.corruptions import corrupt
-from zoo.benchmarks.items import Item, Items
+from zoo.benchmarks.evaluated import BATCH, having, long_enough, readable, score, test_items
+from zoo.benchmarks.items import EvalItem, EvalItems
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, statistic_interval
-from zoo.benchmarks.suite import Task
-from zoo.benchmarks.test_items import BATCH, having, long_enough, readable, score, test_items
+from zoo.benchmarks.suite import SuiteTask
 from zoo.cluster.measures import Boundaries, Measures, phones_of_frames
 from zoo.cluster.quantizer import Quantizer
 from zoo.encoder import Encoder
@@ -32,7 +32,7 @@ from zoo.encoder import Encoder
 NOISES = ("pink 20", "pink 10", "pink 0")
 
 
-def run(record: Record, task: Task, items: Items, encoder: Encoder) -> Rows:
+def run(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> Rows:
     """Fill the record: score is the PNMI of the first codebook. Raises ConfigError where no test clip has phones."""
     asked = having(record, "phones", test_items(task, items), lambda item: bool(item.entry.phones))
     found = long_enough(record, readable(record, asked, encoder.sample_rate), encoder)
@@ -61,17 +61,17 @@ def _units(encoder: Encoder, clips: Sequence[Clip]) -> list[Tensor]:
 
 
 def _tables(
-    encoder: Encoder, items: Sequence[Item], units: Sequence[Tensor], symbols: dict[str, int], size: int
+    encoder: Encoder, items: Sequence[EvalItem], units: Sequence[Tensor], symbols: dict[str, int], size: int
 ) -> tuple[Tensor, Boundaries]:
     """Frames of each phone and unit, group by group: (G, P, K); and how boundaries met."""
-    centre, rate = encoder.frame_samples / 2 / encoder.sample_rate, encoder.frame_rate
+    center, rate = encoder.frame_samples / 2 / encoder.sample_rate, encoder.frame_rate
     names, group = np.unique([item.group for item in items], return_inverse=True)  # clips are many, and drawn by group
     tables, boundaries = torch.zeros(len(names), len(symbols) * size, dtype=torch.int64), Boundaries()
     for place, item, said in zip(group, items, units, strict=True):
-        phones = phones_of_frames(item.entry.phones, len(said), rate, centre, symbols)
+        phones = phones_of_frames(item.entry.phones, len(said), rate, center, symbols)
         inside = phones >= 0
         tables[place] += torch.bincount(phones[inside] * size + said[inside], minlength=tables.shape[1])
-        boundaries.add(said, item.entry.phones, rate, centre)
+        boundaries.add(said, item.entry.phones, rate, center)
     return tables.view(len(names), len(symbols), size), boundaries
 
 
@@ -106,7 +106,7 @@ def _entropy(units: Tensor) -> float:
     return float(-(share * share.log2()).sum())
 
 
-def _consistency(encoder: Encoder, found: Sequence[tuple[Item, Clip]], units: Sequence[Tensor], name: str) -> float:
+def _consistency(encoder: Encoder, found: Sequence[tuple[EvalItem, Clip]], units: Sequence[Tensor], name: str) -> float:
     """Share of frames, over all codebooks, whose unit a condition leaves as it is."""
     condition = parse(name)
     same = 0

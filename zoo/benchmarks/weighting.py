@@ -1,6 +1,6 @@
 """Probes on a learned mixture of all layers, as SUPERB trains them (Yang et al. 2021, arXiv 2105.01051, section 3):
 
-    y = W (sum_k softmax(a)_k x_k) + b        x_k: layer k, each column standardised over train
+    y = W (sum_k softmax(a)_k x_k) + b        x_k: layer k, each column standardized over train
 
 a is learned together with W on all training items; then the mixture stands, and the head is trained anew for every seed
 by the solver of all probes. The penalty is chosen on dev; no layer is.
@@ -31,14 +31,14 @@ def probe_weighted(train: Split, dev: Split, test: Split, layers: Sequence[int],
     check(train, dev, test, config)
     metric, rows = METRICS[config.metric], seed_weights(train, config)  # (S, N)
     stack = torch.stack([train.layers(k).float() for k in layers])  # (L, N, D)
-    centre, scale = stack.mean(1, keepdim=True), stack.std(1, correction=0, keepdim=True)
-    scale = torch.where(scale > 1e-6 * centre.abs() + 1e-12, scale, torch.inf)  # a constant says nothing
-    stack = (stack - centre) / scale
+    center, scale = stack.mean(1, keepdim=True), stack.std(1, correction=0, keepdim=True)
+    scale = torch.where(scale > 1e-6 * center.abs() + 1e-12, scale, torch.inf)  # a constant says nothing
+    stack = (stack - center) / scale
 
     def mixed(split: Split, weights: Tensor) -> Tensor:
         """(N, D), a layer at a time."""
         total = torch.zeros(())
-        for w, k, c, s in zip(weights, layers, centre, scale, strict=True):
+        for w, k, c, s in zip(weights, layers, center, scale, strict=True):
             total = total + w * ((split.layers(k).float() - c) / s)
         return total
 
@@ -60,17 +60,17 @@ def probe_weighted(train: Split, dev: Split, test: Split, layers: Sequence[int],
 
 
 def learn_weights(stack: Tensor, targets: np.ndarray, items: np.ndarray, penalty: float, config: ProbeConfig) -> Tensor:
-    """softmax(a) (L,) that goes with the best head: stack (L, N, D) standardised; items (N,) weights, of sum 1."""
+    """softmax(a) (L,) that goes with the best head: stack (L, N, D) standardized; items (N,) weights, of sum 1."""
     x, loss = stack.to(config.device), LOSSES[config.loss]
     wanted = target_matrix(targets, config)[0].to(x.device)  # (C, N)
     share = torch.from_numpy(items).to(x.device)
     a = torch.zeros(len(x), device=x.device, requires_grad=True)
     head = torch.zeros(len(wanted), x.shape[2], device=x.device, requires_grad=True)
     bias = torch.zeros(len(wanted), 1, device=x.device, requires_grad=True)
-    optimiser = torch.optim.LBFGS([a, head, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([a, head, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         mixture = torch.einsum("l,lnd->nd", a.softmax(0), x)  # (N, D)
         z = (head @ mixture.T + bias)[None]  # (1, C, N)
         value = (loss.value(z, wanted)[0] * share).sum() + penalty / 2 * head.square().sum()
@@ -78,7 +78,7 @@ def learn_weights(stack: Tensor, targets: np.ndarray, items: np.ndarray, penalty
         return value
 
     with torch.enable_grad():
-        optimiser.step(closure)
+        optimizer.step(closure)
     return a.detach().softmax(0).cpu()
 
 

@@ -1,4 +1,4 @@
-"""Word and character error rates over a corpus, by jiwer, under several normalisers side by side.
+"""Word and character error rates over a corpus, by jiwer, under several normalizers side by side.
 
 A corpus rate is all errors over all words, never a mean of rates.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo.benchmarks.significance import Interval, ratio_interval
 from zoo.errors import ConfigError
-from zoo.text.normalizers import NORMALISERS, normaliser
+from zoo.text.normalizers import NORMALIZERS, normalizer
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ErrorRates:
     """wer, cer: errors over reference words or characters. The rest are counts of words over the corpus.
 
     errors, words (N,): of each utterance, for paired tests. wordless: utterances whose reference
-    has no word after normalisation; what was heard in them counts as insertions.
+    has no word after normalization; what was heard in them counts as insertions.
     """
 
     wer: float
@@ -36,19 +36,19 @@ class ErrorRates:
 
 
 def error_rates(
-    references: Sequence[str], hypotheses: Sequence[str], normalise: str = "basic", groups: np.ndarray | None = None
+    references: Sequence[str], hypotheses: Sequence[str], normalize: str = "basic", groups: np.ndarray | None = None
 ) -> ErrorRates:
     """Corpus WER and CER of N hypotheses against N references.
 
-    normalise: name of a normaliser in zoo.text.normalizers, used on both sides.
+    normalize: name of a normalizer in zoo.text.normalizers, used on both sides.
     groups (N,): speakers, for the interval; without them every utterance stands alone.
     An utterance whose reference is empty after normalization counts its words as insertions.
 
-    Raises ConfigError for lists of different lengths, an unknown normaliser, and where no reference has a word.
+    Raises ConfigError for lists of different lengths, an unknown normalizer, and where no reference has a word.
     """
     if len(references) != len(hypotheses):
         raise ConfigError(f"{len(references)} references, but {len(hypotheses)} hypotheses")
-    clean = normaliser(normalise)
+    clean = normalizer(normalize)
     pairs = [
         (clean(reference), clean(hypothesis)) for reference, hypothesis in zip(references, hypotheses, strict=True)
     ]
@@ -76,8 +76,8 @@ def error_rates(
 def all_error_rates(
     references: Sequence[str], hypotheses: Sequence[str], groups: np.ndarray | None = None
 ) -> dict[str, ErrorRates]:
-    """Under every normaliser, by name."""
-    return {name: error_rates(references, hypotheses, name, groups) for name in NORMALISERS}
+    """Under every normalizer, by name."""
+    return {name: error_rates(references, hypotheses, name, groups) for name in NORMALIZERS}
 
 
 def _counts(process: Callable[..., jiwer.WordOutput | jiwer.CharacterOutput], reference: str, said: str) -> np.ndarray:

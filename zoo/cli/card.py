@@ -31,7 +31,7 @@ def _known(card: ModelCard) -> str:
         "family": card.family,
         "parameters": f"{card.parameters:g} million",
         "weights": where,
-        "licence": card.licence,
+        "license": card.license,
         "training data": card.training_data,
         "paper": card.paper or "-",
     }

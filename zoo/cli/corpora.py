@@ -13,14 +13,14 @@ app = typer.Typer(help="Build and describe the embedded corpora.", no_args_is_he
 console = Console()
 
 
-class Corpus(str, Enum):
+class CorpusKind(str, Enum):
     speech = "speech"
     music = "music"
     scores = "scores"
     all = "all"
 
 
-class Size(str, Enum):
+class CorpusSize(str, Enum):
     tiny = "tiny"
     small = "small"
     large = "large"
@@ -28,10 +28,10 @@ class Size(str, Enum):
 
 @app.command("build")
 def build_corpus(
-    kind: Annotated[Corpus, typer.Argument(help="Which corpus")] = Corpus.all,
+    kind: Annotated[CorpusKind, typer.Argument(help="Which corpus")] = CorpusKind.all,
     size: Annotated[
-        Size, typer.Option(help="tiny: seconds to build; small: about 1 h each; large: 10 h each")
-    ] = Size.tiny,
+        CorpusSize, typer.Option(help="tiny: seconds to build; small: about 1 h each; large: 10 h each")
+    ] = CorpusSize.tiny,
     out: Annotated[Path | None, typer.Option(help="Folder; default: the cache (ZOO_CACHE)")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another corpus")] = 0,
     workers: Annotated[int | None, typer.Option(help="Processes; default: one per core")] = None,
@@ -39,7 +39,7 @@ def build_corpus(
     """Generate a corpus, or finish one that was interrupted."""
     from zoo import corpora
 
-    kinds = ("speech", "music") if kind is Corpus.all else (kind.value,)
+    kinds = ("speech", "music") if kind is CorpusKind.all else (kind.value,)
     for each in kinds:
         folder = out / each if out and len(kinds) > 1 else out
         console.print(str(corpora.build(each, size.value, folder, seed=seed, workers=workers)), soft_wrap=True)

@@ -119,7 +119,7 @@ def embed(
         workers=workers,
         progress=not quiet,
     )
-    embed.judge(summary.embedded + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
+    embed.raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
 
 
 @app.command()
@@ -180,7 +180,7 @@ def units(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
 ) -> None:
     """Turn audio into hidden units. Items that cannot be read have an `error` in place of units."""
-    from zoo.jobs.failures import judge
+    from zoo.jobs.failures import raise_for_failures
     from zoo.units.writing import write_units
 
     made, failed = write_units(
@@ -189,7 +189,7 @@ def units(
     if not quiet:
         told = f"units of {made} items" + (f"; {failed} failed, and have the reason there" if failed else "")
         Console(stderr=True).print(f"{escape(str(out))}: {told}", highlight=False, soft_wrap=True)
-    judge(made, failed, out, fail_on_error)
+    raise_for_failures(made, failed, out, fail_on_error)
 
 
 @app.command()
@@ -216,7 +216,7 @@ def transcribe(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
 ) -> None:
     """Write down what is said. Recordings that fail do not stop the rest; OUT/errors.jsonl lists them."""
-    from zoo.jobs.failures import judge
+    from zoo.jobs.failures import raise_for_failures
     from zoo.transcribe import run
 
     summary = run(
@@ -240,7 +240,7 @@ def transcribe(
         context=context,
         **({} if batch_size is None else {"batch_size": batch_size}),
     )
-    judge(summary.written + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
+    raise_for_failures(summary.written + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:
@@ -260,10 +260,10 @@ def convert(
     from zoo import loading
 
     if half:
-        from zoo.exporters.half import pack
+        from zoo.exporters.half import save_half
 
         model = loading.load(source, device="cpu")
-        pack(model, destination)
+        save_half(model, destination)
     else:
         model = loading.convert(source, destination)
     console.print(f"{destination}: {model.family}, {model.num_layers} layers, fingerprint {model.fingerprint()}")

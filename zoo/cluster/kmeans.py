@@ -30,7 +30,7 @@ _FORMAT = "zoo k-means 1"
 
 
 class KMeans:
-    """k centroids that minimise the sum of squared distances of rows to the nearest one.
+    """k centroids that minimize the sum of squared distances of rows to the nearest one.
 
     seed: the only source of randomness; the same rows give the same bytes.
     iterations, tolerance: Lloyd's iterations end after so many, or when one lowers the inertia by less than this share.

@@ -84,10 +84,10 @@ class Boundaries:
     units: int = 0
     met: int = 0
 
-    def add(self, units: Tensor, phones: Sequence[Phone], rate: float, centre: float) -> None:
+    def add(self, units: Tensor, phones: Sequence[Phone], rate: float, center: float) -> None:
         """units (T,) of one clip; a boundary lies half way between the middles of two frames."""
         changes = (units[1:] != units[:-1]).nonzero()[:, 0]
-        found = (centre + (changes.double() + 0.5) / rate).tolist()
+        found = (center + (changes.double() + 0.5) / rate).tolist()
         wanted = [start for (_, _, before), (start, _, symbol) in pairwise(phones) if symbol != before]
         self.phones += len(wanted)
         self.units += len(found)
@@ -104,10 +104,10 @@ class Boundaries:
 
 
 def phones_of_frames(
-    phones: Sequence[Phone], frames: int, rate: float, centre: float, symbols: dict[str, int]
+    phones: Sequence[Phone], frames: int, rate: float, center: float, symbols: dict[str, int]
 ) -> Tensor:
     """The number of the phone at the middle of each frame, -1 between phones: (T,) int64."""
-    middles = centre + torch.arange(frames, dtype=torch.float64) / rate
+    middles = center + torch.arange(frames, dtype=torch.float64) / rate
     starts = torch.tensor([start for start, _, _ in phones], dtype=torch.float64)
     ends = torch.tensor([end for _, end, _ in phones], dtype=torch.float64)
     numbers = torch.tensor([symbols[symbol] for _, _, symbol in phones])

@@ -87,10 +87,10 @@ class Quantizer:
 
     def check(self, encoder: Encoder) -> None:
         """Raises CheckpointError unless the quantizer was fitted on features of this very encoder, as it gives them."""
-        if self.source.get("centred"):
+        if self.source.get("centered"):
             raise CheckpointError(
                 "this quantizer takes features less the mean of their clip, which are targets to train on; fit one "
-                "without `centred` for a model to carry"
+                "without `centered` for a model to carry"
             )
         found = encoder.fingerprint()
         if found != self.source["fingerprint"]:

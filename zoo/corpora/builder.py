@@ -26,7 +26,16 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from zoo.corpora.parts import Part, corpus_module, die_with_parent, finished, make, parts, sample_hash, write_durably
+from zoo.corpora.parts import (
+    CorpusPart,
+    corpus_module,
+    die_with_parent,
+    finished,
+    make,
+    parts,
+    sample_hash,
+    write_durably,
+)
 from zoo.data import manifest
 from zoo.errors import ZooError
 from zoo.io.cache import cache_folder
@@ -148,7 +157,7 @@ def _packages(kind: str) -> dict[str, dict[str, str]]:
     return {"packages": {name: version(name) for name in corpus_module(kind).PACKAGES}}
 
 
-def _make_missing(folder: Path, wanted: list[Part], workers: int, progress: bool) -> None:
+def _make_missing(folder: Path, wanted: list[CorpusPart], workers: int, progress: bool) -> None:
     missing = [part for part in wanted if finished(folder, part) is None]
     with _progress_bar(f"{wanted[0].kind} {wanted[0].size}", len(wanted), len(missing), progress) as done:
         if min(workers, len(missing)) <= 1:
@@ -193,7 +202,7 @@ def _progress_bar(name: str, total: int, missing: int, visible: bool) -> Iterato
         yield done
 
 
-def _assemble(folder: Path, wanted: list[Part], recipe: dict[str, Any]) -> None:
+def _assemble(folder: Path, wanted: list[CorpusPart], recipe: dict[str, Any]) -> None:
     """All parts -> manifest.jsonl, then corpus.json, whose presence says that the corpus is complete."""
     rows = [row for part in wanted for row in finished(folder, part) or ()]
     path = folder / "manifest.jsonl"

@@ -6,7 +6,7 @@ from random import Random
 
 from zoo.corpora import grammar
 from zoo.corpora.compose import tempo_word
-from zoo.corpora.score import Piece
+from zoo.corpora.score import Composition
 from zoo.data.manifest import Label
 
 _GROUPS = ("choir", "string ensemble", "brass ensemble")  # several players: never "a solo choir"
@@ -23,7 +23,7 @@ _NOUNS = {  # a style as a thing, where its name is not one
 }
 
 
-def labels(piece: Piece) -> dict[str, Label]:
+def labels(piece: Composition) -> dict[str, Label]:
     """The label columns of a piece."""
     lead = piece.lead.instrument
     return {
@@ -43,7 +43,7 @@ def labels(piece: Piece) -> dict[str, Label]:
     }
 
 
-def captions(piece: Piece, split: str, rng: Random) -> list[str]:
+def captions(piece: Composition, split: str, rng: Random) -> list[str]:
     """Six captions: full, medium, coarse, tags, and two more; their wording differs in part between splits."""
     facts = {key: str(value) for key, value in labels(piece).items()}
     words = grammar.load("captions")
@@ -71,7 +71,7 @@ def captions(piece: Piece, split: str, rng: Random) -> list[str]:
     return result
 
 
-def _players(piece: Piece) -> str:
+def _players(piece: Composition) -> str:
     """Who plays, drums apart: "a solo violin", "a violin with piano and double bass"."""
     name = piece.lead.instrument.name
     others = _others(piece)
@@ -84,14 +84,14 @@ def _with_article(name: str) -> str:
     return name if name in _PLURALS else f"a {name}"
 
 
-def _others(piece: Piece) -> list[str]:
+def _others(piece: Composition) -> list[str]:
     """Names of the other instruments, drums apart."""
     lead = piece.lead.instrument.name
     names = [part.instrument.name for part in piece.parts if part.role != "drums"]
     return [name for name in dict.fromkeys(names) if name != lead]
 
 
-def _drums(piece: Piece) -> bool:
+def _drums(piece: Composition) -> bool:
     return any(part.role == "drums" for part in piece.parts)
 
 

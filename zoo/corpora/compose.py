@@ -10,7 +10,7 @@ from random import Random
 from zoo.corpora import accompaniment, melody, theory
 from zoo.corpora.instruments import DRUMS, INSTRUMENTS, Instrument
 from zoo.corpora.melody import Motif, Singer
-from zoo.corpora.score import METERS, Meter, Note, Part, Piece
+from zoo.corpora.score import METERS, Composition, InstrumentPart, Meter, Note
 from zoo.corpora.styles import Style, styles
 from zoo.corpora.theory import Chord, Key
 
@@ -30,7 +30,7 @@ _PADS = ("synthesizer pad", "string ensemble", "choir")
 _TEMPO_GAPS = (77, 78, 79, 113, 114, 115)  # between slow, medium and fast, so that the words are never in doubt
 
 
-def compose(rng: Random) -> Piece:
+def compose(rng: Random) -> Composition:
     """A piece of 20 to 42 s."""
     style = rng.choice(styles())
     meter = METERS[rng.choice(style.meters)]
@@ -38,9 +38,9 @@ def compose(rng: Random) -> Piece:
     bpm = rng.choice([bpm for bpm in range(slowest, fastest + 1) if bpm not in _TEMPO_GAPS])
     key = Key(rng.randrange(12), rng.choice(style.modes))
     form, bars = _form(style, meter, bpm, rng)
-    sections = _harmonise(style, key, form, bars, rng)
+    sections = _harmonize(style, key, form, bars, rng)
     lead = INSTRUMENTS[rng.choice(style.leads)]
-    piece = Piece(
+    piece = Composition(
         style=style.name,
         key=key,
         meter=meter,
@@ -53,7 +53,7 @@ def compose(rng: Random) -> Piece:
         chords=[chord for section in sections for chord in section],
     )
     tune = _melody(style, piece, sections, lead, rng)
-    piece.parts.append(Part("lead", lead, rng.choice(lead.programs), tune))
+    piece.parts.append(InstrumentPart("lead", lead, rng.choice(lead.programs), tune))
     if style.name == "chorale":
         piece.texture = "chorale"
         piece.lead.notes += accompaniment.chorale(tune, meter, piece.chords, lead)
@@ -83,8 +83,8 @@ def _form(style: Style, meter: Meter, bpm: int, rng: Random) -> tuple[str, int]:
     return rng.choice(_FORMS[rng.randint(fewest, min(most, fewest + 1))]), bars
 
 
-def _harmonise(style: Style, key: Key, form: str, bars: int, rng: Random) -> list[list[Chord]]:
-    """The chords of every section, one a bar. Of equal neighbours only the last one closes."""
+def _harmonize(style: Style, key: Key, form: str, bars: int, rng: Random) -> list[list[Chord]]:
+    """The chords of every section, one a bar. Of equal neighbors only the last one closes."""
     closes = [index == len(form) - 1 or form[index + 1] != letter for index, letter in enumerate(form)]
     sevenths = rng.random() < style.sevenths
     closed: dict[str, list[str]] = {}
@@ -102,7 +102,7 @@ def _harmonise(style: Style, key: Key, form: str, bars: int, rng: Random) -> lis
     return [[key.chord(symbol, sevenths) for symbol in section] for section in symbols]
 
 
-def _melody(style: Style, piece: Piece, sections: list[list[Chord]], lead: Instrument, rng: Random) -> list[Note]:
+def _melody(style: Style, piece: Composition, sections: list[list[Chord]], lead: Instrument, rng: Random) -> list[Note]:
     """The tune: each letter of the form has its motifs; when it returns it may be ornamented."""
     pace = 1.0 if piece.bpm < 120 else 0.75
     density = rng.uniform(*style.density) * pace
@@ -126,7 +126,7 @@ def _melody(style: Style, piece: Piece, sections: list[list[Chord]], lead: Instr
     return notes
 
 
-def _accompany_oneself(style: Style, piece: Piece, rng: Random) -> None:
+def _accompany_oneself(style: Style, piece: Composition, rng: Random) -> None:
     """One player: an instrument that can play chords mostly does, others play the melody alone."""
     lead = piece.lead
     piece.texture = "single melody line"
@@ -137,10 +137,10 @@ def _accompany_oneself(style: Style, piece: Piece, rng: Random) -> None:
         if lead.instrument.low <= 41:
             bass = rng.choice(style.bass_figures)
             notes += accompaniment.bass(bass, piece.meter, piece.chords, piece.key, lead.instrument, rng)
-        piece.parts.append(Part("chords", lead.instrument, lead.program, notes))
+        piece.parts.append(InstrumentPart("chords", lead.instrument, lead.program, notes))
 
 
-def _accompany(style: Style, piece: Piece, rng: Random) -> None:
+def _accompany(style: Style, piece: Composition, rng: Random) -> None:
     """A group: chords, mostly a bass, where the style has them drums, sometimes a pad."""
     piece.texture = "melody with accompaniment"
     meter, harmony = piece.meter, piece.chords
@@ -151,19 +151,19 @@ def _accompany(style: Style, piece: Piece, rng: Random) -> None:
 
     chordal = pick(style.chords)
     notes = accompaniment.chords(rng.choice(style.chord_figures), meter, harmony, chordal, rng)
-    piece.parts.append(Part("chords", chordal, rng.choice(chordal.programs), notes))
+    piece.parts.append(InstrumentPart("chords", chordal, rng.choice(chordal.programs), notes))
     with_drums = rng.random() < style.drum_share
     if with_drums or rng.random() < 0.7:
         low = pick(style.bass)
         notes = accompaniment.bass(rng.choice(style.bass_figures), meter, harmony, piece.key, low, rng)
-        piece.parts.append(Part("bass", low, rng.choice(low.programs), notes))
+        piece.parts.append(InstrumentPart("bass", low, rng.choice(low.programs), notes))
     if rng.random() < style.pad_share:
         pad = pick(_PADS)
         notes = accompaniment.chords("sustained", meter, harmony, pad, rng)
-        piece.parts.append(Part("pad", pad, rng.choice(pad.programs), notes))
+        piece.parts.append(InstrumentPart("pad", pad, rng.choice(pad.programs), notes))
     if with_drums:
         notes = accompaniment.drums(rng.choice(style.drum_figures), meter, len(harmony), rng)
-        piece.parts.append(Part("drums", DRUMS, 0, notes))
+        piece.parts.append(InstrumentPart("drums", DRUMS, 0, notes))
 
 
 def _swung(note: Note) -> Note:

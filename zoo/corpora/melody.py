@@ -87,7 +87,7 @@ def plan(bars: int, meter: Meter, density: float, rng: Random) -> list[Motif]:
 
 
 def ornament(motif: Motif, rng: Random) -> Motif:
-    """The same with its longest note split into a turn to the neighbour and back."""
+    """The same with its longest note split into a turn to the neighbor and back."""
     longest = max(range(len(motif.durations)), key=lambda index: motif.durations[index])
     length = motif.durations[longest]
     if length < 0.99:

@@ -12,7 +12,7 @@ from random import Random
 from zoo.corpora import captions, render
 from zoo.corpora.clip import Clip, to_int16
 from zoo.corpora.compose import compose
-from zoo.corpora.score import Piece
+from zoo.corpora.score import Composition
 
 CLIP_SECONDS = 10
 UNIT_SECONDS = 25.0
@@ -41,7 +41,7 @@ def make(size: str, seed: int, split: str, index: int) -> list[Clip]:
     return clips_of(compose(rng), split, index, rng)
 
 
-def clips_of(piece: Piece, split: str, index: int, rng: Random) -> list[Clip]:
+def clips_of(piece: Composition, split: str, index: int, rng: Random) -> list[Clip]:
     """Render a piece and cut it; stretches in which a part is not heard are left out."""
     wave = render.render(piece, rng)
     clips = []
@@ -61,7 +61,7 @@ def clips_of(piece: Piece, split: str, index: int, rng: Random) -> list[Clip]:
     return clips
 
 
-def _sounding(piece: Piece, start: float, end: float) -> bool:
+def _sounding(piece: Composition, start: float, end: float) -> bool:
     """Whether every part sounds in the clip: the lead for a fifth of the time, the others at all."""
     for part in piece.parts:
         spans = [(note.start * piece.quarter, (note.start + note.length) * piece.quarter) for note in part.notes]

@@ -26,7 +26,7 @@ _PART_SECONDS = 90.0  # of audio, roughly
 
 
 @dataclass(frozen=True)
-class Part:
+class CorpusPart:
     """Units start to end of a split. A unit is what a corpus makes at a time: an utterance, or a piece of music."""
 
     kind: str
@@ -46,18 +46,18 @@ def corpus_module(kind: str) -> ModuleType:
     return import_module(f"zoo.corpora.{kind}")
 
 
-def parts(kind: str, size: str, seed: int) -> list[Part]:
+def parts(kind: str, size: str, seed: int) -> list[CorpusPart]:
     """All parts of a corpus, in the order of its manifest."""
     module = corpus_module(kind)
     step = max(1, round(_PART_SECONDS / module.UNIT_SECONDS))
     result = []
     for split in SPLITS:
         total = module.counts(size)[split]
-        result += [Part(kind, size, seed, split, a, b) for a, b in pairwise([*range(0, total, step), total])]
+        result += [CorpusPart(kind, size, seed, split, a, b) for a, b in pairwise([*range(0, total, step), total])]
     return result
 
 
-class Row(NamedTuple):
+class ClipRow(NamedTuple):
     """One finished clip: manifest line, hash of the samples, file name and its size in bytes."""
 
     line: str
@@ -66,7 +66,7 @@ class Row(NamedTuple):
     size: int
 
 
-def finished(folder: Path, part: Part) -> list[Row] | None:
+def finished(folder: Path, part: CorpusPart) -> list[ClipRow] | None:
     """The clips of a part, or None when it has to be made.
 
     Clips are not flushed to disk one by one; their sizes tell whether a power failure left the record without the data.
@@ -74,7 +74,7 @@ def finished(folder: Path, part: Part) -> list[Row] | None:
     record = part.record(folder)
     if not record.exists():
         return None
-    rows = [Row(*json.loads(line)) for line in record.read_text(encoding="utf-8").splitlines()]
+    rows = [ClipRow(*json.loads(line)) for line in record.read_text(encoding="utf-8").splitlines()]
     clips = folder / "clips" / part.split
     try:
         return rows if all((clips / row.file).stat().st_size == row.size for row in rows) else None
@@ -82,12 +82,12 @@ def finished(folder: Path, part: Part) -> list[Row] | None:
         return None
 
 
-def make(folder: Path, part: Part) -> float:
+def make(folder: Path, part: CorpusPart) -> float:
     """Make the clips of a part, then record them; returns seconds of audio."""
     module = corpus_module(part.kind)
     clips = folder / "clips" / part.split
     clips.mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = []
+    rows: list[ClipRow] = []
     seconds = 0.0
     for index in range(part.start, part.end):
         for clip in module.make(part.size, part.seed, part.split, index):
@@ -95,7 +95,7 @@ def make(folder: Path, part: Part) -> float:
             flac = _flac(clip)
             path.write_bytes(flac)
             line = manifest.dump(_entry(clip, path, part.split), folder)
-            rows.append(Row(line, sample_hash(clip.wave), f"{clip.name}.flac", len(flac)))
+            rows.append(ClipRow(line, sample_hash(clip.wave), f"{clip.name}.flac", len(flac)))
             seconds += len(clip.wave) / clip.sample_rate
     write_durably(part.record(folder), "".join(json.dumps(row) + "\n" for row in rows).encode())
     return seconds

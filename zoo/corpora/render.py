@@ -17,7 +17,7 @@ import numpy as np
 from scipy.signal import firwin, upfirdn
 
 from zoo.corpora.clip import INSTALL
-from zoo.corpora.score import Part, Piece
+from zoo.corpora.score import Composition, InstrumentPart
 from zoo.errors import MissingDependencyError
 
 SAMPLE_RATE = 24000
@@ -41,7 +41,7 @@ def require() -> None:
         raise MissingDependencyError(f"the music corpus needs {' and '.join(missing)}: {INSTALL}")
 
 
-def render(piece: Piece, rng: Random) -> np.ndarray:
+def render(piece: Composition, rng: Random) -> np.ndarray:
     """A piece -> float samples (S,) at SAMPLE_RATE, ending with the last bar's echo; peak below 1."""
     reverb, chorus = rng.randint(10, 90), rng.choice([0, 0, 20, 40])
     samples = int((piece.seconds + _TAIL) * SAMPLE_RATE)
@@ -54,7 +54,7 @@ def render(piece: Piece, rng: Random) -> np.ndarray:
     return mix * min(1.0, 0.95 / np.abs(mix).max())
 
 
-def render_part(piece: Piece, part: Part, reverb: int, chorus: int) -> np.ndarray:
+def render_part(piece: Composition, part: InstrumentPart, reverb: int, chorus: int) -> np.ndarray:
     """One part alone -> float samples (S,) at SAMPLE_RATE."""
     import midirenderer
 
@@ -72,7 +72,7 @@ def loudness(wave: np.ndarray) -> float:
     return float(np.sqrt(power[power > 1e-3 * power.max()].mean())) + 1e-9
 
 
-def _midi(piece: Piece, part: Part, reverb: int, chorus: int) -> bytes:
+def _midi(piece: Composition, part: InstrumentPart, reverb: int, chorus: int) -> bytes:
     import pretty_midi
 
     midi = pretty_midi.PrettyMIDI(resolution=960, initial_tempo=60.0 / piece.quarter)

@@ -36,7 +36,7 @@ class Note:
 
 
 @dataclass
-class Part:
+class InstrumentPart:
     """role: "lead", "chords", "bass", "pad" or "drums"."""
 
     role: str
@@ -46,7 +46,7 @@ class Part:
 
 
 @dataclass
-class Piece:
+class Composition:
     """parts: the lead first. chords: one a bar, where known. articulation: of the lead, "staccato" or "legato"."""
 
     style: str
@@ -57,7 +57,7 @@ class Piece:
     texture: str
     articulation: str
     bars: int
-    parts: list[Part]
+    parts: list[InstrumentPart]
     chords: list[Chord] = field(default_factory=list)
 
     @property
@@ -70,5 +70,5 @@ class Piece:
         return self.bars * self.meter.bar * self.quarter
 
     @property
-    def lead(self) -> Part:
+    def lead(self) -> InstrumentPart:
         return self.parts[0]

@@ -19,7 +19,7 @@ from typing import Any
 from zoo.corpora import accompaniment, music, render
 from zoo.corpora.clip import Clip
 from zoo.corpora.instruments import DRUMS, INSTRUMENTS
-from zoo.corpora.score import METERS, Note, Part, Piece
+from zoo.corpora.score import METERS, Composition, InstrumentPart, Note
 from zoo.corpora.theory import Key
 from zoo.errors import MissingDependencyError
 
@@ -79,7 +79,7 @@ def make(size: str, seed: int, split: str, index: int) -> list[Clip]:
     return clips
 
 
-def perform(path: Path, rng: Random) -> Piece | None:
+def perform(path: Path, rng: Random) -> Composition | None:
     """Read a score and cast it; None where its meter is not one of METERS or its key is not certain."""
     from music21 import converter
 
@@ -101,7 +101,7 @@ def perform(path: Path, rng: Random) -> Piece | None:
     voices = [_repeated(_notes(part), written * meter.bar, times, bars * meter.bar, rng) for part in _voices(score)]
     if not voices or not all(voices):
         return None
-    return Piece(
+    return Composition(
         style="Bach chorale" if chorale else "American fiddle tune",
         key=Key(found.tonic.pitchClass, found.mode),
         meter=meter,
@@ -157,26 +157,26 @@ def _repeated(notes: list[tuple[float, float, int]], length: float, times: int, 
     return result
 
 
-def _cast_chorale(voices: list[list[Note]], rng: Random) -> list[Part]:
+def _cast_chorale(voices: list[list[Note]], rng: Random) -> list[InstrumentPart]:
     """One instrument for all voices, or a soloist for the soprano."""
     choir = INSTRUMENTS[rng.choice(_CHORALE_PLAYERS)]
     program = rng.choice(choir.programs)
     lower = [note for voice in voices[1:] for note in voice]
     if rng.random() < 0.6:
-        return [Part("lead", choir, program, voices[0] + lower)]
+        return [InstrumentPart("lead", choir, program, voices[0] + lower)]
     leader = INSTRUMENTS[rng.choice(_CHORALE_LEADS)]
     return [
-        Part("lead", leader, rng.choice(leader.programs), _fitted(voices[0], leader.low, leader.high)),
-        Part("chords", choir, program, lower),
+        InstrumentPart("lead", leader, rng.choice(leader.programs), _fitted(voices[0], leader.low, leader.high)),
+        InstrumentPart("chords", choir, program, lower),
     ]
 
 
-def _cast_tune(tune: list[Note], meter: str, bars: int, rng: Random) -> list[Part]:
+def _cast_tune(tune: list[Note], meter: str, bars: int, rng: Random) -> list[InstrumentPart]:
     """One player, sometimes with a drum."""
     player = INSTRUMENTS[rng.choice(_TUNE_PLAYERS)]
-    parts = [Part("lead", player, rng.choice(player.programs), _fitted(tune, player.low, player.high))]
+    parts = [InstrumentPart("lead", player, rng.choice(player.programs), _fitted(tune, player.low, player.high))]
     if rng.random() < 0.25:
-        parts.append(Part("drums", DRUMS, 0, accompaniment.drums("folk", METERS[meter], bars, rng)))
+        parts.append(InstrumentPart("drums", DRUMS, 0, accompaniment.drums("folk", METERS[meter], bars, rng)))
     return parts
 
 

@@ -62,7 +62,7 @@ def speaker(language: str, number: int) -> Speaker:
 
 
 def _timbre(name: str, gender: str, rng: Random) -> str:
-    """A voice variant: formants scaled by the length of the vocal tract, pitch in Hz, and the colour of the source."""
+    """A voice variant: formants scaled by the length of the vocal tract, pitch in Hz, and the color of the source."""
     female = gender == "female"
     tract = rng.uniform(1.06, 1.22) if female else rng.uniform(0.90, 1.06)
     low = rng.uniform(135, 215) if female else rng.uniform(68, 125)
@@ -84,5 +84,5 @@ def _timbre(name: str, gender: str, rng: Random) -> str:
     if rng.random() < 0.3:
         lines.append(f"breath 0 {' '.join(str(rng.randint(2, 10)) for _ in range(7))}")
     if rng.random() < 0.15:
-        lines.append(f"klatt {rng.choice([3, 4, 5, 6])}")  # another synthesiser, with a modelled glottal pulse
+        lines.append(f"klatt {rng.choice([3, 4, 5, 6])}")  # another synthesizer, with a modeled glottal pulse
     return "\n".join(lines) + "\n"

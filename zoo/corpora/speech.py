@@ -31,7 +31,7 @@ _STYLES, _STYLE_SHARES = ("sentence", "keyword", "digits"), (5, 4, 1)
 
 
 @dataclass(frozen=True)
-class Size:
+class SpeechSize:
     """clips: how many of each split; english, other: speakers per split; keywords: how many different ones."""
 
     clips: Mapping[str, int]
@@ -45,9 +45,9 @@ def _splits(train: int, dev: int, test: int) -> dict[str, int]:
 
 
 SIZES = {
-    "tiny": Size(_splits(48, 12, 12), english=_splits(6, 2, 2), other=_splits(2, 1, 1), keywords=5),
-    "small": Size(_splits(1150, 145, 145), english=_splits(48, 8, 8), other=_splits(9, 2, 2), keywords=20),
-    "large": Size(_splits(13000, 900, 900), english=_splits(240, 40, 40), other=_splits(48, 8, 8), keywords=20),
+    "tiny": SpeechSize(_splits(48, 12, 12), english=_splits(6, 2, 2), other=_splits(2, 1, 1), keywords=5),
+    "small": SpeechSize(_splits(1150, 145, 145), english=_splits(48, 8, 8), other=_splits(9, 2, 2), keywords=20),
+    "large": SpeechSize(_splits(13000, 900, 900), english=_splits(240, 40, 40), other=_splits(48, 8, 8), keywords=20),
 }
 
 

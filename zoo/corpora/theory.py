@@ -111,8 +111,8 @@ class Key:
         scale = [(self.tonic + step) % 12 for step in MODES[self.mode]]
         for tone in chord.tones:
             if tone not in scale:
-                neighbours = [place for place, own in enumerate(scale) if (own - tone) % 12 in (1, 11)]
-                free = [place for place in neighbours if scale[place] not in chord.tones]
+                neighbors = [place for place, own in enumerate(scale) if (own - tone) % 12 in (1, 11)]
+                free = [place for place in neighbors if scale[place] not in chord.tones]
                 if free:
                     scale[free[0]] = tone
         return scale
@@ -133,8 +133,8 @@ class Chord:
             if bottom % 12 in self.tones:
                 order = sorted((tone - bottom) % 12 for tone in self.tones)
                 candidates.append([bottom + step for step in order])
-        centre = sum(near) / len(near) if near else (low + high) / 2
-        return min(candidates, key=lambda pitches: abs(sum(pitches) / len(pitches) - centre))
+        center = sum(near) / len(near) if near else (low + high) / 2
+        return min(candidates, key=lambda pitches: abs(sum(pitches) / len(pitches) - center))
 
 
 def phrase(key: Key, bars: int, *, closed: bool, rng: Random) -> list[str]:

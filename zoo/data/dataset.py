@@ -25,7 +25,7 @@ B = TypeVar("B", bound="Batch")
 
 
 @dataclass
-class Item:
+class LoadedClip:
     """One waveform. wave (S,) float32; start: its first sample, counted in the entry; seed: for all that is random."""
 
     wave: Tensor
@@ -56,7 +56,7 @@ class Batch:
     seed: int = 0
 
     @classmethod
-    def of(cls, items: Sequence[Item]) -> Batch:
+    def of(cls, items: Sequence[LoadedClip]) -> Batch:
         waves, lengths = audio.pad([item.wave for item in items])
         return Batch(
             waves=waves,
@@ -110,7 +110,7 @@ class AudioDataset:
         """Length of each item after cropping."""
         return [min(entry.duration, self.max_seconds or entry.duration) for entry in self.entries]
 
-    def item(self, index: int, seed: int) -> Item:
+    def item(self, index: int, seed: int) -> LoadedClip:
         """Raises AudioError for audio that cannot be used."""
         entry = self.entries[index]
         if self.max_seconds is not None and entry.duration > max(LONG, self.max_seconds):
@@ -123,7 +123,7 @@ class AudioDataset:
         if len(wave) < self.min_samples:
             reason = f"{len(wave)} samples at {self.sample_rate} Hz are too short: {self.min_samples} are needed"
             raise AudioError(entry.audio, reason)
-        return Item(wave, index, entry, start, seed)
+        return LoadedClip(wave, index, entry, start, seed)
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits over names, spans and lengths of all entries and the way they are cropped."""

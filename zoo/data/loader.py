@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from zoo.data import sources
-from zoo.data.dataset import AudioDataset, Batch, Item
+from zoo.data.dataset import AudioDataset, Batch, LoadedClip
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler, Cursor
 from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError
@@ -27,7 +27,7 @@ from zoo.validation import check_range
 
 MANY_SKIPPED = (10, 0.1)  # more than this count and this share of all items: the data set itself is wrong
 
-Collate = Callable[[Sequence[Item]], Any]
+Collate = Callable[[Sequence[LoadedClip]], Any]
 
 
 @dataclass
@@ -53,7 +53,7 @@ class DataConfig:
 
 @dataclass
 class Step:
-    """This process's micro-batches of one optimiser step, and where the sequence goes on after it."""
+    """This process's micro-batches of one optimizer step, and where the sequence goes on after it."""
 
     batches: list[Any]
     cursor: Cursor
@@ -111,7 +111,7 @@ class Loader:
     """Batches of a data set in the sampler's order.
 
     collate: items -> what the task's forward takes, a `Batch` by default; it runs in the worker threads, so that
-    tokenising or spectra cost the trainer nothing. prefetch: batches kept ready.
+    tokenizing or spectra cost the trainer nothing. prefetch: batches kept ready.
 
     An item that cannot be decoded is skipped and listed; where the sampler shuffles, the item nearest in length stands
     in for it, the same one whenever and wherever the batch is made.
@@ -133,7 +133,7 @@ class Loader:
         self._rank = np.argsort(self._by_length)
 
     def steps(self, start: Cursor, per_step: int, rank: int = 0, world: int = 1) -> Iterator[Step]:
-        """Optimiser steps without end: each takes the next `per_step` batches, of which this process gets every
+        """Optimizer steps without end: each takes the next `per_step` batches, of which this process gets every
         `world`-th, beginning with number `rank`."""
         stream = self.sampler.stream(start)
         planned = iter(lambda: list(islice(stream, per_step)), [])
@@ -184,7 +184,7 @@ class Loader:
         made.seed = mix(self.sampler.seed, place.epoch, place.position, 2)
         return made
 
-    def _item(self, index: int, epoch: int) -> Item | None:
+    def _item(self, index: int, epoch: int) -> LoadedClip | None:
         """The item, or the one that stands in for it."""
         for candidate in self._candidates(index):
             entry = self.dataset.entries[candidate]
@@ -202,9 +202,9 @@ class Loader:
         if self.sampler.shuffle:
             rank, total = int(self._rank[index]), len(self._by_length)
             for distance in range(1, total):
-                for neighbour in (rank - distance, rank + distance):
-                    if 0 <= neighbour < total:
-                        yield int(self._by_length[neighbour])
+                for neighbor in (rank - distance, rank + distance):
+                    if 0 <= neighbor < total:
+                        yield int(self._by_length[neighbor])
 
 
 def _name(entry: Entry) -> str:

@@ -27,7 +27,7 @@ Label = str | int | float | bool | None
 Phone = tuple[float, float, str]
 
 _FOREVER = 1e9  # s; a time must be less: a century is a mistake, NaN and infinity fail the comparison
-_ROUNDING = 1e-3  # s; times are written rounded, so neighbours may overlap by that much
+_ROUNDING = 1e-3  # s; times are written rounded, so neighbors may overlap by that much
 _UNEVEN = 0.02  # s; start, end and duration, each rounded to hundredths, may be so far from adding up
 
 
@@ -66,7 +66,7 @@ def read(path: str | Path) -> list[Entry]:
 
 def parse(line: str, folder: Path, *, where: str) -> Entry:
     """One line of a manifest that lies in `folder`. Raises ManifestError, which begins with `where`."""
-    return _Line(where, line).entry(folder)
+    return _ManifestLine(where, line).entry(folder)
 
 
 def write(path: str | Path, entries: Iterable[Entry]) -> None:
@@ -77,7 +77,7 @@ def write(path: str | Path, entries: Iterable[Entry]) -> None:
     path = Path(path).expanduser().absolute()
     lines = [dump(entry, path.parent) for entry in entries]
     for number, line in enumerate(lines, 1):
-        _Line(f"{path}:{number}", line).entry(path.parent)
+        _ManifestLine(f"{path}:{number}", line).entry(path.parent)
     with replacing_file(path, shared=True) as partial:
         partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
@@ -102,7 +102,7 @@ def dump(entry: Entry, folder: Path) -> str:
     return json.dumps(present | entry.labels, ensure_ascii=False)
 
 
-class _Line:
+class _ManifestLine:
     """One parsed line that knows where it stands, so that every complaint names file:line and field."""
 
     def __init__(self, where: str, line: str) -> None:

@@ -2,11 +2,11 @@
 
 inputs -> settings, plan -> decode (threads) -> compute -> writer
 `run` is `zoo embed`; `load` reads pooled embeddings back.
-`judge` tells whether a run failed as a whole.
+`raise_for_failures` tells whether a run failed as a whole.
 """
 
-from zoo.embed.job import Summary, run
+from zoo.embed.job import EmbedSummary, run
 from zoo.embed.reader import load
-from zoo.jobs.failures import judge
+from zoo.jobs.failures import raise_for_failures
 
-__all__ = ["Summary", "judge", "load", "run"]
+__all__ = ["EmbedSummary", "load", "raise_for_failures", "run"]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from zoo.audio import Clip
-from zoo.embed.settings import Settings
-from zoo.embed.writer import Failure, Row
+from zoo.embed.settings import EmbedSettings
+from zoo.embed.writer import EmbeddingRow, Failure
 from zoo.encoder import Encoder
 from zoo.errors import AudioError
 
@@ -21,7 +21,7 @@ from zoo.errors import AudioError
 PART_SECONDS = 60.0
 
 
-class Decoded(NamedTuple):
+class DecodedClip(NamedTuple):
     """A clip at the encoder's sample rate. number: its item's place in the plan; start: seconds into the file."""
 
     number: int
@@ -32,13 +32,13 @@ class Decoded(NamedTuple):
 class Embedder:
     """batch -> rows: pooled, or frames where the settings name no pooling."""
 
-    def __init__(self, encoder: Encoder, settings: Settings) -> None:
+    def __init__(self, encoder: Encoder, settings: EmbedSettings) -> None:
         self.encoder, self.layers = encoder, list(settings.layers)
         self.pooling, self.storage = settings.pooling, getattr(torch, settings.storage)
 
-    def __call__(self, batch: Sequence[Decoded]) -> Iterator[Row | Failure]:
+    def __call__(self, batch: Sequence[DecodedClip]) -> Iterator[EmbeddingRow | Failure]:
         """Rows of the batch's clips, in no promised order; a Failure comes last of its item, and voids its rows."""
-        short: list[Decoded] = []
+        short: list[DecodedClip] = []
         for decoded in batch:
             if self.pooling is None and self._seconds(decoded) > PART_SECONDS:
                 yield from self._parts(decoded)
@@ -46,7 +46,7 @@ class Embedder:
                 short.append(decoded)
         yield from self._whole(short)
 
-    def _whole(self, batch: Sequence[Decoded]) -> Iterator[Row | Failure]:
+    def _whole(self, batch: Sequence[DecodedClip]) -> Iterator[EmbeddingRow | Failure]:
         if not batch:
             return
         try:
@@ -68,13 +68,13 @@ class Embedder:
             return self.encoder.embed(clips, rate, layer=self.layers, pooling=self.pooling).unbind(1)  # B x (L, D)
         return self.encoder.encode(clips, rate, layer=self.layers).unpad()  # B x (L, T, D)
 
-    def _parts(self, decoded: Decoded) -> Iterator[Row | Failure]:
+    def _parts(self, decoded: DecodedClip) -> Iterator[EmbeddingRow | Failure]:
         """The frames of a long clip as they come, in rows of PART_SECONDS; the last one is shorter."""
         size = round(PART_SECONDS * self.encoder.frame_rate)
         seconds, whole = size / self.encoder.frame_rate, self._seconds(decoded)
         held, part = torch.empty(len(self.layers), 0, self.encoder.dim), 0
 
-        def row() -> Row | Failure:
+        def row() -> EmbeddingRow | Failure:
             begin = part * seconds
             return self._row(decoded, part, decoded.start + begin, min(seconds, whole - begin), held[:, :size])
 
@@ -92,12 +92,14 @@ class Embedder:
         if held.shape[1]:
             yield row()
 
-    def _row(self, decoded: Decoded, part: int, start: float, duration: float, values: Tensor) -> Row | Failure:
+    def _row(
+        self, decoded: DecodedClip, part: int, start: float, duration: float, values: Tensor
+    ) -> EmbeddingRow | Failure:
         stored = values.to(self.storage, copy=True)  # not a view of the batch, which can go
         if not torch.isfinite(stored).all():
             kind = str(self.storage).removeprefix("torch.")
             return Failure(decoded.number, f"the encoder gave values that {kind} cannot hold (infinite or NaN)")
-        return Row(decoded.number, part, start, duration, stored.numpy())
+        return EmbeddingRow(decoded.number, part, start, duration, stored.numpy())
 
-    def _seconds(self, decoded: Decoded) -> float:
+    def _seconds(self, decoded: DecodedClip) -> float:
         return len(decoded.clip) / self.encoder.sample_rate

@@ -18,20 +18,20 @@ from pathlib import Path
 from rich.console import Console
 
 from zoo.audio.batching import BATCH_SECONDS, SHARD_ITEMS
-from zoo.embed.compute import Decoded, Embedder
+from zoo.embed.compute import DecodedClip, Embedder
 from zoo.embed.plan import Plan, Shard
 from zoo.embed.prepare import prepare
-from zoo.embed.settings import Settings
-from zoo.embed.writer import Failure, Row, ShardWriter, finished, write_errors
+from zoo.embed.settings import EmbedSettings
+from zoo.embed.writer import EmbeddingRow, Failure, ShardWriter, finished, write_errors
 from zoo.encoder import Encoder, Layer
 from zoo.errors import ConfigError
-from zoo.io.locks import hold
+from zoo.io.locks import lock_folder
 from zoo.io.text import clock
 from zoo.jobs import decode
-from zoo.jobs.failures import ERRORS_NAME, judge
+from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
 from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
-from zoo.jobs.progress import Meter
+from zoo.jobs.progress import ProgressMeter
 from zoo.loading import open_encoder
 
 # Decoded audio that waits for the encoder, in batches: enough to ride out a slow file.
@@ -39,7 +39,7 @@ LOOK_AHEAD_BATCHES = 4
 
 
 @dataclass(frozen=True)
-class Summary:
+class EmbedSummary:
     """What a run did. embedded + skipped + failed = the number of items.
 
     embedded: items embedded by this run; skipped: those that earlier runs had embedded; failed: all in errors.jsonl.
@@ -70,7 +70,7 @@ def run(
     workers: int | None = None,
     fail_on_error: bool = False,
     progress: bool | Console = True,
-) -> Summary:
+) -> EmbedSummary:
     """Embed any amount of audio into a folder of Parquet files; `zoo.embed.writer` documents their columns.
 
     paths: files, folders, globs and lists, or items (`zoo.jobs.inputs.collect`).
@@ -99,7 +99,7 @@ def run(
         raise ConfigError(f"workers {workers}: at least 1 is needed")
     items, out = collect(paths), Path(out)
     encoder, numbers, why = open_encoder(model, device, dtype)
-    settings = Settings.of(
+    settings = EmbedSettings.of(
         encoder,
         layer=layer,
         pooling=pooling,
@@ -109,10 +109,10 @@ def run(
         shard_items=shard_items,
     )
     _say(console, f"{settings.model} on {settings.device}, {numbers}: {why}")
-    with hold(out):
+    with lock_folder(out):
         plan = prepare(out, items, settings, workers, console)
         meter, failures, skipped = _complete(out, plan, encoder, workers, console)
-    summary = Summary(
+    summary = EmbedSummary(
         embedded=len(items) - skipped - len(failures),
         skipped=skipped,
         failed=len(failures),
@@ -122,13 +122,13 @@ def run(
     )
     _report(console, out, summary)
     if fail_on_error:
-        judge(summary.embedded + skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
+        raise_for_failures(summary.embedded + skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
     return summary
 
 
 def _complete(
     out: Path, plan: Plan, encoder: Encoder, workers: int, console: Console
-) -> tuple[Meter, list[Failure], int]:
+) -> tuple[ProgressMeter, list[Failure], int]:
     """Compute the shards that are missing or out of date, and bring the rest of the folder in line with the plan.
 
     Returns the meter, all failures, and the number of items that earlier runs embedded.
@@ -146,7 +146,7 @@ def _complete(
             skipped += shard.stop - shard.start - len(before)
     total = sum(item.seconds for item in plan.items)
     left = sum(item.seconds for shard in missing for item in plan.items[shard.start : shard.stop])
-    with Meter(console, total=total, before=total - left, failed=len(failures)) as meter:
+    with ProgressMeter(console, total=total, before=total - left, failed=len(failures)) as meter:
         for late in _extract(out, plan, missing, encoder, workers, meter):
             if late:
                 failures += late
@@ -160,7 +160,7 @@ def _complete(
 
 
 def _extract(
-    out: Path, plan: Plan, shards: Sequence[Shard], encoder: Encoder, workers: int, meter: Meter
+    out: Path, plan: Plan, shards: Sequence[Shard], encoder: Encoder, workers: int, meter: ProgressMeter
 ) -> Iterator[list[Failure]]:
     """Compute and write shards, one after the other; yields the failures of each once its file is in place.
 
@@ -175,7 +175,7 @@ def _extract(
             with closing(ShardWriter(out, plan, shard)) as writer:
                 for outcome in _outcomes(plan, shard, clips, embedder):
                     writer.add(outcome)
-                    if isinstance(outcome, Row):
+                    if isinstance(outcome, EmbeddingRow):
                         meter.advance(outcome.duration)
                     else:
                         meter.fail(plan.items[outcome.number].seconds)
@@ -183,22 +183,24 @@ def _extract(
             yield writer.failures
 
 
-def _outcomes(plan: Plan, shard: Shard, clips: Iterator[decode.Outcome], embedder: Embedder) -> Iterator[Row | Failure]:
+def _outcomes(
+    plan: Plan, shard: Shard, clips: Iterator[decode.Outcome], embedder: Embedder
+) -> Iterator[EmbeddingRow | Failure]:
     """What comes of every item of a shard. clips: the items of its batches, decoded, in their order."""
     for number in range(shard.start, shard.stop):
         if (reason := plan.items[number].reason) is not None:
             yield Failure(number, reason)
     for numbers in plan.batches(shard):
-        batch: list[Decoded] = []
+        batch: list[DecodedClip] = []
         for number, (item, clip) in zip(numbers, islice(clips, len(numbers)), strict=True):
             if isinstance(clip, str):
                 yield Failure(number, clip)
             else:
-                batch.append(Decoded(number, item.start or 0.0, clip))
+                batch.append(DecodedClip(number, item.start or 0.0, clip))
         yield from embedder(batch)
 
 
-def _report(console: Console, out: Path, summary: Summary) -> None:
+def _report(console: Console, out: Path, summary: EmbedSummary) -> None:
     if summary.embedded:
         before = f"; {summary.skipped} were there already" if summary.skipped else ""
         _say(

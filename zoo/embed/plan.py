@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass
 from typing import NamedTuple
 
-from zoo.embed.settings import Settings
+from zoo.embed.settings import EmbedSettings
 from zoo.io.text import dumps
 from zoo.jobs.survey import Planned
 
@@ -38,7 +38,7 @@ class Shard(NamedTuple):
 class Plan:
     """Settings and items, cut into shards of consecutive items, each cut into batches of like length."""
 
-    settings: Settings
+    settings: EmbedSettings
     items: tuple[Planned, ...]
     folder: str  # the working directory that relative paths start from
     grown: tuple[int, ...] = ()  # places of the items with which later runs began: what was there keeps its shards

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from zoo.embed.plan import Plan
-from zoo.embed.settings import Settings
+from zoo.embed.settings import EmbedSettings
 from zoo.errors import ZooError
 from zoo.io.atomic import replacing_file
 from zoo.io.text import dumps
@@ -26,7 +26,7 @@ PLAN_NAME = "_plan.jsonl"
 FORMAT = 1
 
 
-def prepare(out: Path, items: Sequence[Item], settings: Settings, workers: int, console: Console) -> Plan:
+def prepare(out: Path, items: Sequence[Item], settings: EmbedSettings, workers: int, console: Console) -> Plan:
     """Read the plan of `out` and hold it against the request, or make one. Files that changed since are surveyed anew.
 
     Items that are new come behind the others, in shards of their own.
@@ -56,10 +56,10 @@ def _any_relative(items: Sequence[Item]) -> bool:
     return any(not os.path.isabs(item.path) for item in items)  # noqa: PTH117
 
 
-def _check_settings(out: Path, old: Settings, new: Settings) -> None:
+def _check_settings(out: Path, old: EmbedSettings, new: EmbedSettings) -> None:
     changed = [
         f"{field.name} {getattr(old, field.name)!r} (now {getattr(new, field.name)!r})"
-        for field in fields(Settings)
+        for field in fields(EmbedSettings)
         if getattr(old, field.name) != getattr(new, field.name)
     ]
     if changed:
@@ -103,7 +103,7 @@ def read_plan(path: Path) -> Plan | None:
             items = tuple(Planned(*json.loads(line)) for line in file)
             if len(items) != head["items"]:
                 raise ValueError(f"{len(items)} of {head['items']} items")
-            return Plan(Settings(**settings), items, head["folder"], tuple(head.get("grown", ())))
+            return Plan(EmbedSettings(**settings), items, head["folder"], tuple(head.get("grown", ())))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, StopIteration) as error:

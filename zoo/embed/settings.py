@@ -17,7 +17,7 @@ STORAGE = ("float32", "float16")
 
 
 @dataclass(frozen=True)
-class Settings:
+class EmbedSettings:
     """All that a row depends on but its input, down to the last bit. Stored with the plan and in every shard."""
 
     model: str
@@ -45,7 +45,7 @@ class Settings:
         storage: str = "float32",
         batch_seconds: float = BATCH_SECONDS,
         shard_items: int = SHARD_ITEMS,
-    ) -> Settings:
+    ) -> EmbedSettings:
         """Checked settings for this encoder. Raises ConfigError, naming the field."""
         if pooling is not None:
             check_pooling(pooling)

@@ -33,7 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zoo.embed.plan import Plan, Shard
-from zoo.embed.settings import Settings
+from zoo.embed.settings import EmbedSettings
 from zoo.io.atomic import publish, replacing_file, unfinished
 from zoo.io.text import printable
 from zoo.jobs.failures import ERRORS_NAME
@@ -42,7 +42,7 @@ from zoo.jobs.failures import ERRORS_NAME
 GROUP_BYTES = 32 << 20
 
 
-class Row(NamedTuple):
+class EmbeddingRow(NamedTuple):
     """What the encoder made of one item, or of one part of a long recording. values: (L, D), or frames (L, T, D)."""
 
     number: int
@@ -59,7 +59,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-def schema(settings: Settings) -> pa.Schema:
+def schema(settings: EmbedSettings) -> pa.Schema:
     """Columns and metadata. The `zoo` entry of the metadata holds all settings as JSON."""
     vector = pa.list_(pa.float16() if settings.storage == "float16" else pa.float32(), settings.width)
     pooled = settings.pooling is not None
@@ -78,7 +78,7 @@ def schema(settings: Settings) -> pa.Schema:
     return pa.schema(fields, metadata={"zoo": json.dumps(asdict(settings), sort_keys=True)})
 
 
-def table(plan: Plan, rows: Sequence[Row]) -> pa.Table:
+def table(plan: Plan, rows: Sequence[EmbeddingRow]) -> pa.Table:
     """Rows as an Arrow table, with a line for each layer."""
     settings = plan.settings
     layers = settings.layers
@@ -118,11 +118,11 @@ class ShardWriter:
     def __init__(self, out: Path, plan: Plan, shard: Shard) -> None:
         self.path, self.plan, self.shard = out / shard.name, plan, shard
         self.failures: list[Failure] = []
-        self._rows: list[Row] = []
+        self._rows: list[EmbeddingRow] = []
         self._bytes = 0
         self._parquet: pq.ParquetWriter | None = None
 
-    def add(self, outcome: Row | Failure) -> None:
+    def add(self, outcome: EmbeddingRow | Failure) -> None:
         if isinstance(outcome, Failure):
             self.failures.append(outcome)
             self._rows = [row for row in self._rows if row.number != outcome.number]
@@ -154,7 +154,7 @@ class ShardWriter:
             )
         self._rows.sort(key=lambda row: (row.number, row.part), reverse=True)  # popped from the end, and freed
         while self._rows:
-            group: list[Row] = []
+            group: list[EmbeddingRow] = []
             size = 0
             while self._rows and size < GROUP_BYTES:
                 group.append(self._rows.pop())

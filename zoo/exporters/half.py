@@ -11,7 +11,7 @@ from zoo.encoder import Encoder
 from zoo.errors import CheckpointError
 
 
-def pack(model: Encoder, directory: str | Path) -> None:
+def save_half(model: Encoder, directory: str | Path) -> None:
     """Round the weights of `model` to float16, in place, and save it; `zoo.load` gives the rounded model in float32.
 
     What the model carries for its own weights, such as a quantizer, goes on with the rounded ones.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import CheckpointError
-from zoo.importers.source import Foreign, Source, read_json, understood
+from zoo.importers.source import Foreign, ForeignSource, read_json, understood
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ def read(name: str, path: Path) -> Foreign:
         return getattr(import_module(module), function)(opened)
 
 
-def _open(name: str, path: Path) -> Source:
+def _open(name: str, path: Path) -> ForeignSource:
     from zoo.importers import torchfile
 
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise CheckpointError(f"{name}: holds neither config.yaml (zoo) nor config.json (Hugging Face)")
-        return Source(name, path, read_json(path / "config.json"))
+        return ForeignSource(name, path, read_json(path / "config.json"))
     if not path.exists():
         raise CheckpointError(f"{name}: no such file or directory; a repository of the hub is written hf:owner/name")
     if path.suffix == ".safetensors":
@@ -75,7 +75,7 @@ def _open(name: str, path: Path) -> Source:
     content = torchfile.read(path)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{name}: holds a {type(content).__name__}, not a checkpoint")
-    return Source(name, path, content)
+    return ForeignSource(name, path, content)
 
 
 def _describe(content: Mapping[str, Any]) -> str:

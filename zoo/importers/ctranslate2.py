@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import CheckpointError
-from zoo.importers.source import Foreign, Source
+from zoo.importers.source import Foreign, ForeignSource
 from zoo.importers.whisper_names import fitted, take_output, whisper_tensors
 from zoo.importers.whisper_vocabulary import find_tokenizer, read_tokenizer
 
@@ -50,7 +50,7 @@ _RULES = (
 )
 
 
-def read(source: Source) -> Foreign:
+def read(source: ForeignSource) -> Foreign:
     """The Whisper of a CTranslate2 directory; int8 and int16 weights are scaled back.
 
     Raises CheckpointError: model.bin is missing, damaged, of another version or no Whisper.
@@ -62,7 +62,7 @@ def read(source: Source) -> Foreign:
     except KeyError as error:
         raise CheckpointError(f"{path}: has no variable {error}, so it is no complete Whisper") from None
     if asked := [name for name, value in variables.items() if name.endswith("/alibi") and value.any()]:
-        raise CheckpointError(f"{path}: {asked[0]} is set; zoo's Whisper has learnt positions only")
+        raise CheckpointError(f"{path}: {asked[0]} is set; zoo's Whisper has learned positions only")
     named = {_norm_name(name): value for name, value in _weights(path, variables, aliases).items()}
     take_output(named, "decoder/projection/weight", "decoder/embeddings/weight", source=str(path))
     tensors = whisper_tensors(named, _RULES, source=str(path))
@@ -122,7 +122,7 @@ def _read_variables(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Variables by name, and the names of variables that have the value of another."""
     try:
         with path.open("rb") as file:
-            reader = _Reader(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+            reader = _BinaryReader(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
@@ -140,7 +140,7 @@ def _read_variables(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path}: damaged, or cut off ({error})") from error
 
 
-class _Reader:
+class _BinaryReader:
     """Values one after the other from mapped bytes."""
 
     def __init__(self, data: mmap.mmap) -> None:

@@ -1,7 +1,7 @@
 """fairseq's HuBERT checkpoints: pre-trained (with the head that predicts units) and CTC fine-tuned ones.
 
 Neither fairseq nor OmegaConf is needed: configuration and dictionaries arrive as inert records (see torchfile.py).
-fairseq normalises the waveform if its task says so, and so does the model that is read.
+fairseq normalizes the waveform if its task says so, and so does the model that is read.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from zoo.errors import CheckpointError
-from zoo.importers.source import Foreign, Source
+from zoo.importers.source import Foreign, ForeignSource
 from zoo.importers.tensors import fuse_attention, rename, take_weight_norm
-from zoo.importers.torchfile import Record
+from zoo.importers.torchfile import StubObject
 from zoo.nn.conv import WaveformFrontend
 
 # Our field: (theirs, their default, for configurations that leave it out).
@@ -72,7 +72,7 @@ _RULES = (
 )
 
 
-def read(source: Source) -> Foreign:
+def read(source: ForeignSource) -> Foreign:
     """The HuBERT of a fairseq checkpoint.
 
     Units: rows of the dictionary's special symbols are dropped, and the others put in the order of the unit numbers.
@@ -108,7 +108,7 @@ def read(source: Source) -> Foreign:
     return Foreign("hubert", config, tensors, "fairseq", notes)
 
 
-def _sections(source: Source) -> tuple[dict[str, Any], dict[str, Any]]:
+def _sections(source: ForeignSource) -> tuple[dict[str, Any], dict[str, Any]]:
     """Configuration of the model and of the task: `cfg` has one part for each, the older `args` is flat."""
     config = plain(source.content.get("cfg"))
     if isinstance(config, dict) and isinstance(config.get("model"), dict):
@@ -119,7 +119,7 @@ def _sections(source: Source) -> tuple[dict[str, Any], dict[str, Any]]:
     raise CheckpointError(f"{source.name}: neither cfg.model nor args holds the configuration of a model")
 
 
-def _pretrained_section(source: Source, model: dict[str, Any]) -> dict[str, Any]:
+def _pretrained_section(source: ForeignSource, model: dict[str, Any]) -> dict[str, Any]:
     """A fine-tuned model keeps the configuration of the one it started from, which fixes the architecture."""
     arguments = model.get("w2v_args")
     if not isinstance(arguments, dict):
@@ -128,7 +128,7 @@ def _pretrained_section(source: Source, model: dict[str, Any]) -> dict[str, Any]
     return pretrained if isinstance(pretrained, dict) else arguments
 
 
-def _config(source: Source, model: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
+def _config(source: ForeignSource, model: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
     for field, expected in _IMPLEMENTED.items():
         if model.get(field, expected) != expected:
             raise CheckpointError(
@@ -150,7 +150,7 @@ def _config(source: Source, model: dict[str, Any], task: dict[str, Any]) -> dict
     }
 
 
-def _conv_width(source: Source, text: str) -> int:
+def _conv_width(source: ForeignSource, text: str) -> int:
     """fairseq writes the front end as a Python expression, and evaluates it; here only sums and repeats are read."""
     layers: list[tuple[int, ...]] = []
     for term in re.sub(r"\s", "", text).split("+"):
@@ -167,7 +167,7 @@ def _conv_width(source: Source, text: str) -> int:
 
 
 def _unit_head(
-    source: Source, tensors: dict[str, Tensor], dictionaries: list[list[str]], model: dict[str, Any]
+    source: ForeignSource, tensors: dict[str, Tensor], dictionaries: list[list[str]], model: dict[str, Any]
 ) -> dict[str, Any]:
     """Bring codes and projection of the unit head into zoo's form, in place; returns the config fields of the head."""
     codes, weight = tensors["head.codes"], tensors["head.projection.weight"]  # (sum K, unit_dim), (..., D)
@@ -202,14 +202,14 @@ def _unit_rows(symbols: list[str] | None, size: int) -> list[int]:
 
 def _dictionaries(state: Any) -> list[list[str]]:
     """Symbols of every fairseq Dictionary in task_state, which keeps them alone, in a list or by label name."""
-    if isinstance(state, Record):
+    if isinstance(state, StubObject):
         symbols = state.state.get("symbols") if isinstance(state.state, Mapping) else None
         return [list(symbols)] if symbols else []
     parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, list) else ()
     return [symbols for part in parts for symbols in _dictionaries(part)]
 
 
-def _vocabulary(source: Source, dictionaries: list[list[str]], size: int) -> tuple[str, ...]:
+def _vocabulary(source: ForeignSource, dictionaries: list[list[str]], size: int) -> tuple[str, ...]:
     """Symbols of the CTC outputs, from the checkpoint or from dict.ltr.txt beside it."""
     fitting = [symbols for symbols in dictionaries if len(symbols) == size]
     beside = Path(source.path).with_name("dict.ltr.txt")
@@ -230,7 +230,7 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if not isinstance(value, Record):
+    if not isinstance(value, StubObject):
         return value
     state = value.state if isinstance(value.state, Mapping) else {}
     if value.kind.startswith("omegaconf."):

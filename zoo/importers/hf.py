@@ -2,11 +2,11 @@
 
 Whatever the configuration asks for is either done exactly as `transformers` does it, or refused by name.
 
-The waveform is normalised if preprocessor_config.json says so, because that is what `transformers` does with its own
+The waveform is normalized if preprocessor_config.json says so, because that is what `transformers` does with its own
 processor: numbers agree. facebook/hubert-base-ls960 says so although fairseq trained it on plain waveforms; there the
 GroupNorm of the front end undoes it up to its epsilon, so that the two differ in quiet recordings only (fairseq's own
 file is read with fairseq's setting). Without that file, or processor_config.json, models with LayerNorm in the front
-end are normalised and those with GroupNorm are not, as they were trained.
+end are normalized and those with GroupNorm are not, as they were trained.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 import yaml
 
 from zoo.errors import CheckpointError
-from zoo.importers.source import Foreign, Source, read_json
+from zoo.importers.source import Foreign, ForeignSource, read_json
 from zoo.importers.tensors import fuse_attention, rename, take_weight_norm
 from zoo.importers.weights import read_weights
 from zoo.models.ctc.alphabet import BOUNDARY
@@ -75,10 +75,10 @@ _RULES = (
 _FOREIGN_HEADS = ("projector.", "classifier.", "layer_weights", "final_proj.")
 
 
-def read(source: Source) -> Foreign:
+def read(source: ForeignSource) -> Foreign:
     """The HuBERT of a Hugging Face directory.
 
-    Notes: `licence`, where README.md states one; `left_out`, tensors of foreign heads; `filled_in`, mask_embedding
+    Notes: `license`, where README.md states one; `left_out`, tensors of foreign heads; `filled_in`, mask_embedding
     where there is none (transformers drops it from models that never mask): uniform in [0, 1), as before training.
     Raises CheckpointError for what is missing, damaged, unexpected or not implemented.
     """
@@ -90,8 +90,8 @@ def read(source: Source) -> Foreign:
     take_weight_norm(tensors, source=source.name)
     fuse_attention(tensors, source=source.name)
     notes: dict[str, Any] = {"left_out": left_out} if left_out else {}
-    if licence := licence_of(source.path / "README.md"):
-        notes["licence"] = licence
+    if license := license_of(source.path / "README.md"):
+        notes["license"] = license
     if "mask_embedding" not in tensors:
         tensors["mask_embedding"] = torch.rand(config["dim"], generator=torch.Generator().manual_seed(0))
         notes["filled_in"] = "mask_embedding, uniform in [0, 1)"
@@ -101,7 +101,7 @@ def read(source: Source) -> Foreign:
     return Foreign("hubert", config, tensors, "Hugging Face", notes)
 
 
-def _config(source: Source) -> dict[str, Any]:
+def _config(source: ForeignSource) -> dict[str, Any]:
     theirs = source.content
     for field, expected in _IMPLEMENTED.items():
         if theirs.get(field, expected) != expected:
@@ -136,7 +136,7 @@ def _processor(directory: Path) -> Mapping[str, Any] | None:
     return None
 
 
-def licence_of(card: Path) -> str:
+def license_of(card: Path) -> str:
     """`license` of a model card's YAML front matter, several joined by commas, or nothing."""
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     try:
@@ -147,7 +147,7 @@ def licence_of(card: Path) -> str:
     return ", ".join(map(str, found)) if isinstance(found, list) else str(found or "")
 
 
-def _vocabulary(source: Source, size: int) -> tuple[list[int], tuple[str, ...]]:
+def _vocabulary(source: ForeignSource, size: int) -> tuple[list[int], tuple[str, ...]]:
     """Rows of the CTC head in zoo's order, blank (their padding token) first, and the symbol of each."""
     files = [path for name in ("vocab.json", "added_tokens.json") if (path := source.path / name).is_file()]
     symbols: dict[int, str] = {}

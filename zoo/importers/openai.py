@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo.errors import CheckpointError
-from zoo.importers.source import Foreign, Source
+from zoo.importers.source import Foreign, ForeignSource
 from zoo.importers.whisper_names import fitted, published_alignment_heads, whisper_tensors
 from zoo.importers.whisper_vocabulary import find_tokenizer
 
@@ -50,7 +50,7 @@ _RULES = (
 )
 
 
-def read(source: Source) -> Foreign:
+def read(source: ForeignSource) -> Foreign:
     """The Whisper of an openai-whisper checkpoint; its alignment heads are known by the file's name.
 
     Raises CheckpointError for what is missing, unexpected or not implemented.

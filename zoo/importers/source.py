@@ -15,7 +15,7 @@ from zoo.errors import CheckpointError, ZooError
 
 
 @dataclass(frozen=True)
-class Source:
+class ForeignSource:
     """Something that holds foreign weights.
 
     name: what the user calls it, for messages and provenance; path: directory or file.

@@ -1,12 +1,12 @@
-"""Files of `torch.save`, read as plain data: tensors and containers are built, anything else becomes an inert `Record`.
+"""Files of `torch.save`, read as plain data: tensors and containers are built, anything else becomes an inert `StubObject`.
 
 A pickle is a program that may call any function it can name. Here it can name very few: dictionaries, sets, and the
 functions that shape a tensor out of bytes. Whatever else it asks for (argparse.Namespace, OmegaConf nodes, classes of
-packages that are not installed, os.system) turns into a `Record` that keeps the name, the arguments and the state, and
+packages that are not installed, os.system) turns into a `StubObject` that keeps the name, the arguments and the state, and
 does nothing. Reading a foreign checkpoint therefore runs no code of it, and needs no package of its author.
 
 Both layouts are understood: the zip archive (torch >= 1.6) and the stream of pickles before it. Tensors of a zip
-archive are mapped from the file, so that an optimiser state three times the size of the weights costs nothing.
+archive are mapped from the file, so that an optimizer state three times the size of the weights costs nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _STORAGES = {
 }
 
 
-class Record:
+class StubObject:
     """Stand-in for an object that is not built: what the file said about it, as data.
 
     kind: dotted name the file used ("argparse.Namespace"); args: what its constructor would have been called with;
@@ -54,7 +54,7 @@ class Record:
     state: Any
     items: list[Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Record:
+    def __new__(cls, *args: Any, **kwargs: Any) -> StubObject:
         record = super().__new__(cls)
         record.args, record.state, record.items = args, kwargs or None, []
         return record
@@ -88,7 +88,7 @@ class _Mapping(dict[Any, Any]):
         pass
 
 
-class _Reader(pickle._Unpickler):
+class _Unpickler(pickle._Unpickler):
     """The unpickler. `storage(key, dtype, numel)` gives the flat tensor that holds the bytes of one storage.
 
     Derived from Python's own and not from the one in C, which allocates whatever a damaged file asks for (64 GB for one
@@ -101,7 +101,7 @@ class _Reader(pickle._Unpickler):
     def __init__(self, file: IO[bytes], storage: Callable[[str, torch.dtype, int], Tensor]) -> None:
         super().__init__(file, encoding="utf-8")
         self._storage = storage
-        self._kinds: dict[str, type[Record]] = {}
+        self._kinds: dict[str, type[StubObject]] = {}
         self._known: dict[tuple[str, str], Any] = {
             ("collections", "OrderedDict"): _Mapping,
             ("collections", "Counter"): _Mapping,
@@ -122,7 +122,7 @@ class _Reader(pickle._Unpickler):
             return known
         kind = f"{module}.{name}"
         if kind not in self._kinds:
-            self._kinds[kind] = type(name, (Record,), {"kind": kind})
+            self._kinds[kind] = type(name, (StubObject,), {"kind": kind})
         return self._kinds[kind]
 
     def persistent_load(self, pid: Any) -> Any:
@@ -200,7 +200,7 @@ def _read_zip(file: IO[bytes]) -> Any:
         return storages[key]
 
     with archive.open(names["data.pkl"]) as pickled:
-        return _Reader(pickled, storage).load()
+        return _Unpickler(pickled, storage).load()
 
 
 def _read_legacy(file: IO[bytes]) -> Any:
@@ -215,14 +215,14 @@ def _read_legacy(file: IO[bytes]) -> Any:
             storages[key] = torch.empty(numel, dtype=dtype)
         return storages[key]
 
-    magic, _, system = (_Reader(file, storage).load() for _ in range(3))
+    magic, _, system = (_Unpickler(file, storage).load() for _ in range(3))
     if magic != _LEGACY_MAGIC:
         raise CheckpointError("a plain pickle, not a file of torch.save")
     if system.get("little_endian", True) != (sys.byteorder == "little"):
         raise CheckpointError(f"written on a machine of another byte order than this one ({sys.byteorder}-endian)")
-    content = _Reader(file, storage).load()
+    content = _Unpickler(file, storage).load()
     # The bytes of the storages follow, each after its number of elements, in the order of this list.
-    for key in _Reader(file, storage).load():
+    for key in _Unpickler(file, storage).load():
         flat = storages[key]
         numel = struct.unpack("<q", file.read(8))[0]
         data = bytearray(file.read(flat.nbytes))

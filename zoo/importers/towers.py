@@ -1,4 +1,4 @@
-"""Weights of other libraries for MuLan's towers: what a tower is initialised from, renamed for `checkpoint.assign`.
+"""Weights of other libraries for MuLan's towers: what a tower is initialized from, renamed for `checkpoint.assign`.
 
     assign(tower, resnet_tensors(weights, source="resnet50.safetensors"), source="resnet50.safetensors")
 

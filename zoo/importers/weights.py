@@ -16,7 +16,7 @@ from zoo.importers.source import read_json
 def read_weights(directory: Path) -> dict[str, Tensor]:
     """All tensors of model.safetensors or, failing that, pytorch_model.bin, each whole or in shards.
 
-    Raises CheckpointError for what is missing, damaged, quantised, or not weights alone.
+    Raises CheckpointError for what is missing, damaged, quantized, or not weights alone.
     """
     _check_plain(directory / "config.json")
     for stem, load in (("model.safetensors", read_safetensors), ("pytorch_model.bin", _read_pickled)):
@@ -34,13 +34,13 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
 
 
 def _check_plain(config: Path) -> None:
-    """Quantised weights lie in tensors of other meanings under the same names; each method has its own."""
+    """Quantized weights lie in tensors of other meanings under the same names; each method has its own."""
     settings = read_json(config).get("quantization_config") if config.is_file() else None
     if settings:
         method = settings.get("quant_method") if isinstance(settings, dict) else settings
         raise CheckpointError(
-            f"{config}: quantization_config says that the weights are quantised ({method}); zoo reads floating-point "
-            f"ones: take the model that this was made from, or dequantise it"
+            f"{config}: quantization_config says that the weights are quantized ({method}); zoo reads floating-point "
+            f"ones: take the model that this was made from, or dequantize it"
         )
 
 

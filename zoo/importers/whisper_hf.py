@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.errors import CheckpointError
-from zoo.importers.hf import licence_of
-from zoo.importers.source import Foreign, Source, read_json
+from zoo.importers.hf import license_of
+from zoo.importers.source import Foreign, ForeignSource, read_json
 from zoo.importers.weights import read_weights
 from zoo.importers.whisper_names import fitted, take_output, whisper_tensors
 from zoo.importers.whisper_vocabulary import read_tokenizer
@@ -52,7 +52,7 @@ _RULES = (
 )
 
 
-def read(source: Source) -> Foreign:
+def read(source: ForeignSource) -> Foreign:
     """The Whisper of a Hugging Face directory, with its tokenizer where there is one.
 
     Raises CheckpointError for what is missing, damaged, unexpected or not implemented.
@@ -61,12 +61,12 @@ def read(source: Source) -> Foreign:
     tensors = {name.removeprefix("model."): tensor for name, tensor in read_weights(source.path).items()}
     take_output(tensors, "proj_out.weight", "decoder.embed_tokens.weight", source=source.name)
     tensors = whisper_tensors(tensors, _RULES, source=source.name)
-    notes = {"licence": licence} if (licence := licence_of(source.path / "README.md")) else {}
+    notes = {"license": license} if (license := license_of(source.path / "README.md")) else {}
     found = Foreign("whisper", config, tensors, "Hugging Face", notes)
     return fitted(found, read_tokenizer(source.path), source=source.name)
 
 
-def _config(source: Source) -> dict[str, Any]:
+def _config(source: ForeignSource) -> dict[str, Any]:
     theirs, file = source.content, source.path / "config.json"
     for field, expected in _IMPLEMENTED.items():
         if theirs.get(field, expected) != expected:

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 
-def ask_git(*words: str) -> str | None:
+def git_info(*words: str) -> str | None:
     """What git says there. None for an installed copy, also where its environment lies inside a repository of
     something else, and without git.
     """

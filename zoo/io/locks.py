@@ -14,7 +14,7 @@ from zoo.io.atomic import MARK
 
 
 @contextmanager
-def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def lock_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Create the folder and lock it, so that two runs never write to it at once. The lock dies with its process.
 
     wait: where another run holds it, say so and wait for that run, for what it writes is what this one needs.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def mix(*values: int) -> int:
-    """A seed of 63 bits from several integers; changing any of them gives an unrelated one (splitmix64's finaliser)."""
+    """A seed of 63 bits from several integers; changing any of them gives an unrelated one (splitmix64's finalizer)."""
     state = 0x9E3779B97F4A7C15
     for value in values:
         state = (state ^ (value & 0xFFFFFFFFFFFFFFFF)) + 0x9E3779B97F4A7C15

@@ -9,7 +9,7 @@ from zoo.errors import ZooError
 ERRORS_NAME = "errors.jsonl"
 
 
-def judge(succeeded: int, failed: int, reasons: Path, fail_on_error: bool) -> None:
+def raise_for_failures(succeeded: int, failed: int, reasons: Path, fail_on_error: bool) -> None:
     """Raises ZooError where items failed and none succeeded, now or in an earlier run; with fail_on_error, where any
     failed.
 

@@ -16,7 +16,7 @@ from zoo.io.text import clock
 LINE_EVERY = 15.0
 
 
-class Meter:
+class ProgressMeter:
     """Counts audio seconds and failures of one run; `with Meter(...) as meter` shows them on the console.
 
     total: seconds of all inputs; before: those that earlier runs did, which fill the bar but do not count as speed.
@@ -59,10 +59,10 @@ class Meter:
         hours = f"{self.passed / 3600:.2f} / {self.total / 3600:.2f} h"
         return f"{hours}, {speed:.1f}x real time, {eta}" + (f", {self.failed} failed" if self.failed else "")
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> ProgressMeter:
         if self.console.is_terminal and not self.console.quiet:
             self._bar = Progress(
-                SpinnerColumn(), BarColumn(None), _Line(self), console=self.console, transient=True, expand=True
+                SpinnerColumn(), BarColumn(None), _MeterLine(self), console=self.console, transient=True, expand=True
             )
             self._bar.update(self._bar.add_task("", total=self.total), completed=self.passed)
             self._bar.start()
@@ -75,10 +75,10 @@ class Meter:
             self._bar.stop()
 
 
-class _Line(ProgressColumn):
+class _MeterLine(ProgressColumn):
     """The meter's line beside the bar."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: ProgressMeter) -> None:
         super().__init__(Column(no_wrap=True))
         self.meter = meter
 

@@ -1,8 +1,8 @@
 """Convolutional front ends (waveform or log-mel to frames) and the convolutional position embedding of HuBERT.
 
 No convolution here pads: every output frame sees real samples only, so frame t of a clip covers the samples
-[t * hop, t * hop + window) and nothing that follows the clip can reach it. What a front end normalises by (the mean and
-variance over the whole clip) it takes from `moments`: additive sums over real samples, computed once for a clip of any
+[t * hop, t * hop + window) and nothing that follows the clip can reach it. What a front end normalizes by (the mean and
+variance over the whole clip) it takes from `norm_stats`: additive sums over real samples, computed once for a clip of any
 length and the same whether the clip is encoded whole, in a padded batch or window by window.
 
 Legend: B batch, S samples, T frames, C channels, D width, N mels, K taps of the first convolution.
@@ -23,7 +23,9 @@ from zoo.nn.frontend import LogMel, Samples
 from zoo.nn.linear import Linear
 from zoo.nn.masking import lengths_to_mask
 
-BLOCK = 1 << 20  # samples (a multiple of every step below once rounded down): the longest stretch that moments look at
+BLOCK = (
+    1 << 20
+)  # samples (a multiple of every step below once rounded down): the longest stretch that norm_stats look at
 EPS_WAVE = 1e-7  # added to the variance of a waveform, as in transformers' Wav2Vec2FeatureExtractor
 
 
@@ -42,7 +44,7 @@ class WaveformFrontend(nn.Module):
     normalize:    the waveform is first brought to zero mean and unit variance over the clip.
 
     The GroupNorm is exact and free. Its statistics over time of the first convolution's output w f_t follow from the
-    mean m and covariance V of the K-sample frames f_t: mean w m, variance w V w^T. The normalised
+    mean m and covariance V of the K-sample frames f_t: mean w m, variance w V w^T. The normalized
     (w f_t - w m) / sqrt(w V w^T + eps) is again a convolution, with each clip's own taps and bias, and padding never
     enters m or V.
     """
@@ -69,7 +71,7 @@ class WaveformFrontend(nn.Module):
     def conv(self, i: int) -> nn.Conv1d:
         return cast(nn.Conv1d, self.convs[i])
 
-    def moments(self, clip: Samples) -> Tensor:
+    def norm_stats(self, clip: Samples) -> Tensor:
         """float64 sums over one clip: [S, sum x, sum x^2 | frames, sum f (K), sum f f^T (K K)]; additive over time."""
         k, s = self.kernels[0], self.strides[0]
         sums: list[Tensor] = []
@@ -82,26 +84,26 @@ class WaveformFrontend(nn.Module):
         length = frames_sum.new_tensor([len(clip)])
         return torch.cat([length, torch.stack(wave).sum(0), count, frames_sum])  # (4 + K + K K,)
 
-    def forward(self, waves: Tensor, lengths: Tensor, moments: Tensor | None = None) -> Tensor:
-        """waves (B, S) float32, lengths (B,) samples, moments (B, ...) of whole clips -> (B, T, C).
+    def forward(self, waves: Tensor, lengths: Tensor, norm_stats: Tensor | None = None) -> Tensor:
+        """waves (B, S) float32, lengths (B,) samples, norm_stats (B, ...) of whole clips -> (B, T, C).
 
         What stands in frames past a clip's end has no meaning.
         """
-        if moments is None:
-            moments = torch.stack([self.moments(w[:n]) for w, n in zip(waves, lengths.tolist(), strict=True)])
+        if norm_stats is None:
+            norm_stats = torch.stack([self.norm_stats(w[:n]) for w, n in zip(waves, lengths.tolist(), strict=True)])
         dtype = self.conv(0).weight.dtype
-        taps, bias = (t.to(dtype) for t in self._first_filters(moments))  # (B, K, C), (B, 1, C)
+        taps, bias = (t.to(dtype) for t in self._first_filters(norm_stats))  # (B, K, C), (B, 1, C)
         waves = waves.to(dtype)
         if waves.device.type == "cpu" and not torch.is_grad_enabled():
             return self._convolve_by_tiles(waves, lengths, taps, bias)
         return self._convolve(waves, taps, bias, self._later_weights())
 
-    def _first_filters(self, moments: Tensor) -> tuple[Tensor, Tensor]:
-        """Per-clip taps (B, K, C) and bias (B, 1, C) that normalise, convolve and (Base) group-normalise in one go."""
+    def _first_filters(self, norm_stats: Tensor) -> tuple[Tensor, Tensor]:
+        """Per-clip taps (B, K, C) and bias (B, 1, C) that normalize, convolve and (Base) group-normalize in one go."""
         k = self.kernels[0]
-        wave, frames = moments.split([3, moments.shape[1] - 3], dim=1)
+        wave, frames = norm_stats.split([3, norm_stats.shape[1] - 3], dim=1)
         conv = self.conv(0)
-        w = conv.weight.double().squeeze(1).expand(len(moments), -1, -1)  # (B, C, K)
+        w = conv.weight.double().squeeze(1).expand(len(norm_stats), -1, -1)  # (B, C, K)
         b = w.new_zeros(w.shape[:2]) if conv.bias is None else conv.bias.double().expand(len(w), -1)  # (B, C)
         if self.normalize:
             mean = wave[:, 1] / wave[:, 0]
@@ -110,13 +112,13 @@ class WaveformFrontend(nn.Module):
             b = b - mean[:, None] * w.sum(-1)
         if self.group_norm:
             norm = cast(nn.GroupNorm, self.norms[0])
-            centre = frames[:, 1 : k + 1] / frames[:, :1]  # (B, K)
+            center = frames[:, 1 : k + 1] / frames[:, :1]  # (B, K)
             second = (frames[:, k + 1 :] / frames[:, :1]).unflatten(1, (k, k))
-            covariance = second - centre[:, :, None] * centre[:, None, :]  # (B, K, K)
+            covariance = second - center[:, :, None] * center[:, None, :]  # (B, K, K)
             variance = ((w @ covariance) * w).sum(-1).clamp(min=0)  # (B, C)
             gain = norm.weight.double() * (variance + norm.eps).rsqrt()
             w = w * gain[..., None]
-            b = norm.bias.double() - (w @ centre[..., None]).squeeze(-1)  # the convolution's own bias cancels
+            b = norm.bias.double() - (w @ center[..., None]).squeeze(-1)  # the convolution's own bias cancels
         return w.transpose(1, 2), b[:, None]
 
     def _later_weights(self) -> list[Tensor]:
@@ -166,26 +168,26 @@ class LogMelFrontend(nn.Module):
         self.hop = self.logmel.hop * 2 * (frame_ms // 20)
         self.window = self.logmel.window + self.logmel.hop * (4 + 2 * 4)
 
-    def moments(self, clip: Samples) -> Tensor:
+    def norm_stats(self, clip: Samples) -> Tensor:
         """float64 (2,): mel frames of one clip, and the sum over them of the mean power of all bands."""
         sums = []
         for block in blocks(clip, self.logmel.hop, self.logmel.window):
             mel = self.logmel(block[None])  # (1, T0, N)
-            sums.append(self._moments_of(mel, torch.tensor([mel.shape[1]], device=mel.device)))
+            sums.append(self._norm_stats_of(mel, torch.tensor([mel.shape[1]], device=mel.device)))
         return torch.cat(sums).sum(0)  # (2,)
 
-    def _moments_of(self, mel: Tensor, counts: Tensor) -> Tensor:
+    def _norm_stats_of(self, mel: Tensor, counts: Tensor) -> Tensor:
         """The same of a whole batch: mel (B, T0, N) of clips of counts (B,) frames -> (B, 2)."""
         power = mel.exp().mean(2).double()  # (B, T0)
         real = torch.where(lengths_to_mask(counts, mel.shape[1]), power, power.new_zeros(()))
         return torch.stack([counts, real.sum(1)], dim=1)
 
-    def forward(self, waves: Tensor, lengths: Tensor, moments: Tensor | None = None) -> Tensor:
-        """waves (B, S) float32, lengths (B,) samples, moments (B, 2) of whole clips -> (B, T, C)."""
+    def forward(self, waves: Tensor, lengths: Tensor, norm_stats: Tensor | None = None) -> Tensor:
+        """waves (B, S) float32, lengths (B,) samples, norm_stats (B, 2) of whole clips -> (B, T, C)."""
         mel = self.logmel(waves)  # (B, T0, N)
-        if moments is None:
-            moments = self._moments_of(mel, (lengths - self.logmel.window) // self.logmel.hop + 1)
-        level = (moments[:, 1] / moments[:, 0]).log().float()  # (B,)
+        if norm_stats is None:
+            norm_stats = self._norm_stats_of(mel, (lengths - self.logmel.window) // self.logmel.hop + 1)
+        level = (norm_stats[:, 1] / norm_stats[:, 0]).log().float()  # (B,)
         x = (mel - level[:, None, None]).clamp(min=-self.depth)
         x = ((x + self.offset) / self.scale).to(self.conv_in.weight.dtype)
         for conv in (self.conv_in, self.conv_out):

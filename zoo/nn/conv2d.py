@@ -1,6 +1,6 @@
 """Convolutions over images that are fast on ordinary CPUs.
 
-In inference, batch normalisation is folded into the convolution before it, activations are kept channels-last, and on a
+In inference, batch normalization is folded into the convolution before it, activations are kept channels-last, and on a
 CPU with oneDNN the convolution, the addition of a residual and the ReLU run as one operation on packed weights.
 
 Legend: B batch, C channels, H height, W width.
@@ -24,7 +24,7 @@ _CAN_FUSE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "
 class ConvNorm(nn.Module):
     """relu(norm(conv(x)) + residual), with or without either of the last two; padding keeps the size at stride 1.
 
-    Training and gradients take PyTorch's own path. What is folded follows the weights: optimiser steps, statistics that
+    Training and gradients take PyTorch's own path. What is folded follows the weights: optimizer steps, statistics that
     move, load_state_dict and `to` all renew it.
     """
 
@@ -46,8 +46,8 @@ class ConvNorm(nn.Module):
         rows (B,): how many of the H rows are real, all when left out; the statistics of training are theirs alone.
         """
         if self.training or torch.is_grad_enabled() or self.conv.weight.is_inference():
-            self._folded.forget()  # a fused optimiser changes weights without a new version
-            y = self._normalise(self.conv(x), rows)
+            self._folded.forget()  # a fused optimizer changes weights without a new version
+            y = self._normalize(self.conv(x), rows)
             y = y if residual is None else y + residual
             return F.relu(y) if relu else y
         if _fuses(x):
@@ -58,8 +58,8 @@ class ConvNorm(nn.Module):
         y = y if residual is None else y.add_(residual)
         return y.relu_() if relu else y
 
-    def _normalise(self, y: Tensor, rows: Tensor | None) -> Tensor:
-        """Batch normalisation of y (B, C', H', W'), padding normalised by what the real rows give."""
+    def _normalize(self, y: Tensor, rows: Tensor | None) -> Tensor:
+        """Batch normalization of y (B, C', H', W'), padding normalized by what the real rows give."""
         norm = self.norm
         if rows is None or not self.training:
             return norm(y)
@@ -67,17 +67,17 @@ class ConvNorm(nn.Module):
         real = lengths_to_mask(self.shrink(rows), y.shape[2])[:, None, :, None]  # (B, 1, H', 1)
         count = real.sum() * y.shape[3]
         mean = (y.float() * real).sum((0, 2, 3), keepdim=True) / count  # (1, C', 1, 1)
-        centred = y.float() - mean
-        variance = (centred.square() * real).sum((0, 2, 3), keepdim=True) / count
+        centered = y.float() - mean
+        variance = (centered.square() * real).sum((0, 2, 3), keepdim=True) / count
         unbiased = variance.detach() * count / (count - 1)
         norm.running_mean.lerp_(mean.detach().flatten(), norm.momentum or 0.0)
         norm.running_var.lerp_(unbiased.flatten(), norm.momentum or 0.0)
         norm.num_batches_tracked.add_(1)
         gain = (variance + norm.eps).rsqrt() * norm.weight[:, None, None]  # (1, C', 1, 1)
-        return (centred * gain + norm.bias[:, None, None]).to(y.dtype)
+        return (centered * gain + norm.bias[:, None, None]).to(y.dtype)
 
     def shrink(self, rows: Tensor) -> Tensor:
-        """Real rows of the input -> those of the output: positions whose centre is real."""
+        """Real rows of the input -> those of the output: positions whose center is real."""
         return (rows - 1) // self.conv.stride[0] + 1
 
     def _sources(self) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""What inference computes from weights once and keeps: packed layouts, folded normalisations."""
+"""What inference computes from weights once and keeps: packed layouts, folded normalizations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Derived(Generic[T]):
     """A value made from tensors, renewed when one of them is updated in place or is another tensor than before.
 
     Copies and pickles of the owner start without the value. What changes a parameter without a new version goes
-    unseen: `to` and its kin (the owner's `_apply` must replace its Derived), PyTorch's fused optimisers (the owner
+    unseen: `to` and its kin (the owner's `_apply` must replace its Derived), PyTorch's fused optimizers (the owner
     must `forget` when it trains) and writing to `.data`, after which nothing but a step of training or `to` helps.
     """
 

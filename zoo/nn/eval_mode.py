@@ -12,11 +12,11 @@ from torch import nn
 
 _lock = threading.Lock()
 _inside: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
-"""In how many blocks of `frozen` each module is, of all threads; kept outside the modules, which stay picklable."""
+"""In how many blocks of `eval_mode` each module is, of all threads; kept outside the modules, which stay picklable."""
 
 
 @contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """No gradients and evaluation mode inside; the training flags of all modules as before afterwards.
 
     Threads may be inside together, with the same model or parts of it: the last one out restores the flags.

@@ -1,5 +1,5 @@
 """Spectral front ends. Framing is never padded: frame t covers the samples [t * hop, t * hop + window). Whisper's alone
-centres frame t on sample t * hop.
+centers frame t on sample t * hop.
 
 Legend: B batch, S samples, T frames, N mels or coefficients, Q frequency bins.
 """
@@ -79,7 +79,7 @@ def slaney_filters(fft: int, sample_rate: int, mels: int, device: torch.device) 
 class WhisperMel(nn.Module):
     """The log-mel of Whisper (Radford et al. 2022, section 2.2; openai/whisper audio.py), for one clip at a time.
 
-    Frames are centred: the clip is mirrored at its start and followed by silence. Float32 whatever the model's type.
+    Frames are centered: the clip is mirrored at its start and followed by silence. Float32 whatever the model's type.
     """
 
     floor = 1e-10  # of the mel power: -10 after the logarithm, which is what silence gives

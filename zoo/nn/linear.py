@@ -69,7 +69,7 @@ class _Train(torch.autograd.Function):
 class Product:
     """x W^T + b; in inference on a CPU from a packed copy of the weight, which takes as much memory again.
 
-    The copy follows the weight: steps of any optimiser, in-place updates, load_state_dict and reassignment renew it;
+    The copy follows the weight: steps of any optimizer, in-place updates, load_state_dict and reassignment renew it;
     what is written to `weight.data` outside of training does not. `to` and its kin swap a parameter's data without a
     new version: the `_apply` of the module that owns the weight must replace its Product.
     """
@@ -85,7 +85,7 @@ class Product:
         if not torch.is_grad_enabled():
             packed = self._packed.get((weight,), lambda: _pack(weight))
             return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
-        self._packed.forget()  # a fused optimiser changes weights without a new version
+        self._packed.forget()  # a fused optimizer changes weights without a new version
         if weight.dtype == torch.float32 and x.dim() > 1 and x.numel() and not torch.is_autocast_enabled("cpu"):
             return _Train.apply(x, weight, bias)
         return F.linear(x, weight, bias)
@@ -139,18 +139,18 @@ class Int8Linear(nn.Module):
         rows = x.reshape(-1, x.shape[-1])  # (M, I)
         step = rows.abs().amax(dim=1, keepdim=True).clamp_(min=1e-8) / 127  # (M, 1)
         # A step that bfloat16 rounds down takes the largest value to 128, which int8 would turn into -128.
-        quantised = (rows / step).round_().clamp_(-127, 127).to(torch.int8)
-        product = torch._int_mm(quantised, self.weight.t())  # int32 (M, O)
+        quantized = (rows / step).round_().clamp_(-127, 127).to(torch.int8)
+        product = torch._int_mm(quantized, self.weight.t())  # int32 (M, O)
         y = product.to(x.dtype).mul_(step).mul_(self.scale)
         if self.bias is not None:
             y.add_(self.bias)
         return y.view(*x.shape[:-1], -1)
 
 
-def quantise_linears(module: nn.Module) -> None:
+def quantize_linears(module: nn.Module) -> None:
     """Replace every Linear below `module` by its int8 form, in place."""
     for name, child in module.named_children():
         if isinstance(child, nn.Linear):
             setattr(module, name, Int8Linear.from_linear(child))
         else:
-            quantise_linears(child)
+            quantize_linears(child)

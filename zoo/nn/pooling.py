@@ -23,7 +23,7 @@ def check_pooling(pooling: str) -> str:
 
 
 @dataclass
-class Summary:
+class PoolingStats:
     """What any pooling needs to know of the frames seen so far.
 
     count (...,) frames; total, squares (..., D) float64 sums of x and x^2; peak, first (..., D).
@@ -36,7 +36,7 @@ class Summary:
     first: Tensor
 
     @classmethod
-    def empty(cls, *shape: int) -> Summary:
+    def empty(cls, *shape: int) -> PoolingStats:
         """Of no frames yet; shape (..., D)."""
         return cls(
             count=torch.zeros(shape[:-1], dtype=torch.float64),
@@ -47,8 +47,8 @@ class Summary:
         )
 
     @classmethod
-    def of(cls, x: Tensor, lengths: Tensor | None = None) -> Summary:
-        """Summarise x (..., T, D). With lengths, x is (..., B, T, D) and the first lengths[b] >= 1 frames are real.
+    def of(cls, x: Tensor, lengths: Tensor | None = None) -> PoolingStats:
+        """Summarize x (..., T, D). With lengths, x is (..., B, T, D) and the first lengths[b] >= 1 frames are real.
 
         Raises AudioError for a clip without frames.
         """
@@ -67,7 +67,7 @@ class Summary:
         """Add frames x (..., T, D), in place: nothing small stays behind between large buffers, so that an hour of
         windows leaves no holes in the heap. start: whether the clip begins with them.
         """
-        more = Summary.of(x)
+        more = PoolingStats.of(x)
         self.count += more.count.cpu()
         self.total += more.total.cpu()
         self.squares += more.squares.cpu()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from zoo.errors import ConfigError
-from zoo.nn.linear import quantise_linears
+from zoo.nn.linear import quantize_linears
 from zoo.nn.transformer import Block
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -69,6 +69,6 @@ def to_dtype(model: Model, dtype: str) -> Model:
         model.to(torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32)
         for module in model.modules():
             if isinstance(module, Block):
-                quantise_linears(module)
+                quantize_linears(module)
         return model
     return model.to(getattr(torch, dtype))

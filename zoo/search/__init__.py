@@ -4,9 +4,9 @@ paths --extract.run--> OUT/increment/part-*.parquet --> OUT/index.safetensors --
 `build` is `zoo index`, `ask` is `zoo search`.
 """
 
-from zoo.search.building import Summary, build
+from zoo.search.building import IndexSummary, build
 from zoo.search.index import Hit, Index
 from zoo.search.query import ask, show
 from zoo.search.text_models import TextEncoder
 
-__all__ = ["Hit", "Index", "Summary", "TextEncoder", "ask", "build", "show"]
+__all__ = ["Hit", "Index", "IndexSummary", "TextEncoder", "ask", "build", "show"]

@@ -20,18 +20,18 @@ from zoo import embed, registry
 from zoo.audio.batching import BATCH_SECONDS
 from zoo.encoder import Encoder
 from zoo.errors import ZooError
-from zoo.io.locks import hold
+from zoo.io.locks import lock_folder
 from zoo.io.paths import expand_path
 from zoo.jobs.failures import ERRORS_NAME
 from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
 from zoo.loading import open_encoder
 from zoo.search import increment, store
-from zoo.search.store import Entry, Space, Table
+from zoo.search.store import IndexEntry, Space, Table
 
 
 @dataclass(frozen=True)
-class Summary:
+class IndexSummary:
     """What a build did.
 
     items: all that can be found now. Compared with the index before: added, changed, removed.
@@ -60,7 +60,7 @@ def build(
     batch_seconds: float = BATCH_SECONDS,
     workers: int | None = None,
     progress: bool | Console = True,
-) -> Summary:
+) -> IndexSummary:
     """Make the folder `out` an index of what `paths` name, or bring it up to date: in the end it is of just that.
 
     paths, model, device, batch_seconds, workers, progress: as for `zoo.embed.run`.
@@ -81,7 +81,7 @@ def build(
     known = store.read(out)
     encoder, numbers, _ = open_encoder(model, device, known[0].dtype if known and dtype == "auto" else dtype)
     space = Space.of(encoder, _source(model), numbers, storage)
-    with hold(out):
+    with lock_folder(out):
         known = store.read(out)
         if known is None:  # from the start, the folder belongs to this model
             store.write(out, space, store.empty(space))
@@ -96,8 +96,12 @@ def build(
 
 
 def _update(
-    out: Path, space: Space, known: tuple[Space, Table], items: Sequence[Item], run_embed: Callable[..., embed.Summary]
-) -> tuple[Table, embed.Summary | None]:
+    out: Path,
+    space: Space,
+    known: tuple[Space, Table],
+    items: Sequence[Item],
+    run_embed: Callable[..., embed.EmbedSummary],
+) -> tuple[Table, embed.EmbedSummary | None]:
     """The table of exactly these items, written to the index; and what had to be extracted for it, if anything.
 
     known: what the index holds now; its model may lie in another place since.
@@ -124,9 +128,9 @@ def _update(
     return table, run
 
 
-def _summary(before: Table, after: Table, run: embed.Summary | None, seconds: float) -> Summary:
+def _summary(before: Table, after: Table, run: embed.EmbedSummary | None, seconds: float) -> IndexSummary:
     old, new = ({entry.item: entry for entry in table.entries} for table in (before, after))
-    return Summary(
+    return IndexSummary(
         items=len(new),
         added=len(new.keys() - old.keys()),
         changed=sum(new[item] != old[item] for item in new.keys() & old.keys()),
@@ -146,13 +150,13 @@ def _source(model: str | Path | Encoder) -> str:
     return str(model) if registry.is_registered(str(model)) or not path.exists() else str(path.resolve())
 
 
-def _look(item: Item) -> Entry | None:
+def _look(item: Item) -> IndexEntry | None:
     """The item as its file is now; None where it is gone."""
     try:
         status = os.stat(item.path)  # noqa: PTH116 (a million of these: no Path objects)
     except OSError:
         return None
-    return Entry(*item, status.st_size, status.st_mtime_ns)
+    return IndexEntry(*item, status.st_size, status.st_mtime_ns)
 
 
 def _check(out: Path, old: Space, table: Table, new: Space, items: Sequence[Item]) -> None:
@@ -172,7 +176,7 @@ def _check(out: Path, old: Space, table: Table, new: Space, items: Sequence[Item
         )
 
 
-def _report(console: Console, out: Path, summary: Summary) -> None:
+def _report(console: Console, out: Path, summary: IndexSummary) -> None:
     parts = [f"{n} {what}" for what in ("added", "changed", "removed", "failed") if (n := getattr(summary, what))]
     line = f"{out}: {summary.items} items to search; {', '.join(parts) or 'nothing has changed'}"
     if summary.failed:

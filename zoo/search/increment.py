@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from zoo.embed.prepare import PLAN_NAME, read_plan
 from zoo.embed.writer import finished
 from zoo.jobs.failures import ERRORS_NAME
-from zoo.search.store import Entry, Space, Table, empty
+from zoo.search.store import IndexEntry, Space, Table, empty
 
 FOLDER = "increment"
 # Items in one file: what a crash costs at most, an hour of audio apart.
@@ -27,7 +27,7 @@ def harvest(folder: Path, space: Space) -> Table:
     plan = read_plan(folder / PLAN_NAME)
     if plan is None or plan.settings.fingerprint != space.fingerprint:
         return empty(space)
-    entries: list[Entry] = []
+    entries: list[IndexEntry] = []
     vectors = [empty(space).vectors]
     for shard in plan.shards():
         if finished(folder, shard) is None:
@@ -37,7 +37,7 @@ def harvest(folder: Path, space: Space) -> Table:
         values = rows["embedding"].combine_chunks().flatten().to_numpy().astype(np.float32)
         unit = normalize(torch.from_numpy(values).reshape(-1, space.width), dim=1)  # (N, D)
         vectors.append(unit.to(vectors[0].dtype))
-        entries += [Entry(p.path, p.start, p.end, p.size or 0, p.mtime_ns or 0) for p in planned]
+        entries += [IndexEntry(p.path, p.start, p.end, p.size or 0, p.mtime_ns or 0) for p in planned]
     return Table(entries, torch.cat(vectors))
 
 

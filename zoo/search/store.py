@@ -31,7 +31,7 @@ NAME = "index.safetensors"
 FORMAT = 1
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """What a row was computed from. A file whose size or time is another has changed."""
 
     path: str  # absolute
@@ -81,7 +81,7 @@ class Space:
 class Table:
     """Entries and their vectors (N, D)."""
 
-    entries: list[Entry]
+    entries: list[IndexEntry]
     vectors: Tensor
 
     def __add__(self, other: Table) -> Table:
@@ -89,7 +89,7 @@ class Table:
             return self  # and not a copy in memory of what is mapped
         return Table(self.entries + other.entries, torch.cat([self.vectors, other.vectors]))
 
-    def keep(self, entries: Iterable[Entry]) -> Table:
+    def keep(self, entries: Iterable[IndexEntry]) -> Table:
         """The rows of these entries, in this order; those that the table lacks are left out."""
         places = {entry: row for row, entry in enumerate(self.entries)}
         rows = [row for entry in entries if (row := places.get(entry)) is not None]
@@ -116,7 +116,7 @@ def read(folder: Path) -> tuple[Space, Table] | None:
             if (version := head.pop("format")) != FORMAT:
                 raise ZooError(f"{path}: format {version}, this version of zoo reads {FORMAT}; build it anew")
             space, vectors = Space(**head), file.get_tensor("vectors")
-            entries = [Entry(*item) for item in json.loads(file.get_tensor("items").numpy().tobytes())]
+            entries = [IndexEntry(*item) for item in json.loads(file.get_tensor("items").numpy().tobytes())]
         if vectors.shape != (len(entries), space.width):
             raise ValueError(f"{tuple(vectors.shape)} vectors for {len(entries)} items of width {space.width}")
         return space, Table(entries, vectors)

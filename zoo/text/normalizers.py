@@ -1,4 +1,4 @@
-"""Text normalisers, which decide what counts as a word error. A figure without the normaliser's name says nothing.
+"""Text normalizers, which decide what counts as a word error. A figure without the normalizer's name says nothing.
 
 raw      words as they stand, separated by spaces
 basic    lower case, no brackets, no punctuation; for any language
@@ -15,19 +15,19 @@ from importlib import resources
 
 from zoo.errors import ConfigError
 
-NORMALISERS = ("raw", "basic", "english")
+NORMALIZERS = ("raw", "basic", "english")
 
 
-def normaliser(name: str, *, split_letters: bool = False) -> Callable[[str], str]:
-    """The normaliser of that name: text -> words separated by single spaces.
+def normalizer(name: str, *, split_letters: bool = False) -> Callable[[str], str]:
+    """The normalizer of that name: text -> words separated by single spaces.
 
     split_letters: with "basic", every letter becomes a word, for languages that put no spaces between words.
-    Raises ConfigError for an unknown name, and for split_letters with another normaliser.
+    Raises ConfigError for an unknown name, and for split_letters with another normalizer.
     """
-    if name not in NORMALISERS:
-        raise ConfigError(f"normaliser {name!r} is unknown; choose one of {', '.join(NORMALISERS)}")
+    if name not in NORMALIZERS:
+        raise ConfigError(f"normalizer {name!r} is unknown; choose one of {', '.join(NORMALIZERS)}")
     if split_letters and name != "basic":
-        raise ConfigError(f'split_letters goes with the normaliser "basic", not {name!r}')
+        raise ConfigError(f'split_letters goes with the normalizer "basic", not {name!r}')
     clean = _raw if name == "raw" else _whisper(name, split_letters)
     return lambda text: " ".join(clean(text).split())
 

@@ -1,6 +1,6 @@
 """The training loop, the one that every recipe runs.
 
-    batches -> task.accumulate (forward, backward) -> sum over processes -> normalise, clip -> AdamW
+    batches -> task.accumulate (forward, backward) -> sum over processes -> divide, clip -> AdamW
 
 The gradient of a step is that of the loss summed over all micro-batches of all processes, divided by the count of what
 contributed: neither accumulation nor the number of processes changes a result beyond rounding.
@@ -18,15 +18,15 @@ import torch
 
 from zoo.data.loader import Loader, Step
 from zoo.errors import TrainingError, TrainingStopped
-from zoo.io.locks import hold
-from zoo.nn.eval_mode import frozen
+from zoo.io.locks import lock_folder
+from zoo.nn.eval_mode import eval_mode
 from zoo.train import malloc, processes, runfolder, state
 from zoo.train.log import Log
 from zoo.train.optim import Optimizer, Precision, TrainConfig
 from zoo.train.signals import Signals
 from zoo.train.state import Progress
 from zoo.train.tally import Tally
-from zoo.train.task import Task
+from zoo.train.task import TrainingTask
 
 BEST, LAST, CHECKPOINTS, SKIPPED = "best", "last", "checkpoints", "skipped.jsonl"
 
@@ -42,9 +42,9 @@ class Result:
 
 
 def fit(
-    task: Task, train: Loader, dev: Loader | None, config: TrainConfig, folder: str | Path, recipe: Any = None
+    task: TrainingTask, train: Loader, dev: Loader | None, config: TrainConfig, folder: str | Path, recipe: Any = None
 ) -> Result:
-    """Train `task` for config.steps optimiser steps, or go on where an earlier run in `folder` was stopped or killed.
+    """Train `task` for config.steps optimizer steps, or go on where an earlier run in `folder` was stopped or killed.
 
     recipe: the whole configuration, recorded and compared on resuming; `config` itself by default.
 
@@ -54,9 +54,9 @@ def fit(
     folder = Path(folder)
     device = processes.start(config.device)
     if device.type == "cpu":
-        malloc.keep_freed_memory()
+        malloc.set_malloc_options()
     processes.check_shares(config.batches_per_step)
-    with hold(folder) if processes.is_main() else nullcontext():
+    with lock_folder(folder) if processes.is_main() else nullcontext():
         run = _Run(task.to(device), train, dev, config, folder, device)
         run.resume(config if recipe is None else recipe)
         return run.finish()
@@ -66,7 +66,13 @@ class _Run:
     """One run: the loop and what it works on."""
 
     def __init__(
-        self, task: Task, train: Loader, dev: Loader | None, config: TrainConfig, folder: Path, device: torch.device
+        self,
+        task: TrainingTask,
+        train: Loader,
+        dev: Loader | None,
+        config: TrainConfig,
+        folder: Path,
+        device: torch.device,
     ) -> None:
         self.task, self.train, self.dev, self.config = task, train, dev, config
         self.folder, self.device = folder, device
@@ -105,7 +111,7 @@ class _Run:
         )
 
     def advance(self, step: Step, log: Log, stop: bool) -> bool:
-        """One optimiser step; returns whether any process has been asked to stop."""
+        """One optimizer step; returns whether any process has been asked to stop."""
         number = self.progress.step + 1
         self.optimizer.set_step(number)
         batches = [batch.to(self.device) for batch in step.batches]
@@ -114,7 +120,7 @@ class _Run:
         tally.note(stop=stop, seconds=sum(int(b.lengths.sum()) for b in step.batches) / self.train.dataset.sample_rate)
         sums = processes.sum_tensor(tally.tensor(self.device))
         processes.sum_gradients(self.optimizer.parameters)
-        norm = self.optimizer.normalise(sums[1])
+        norm = self.optimizer.divide_gradients(sums[1])
         totals = tally.read(sums) | {"gradient_norm": [norm.item(), 1.0]}
         if not math.isfinite(totals["loss"][0]) or not math.isfinite(norm.item()):
             raise TrainingError(not_finite(self.task, batches, number, self.folder))
@@ -126,14 +132,14 @@ class _Run:
     def validate(self, dev: Loader, log: Log) -> None:
         """Metrics on the dev set; the model is exported when it is the best so far."""
         progress, monitor = self.progress, self.task.monitor
-        with frozen(self.task):
+        with eval_mode(self.task):
             share = dev.share(processes.rank(), processes.world())
             progress.metrics = self.task.validate(batch.to(self.device) for batch in share)
         log.report("dev", progress.step, progress.metrics)
         if monitor not in progress.metrics:
             raise TrainingError(f"validate gave {sorted(progress.metrics)}, but the best is chosen by {monitor!r}")
         value = progress.metrics[monitor]
-        sign = -1.0 if self.task.maximise else 1.0
+        sign = -1.0 if self.task.maximize else 1.0
         before = math.nan if progress.best is None else progress.best["value"]
         if sign * value < sign * before or math.isnan(before):  # NaN is the best only while there is nothing else
             progress.best = {"step": progress.step, "value": value}
@@ -149,7 +155,7 @@ class _Run:
 
     def export(self, name: str) -> None:
         if processes.is_main():
-            with frozen(self.task):
+            with eval_mode(self.task):
                 self.task.export(self.folder / name)
 
     def result(self) -> Result:
@@ -173,7 +179,7 @@ class _Run:
         processes.share_weights(self.task)
 
 
-def not_finite(task: Task, batches: list[Any], step: int, folder: Path) -> str:
+def not_finite(task: TrainingTask, batches: list[Any], step: int, folder: Path) -> str:
     """What to tell about a loss or gradient that is not finite: the items whose own loss is not, or else all."""
     with torch.no_grad():
         parts = [(batch, place) for batch in batches for place in range(len(batch.entries))]

@@ -14,7 +14,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # names and numbers of malloc.h
 NEVER = -1
 
 
-def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
+def set_malloc_options(environment: Mapping[str, str] = os.environ) -> bool:
     """Let this process reuse what it freed, from here on; returns whether that is so.
 
     Does nothing where the C library is another than glibc, or where malloc has been tuned by MALLOC_... or

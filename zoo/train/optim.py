@@ -1,4 +1,4 @@
-"""The optimiser, its learning rate at each step, and what both are configured by."""
+"""The optimizer, its learning rate at each step, and what both are configured by."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Schedule(str, Enum):
 
 
 class Precision(str, Enum):
-    """Number format of products; weights, optimiser and losses are float32 in any case."""
+    """Number format of products; weights, optimizer and losses are float32 in any case."""
 
     fp32 = "fp32"
     bf16 = "bf16"
@@ -35,8 +35,8 @@ class Precision(str, Enum):
 class TrainConfig:
     """The loop, the same for every recipe."""
 
-    steps: int = 2000  # optimiser steps
-    batches_per_step: int = 1  # micro-batches of one optimiser step, over all processes
+    steps: int = 2000  # optimizer steps
+    batches_per_step: int = 1  # micro-batches of one optimizer step, over all processes
     learning_rate: float = 5e-4  # at the peak
     schedule: Schedule = Schedule.linear  # tri_stage, linear, cosine or constant
     warmup: float = 0.08  # share of the steps
@@ -126,7 +126,7 @@ class Optimizer:
         for group, options in zip(self._groups, self.adamw.param_groups, strict=True):
             options["lr"] = self.rate * group.scale if step > group.start else 0.0
 
-    def normalise(self, count: Tensor) -> Tensor:
+    def divide_gradients(self, count: Tensor) -> Tensor:
         """Divide the gradients by `count` (float64) and clip them to `clip_norm`; returns the norm before that."""
         grads = [p.grad for p in self.parameters if p.grad is not None]
         count = torch.where(count == 0, 1, count)  # where nothing counted, the gradient is zero already

@@ -2,7 +2,7 @@
 
     torchrun --standalone --nproc-per-node 8 -m zoo.recipes.hubert.train train.batches_per_step=8
 
-Every optimiser step has one exchange: gradients are summed when all micro-batches are done, in a few large pieces.
+Every optimizer step has one exchange: gradients are summed when all micro-batches are done, in a few large pieces.
 That leaves the forward pass free (layers may be dropped, caches replayed), which wrappers such as
 DistributedDataParallel do not.
 """

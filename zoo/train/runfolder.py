@@ -22,7 +22,7 @@ import yaml
 from zoo.config import to_yaml
 from zoo.errors import ConfigError
 from zoo.io.atomic import replacing_file
-from zoo.io.git import ask_git
+from zoo.io.git import git_info
 from zoo.nn.precision import cpu_multiplies_bfloat16
 from zoo.train import processes
 
@@ -67,7 +67,7 @@ def environment() -> dict[str, Any]:
     return {
         "command": sys.argv,
         "zoo": __version__,
-        "commit": ask_git("describe", "--always", "--dirty", "--abbrev=12"),
+        "commit": git_info("describe", "--always", "--dirty", "--abbrev=12"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),

@@ -23,7 +23,7 @@ from zoo.data.sampler import Cursor
 from zoo.errors import CheckpointError
 from zoo.io.atomic import replacing_directory
 from zoo.train.optim import Optimizer
-from zoo.train.task import Task
+from zoo.train.task import TrainingTask
 
 FORMAT = 1
 TASK, OPTIMIZER, PROGRESS = "task.safetensors", "optimizer.safetensors", "progress.json"
@@ -57,7 +57,7 @@ class Progress:
         return stop
 
 
-def save(folder: Path, task: Task, optimizer: Optimizer, progress: Progress, keep: int) -> Path:
+def save(folder: Path, task: TrainingTask, optimizer: Optimizer, progress: Progress, keep: int) -> Path:
     """Write a checkpoint below `folder`, then remove all but the `keep` newest."""
     target = folder / f"step-{progress.step:08d}"
     with replacing_directory(target, may_replace=lambda _: None) as directory:
@@ -69,8 +69,8 @@ def save(folder: Path, task: Task, optimizer: Optimizer, progress: Progress, kee
     return target
 
 
-def load(directory: Path, task: Task, optimizer: Optimizer) -> Progress:
-    """Put a checkpoint into task and optimiser. Raises CheckpointError where it is damaged or of another model."""
+def load(directory: Path, task: TrainingTask, optimizer: Optimizer) -> Progress:
+    """Put a checkpoint into task and optimizer. Raises CheckpointError where it is damaged or of another model."""
     try:
         values = json.loads((directory / PROGRESS).read_text(encoding="utf-8"))
         if values.pop("format") != FORMAT:

@@ -1,4 +1,4 @@
-"""Sums of one optimiser step, over micro-batches and then over processes."""
+"""Sums of one optimizer step, over micro-batches and then over processes."""
 
 from __future__ import annotations
 

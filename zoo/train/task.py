@@ -47,14 +47,14 @@ class Output:
         return {"loss": (self.loss.detach(), self.count), **self.logs}
 
 
-class Task(nn.Module):
+class TrainingTask(nn.Module):
     """A model and its loss. Subclasses write `forward` and `export`, and override what does not suit them.
 
-    monitor: the metric of `validate` that decides which checkpoint is the best; maximise: whether more is better.
+    monitor: the metric of `validate` that decides which checkpoint is the best; maximize: whether more is better.
     """
 
     monitor: ClassVar[str] = "loss"
-    maximise: ClassVar[bool] = False
+    maximize: ClassVar[bool] = False
     autocast: Callable[[], AbstractContextManager[Any]] = staticmethod(nullcontext)
     """What `run` wraps `forward` in: the number format, set by `fit`."""
     say: Callable[[str], None] = staticmethod(print)
@@ -73,7 +73,7 @@ class Task(nn.Module):
         return ()
 
     def accumulate(self, batches: Sequence[Any], backward: Callable[[Output], None]) -> None:
-        """One optimiser step's worth of gradients. `backward` adds those of an Output and counts it.
+        """One optimizer step's worth of gradients. `backward` adds those of an Output and counts it.
 
         The gradients of all sums, over micro-batches and processes, are divided by the sum of all counts afterwards.
         """

@@ -5,6 +5,6 @@ inputs -> plan -> decode (threads) -> model.transcribe, a few minutes of audio a
 """
 
 from zoo.transcribe.formats import FORMATS, render
-from zoo.transcribe.job import Summary, run
+from zoo.transcribe.job import TranscribeSummary, run
 
-__all__ = ["FORMATS", "Summary", "render", "run"]
+__all__ = ["FORMATS", "TranscribeSummary", "render", "run"]

@@ -22,20 +22,20 @@ from zoo.audio import Clip
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, ZooError
 from zoo.io.atomic import replacing_file
-from zoo.io.locks import hold
+from zoo.io.locks import lock_folder
 from zoo.io.text import clock, printable
 from zoo.jobs import decode
 from zoo.jobs.failures import ERRORS_NAME
 from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
-from zoo.jobs.progress import Meter
+from zoo.jobs.progress import ProgressMeter
 from zoo.jobs.survey import survey
 from zoo.loading import open_encoder
 from zoo.text.transcript import Transcript
 from zoo.transcribe.disk import is_everybodys, unwritable
 from zoo.transcribe.failures import Failures
 from zoo.transcribe.formats import parse_formats, render
-from zoo.transcribe.journal import Journal, Task
+from zoo.transcribe.journal import Journal, TranscriptTask
 from zoo.transcribe.naming import stems
 
 GROUP_SECONDS = 600.0  # audio that is handed to the model at once, and that a crash can cost; a longer file comes alone
@@ -52,7 +52,7 @@ class Transcriber(Protocol):
 
 
 @dataclass(frozen=True)
-class Summary:
+class TranscribeSummary:
     """written + skipped + failed = the number of recordings; skipped: those that earlier runs had written.
 
     audio_hours: of the written ones; wall_seconds: of the whole run, loading the model included.
@@ -76,7 +76,7 @@ def run(
     workers: int | None = None,
     progress: bool | Console = True,
     **options: Any,
-) -> Summary:
+) -> TranscribeSummary:
     """Transcribe any number of recordings into files of a folder.
 
     paths: files, folders, globs and lists, or items (`zoo.jobs.inputs.collect`).
@@ -87,7 +87,7 @@ def run(
     they had, whatever others come along. Recordings that cannot be read are in OUT/errors.jsonl with the reason and do
     not stop the others.
 
-    Raises ConfigError for an option that the model cannot honour, before anything is written; ZooError where nothing
+    Raises ConfigError for an option that the model cannot honor, before anything is written; ZooError where nothing
     is found, the folder is in use or was begun with other settings, a file to be written is another recording's or not
     from here, or the disk is full.
     """
@@ -100,11 +100,11 @@ def run(
     transcriber, numbers, why = open_encoder(model, device, dtype)
     _check(transcriber, options)
     _say(console, f"{transcriber.name or transcriber.family} on {transcriber.device}, {numbers}: {why}")
-    with hold(out):
+    with lock_folder(out):
         settings = {"model": transcriber.fingerprint(), "dtype": numbers, "formats": chosen, "options": _plain(options)}
         journal = Journal(out, settings)
         surveyed = zip(survey(items, {}, workers, console), stems(items, journal.kept(items)), strict=True)
-        tasks = [Task(item, tuple(f"{stem}.{name}" for name in chosen)) for item, stem in surveyed]
+        tasks = [TranscriptTask(item, tuple(f"{stem}.{name}" for name in chosen)) for item, stem in surveyed]
         journal.check(tasks)
         done, missing = _divide(tasks, journal)
         job = Job(transcriber, out, journal, options, console)
@@ -123,10 +123,10 @@ def _check(model: Encoder, options: dict[str, Any]) -> None:
         model.transcribe([], model.sample_rate, **options)
 
 
-def _divide(tasks: Sequence[Task], journal: Journal) -> tuple[list[Task], list[Task]]:
+def _divide(tasks: Sequence[TranscriptTask], journal: Journal) -> tuple[list[TranscriptTask], list[TranscriptTask]]:
     """Those that earlier runs did, and the others."""
-    done: list[Task] = []
-    missing: list[Task] = []
+    done: list[TranscriptTask] = []
+    missing: list[TranscriptTask] = []
     for task in tasks:
         (done if journal.done(task) else missing).append(task)
     return done, missing
@@ -140,12 +140,12 @@ class Job:
         self.failures = Failures(out)
         self.written, self.seconds = 0, 0.0
 
-    def work(self, tasks: Sequence[Task], workers: int, before: float) -> None:
+    def work(self, tasks: Sequence[TranscriptTask], workers: int, before: float) -> None:
         """Transcribe and write them; before: seconds of audio that earlier runs did."""
         readable = [task for task in tasks if task.item.reason is None]
         self.journal.claim(readable)
         total = before + sum(task.item.seconds for task in tasks)
-        with Meter(self.console, total=total, before=before, failed=0) as meter:
+        with ProgressMeter(self.console, total=total, before=before, failed=0) as meter:
             for task in tasks:
                 if task.item.reason is not None:
                     self._fail(task, task.item.reason, meter)
@@ -157,7 +157,7 @@ class Job:
                     self.failures.write()
                 raise
 
-    def _hear(self, tasks: Sequence[Task], workers: int, meter: Meter) -> None:
+    def _hear(self, tasks: Sequence[TranscriptTask], workers: int, meter: ProgressMeter) -> None:
         read = partial(decode.read, sample_rate=self.model.sample_rate, min_samples=1)
         coming = (task.item for task in tasks)
         with closing(decode.ahead(coming, read, workers=workers, look_ahead_seconds=GROUP_SECONDS)) as clips:
@@ -165,8 +165,8 @@ class Job:
                 self._group(group, [next(clips)[1] for _ in group], meter)
                 self.failures.write()
 
-    def _group(self, group: Sequence[Task], clips: list[Clip | str], meter: Meter) -> None:
-        heard: list[tuple[Task, Clip]] = []
+    def _group(self, group: Sequence[TranscriptTask], clips: list[Clip | str], meter: ProgressMeter) -> None:
+        heard: list[tuple[TranscriptTask, Clip]] = []
         for task, clip in zip(group, clips, strict=True):
             if isinstance(clip, str):
                 self._fail(task, clip, meter)
@@ -186,7 +186,7 @@ class Job:
         for (task, _), transcript in zip(heard, results, strict=True):
             self._write(task, transcript, meter)
 
-    def _transcribe(self, clips: list[Clip], meter: Meter) -> list[Transcript]:
+    def _transcribe(self, clips: list[Clip], meter: ProgressMeter) -> list[Transcript]:
         """The model's transcripts; the meter moves while they come, and has passed all clips at the end."""
         left = sum(len(clip) for clip in clips) / self.model.sample_rate
 
@@ -202,7 +202,7 @@ class Job:
         advance(left)
         return results
 
-    def _write(self, task: Task, transcript: Transcript, meter: Meter) -> None:
+    def _write(self, task: TranscriptTask, transcript: Transcript, meter: ProgressMeter) -> None:
         for name in task.files:
             path = self.out / name
             try:
@@ -217,11 +217,11 @@ class Job:
         self.written += 1
         self.seconds += transcript.duration
 
-    def _fail(self, task: Task, reason: str, meter: Meter) -> None:
+    def _fail(self, task: TranscriptTask, reason: str, meter: ProgressMeter) -> None:
         self.failures.add(task.item, reason)
         meter.fail(task.item.seconds)
 
-    def report(self, skipped: int, wall_seconds: float) -> Summary:
+    def report(self, skipped: int, wall_seconds: float) -> TranscribeSummary:
         """Say what was done."""
         before = f"; {skipped} were there already" if skipped else ""
         if self.written:
@@ -237,12 +237,12 @@ class Job:
             _say(self.console, printable(f"failed: {item.path}: {reason}"))
         if self.failures:
             _say(self.console, f"{len(self.failures)} failed; all reasons are in {self.out / ERRORS_NAME}")
-        return Summary(self.written, skipped, len(self.failures), self.seconds / 3600, wall_seconds)
+        return TranscribeSummary(self.written, skipped, len(self.failures), self.seconds / 3600, wall_seconds)
 
 
-def groups(tasks: Sequence[Task]) -> Iterator[list[Task]]:
+def groups(tasks: Sequence[TranscriptTask]) -> Iterator[list[TranscriptTask]]:
     """Consecutive recordings, about GROUP_SECONDS at a time."""
-    group: list[Task] = []
+    group: list[TranscriptTask] = []
     seconds = 0.0
     for task in tasks:
         if group and (seconds + task.item.seconds > GROUP_SECONDS or len(group) == GROUP_FILES):

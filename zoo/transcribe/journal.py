@@ -28,7 +28,7 @@ SAME_RESULT = frozenset({"batch_size"})  # options that decide how much memory i
 
 
 @dataclass(frozen=True)
-class Task:
+class TranscriptTask:
     """A recording and the files to be made of it, relative to the output folder."""
 
     item: Planned
@@ -73,7 +73,7 @@ class Journal:
         found = {item: self.records.get(key(item)) for item in items}
         return {item: os.path.splitext(record["files"][0])[0] for item, record in found.items() if record}  # noqa: PTH122
 
-    def done(self, task: Task) -> bool:
+    def done(self, task: TranscriptTask) -> bool:
         """Whether the files of this task were made from this very recording and are there."""
         item, record = task.item, self.records.get(key(task.item.asked))
         if record is None or record["file"] is None or record["files"] != list(task.files):
@@ -81,7 +81,7 @@ class Journal:
         same = item.size is None or [item.size, item.mtime_ns] == record["file"]
         return same and all((self.out / name).is_file() for name in task.files)
 
-    def check(self, tasks: Sequence[Task]) -> None:
+    def check(self, tasks: Sequence[TranscriptTask]) -> None:
         """Raises ZooError where a file of these tasks is another recording's, or not from here at all."""
         owners: dict[str, list[str]] = {}
         for owner, record in self.records.items():
@@ -100,13 +100,13 @@ class Journal:
                 if name not in owners and os.path.lexists(self.out / name) and not (self.out / name).is_dir():
                     raise _foreign(self.out / name)
 
-    def claim(self, tasks: Sequence[Task]) -> None:
+    def claim(self, tasks: Sequence[TranscriptTask]) -> None:
         """The files of these tasks are going to be written. Raises ZooError where the journal cannot be."""
         for task in tasks:
             self._record(task, None)
         self._write()
 
-    def add(self, task: Task) -> None:
+    def add(self, task: TranscriptTask) -> None:
         """The files of this task are in place. On the disk before it returns. Raises ZooError as `claim` does."""
         record = self._record(task, [task.item.size, task.item.mtime_ns])
         with writing(self.path), self.path.open("ab") as file:
@@ -119,7 +119,7 @@ class Journal:
         self._forget()
         self._write()
 
-    def _record(self, task: Task, file: list[int | None] | None) -> dict[str, Any]:
+    def _record(self, task: TranscriptTask, file: list[int | None] | None) -> dict[str, Any]:
         record = {"item": key(task.item.asked), "file": file, "files": list(task.files)}
         self.records[key(task.item.asked)] = record
         return record

@@ -32,7 +32,7 @@ BLOCK_SECONDS = 4 * BATCH_SECONDS  # entries encoded together, and what a resume
 _LONG_SECONDS = 300.0  # longer clips come window by window
 
 
-class Part(NamedTuple):
+class FramePart(NamedTuple):
     """Frames x (T, D) of entry number `place`, float32 on the CPU; a long clip comes in several, one after the other.
 
     error: why there are none; x is then empty.
@@ -43,7 +43,7 @@ class Part(NamedTuple):
     error: str | None = None
 
 
-class Block(NamedTuple):
+class FeatureBlock(NamedTuple):
     """Entries first ... last - 1 in the order given: the unit of work, and of resuming."""
 
     first: int
@@ -54,7 +54,7 @@ class Block(NamedTuple):
 class FeatureSource:
     """Every `step`-th frame of one layer of an encoder. Make one with `mfcc39` or `layer`.
 
-    centred: less the mean of the clip's frames (of a long clip, of each window's), most of which is who speaks and
+    centered: less the mean of the clip's frames (of a long clip, of each window's), most of which is who speaks and
     through what microphone (van Niekerk et al. 2021, arXiv 2108.00917).
     """
 
@@ -62,13 +62,13 @@ class FeatureSource:
     layer: int
     step: int
     fingerprint: str
-    centred: bool = False
+    centered: bool = False
 
     @property
     def title(self) -> str:
         """For people: of which model, which layer."""
         name = self.encoder.name or self.encoder.family
-        return f"{name}, layer {self.layer}" + (", centred" if self.centred else "")
+        return f"{name}, layer {self.layer}" + (", centered" if self.centered else "")
 
     @property
     def rate(self) -> float:
@@ -80,7 +80,7 @@ class FeatureSource:
         return self.encoder.dim
 
     @property
-    def centre(self) -> float:
+    def center(self) -> float:
         """Seconds from the beginning of a clip to the middle of its first frame."""
         return self.encoder.frame_samples / 2 / self.encoder.sample_rate
 
@@ -92,15 +92,15 @@ class FeatureSource:
             "layer": self.layer,
             "step": self.step,
             "rate": self.rate,
-            "centre": self.centre,
+            "center": self.center,
             "dim": self.dim,
             "preprocessing": self.encoder.preprocessing(),
-        } | ({"centred": True} if self.centred else {})  # quantizers and labels of before do not know the word
+        } | ({"centered": True} if self.centered else {})  # quantizers and labels of before do not know the word
 
     def check(self, described: dict[str, Any]) -> None:
         """Raises CheckpointError where `described` is of another source."""
         own = json.loads(json.dumps(self.describe()))
-        for key in ("fingerprint", "preprocessing", "layer", "step", "centred"):
+        for key in ("fingerprint", "preprocessing", "layer", "step", "centered"):
             if described.get(key) != own.get(key):
                 raise CheckpointError(
                     f"units of {described['model']}, layer {described['layer']}, {described['rate']:g} Hz "
@@ -108,7 +108,7 @@ class FeatureSource:
                     f"the {key} differs; use the source that they were made with, or fit a new quantizer"
                 )
 
-    def blocks(self, entries: Sequence[Entry]) -> list[Block]:
+    def blocks(self, entries: Sequence[Entry]) -> list[FeatureBlock]:
         """Consecutive entries of BLOCK_SECONDS together."""
         borders, held = [0], 0.0
         for i, entry in enumerate(entries):
@@ -116,11 +116,11 @@ class FeatureSource:
                 borders.append(i)
                 held = 0.0
             held += entry.duration
-        return [Block(a, b) for a, b in zip(borders, [*borders[1:], len(entries)], strict=True) if b > a]
+        return [FeatureBlock(a, b) for a, b in zip(borders, [*borders[1:], len(entries)], strict=True) if b > a]
 
     def frames(
-        self, entries: Sequence[Entry], blocks: Sequence[Block] | None = None, *, workers: int | None = None
-    ) -> Iterator[Iterator[Part]]:
+        self, entries: Sequence[Entry], blocks: Sequence[FeatureBlock] | None = None, *, workers: int | None = None
+    ) -> Iterator[Iterator[FramePart]]:
         """For each block (all of `entries` by default) its entries' frames, in order. Decoding runs ahead in threads.
 
         Unreadable and too short entries come with an error. What a block yields does not depend on others.
@@ -134,7 +134,7 @@ class FeatureSource:
                 outcomes = [outcome for _, outcome in islice(clips, block.last - block.first)]
                 yield self._encode(block, outcomes)
 
-    def _encode(self, block: Block, outcomes: list[Clip | str]) -> Iterator[Part]:
+    def _encode(self, block: FeatureBlock, outcomes: list[Clip | str]) -> Iterator[FramePart]:
         rate, longest = self.encoder.sample_rate, _LONG_SECONDS * self.encoder.sample_rate
         short = [i for i, clip in enumerate(outcomes) if not isinstance(clip, str) and len(clip) <= longest]
         known: dict[int, Tensor] = {}
@@ -144,22 +144,22 @@ class FeatureSource:
         for i, clip in enumerate(outcomes):
             number = block.first + i
             if isinstance(clip, str):
-                yield Part(number, torch.empty(0, self.dim), clip)
+                yield FramePart(number, torch.empty(0, self.dim), clip)
             elif i in known:
-                yield Part(number, self._centred(known[i])[:: self.step])
+                yield FramePart(number, self._centered(known[i])[:: self.step])
             else:
                 done = 0
                 for x in self.encoder.stream(clip, self.encoder.sample_rate, layer=self.layer):  # (T_i, D)
-                    yield Part(number, self._centred(x)[-done % self.step :: self.step])
+                    yield FramePart(number, self._centered(x)[-done % self.step :: self.step])
                     done += len(x)
 
-    def _centred(self, x: Tensor) -> Tensor:
+    def _centered(self, x: Tensor) -> Tensor:
         """(T, D) -> (T, D)"""
-        return x - x.mean(0) if self.centred and len(x) else x
+        return x - x.mean(0) if self.centered and len(x) else x
 
 
-def layer(encoder: Encoder, k: int, rate: float | None = None, *, centred: bool = False) -> FeatureSource:
-    """Layer k of an encoder. rate: Hz, a whole fraction of the encoder's frame rate, which is the default; centred: as
+def layer(encoder: Encoder, k: int, rate: float | None = None, *, centered: bool = False) -> FeatureSource:
+    """Layer k of an encoder. rate: Hz, a whole fraction of the encoder's frame rate, which is the default; centered: as
     FeatureSource has it.
 
     Raises ConfigError for a layer that is not there or a rate that its frames do not give.
@@ -168,15 +168,15 @@ def layer(encoder: Encoder, k: int, rate: float | None = None, *, centred: bool 
     step = 1 if rate is None else round(encoder.frame_rate / rate)
     if step < 1 or (rate is not None and abs(encoder.frame_rate / step - rate) > 1e-6 * rate):
         raise ConfigError(f"rate {rate:g} Hz: {encoder.name or encoder.family} gives {encoder.frame_rate:g} Hz / n")
-    return FeatureSource(encoder, number, step, encoder.fingerprint(), centred)
+    return FeatureSource(encoder, number, step, encoder.fingerprint(), centered)
 
 
-def mfcc39(rate: float = 50.0, *, centred: bool = False) -> FeatureSource:
+def mfcc39(rate: float = 50.0, *, centered: bool = False) -> FeatureSource:
     """13 MFCC with first and second differences every 10 ms (HuBERT's first targets), of which every n-th is kept.
 
-    rate: Hz of the model that is to predict the units, 100 / n; centred: as FeatureSource has it.
+    rate: Hz of the model that is to predict the units, 100 / n; centered: as FeatureSource has it.
     """
-    return layer(registry.create("mfcc"), 0, rate, centred=centred)
+    return layer(registry.create("mfcc"), 0, rate, centered=centered)
 
 
 def _planned(entry: Entry) -> Planned:

@@ -25,8 +25,8 @@ from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError, ConfigError
 from zoo.io.atomic import replacing_file
-from zoo.io.locks import hold
-from zoo.units.features import Block, FeatureSource, Part
+from zoo.io.locks import lock_folder
+from zoo.units.features import FeatureBlock, FeatureSource, FramePart
 from zoo.units.fitting import data_fingerprint
 
 HEADER = "labels.json"
@@ -38,13 +38,13 @@ _FORMAT = 1
 class Labels:
     """labels[i]: the units (T, C) of entry i, an int16 or int32 tensor mapped from the file; empty where it failed.
 
-    rate: units a second; centre: seconds from the beginning of a clip to the middle of its first frame; sizes: units of
+    rate: units a second; center: seconds from the beginning of a clip to the middle of its first frame; sizes: units of
     each codebook; quantizer: its fingerprint; failures: reason by entry.
     """
 
     folder: Path
     rate: float
-    centre: float
+    center: float
     sizes: tuple[int, ...]
     quantizer: str
     failures: dict[int, str]
@@ -73,7 +73,7 @@ class Labels:
         return cls(
             folder,
             header["source"]["rate"],
-            header["source"]["centre"],
+            header["source"]["center"],
             tuple(header["sizes"]),
             header["quantizer"],
             failures,
@@ -108,7 +108,7 @@ class Labels:
         if not len(units):
             raise CheckpointError(f"{self.folder}: entry {index} has no units: {self.failures.get(index, 'too short')}")
         middle = start + speed * (encoder.frame_samples / 2 + encoder.hop * torch.arange(frames, dtype=torch.float64))
-        places = ((middle / encoder.sample_rate - self.centre) * self.rate).round().long()
+        places = ((middle / encoder.sample_rate - self.center) * self.rate).round().long()
         return units[places.clamp(0, len(units) - 1)].long()
 
 
@@ -128,15 +128,15 @@ def label_corpus(
     Raises ConfigError for no entries at all, CheckpointError where `source` is not the quantizer's, or the folder holds
     labels of other entries or units.
     """
-    work = Labelling(quantizer, source, entries, folder)
+    work = Labeling(quantizer, source, entries, folder)
     if not work.finished():
-        with hold(work.folder):
+        with lock_folder(work.folder):
             work.claim()
             work.write(workers=workers)
     return Labels.open(work.folder)
 
 
-class Labelling:
+class Labeling:
     """`label_corpus` in steps, for several processes that share the work: one claims the folder, then all write."""
 
     def __init__(
@@ -181,9 +181,9 @@ class Labelling:
             _write_part(self.folder / self.names[number], self.quantizer, self.blocks[number], coming)
 
 
-def _group(entries: Sequence[Entry], blocks: Sequence[Block]) -> list[list[Block]]:
+def _group(entries: Sequence[Entry], blocks: Sequence[FeatureBlock]) -> list[list[FeatureBlock]]:
     """Consecutive blocks of PART_SECONDS together."""
-    groups: list[list[Block]] = []
+    groups: list[list[FeatureBlock]] = []
     seconds = PART_SECONDS
     for block in blocks:
         if seconds >= PART_SECONDS:
@@ -217,7 +217,9 @@ def _claim(folder: Path, header: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
 
 
-def _write_part(path: Path, quantizer: Quantizer, blocks: Sequence[Block], coming: Iterator[Iterator[Part]]) -> None:
+def _write_part(
+    path: Path, quantizer: Quantizer, blocks: Sequence[FeatureBlock], coming: Iterator[Iterator[FramePart]]
+) -> None:
     first = blocks[0].first
     counts = torch.zeros(blocks[-1].last - first, dtype=torch.int64)
     kind = torch.int16 if max(quantizer.sizes) <= 1 << 15 else torch.int32

@@ -36,7 +36,7 @@ class Held(NamedTuple):
         return self.file.readline()
 
 
-class Request:
+class UnitsRequest:
     """What every line has to agree with: the items, and the settings they are asked with."""
 
     def __init__(self, items: Sequence[Item], quantizer: Quantizer, dedup: bool, dtype: str) -> None:

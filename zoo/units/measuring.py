@@ -1,4 +1,4 @@
-"""Units of a labelled corpus against its phones; `zoo.cluster.measures` has the formulas."""
+"""Units of a labeled corpus against its phones; `zoo.cluster.measures` has the formulas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo.units.labels import Labels
 
 
 def measure(labels: Labels, entries: Sequence[Entry], codebook: int = 0, *, ignore: Collection[str] = ()) -> Measures:
-    """Units of one codebook against `phones` of the entries, which are those that were labelled, in their order.
+    """Units of one codebook against `phones` of the entries, which are those that were labeled, in their order.
 
     ignore: phones whose frames do not count, such as alignments.SILENCES: many, and easy to tell from the rest.
     Entries without phones and frames outside every phone are left out. Raises ManifestError where nothing is left.
@@ -28,10 +28,10 @@ def measure(labels: Labels, entries: Sequence[Entry], codebook: int = 0, *, igno
         units = labels[index][:, codebook].long()
         if not entry.phones or not len(units):
             continue
-        phones = phones_of_frames(entry.phones, len(units), labels.rate, labels.centre, symbols)
+        phones = phones_of_frames(entry.phones, len(units), labels.rate, labels.center, symbols)
         inside = phones >= 0
         table += torch.bincount(phones[inside] * size + units[inside], minlength=len(table))
-        boundaries.add(units, entry.phones, labels.rate, labels.centre)
+        boundaries.add(units, entry.phones, labels.rate, labels.center)
     table = table.view(len(symbols), size)
     table[[i for symbol, i in symbols.items() if symbol in ignore]] = 0
     return Measures.of(table, boundaries)

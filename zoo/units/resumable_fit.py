@@ -25,7 +25,7 @@ from zoo.cluster.sample import Reservoir, check_finite
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.io.atomic import replacing_file
-from zoo.units.features import FeatureSource, Part
+from zoo.units.features import FeatureSource, FramePart
 
 SAVE_SECONDS = 60.0
 
@@ -120,7 +120,7 @@ class Fit:
         for block in self.source.frames(self.entries, self.blocks[self.done :], workers=self.workers):
             yield self._readable(block)
 
-    def _readable(self, block: Iterator[Part]) -> Iterator[Tensor]:
+    def _readable(self, block: Iterator[FramePart]) -> Iterator[Tensor]:
         for place, x, error in block:
             if error is not None:
                 self.skipped += self.phase == 0

@@ -34,11 +34,11 @@ from zoo.io.atomic import replacing_file
 from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
 from zoo.loading import open_encoder
-from zoo.units.features import Block, Part, layer
-from zoo.units.lines import Request
+from zoo.units.features import FeatureBlock, FramePart, layer
+from zoo.units.lines import UnitsRequest
 
 
-class Summary(NamedTuple):
+class UnitsSummary(NamedTuple):
     """What `out` holds. made + failed = the number of items."""
 
     made: int
@@ -55,7 +55,7 @@ def write_units(
     device: str = "auto",
     workers: int | None = None,
     progress: bool = True,
-) -> Summary:
+) -> UnitsSummary:
     """Write the units of files, folders, globs and lists to `out`.
 
     model: what `zoo.load` takes, or an encoder; it needs a quantizer. dedup: each run of equal units counts once.
@@ -72,11 +72,11 @@ def write_units(
     quantizer = getattr(encoder, "quantizer", None)
     if not isinstance(quantizer, Quantizer):
         raise ConfigError(f"{encoder.name or encoder.family} has no quantizer, so it gives no units; attach one to it")
-    request = Request(items, quantizer, dedup, numbers)
+    request = UnitsRequest(items, quantizer, dedup, numbers)
     with ExitStack() as files:
         old = request.whole(files.enter_context(target.open("rb")), target) if target.exists() else []
         if len(old) == len(items) and all(held.current and not held.failed for held in old):
-            return Summary(len(old), 0)
+            return UnitsSummary(len(old), 0)
         target.parent.mkdir(parents=True, exist_ok=True)
         journal = target.with_name(f".{target.name}.journal")
         file = files.enter_context(journal.open("a+b"))
@@ -94,11 +94,11 @@ def write_units(
             whole.writelines(held.read() for held in lines)
         journal.unlink()
     failed = sum(held.failed for held in lines)
-    return Summary(len(lines) - failed, failed)
+    return UnitsSummary(len(lines) - failed, failed)
 
 
 def _complete(
-    request: Request,
+    request: UnitsRequest,
     encoder: Encoder,
     places: Sequence[int],
     file: BinaryIO,
@@ -120,7 +120,7 @@ def _complete(
 
 
 def _units(
-    quantizer: Quantizer, block: Block, parts: Iterator[Part]
+    quantizer: Quantizer, block: FeatureBlock, parts: Iterator[FramePart]
 ) -> Iterator[tuple[int, tuple[Tensor | None, str | None]]]:
     found: dict[int, list[Tensor]] = {place: [] for place in range(block.first, block.last)}
     errors: dict[int, str] = {}

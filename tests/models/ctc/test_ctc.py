@@ -46,7 +46,7 @@ ngram 2=3
 """
 
 
-def labellings(log_probs: Tensor) -> dict[tuple[int, ...], float]:
+def labelings(log_probs: Tensor) -> dict[tuple[int, ...], float]:
     """log_probs (T, V) -> log p of every sequence of labels, summed over all V ** T paths."""
     total: dict[tuple[int, ...], float] = {}
     size, count = log_probs.shape
@@ -81,7 +81,7 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> NGram:
 @given(st.integers(0, 10_000), st.integers(1, 5))
 def test_a_wide_beam_finds_the_likeliest_labels(seed: int, size: int) -> None:
     log_probs = random_scores(seed, size)
-    truth = labellings(log_probs[0])
+    truth = labelings(log_probs[0])
     (found,) = beam_search(log_probs, torch.tensor([size]), width=200, alphabet=ABC)
     assert truth[tuple(found)] == pytest.approx(max(truth.values()), abs=1e-4)
 
@@ -93,7 +93,7 @@ def test_a_wide_beam_with_a_language_model_finds_the_best_sum(lm: NGram, seed: i
     weight, word_score = 0.8, 0.3
     truth = {
         labels: chance + lm_score(lm, ABC.decode(labels), weight, word_score)
-        for labels, chance in labellings(log_probs[0]).items()
+        for labels, chance in labelings(log_probs[0]).items()
     }
     fusion = Fusion(lm, ABC, weight, word_score)
     (found,) = beam_search(log_probs, torch.tensor([size]), width=300, alphabet=ABC, fusion=fusion)
@@ -256,7 +256,7 @@ def test_long_recordings_pass_in_windows(reader: Encoder) -> None:
         del reader.window_seconds, reader.context_seconds
 
 
-def test_options_that_ctc_cannot_honour(reader: Encoder) -> None:
+def test_options_that_ctc_cannot_honor(reader: Encoder) -> None:
     clip = noise(0.5)
     with pytest.raises(ConfigError, match="task 'translate'"):
         reader.transcribe(clip, 16_000, task="translate")

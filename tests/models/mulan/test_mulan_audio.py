@@ -66,7 +66,7 @@ def test_resnet_without_its_stride_is_torchvision_without_it() -> None:
 def test_full_sizes() -> None:
     with torch.device("meta"):
         sizes = [sum(p.numel() for p in tower.parameters()) for tower in (ResNetTower(), ASTTower())]
-    assert sizes[0] == 25_557_032 - 2_049_000 - 2 * 3136, "ResNet-50 without its classifier and two colours"
+    assert sizes[0] == 25_557_032 - 2_049_000 - 2 * 3136, "ResNet-50 without its classifier and two colors"
     assert sizes[1] == 86_187_264 - 2 * 12 * 768, "ASTModel, two steps of positions fewer"
 
 
@@ -93,7 +93,7 @@ def test_small_ast_is_transformers(gradients: bool) -> None:
     assert difference(found, expected) <= 1e-4
 
 
-def test_towers_standardise_by_the_stated_constants() -> None:
+def test_towers_standardize_by_the_stated_constants() -> None:
     tower, plain = ast(), ast(level=0.0, spread=1.0)
     mel, lengths = spectrograms(2, 76, 36), torch.tensor([76, 40])
     with torch.no_grad():
@@ -102,7 +102,7 @@ def test_towers_standardise_by_the_stated_constants() -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_padding_and_neighbours_do_not_matter(name: str, dtype: torch.dtype) -> None:
+def test_padding_and_neighbors_do_not_matter(name: str, dtype: torch.dtype) -> None:
     tower = SMALL[name]().to(dtype)
     lengths = torch.tensor([tower.frames, tower.frames // 2 + 3, 9, 1])
     mel = spectrograms(4, tower.frames, tower.mels) * SPREAD + LEVEL
@@ -119,7 +119,7 @@ def test_padding_and_neighbours_do_not_matter(name: str, dtype: torch.dtype) -> 
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_no_gradient_reaches_padding_or_neighbours(name: str) -> None:
+def test_no_gradient_reaches_padding_or_neighbors(name: str) -> None:
     tower = SMALL[name]()
     mel = (spectrograms(2, tower.frames, tower.mels) * SPREAD + LEVEL).requires_grad_()
     tower(mel, torch.tensor([30, tower.frames]))[0].square().sum().backward()
@@ -193,7 +193,7 @@ def test_statistics_of_training_leave_padding_out() -> None:
     padded.load_state_dict(short.state_dict())
     mel = spectrograms(4, 64, 32) * SPREAD + LEVEL
     with torch.no_grad():
-        short.train().stem(short.standardise(mel, torch.full((4,), 64))[:, None])
+        short.train().stem(short.standardize(mel, torch.full((4,), 64))[:, None])
         filled = nn.functional.pad(mel, (0, 0, 0, 36), value=50.0)
         padded.train()(filled, torch.full((4,), 64))
     for name in ("running_mean", "running_var"):

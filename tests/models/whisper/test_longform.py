@@ -227,7 +227,7 @@ def test_the_first_window_tells_the_language_to_the_others(monkeypatch: pytest.M
 
 
 def test_text_at_a_border_keeps_its_order_whichever_window_ends_first() -> None:
-    cursor = segmenters.Packed(
+    cursor = segmenters.ChunkedSegmenter(
         noise(20.0), small_whisper(), DecodingOptions(), "en", cuts=[(0, 8 * RATE), (8 * RATE, 20 * RATE)]
     )
     first, second = cursor.windows()
@@ -305,8 +305,8 @@ def test_a_model_that_was_taught_on_clips_hears_nothing_else(monkeypatch: pytest
 def test_windows_are_cut_from_the_mel_of_the_whole_recording() -> None:
     model, clip = small_whisper(), noise(65.0)
     clip[40 * RATE :] *= 5
-    cursor = segmenters.Packed(clip, model, DecodingOptions(), "en")
-    peak, whole = model.moments(clip), model.mel_of(clip)
+    cursor = segmenters.ChunkedSegmenter(clip, model, DecodingOptions(), "en")
+    peak, whole = model.norm_stats(clip), model.mel_of(clip)
     for start, stop in ((0, 30), (30, 60), (60, 65)):
         found = longform._mel(model, clip, start * RATE, stop * RATE, peak)
         torch.testing.assert_close(found, whole[start * 100 : stop * 100], atol=1e-5, rtol=0)
@@ -330,7 +330,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("options", "words"), REFUSED)
-def test_options_that_cannot_be_honoured_are_refused(options: dict[str, Any], words: str) -> None:
+def test_options_that_cannot_be_honored_are_refused(options: dict[str, Any], words: str) -> None:
     wave = noise(options.pop("wave", 1.0))
     with pytest.raises(ConfigError, match=words):
         transcribe(small_whisper(), [wave], RATE, **{**PLAIN, **options})

@@ -10,7 +10,7 @@ import torch
 from zoo.models.whisper.config import WhisperConfig
 from zoo.models.whisper.decoding import DecodingOptions
 from zoo.models.whisper.model import Whisper
-from zoo.models.whisper.scheduler import Share
+from zoo.models.whisper.scheduler import BatchScheduler
 from zoo.models.whisper.segmenters import Window
 
 RATE = 16_000
@@ -25,11 +25,11 @@ def share(
     context: str = "full",
     dim: int = 512,
     **options: Any,
-) -> Share:
+) -> BatchScheduler:
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     config = WhisperConfig(dim=dim, heads=8, decoder_heads=8, decoder_layers=6, encoder_layers=1)
     model = Whisper(config).to(torch.bfloat16)
-    return Share.of(model, context, DecodingOptions(**options), most, windows)
+    return BatchScheduler.of(model, context, DecodingOptions(**options), most, windows)
 
 
 def of_seconds(seconds: float, count: int) -> list[Window]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zoo.models.whisper.segments import Piece, split, split_all
+from zoo.models.whisper.segments import TokenSegment, split, split_all
 
 Z = 100  # the first timestamp
 
@@ -37,5 +37,5 @@ def test_split_all_loses_nothing() -> None:
         words = [t for t in tokens if t < Z]
         assert [t for p in pieces for t in p.tokens if t < Z] == words
         assert all(0 <= p.start <= p.end <= 10.0 for p in pieces)
-    assert split_all([Z, 1, Z + 100, Z + 150, 2], Z, 10.0).pieces[-1] == Piece([Z + 150, 2], 3.0, 10.0)
-    assert split_all([Z, 1, Z + 600, Z + 600, 2], Z, 10.0).pieces[-1] == Piece([Z + 600, 2], 12.0, 12.0)
+    assert split_all([Z, 1, Z + 100, Z + 150, 2], Z, 10.0).pieces[-1] == TokenSegment([Z + 150, 2], 3.0, 10.0)
+    assert split_all([Z, 1, Z + 600, Z + 600, 2], Z, 10.0).pieces[-1] == TokenSegment([Z + 600, 2], 12.0, 12.0)

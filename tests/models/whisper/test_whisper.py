@@ -61,7 +61,7 @@ def test_log_mel_of_a_recording_is_that_of_its_windows(model: Whisper, monkeypat
     torch.testing.assert_close(whole.T.double(), reference(wave, 80, 8.0)[:, :703], atol=2e-5, rtol=0)
     monkeypatch.setattr(WhisperMel, "block", 100)
     torch.testing.assert_close(model.mel_of(wave), whole, atol=1e-6, rtol=0)
-    torch.testing.assert_close(model.moments(wave)[0], torch.cat(list(model.mel.blocks(wave))).max())
+    torch.testing.assert_close(model.norm_stats(wave)[0], torch.cat(list(model.mel.blocks(wave))).max())
 
 
 def test_clip_context_hears_the_clip_alone(model: Whisper) -> None:
@@ -83,12 +83,12 @@ def test_contexts_agree_on_a_clip_that_fills_the_window(model: Whisper) -> None:
     torch.testing.assert_close(model.encode(wave, 16_000).x, full, atol=TOLERANCE, rtol=0)
 
 
-def test_windows_of_a_recording_are_normalised_like_it(model: Whisper) -> None:
+def test_windows_of_a_recording_are_normalized_like_it(model: Whisper) -> None:
     wave = torch.cat([noise(3.0, 1) * 1e-3, noise(3.0, 2)])
     quiet = model.encode(wave, 16_000, layer=0).x[0, :50]
     alone = model.encode(wave[:48_000], 16_000, layer=0).x[0, :50]
     assert (quiet - alone).abs().max() > 0.01
-    peak = model.moments(wave)[None]
+    peak = model.norm_stats(wave)[None]
     mel = model.log_mel([wave[:48_000]], peaks=peak)
     assert float(mel.min()) >= (float(peak) - 8 + 4) / 4 - 1e-6
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import zoo
-from zoo.text.normalizers import normaliser
+from zoo.text.normalizers import normalizer
 
 WEIGHTS = os.environ.get("ZOO_WHISPER_WEIGHTS")
 pytestmark = [
@@ -32,8 +32,8 @@ def read(data_root: Path) -> list[dict[str, Any]]:
 
 
 def errors(reference: str, found: str) -> float:
-    """Word error rate after the English normaliser."""
-    a, b = (normaliser("english")(text).split() for text in (reference, found))
+    """Word error rate after the English normalizer."""
+    a, b = (normalizer("english")(text).split() for text in (reference, found))
     row = list(range(len(b) + 1))
     for i, word in enumerate(a, start=1):
         left, row[0] = row[0], i

@@ -28,7 +28,7 @@ class Alphabet:
         found = {character for text in texts for character in text if not character.isspace()}
         if BOUNDARY in found:
             raise ConfigError(
-                f'a transcript holds "{BOUNDARY}", which stands between words; clean or normalise the texts'
+                f'a transcript holds "{BOUNDARY}", which stands between words; clean or normalize the texts'
             )
         if not found:
             raise ConfigError("the transcripts hold no characters to learn")

@@ -104,7 +104,7 @@ class Fusion:
 def beam_search(
     log_probs: Tensor, lengths: Tensor, *, width: int, alphabet: Alphabet, fusion: Fusion | None = None
 ) -> list[list[int]]:
-    """The best labels of each clip. log_probs (B, T, V) normalised, float32 on the CPU; lengths (B,)."""
+    """The best labels of each clip. log_probs (B, T, V) normalized, float32 on the CPU; lengths (B,)."""
     batch, size, count = log_probs.shape
     certain = log_probs.new_full((count,), NONE)
     certain[Alphabet.blank] = 0.0

@@ -77,7 +77,7 @@ class Options:
             raise ConfigError(f"temperature {temperature!r}: CTC does not sample; leave it at 0")
         for name, allowed in FIXED.items():
             if name in options and (value := options.pop(name)) not in allowed:
-                raise ConfigError(f"{name} {value!r}: a CTC model cannot honour it; only {allowed[0]!r}")
+                raise ConfigError(f"{name} {value!r}: a CTC model cannot honor it; only {allowed[0]!r}")
         known = {f.name for f in fields(cls)}
         if unknown := sorted(options.keys() - known):
             raise ConfigError(f"unknown option {unknown[0]!r}; options are {', '.join(sorted(known))}")
@@ -100,7 +100,7 @@ def transcribe(
     nothing here are accepted at their defaults.
 
     Returns a Transcript for a single input, else a list; of a clip too short for a frame an empty one. Raises
-    ConfigError for a model without a vocabulary and for options that it cannot honour, before any recording is read;
+    ConfigError for a model without a vocabulary and for options that it cannot honor, before any recording is read;
     AudioError, naming the item.
     """
     settings = Options.of(**options)

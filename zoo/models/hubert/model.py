@@ -118,8 +118,8 @@ class HuBERT(Encoder):
         self.ctc = Linear(config.dim, len(config.vocabulary)) if config.vocabulary else None
         self.apply(_init_weights)
 
-    def moments(self, clip: Clip) -> Tensor | None:
-        return self.frontend.moments(clip)
+    def norm_stats(self, clip: Clip) -> Tensor | None:
+        return self.frontend.norm_stats(clip)
 
     def forward(
         self,
@@ -127,13 +127,13 @@ class HuBERT(Encoder):
         lengths: Tensor,
         *,
         layer: Layer = -1,
-        moments: Tensor | None = None,
+        norm_stats: Tensor | None = None,
         masked: Tensor | None = None,
     ) -> Frames:
         """As Encoder.forward. masked (B, T): frames that mask_embedding replaces before the transformer sees them."""
-        return self.contextualise(self.frontend(waves, lengths, moments), lengths, layer=layer, masked=masked)
+        return self.contextualize(self.frontend(waves, lengths, norm_stats), lengths, layer=layer, masked=masked)
 
-    def contextualise(
+    def contextualize(
         self,
         features: Tensor,
         lengths: Tensor,

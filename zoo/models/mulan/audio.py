@@ -1,10 +1,10 @@
 """The audio towers of MuLan (Huang et al. 2022, arXiv 2208.12415): a log-mel window to one vector.
 
-    log-mel -> standardise, blank the padding -> ResNet-50: mean over real time and frequency
+    log-mel -> standardize, blank the padding -> ResNet-50: mean over real time and frequency
                                               -> AST: mean of the two tokens after the last norm
 
 Spectrograms are time first, and always padded or cropped to `frames`. What stands in padding never matters: it is
-replaced by the level that standardises to 0, and it is left out of pooling and attention.
+replaced by the level that standardizes to 0, and it is left out of pooling and attention.
 
 Legend: B batch, T mel frames, N mels, C channels, P patches, D width.
 """
@@ -39,7 +39,7 @@ class _Tower(nn.Module):
         self.mels, self.frames, self.dim = mels, frames, dim
         self.level, self.spread = level, spread
 
-    def standardise(self, mel: Tensor, lengths: Tensor) -> Tensor:
+    def standardize(self, mel: Tensor, lengths: Tensor) -> Tensor:
         """mel (B, T, N) -> the same in float32, scaled and zero in padding. Raises ConfigError for any other shape."""
         if mel.ndim != 3 or mel.shape[1:] != (self.frames, self.mels):
             raise ConfigError(
@@ -103,7 +103,7 @@ class ResNetTower(_Tower):
 
     def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
         """mel (B, T, N) natural log, lengths (B,) real frames >= 1 -> (B, D)."""
-        image = self.standardise(mel, lengths)[:, None].to(self.stem.conv.weight.dtype)  # (B, 1, T, N)
+        image = self.standardize(mel, lengths)[:, None].to(self.stem.conv.weight.dtype)  # (B, 1, T, N)
         rows = lengths if self.training and int(lengths.min()) < self.frames else None
         x = self.stem(image.contiguous(memory_format=torch.channels_last), rows=rows)
         x = F.max_pool2d(x, 3, 2, 1)
@@ -111,7 +111,7 @@ class ResNetTower(_Tower):
         for stage in self.stages:
             for block in cast(nn.ModuleList, stage):
                 x, rows = block(x, rows)  # (B, C, T', N'), (B,)
-        counts = (lengths + self.step - 1) // self.step  # (B,) positions whose centre is real
+        counts = (lengths + self.step - 1) // self.step  # (B,) positions whose center is real
         over_time = zero_padding(x.float().mean(3).transpose(1, 2), lengths_to_mask(counts, x.shape[2]))  # (B, T', C)
         return (over_time.sum(1) / counts[:, None]).to(x.dtype)
 
@@ -161,7 +161,7 @@ class ASTTower(_Tower):
 
     def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
         """mel (B, T, N) natural log, lengths (B,) real frames >= 1 -> (B, D)."""
-        x = self.standardise(mel, lengths).to(self.embed.weight.dtype)
+        x = self.standardize(mel, lengths).to(self.embed.weight.dtype)
         x = x.unfold(1, self.patch, self.stride).unfold(2, self.patch, self.stride)  # (B, steps, bands, patch, patch)
         x = self.embed(x.flatten(3).flatten(1, 2))  # (B, P, D)
         x = torch.cat([self.tokens.expand(len(x), -1, -1), x], dim=1) + self.position  # (B, 2 + P, D)

@@ -60,7 +60,7 @@ CARDS = (
             "It tells instruments, their families and styles apart, tempo a little; meter no better than a regression "
             "on log-mel statistics does. It knows nothing of moods, voices or artists.",
             "Its 564 word pieces are those of its captions, in English.",
-            "It has heard synthesisers alone, two of them; a recording of real instruments is something else.",
+            "It has heard synthesizers alone, two of them; a recording of real instruments is something else.",
         ),
         parameters=2.6,
         paper=_PAPER,

@@ -21,7 +21,7 @@ from zoo.errors import ConfigError
 from zoo.models.mulan.audio import ASTTower, ResNetTower, SpecAugment
 from zoo.models.mulan.text import FILES, TextTower, Tokenizer
 from zoo.models.tokenized import TokenizedEncoder
-from zoo.nn.eval_mode import frozen
+from zoo.nn.eval_mode import eval_mode
 from zoo.nn.frontend import LogMel
 from zoo.nn.linear import Linear
 from zoo.nn.losses import Temperature
@@ -125,7 +125,7 @@ class MuLan(TokenizedEncoder):
         """Windows of a clip: at least one, the last kept if half real."""
         return 0 if samples < self.min_samples else max(1, (samples + self.hop // 2) // self.hop)
 
-    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
+    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
         """As Encoder.forward: x (B, T, D) of unit vectors."""
         layers = self.resolve_layers(layer)
         counts = torch.tensor([self.count_frames(n) for n in lengths.tolist()], device=waves.device)
@@ -177,7 +177,7 @@ class MuLan(TokenizedEncoder):
         """The differentiable text path: token ids (B, T), lengths (B,) -> unit embeddings (B, D)."""
         return F.normalize(self.text_projection(self.text(ids, lengths)).float(), dim=-1)
 
-    def finish(self, pooled: Tensor, pooling: str) -> Tensor:
+    def postprocess_pooled(self, pooled: Tensor, pooling: str) -> Tensor:
         return F.normalize(pooled, dim=-1) if pooling == "mean" else pooled
 
     def embed_text(self, texts: str | Sequence[str]) -> Tensor:
@@ -191,7 +191,7 @@ class MuLan(TokenizedEncoder):
         out = torch.zeros(len(listed), self.dim)
         for start in range(0, len(listed), TEXT_BATCH):
             ids, lengths = self.tokenizer.encode(listed[start : start + TEXT_BATCH], self.config.text_length)
-            with frozen(self):
+            with eval_mode(self):
                 out[start : start + TEXT_BATCH] = self.forward_text(ids.to(self.device), lengths.to(self.device)).cpu()
         return out[0] if isinstance(texts, str) else out
 
@@ -209,7 +209,7 @@ class MuLan(TokenizedEncoder):
     ) -> Tensor:
         """Zero-shot probabilities (B, N) of labels: softmax of cosine / temperature; (N,) for a single clip.
 
-        templates: prompts with {} for the label, whose text embedding is the renormalised mean over all of them.
+        templates: prompts with {} for the label, whose text embedding is the renormalized mean over all of them.
         Raises ConfigError where labels or templates are no lists, or a template has no {}.
         """
         labels, templates = _listed("labels", labels), _listed("templates", templates)

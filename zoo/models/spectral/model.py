@@ -43,7 +43,7 @@ class Spectral(Encoder):
         self.hop, self.min_samples = self.logmel.hop, self.logmel.window
         self.dim = config.bands * (3 if config.kind == "mfcc" else 1)
 
-    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
+    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
         """As Encoder.forward."""
         layers = self.resolve_layers(layer)
         clips = self._frames([wave[:n] for wave, n in zip(waves, lengths.tolist(), strict=True)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.cards import PACKAGED, ModelCard
-from zoo.models.whisper.sizes import PUBLISHED, Size
+from zoo.models.whisper.sizes import PUBLISHED, WhisperSize
 
 ENCODER = "zoo.models.whisper.model:Whisper"
 DEFAULT = "whisper-mini"
@@ -24,12 +24,12 @@ _MINI: dict[str, Any] = {
 }
 
 _DATA = {
-    False: "680,000 h of speech from the web in 97 languages, weakly labelled",
-    True: "5,000,000 h of speech from the web, 1,000,000 of them weakly labelled, the others labelled by large-v2",
+    False: "680,000 h of speech from the web in 97 languages, weakly labeled",
+    True: "5,000,000 h of speech from the web, 1,000,000 of them weakly labeled, the others labeled by large-v2",
 }
 
 
-def _published(published: Size) -> ModelCard:
+def _published(published: WhisperSize) -> ModelCard:
     """The card of one size."""
     size, dim, third = published.name, published.dim, published.third
     by_layer = [part.split(":") for part in published.heads.split(";")]

@@ -25,11 +25,11 @@ from zoo.models.whisper.config import CONTEXTS
 from zoo.models.whisper.decoding import Decoded, DecodingOptions, decode
 from zoo.models.whisper.decoding.language import check_languages, one_for_each
 from zoo.models.whisper.decoding.repetition import doubled
-from zoo.models.whisper.scheduler import Share
-from zoo.models.whisper.segmenters import FRAME, RATE, Cursor, Packed, Sequential, Window, Words
+from zoo.models.whisper.scheduler import BatchScheduler
+from zoo.models.whisper.segmenters import FRAME, RATE, ChunkedSegmenter, Segmenter, SequentialSegmenter, Window, Words
 from zoo.models.whisper.segments import Cut
 from zoo.models.whisper.timing import find_words
-from zoo.nn.eval_mode import frozen
+from zoo.nn.eval_mode import eval_mode
 from zoo.text.transcript import Transcript
 
 MODES = ("batched", "sequential")
@@ -39,14 +39,14 @@ Heard = list[tuple[Window, Decoded, Cut, Words]]
 
 
 @dataclass(frozen=True)
-class Settings:
+class LongformOptions:
     """How recordings are transcribed, besides how a window is decoded.
 
     mode: "batched" cuts at pauses into windows of at most 30 s, decoded independently of each other, and again what a
         text leaves out at its end; "sequential" lets each window begin where the last segment of the one before ended,
         as published.
     condition_on_previous_text: gives each window the text so far; "sequential" only.
-    batch_size: windows decoded together at most, None = what memory and the number of cores suggest, see `Share`.
+    batch_size: windows decoded together at most, None = what memory and the number of cores suggest, see `BatchScheduler`.
     context: "full", "clip" or None for the model's own.
     """
 
@@ -69,7 +69,7 @@ class Settings:
             raise ConfigError(f"context {self.context!r} is unknown; choose one of {', '.join(CONTEXTS)}")
 
     @classmethod
-    def of(cls, *, vad: str | VoiceActivity = "auto", temperature: Any = None, **options: Any) -> Settings:
+    def of(cls, *, vad: str | VoiceActivity = "auto", temperature: Any = None, **options: Any) -> LongformOptions:
         """From the keyword arguments of `transcribe`. Raises ConfigError, naming the option."""
         own = {f.name for f in fields(cls)} - {"decoding", "vad"}
         known = {f.name for f in fields(DecodingOptions)} - {"temperatures"}
@@ -108,14 +108,14 @@ def transcribe(
     waves, sample_rate: as for `Encoder.encode`. language: code, one for each recording, or None to identify it.
     prompt: text or ids that precede each recording (names, spelling, style); prefix: that its first window begins with.
     progress: called with seconds of audio that are done; silence that no window hears is not counted.
-    options: fields of `Settings` and `DecodingOptions`; vad "auto", "silero", "energy", "none" or a `VoiceActivity`;
+    options: fields of `LongformOptions` and `DecodingOptions`; vad "auto", "silero", "energy", "none" or a `VoiceActivity`;
         temperature, a number or several to be tried in turn.
 
     Returns a Transcript for a single input, else a list. Raises ConfigError for options that the model or the mode
-    cannot honour, MissingDependencyError for a detector that is not installed, both before any recording is read;
+    cannot honor, MissingDependencyError for a detector that is not installed, both before any recording is read;
     AudioError, naming the item.
     """
-    settings = Settings.of(**options)
+    settings = LongformOptions.of(**options)
     tokenizer = model.tokenizer
     if tokenizer is None:
         raise ConfigError(
@@ -142,13 +142,18 @@ def _ids(tokenizer: Any, text: str | Sequence[int] | None) -> tuple[int, ...]:
 
 
 def _cursor(
-    model: Any, clip: Clip, settings: Settings, language: str | None, prompt: tuple[int, ...], prefix: tuple[int, ...]
-) -> Cursor:
+    model: Any,
+    clip: Clip,
+    settings: LongformOptions,
+    language: str | None,
+    prompt: tuple[int, ...],
+    prefix: tuple[int, ...],
+) -> Segmenter:
     chances = settings.vad.probabilities(clip)
     spans = settings.vad.spans(chances, len(clip))
     longest = model.config.audio_ctx * 2 * FRAME
     if settings.mode == "sequential":
-        return Sequential(
+        return SequentialSegmenter(
             clip,
             model,
             settings.decoding,
@@ -163,16 +168,18 @@ def _cursor(
     if prefix and len(cuts) > 1:
         raise ConfigError('prefix: goes with recordings of one window in mode "batched"; use mode="sequential"')
     speech = None if settings.vad.detector == "none" else chances >= settings.vad.threshold
-    return Packed(clip, model, settings.decoding, language, prompt, prefix, cuts=cuts, speech=speech)
+    return ChunkedSegmenter(clip, model, settings.decoding, language, prompt, prefix, cuts=cuts, speech=speech)
 
 
-def _run(model: Any, cursors: Sequence[Cursor], settings: Settings, progress: Callable[[float], None]) -> None:
+def _run(
+    model: Any, cursors: Sequence[Segmenter], settings: LongformOptions, progress: Callable[[float], None]
+) -> None:
     """Decode until no cursor has a window left; the longest first, so that a batch ends together."""
     ready = [window for cursor in cursors for window in cursor.windows()]
     known = len(ready) + sum(len(cursor.rest) for cursor in cursors)
-    share = Share.of(model, settings.context or model.context, settings.decoding, settings.batch_size, known)
+    share = BatchScheduler.of(model, settings.context or model.context, settings.decoding, settings.batch_size, known)
     running: set[Future[Heard]] = set()
-    with frozen(model), core_pool(share.workers, "zoo-transcribe", share.cores) as pool:
+    with eval_mode(model), core_pool(share.workers, "zoo-transcribe", share.cores) as pool:
         while ready or running:
             ready.sort(key=lambda window: window.start - window.stop)
             while ready and len(running) < share.workers:
@@ -192,7 +199,7 @@ def _passed(window: Window, following: Sequence[Window]) -> float:
     return (window.stop - window.start - again) / RATE
 
 
-def _hear(model: Any, batch: Sequence[Window], settings: Settings) -> Heard:
+def _hear(model: Any, batch: Sequence[Window], settings: LongformOptions) -> Heard:
     """What became of each window, its segments and their words."""
     results, states = _decode(model, batch, settings)
     cuts = [window.cursor.cut(window, result) for window, result in zip(batch, results, strict=True)]
@@ -200,7 +207,7 @@ def _hear(model: Any, batch: Sequence[Window], settings: Settings) -> Heard:
     return list(zip(batch, results, cuts, words, strict=True))
 
 
-def _decode(model: Any, batch: Sequence[Window], settings: Settings) -> tuple[list[Decoded], Any]:
+def _decode(model: Any, batch: Sequence[Window], settings: LongformOptions) -> tuple[list[Decoded], Any]:
     """What became of each window, and the states that were listened to.
 
     Models that were taught on 30 s sometimes fail in context "clip", or say the same twice in a row: that is heard
@@ -227,7 +234,7 @@ def _words(
     batch: Sequence[Window],
     results: Sequence[Decoded],
     cuts: Sequence[Cut],
-    settings: Settings,
+    settings: LongformOptions,
 ) -> Sequence[Words]:
     """Word times of each window's segments, where they are wanted."""
     if not settings.word_timestamps:

@@ -25,7 +25,7 @@ from zoo.models.whisper.decoder import AudioStates, Decoder
 from zoo.models.whisper.tokenizer import WhisperTokenizer
 from zoo.nn.activation import gelu
 from zoo.nn.conv1d import channels_last
-from zoo.nn.eval_mode import frozen
+from zoo.nn.eval_mode import eval_mode
 from zoo.nn.frontend import WhisperMel
 from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.transformer import Transformer
@@ -96,16 +96,16 @@ class Whisper(TokenizedEncoder):
     def context(self, value: str) -> None:
         self.config = replace(self.config, context=value)
 
-    def moments(self, clip: Clip) -> Tensor:
+    def norm_stats(self, clip: Clip) -> Tensor:
         """The loudest log power of the clip (1,)."""
         return torch.stack([block.amax() for block in self.mel.blocks(clip)]).amax()[None]
 
-    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, moments: Tensor | None = None) -> Frames:
+    def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
         """As Encoder.forward."""
         layers = self.resolve_layers(layer)
         counts = lengths // self.hop
         clips = [wave[:n] for wave, n in zip(waves, lengths.tolist(), strict=True)]
-        mel = self.log_mel(clips, peaks=moments)
+        mel = self.log_mel(clips, peaks=norm_stats)
         size = int(counts.max())
         if self.context == "full":
             mask, states = lengths_to_mask(counts, size), self._encode(mel, None, layers)
@@ -120,7 +120,7 @@ class Whisper(TokenizedEncoder):
     ) -> Tensor:
         """Log-mel of clips of at most 30 s, each relative to its own loudest frame: (B, M, N).
 
-        peaks (B, 1): `moments` of the recordings that the clips are windows of. In context "full" M spans 30 s, in
+        peaks (B, 1): `norm_stats` of the recordings that the clips are windows of. In context "full" M spans 30 s, in
         "clip" the longest clip and at least `tail` positions of silence after it, if they fit.
         """
         context = self.context if context is None else context
@@ -167,7 +167,7 @@ class Whisper(TokenizedEncoder):
         clip and config.tail of silence after it, config.least in all.
         """
         context = self.context if context is None else context
-        with frozen(self):
+        with eval_mode(self):
             counts = torch.tensor([-(-len(wave) // self.hop) for wave in waves], device=self.device)
             heard = (counts + self.config.tail).clamp(min=self.config.least)
             # One position more than is kept: the last one must hear silence after it, not the convolution's padding.
@@ -179,7 +179,7 @@ class Whisper(TokenizedEncoder):
         """As `encode_windows`, from log-mel (B, M, N). Without lengths (B,) in positions it is padded with zeros to
         30 s, as openai-whisper pads the last window of a recording; with them, it is taken as it is.
         """
-        with frozen(self):
+        with eval_mode(self):
             if lengths is None:
                 mel = nn.functional.pad(mel, (0, 0, 0, 2 * self.config.audio_ctx - mel.shape[1]))
             size = mel.shape[1] // 2

@@ -21,7 +21,7 @@ FEWEST, MOST = 4, 16  # windows of a batch: the weights are read once for all of
 
 
 @dataclass
-class Share:
+class BatchScheduler:
     """workers batches at once on `cores` cores each; most: windows of a batch, None = by memory.
 
     position, text: bytes that a window takes for a position that it hears, and for all that it may write.
@@ -36,7 +36,7 @@ class Share:
     text: int
 
     @classmethod
-    def of(cls, model: Any, context: str, options: DecodingOptions, most: int | None, windows: int) -> Share:
+    def of(cls, model: Any, context: str, options: DecodingOptions, most: int | None, windows: int) -> BatchScheduler:
         """For so many windows: each worker gets a batch that is worth reading the weights for."""
         cores = torch.get_num_threads() if model.device.type == "cpu" else 1
         fits = [n for n in range(1, cores + 1) if cores % n == 0 and n * FEWEST <= max(windows, FEWEST)]

@@ -14,7 +14,7 @@ from torch import Tensor
 from zoo.audio import Clip
 from zoo.audio.vad import FRAME as SPEECH_FRAME
 from zoo.audio.vad import Span
-from zoo.models.whisper.decoding import Decoded, DecodingOptions, Request
+from zoo.models.whisper.decoding import Decoded, DecodingOptions, DecodingRequest
 from zoo.models.whisper.segments import Cut, has_text, split, split_all
 from zoo.text.transcript import Segment, Transcript, Word
 
@@ -29,13 +29,13 @@ Words = Sequence[list[Word]] | None
 
 @dataclass(eq=False)
 class Window:
-    """Samples start ... stop of a clip, to be decoded on behalf of `cursor`. peak: `moments` of the clip, where its
-    windows are normalised by it."""
+    """Samples start ... stop of a clip, to be decoded on behalf of `cursor`. peak: `norm_stats` of the clip, where its
+    windows are normalized by it."""
 
-    cursor: Cursor
+    cursor: Segmenter
     start: int
     stop: int
-    request: Request
+    request: DecodingRequest
     peak: Tensor | None = None
 
     @property
@@ -43,7 +43,7 @@ class Window:
         return (self.stop - self.start) / RATE
 
 
-class Cursor(Protocol):
+class Segmenter(Protocol):
     """The state of one recording."""
 
     clip: Clip
@@ -124,7 +124,7 @@ class Recording:
 
 
 @dataclass(eq=False)
-class Sequential(Recording):
+class SequentialSegmenter(Recording):
     """Each window begins where the last whole segment of the one before ended: openai-whisper's transcribe.
 
     spans: of speech; a window does not reach beyond the span it begins in.
@@ -153,8 +153,8 @@ class Sequential(Recording):
         stop = min(start + self.longest, end)
         whole = start == 0 and stop == len(self.clip) // FRAME * FRAME
         if self.peak is None and not whole:
-            self.peak = self.model.moments(self.clip)
-        request = Request(self.language, tuple(self.tail), () if self.segments else self.prefix, start)
+            self.peak = self.model.norm_stats(self.clip)
+        request = DecodingRequest(self.language, tuple(self.tail), () if self.segments else self.prefix, start)
         return [Window(self, start, stop, request, self.peak)]
 
     def cut(self, window: Window, decoded: Decoded) -> Cut:
@@ -181,7 +181,7 @@ class Sequential(Recording):
 
 
 @dataclass(eq=False)
-class Packed(Recording):
+class ChunkedSegmenter(Recording):
     """Windows cut at pauses, decoded independently of each other, many at a time.
 
     speech (T,): frames of vad.FRAME samples that hold speech, None = unknown. Where a text ends though much of it
@@ -195,7 +195,7 @@ class Packed(Recording):
         """See Cursor. Where the language is unknown the first window comes alone, and tells it to the others."""
         borders = [(start // FRAME * FRAME, stop // FRAME * FRAME) for start, stop in self.cuts]
         self.rest = [
-            Window(self, start, stop, Request(self.language, self.prompt, self.prefix, start))
+            Window(self, start, stop, DecodingRequest(self.language, self.prompt, self.prefix, start))
             for start, stop in borders
             if start < stop
         ]
@@ -213,7 +213,7 @@ class Packed(Recording):
         self._learn_language(decoded)
         ready, self.rest = self.rest, []
         for waiting in ready:
-            waiting.request = Request(self.language, self.prompt, self.prefix, waiting.start)
+            waiting.request = DecodingRequest(self.language, self.prompt, self.prefix, waiting.start)
         if decoded.silent(self.options):
             return ready
         kept = self._keep(window, decoded, cut, words)
@@ -228,4 +228,4 @@ class Packed(Recording):
         left = self.speech[end // SPEECH_FRAME : window.stop // SPEECH_FRAME]
         if end < window.start + LEAST_STEP or int(left.sum()) * SPEECH_FRAME < LEAST_UNHEARD * RATE:
             return []
-        return [Window(self, end, window.stop, Request(self.language, self.prompt, place=end))]
+        return [Window(self, end, window.stop, DecodingRequest(self.language, self.prompt, place=end))]

@@ -13,7 +13,7 @@ STAMP_SECONDS = 0.02
 
 
 @dataclass
-class Piece:
+class TokenSegment:
     """Tokens of one segment and its times in seconds from the start of the window."""
 
     tokens: list[int]
@@ -27,7 +27,7 @@ class Cut:
     follows: by a timestamp without a twin at the end.
     """
 
-    pieces: list[Piece]
+    pieces: list[TokenSegment]
     done: float
     closed: bool
 
@@ -40,13 +40,13 @@ def split(tokens: Sequence[int], begin_stamps: int, seconds: float) -> Cut:
     if not cuts:
         # openai-whisper takes the last stamp for the end even where it is the one that opens the text.
         end = (tokens[-1] - begin_stamps) * STAMP_SECONDS if ends_alone else seconds
-        return Cut([Piece(list(tokens), 0.0, end)], seconds, ends_alone)
+        return Cut([TokenSegment(list(tokens), 0.0, end)], seconds, ends_alone)
     if ends_alone:
         cuts.append(len(tokens))
     pieces = []
     for a, b in zip([0, *cuts], cuts, strict=False):
         start, end = (max(0, tokens[i] - begin_stamps) * STAMP_SECONDS for i in (a, b - 1))  # a prefix has no stamp
-        pieces.append(Piece(list(tokens[a:b]), start, end))
+        pieces.append(TokenSegment(list(tokens[a:b]), start, end))
     return Cut(pieces, seconds if ends_alone else pieces[-1].end, ends_alone)
 
 
@@ -57,10 +57,10 @@ def split_all(tokens: Sequence[int], begin_stamps: int, seconds: float) -> Cut:
     rest = list(tokens[sum(len(piece.tokens) for piece in pieces) :])
     if any(token < begin_stamps for token in rest):
         start = (rest[0] - begin_stamps) * STAMP_SECONDS if rest[0] >= begin_stamps else pieces[-1].end
-        pieces.append(Piece(rest, start, max(start, seconds)))
+        pieces.append(TokenSegment(rest, start, max(start, seconds)))
     return Cut(pieces, seconds, True)
 
 
-def has_text(piece: Piece, decode: Callable[[Sequence[int]], str]) -> bool:
+def has_text(piece: TokenSegment, decode: Callable[[Sequence[int]], str]) -> bool:
     """Whether a segment is more than an instant and holds more than spaces."""
     return piece.end > piece.start and bool(decode(piece.tokens).strip())

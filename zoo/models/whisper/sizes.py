@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Size(NamedTuple):
+class WhisperSize(NamedTuple):
     """One size.
 
     repository: on the hub, of openai; parameters: millions; layers: of encoder and decoder; dim: width of both.
@@ -38,8 +38,8 @@ _CLIP = {  # benchmarks/results/whisper-contexts-2026-11-23.md and real-2026-11-
 }
 
 PUBLISHED = (
-    Size("tiny", "whisper-tiny", 37.2, layers=(4, 4), dim=384, heads="2: 2; 3: 0 2 3 4 5"),
-    Size(
+    WhisperSize("tiny", "whisper-tiny", 37.2, layers=(4, 4), dim=384, heads="2: 2; 3: 0 2 3 4 5"),
+    WhisperSize(
         "tiny.en",
         "whisper-tiny.en",
         37.2,
@@ -48,11 +48,11 @@ PUBLISHED = (
         heads="1: 0; 2: 0 5; 3: 0 1 2 3 4",
         limits=_CLIP["tiny.en"],
     ),
-    Size(
+    WhisperSize(
         "base", "whisper-base", 71.8, layers=(6, 6), dim=512, heads="3: 1; 4: 2 3 7; 5: 1 2 4 6", limits=_CLIP["base"]
     ),
-    Size("base.en", "whisper-base.en", 71.8, layers=(6, 6), dim=512, heads="3: 3; 4: 7; 5: 1 5 7"),
-    Size(
+    WhisperSize("base.en", "whisper-base.en", 71.8, layers=(6, 6), dim=512, heads="3: 3; 4: 7; 5: 1 5 7"),
+    WhisperSize(
         "small",
         "whisper-small",
         240.6,
@@ -60,7 +60,7 @@ PUBLISHED = (
         dim=768,
         heads="5: 3 9; 8: 0 4 7 8; 9: 0 7 9; 10: 5",
     ),
-    Size(
+    WhisperSize(
         "small.en",
         "whisper-small.en",
         240.6,
@@ -68,7 +68,7 @@ PUBLISHED = (
         dim=768,
         heads="6: 6; 7: 0 3 8; 8: 2 5 7; 9: 0 4 8 10; 10: 0 1 2 3 6 11; 11: 2 4",
     ),
-    Size(
+    WhisperSize(
         "medium",
         "whisper-medium",
         762.4,
@@ -76,7 +76,7 @@ PUBLISHED = (
         dim=1024,
         heads="13: 15; 15: 4 15; 16: 1; 20: 0; 23: 4",
     ),
-    Size(
+    WhisperSize(
         "medium.en",
         "whisper-medium.en",
         762.4,
@@ -84,7 +84,7 @@ PUBLISHED = (
         dim=1024,
         heads="11: 4; 14: 1 12 14; 15: 4; 16: 0 4 9; 17: 12 14; 18: 7 10 15; 20: 0 3 9 14; 21: 12",
     ),
-    Size(
+    WhisperSize(
         "large",
         "whisper-large",
         1541.5,
@@ -92,7 +92,7 @@ PUBLISHED = (
         dim=1280,
         heads="9: 19; 11: 2 4 17; 22: 7 11 17; 23: 2 15",
     ),
-    Size(
+    WhisperSize(
         "large-v2",
         "whisper-large-v2",
         1541.5,
@@ -101,7 +101,7 @@ PUBLISHED = (
         heads="10: 12; 13: 17; 16: 11 12 13; 17: 15 16; 18: 4 11 19; 19: 11; 21: 2 3; 22: 3 9 12; 23: 5 7 13; 25: 5; "
         "26: 1 12; 27: 15",
     ),
-    Size(
+    WhisperSize(
         "large-v3",
         "whisper-large-v3",
         1541.7,
@@ -110,7 +110,7 @@ PUBLISHED = (
         heads="7: 0; 10: 17; 12: 18; 13: 12; 16: 1; 17: 14; 19: 11; 21: 4; 24: 1; 25: 6",
         third=True,
     ),
-    Size(
+    WhisperSize(
         "turbo",
         "whisper-large-v3-turbo",
         807.0,

@@ -1,6 +1,6 @@
 """Word times: where the decoder's alignment heads look while they write each word.
 
-attention (A heads, U tokens, T positions) -> normalise over tokens -> median over time -> mean over heads
+attention (A heads, U tokens, T positions) -> normalize over tokens -> median over time -> mean over heads
 -> the cheapest monotone path from the first token and position to the last (dynamic time warping) -> word borders
 
 As in openai-whisper's timing.py, with borders held monotone and inside the audio. Legend: W windows, A alignment heads,

@@ -12,7 +12,7 @@ import torch
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError, TrainingError
-from zoo.recipes.hubert.config import Features, HubertTrainConfig
+from zoo.recipes.hubert.config import FeatureKind, HubertTrainConfig
 from zoo.units import Labels
 
 FAILED = 0.1  # share of clips that may lack units
@@ -29,7 +29,7 @@ def check_layers(config: HubertTrainConfig, model: Encoder, teacher: Encoder | N
     asked = [
         (f"rounds, number {number}: layer", wanted.layer, teacher if number == 1 else model)
         for number, wanted in enumerate(config.rounds, 1)
-        if wanted.features == Features.layer
+        if wanted.features == FeatureKind.layer
     ]
     if config.final_units:
         asked.append(("final_layer", config.final_layer, model))
@@ -46,7 +46,7 @@ def check_targets(train: Labels, dev: Labels, train_entries: Sequence[Entry], de
     """
     if train.quantizer != dev.quantizer:
         raise TrainingError(
-            f"{train.folder} was labelled by quantizer {train.quantizer}, {dev.folder} by {dev.quantizer}: the dev "
+            f"{train.folder} was labeled by quantizer {train.quantizer}, {dev.folder} by {dev.quantizer}: the dev "
             "loss would mean nothing; remove both folders, and the run labels them anew"
         )
     for labels, entries in ((train, train_entries), (dev, dev_entries)):
@@ -64,7 +64,7 @@ def _check_length(labels: Labels, entries: Sequence[Entry]) -> None:
             f"{entries[missing[0]].audio}: {reason}"
         )
     expected = sum(entry.duration for i, entry in enumerate(entries) if labels.lengths[i]) * labels.rate
-    ends = 2 * labels.rate * labels.centre - 0.5  # frames that a clip lacks: its edges, less half a frame by rounding
+    ends = 2 * labels.rate * labels.center - 0.5  # frames that a clip lacks: its edges, less half a frame by rounding
     found = int(labels.lengths.sum()) + ends * (len(entries) - len(missing))
     if abs(found / expected - 1) > RATIO:
         raise TrainingError(

@@ -15,7 +15,7 @@ from zoo.train import Precision, Schedule, TrainConfig
 from zoo.validation import check_range
 
 
-class Features(str, Enum):
+class FeatureKind(str, Enum):
     """What is clustered into the targets of a round."""
 
     mfcc = "mfcc"
@@ -26,10 +26,10 @@ class Features(str, Enum):
 class Round:
     """One iteration of the paper: units are made, then a fresh model learns to predict them."""
 
-    features: Features = Features.layer  # mfcc, or layer: of the model of the round before
+    features: FeatureKind = FeatureKind.layer  # mfcc, or layer: of the model of the round before
     layer: int | None = None  # which; null = by PNMI on dev, or the middle one where dev has no phones
     units: list[int] = field(default_factory=lambda: [100])  # classes, one number for each codebook
-    centred: bool = False  # take each clip's mean from its features first: units then tell less of who speaks
+    centered: bool = False  # take each clip's mean from its features first: units then tell less of who speaks
     product: int | None = None  # cut the features into so many slices, with a codebook each (product k-means)
     hours: float | None = None  # of training audio to fit the k-means on; null = all
     steps: int | None = None  # where it differs from train.steps
@@ -59,7 +59,7 @@ class MaskConfig:
 
 
 @dataclass
-class AugmentConfig:
+class HubertAugmentConfig:
     """What training clips are changed by before the model hears them; their units and texts stay as they are."""
 
     speed: float = 0.0  # clips are played up to so much faster or slower, pitch included; 0.15: 0.85 to 1.15 times
@@ -89,9 +89,9 @@ class LossConfig:
             raise ConfigError(f"loss.alpha {self.alpha}: a weight between 0 and 1")
 
 
-def mini_augment() -> AugmentConfig:
+def mini_augment() -> HubertAugmentConfig:
     """Generated voices are all recorded alike; real ones are not."""
-    return AugmentConfig(speed=0.15, speech=0.1, noise=0.1, microphone=0.5, band=0.4)
+    return HubertAugmentConfig(speed=0.15, speech=0.1, noise=0.1, microphone=0.5, band=0.4)
 
 
 def mini_model() -> HubertConfig:
@@ -109,12 +109,15 @@ class HubertTrainConfig:
     teacher: str | None = None  # what zoo.load takes: the model whose layers the first round's units come from
     teacher_context: str | None = None  # of a Whisper teacher: full, or clip (several times cheaper); null: as it is
     rounds: list[Round] = field(
-        default_factory=lambda: [Round(Features.mfcc, units=[100]), Round(Features.layer, units=[100], centred=True)]
+        default_factory=lambda: [
+            Round(FeatureKind.mfcc, units=[100]),
+            Round(FeatureKind.layer, units=[100], centered=True),
+        ]
     )
     final_units: int = 100  # classes of the quantizer that the finished model carries, on its best layer; 0: none
     final_layer: int | None = None  # the layer for it; null = as for a round
     mask: MaskConfig = field(default_factory=MaskConfig)
-    augment: AugmentConfig = field(default_factory=mini_augment)
+    augment: HubertAugmentConfig = field(default_factory=mini_augment)
     # At this scale, unmasked frames teach the first layers in the few minutes that there are; see recipes/hubert.
     loss: LossConfig = field(default_factory=lambda: LossConfig(alpha=0.5))
     model: HubertConfig = field(default_factory=mini_model)  # not asked for where `init` brings its own
@@ -127,5 +130,5 @@ class HubertTrainConfig:
     def __post_init__(self) -> None:
         self.name = self.name or name_of_run("hubert", self.out)
         check_range("final_units", self.final_units, 0)
-        if not self.rounds or (self.rounds[0].features == Features.layer and self.teacher is None):
+        if not self.rounds or (self.rounds[0].features == FeatureKind.layer and self.teacher is None):
             raise ConfigError("rounds: the first takes its units from mfcc, or from a layer of `teacher`")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zoo.data.loader import DataConfig
-from zoo.recipes.hubert.config import AugmentConfig, MaskConfig
+from zoo.recipes.hubert.config import HubertAugmentConfig, MaskConfig
 from zoo.recipes.naming import name_of_run
 from zoo.train import Precision, Schedule, TrainConfig
 from zoo.validation import check_range
 
 
 @dataclass
-class TuneConfig:
+class CtcTuneConfig:
     """How the model is changed while it learns to spell."""
 
     freeze_steps: int = 100  # the head alone learns first, then the transformer joins in
@@ -37,15 +37,15 @@ class CtcTrainConfig:
     out: str = "runs/hubert/mini-ctc"  # run folder; the model to use is OUT/best
     name: str = ""  # of the finished model; empty: hubert- and the run folder's name
     init: str = "runs/hubert/mini"  # HuBERT to start from: run folder, checkpoint, registered name or hf:owner/name
-    normalise: str = "basic"  # of transcripts (zoo.text.normalizers): raw, basic or english
+    text_normalizer: str = "basic"  # of transcripts (zoo.text.normalizers): raw, basic or english
     samples: int = 5  # transcripts of dev clips that each validation shows
     data: DataConfig = field(
         default_factory=lambda: DataConfig(
             "corpus:speech/small [style=keyword|digits lang=en]", batch_seconds=40.0, min_seconds=0.2
         )
     )
-    tune: TuneConfig = field(default_factory=TuneConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    tune: CtcTuneConfig = field(default_factory=CtcTuneConfig)
+    augment: HubertAugmentConfig = field(default_factory=HubertAugmentConfig)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
             steps=1000,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from zoo.data.dataset import AudioDataset, Batch, Item
+from zoo.data.dataset import AudioDataset, Batch, LoadedClip
 from zoo.data.loader import DataConfig
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
@@ -22,11 +22,11 @@ from zoo.io.seeds import mix
 from zoo.models.ctc import Alphabet
 from zoo.models.hubert.model import HuBERT
 from zoo.recipes.hubert.augment import augmented
-from zoo.recipes.hubert.config import AugmentConfig
-from zoo.recipes.hubert.ctc_config import TuneConfig
+from zoo.recipes.hubert.config import HubertAugmentConfig
+from zoo.recipes.hubert.ctc_config import CtcTuneConfig
 from zoo.recipes.hubert.masking import span_mask
 from zoo.recipes.shapes import widen
-from zoo.text.normalizers import normaliser
+from zoo.text.normalizers import normalizer
 
 
 @dataclass
@@ -48,13 +48,13 @@ class Transcribed(AudioDataset):
         return f"{super().fingerprint()}-{texts[:16]}"
 
 
-class Collate:
+class CtcCollate:
     """Items -> TextBatch. Masks are a function of the item's seed."""
 
-    def __init__(self, model: HuBERT, alphabet: Alphabet, tune: TuneConfig, augment: AugmentConfig) -> None:
+    def __init__(self, model: HuBERT, alphabet: Alphabet, tune: CtcTuneConfig, augment: HubertAugmentConfig) -> None:
         self.model, self.alphabet, self.tune, self.augment = model, alphabet, tune, augment
 
-    def __call__(self, items: Sequence[Item]) -> TextBatch:
+    def __call__(self, items: Sequence[LoadedClip]) -> TextBatch:
         spelled = [self.alphabet.encode(item.entry.text or "") for item in items]
         items, _ = augmented(items, self.augment, self.model, [_frames_needed(labels) for labels in spelled])
         plain = Batch.of(items)
@@ -75,15 +75,15 @@ class Collate:
 
 
 def usable(
-    entries: Sequence[Entry], config: DataConfig, normalise: str, model: HuBERT, say: Callable[[str], None]
+    entries: Sequence[Entry], config: DataConfig, normalize: str, model: HuBERT, say: Callable[[str], None]
 ) -> tuple[list[Entry], Alphabet]:
-    """Entries with normalised text that can be learnt from, and the alphabet of the training set.
+    """Entries with normalized text that can be learned from, and the alphabet of the training set.
 
     Left out, and said so: clips without text, shorter than data.min_seconds, longer than data.max_seconds (their text
     cannot be cropped with them), and with more characters than frames.
     Raises ConfigError where nothing is left.
     """
-    clean = normaliser(normalise)
+    clean = normalizer(normalize)
     reasons = {"without text": 0, "too short": 0, "too long": 0, "more characters than frames": 0}
     kept: list[Entry] = []
     for entry in entries:
@@ -108,5 +108,5 @@ def usable(
 
 
 def _frames_needed(text: Sequence[object]) -> int:
-    """One for each character, and a blank between equal neighbours."""
+    """One for each character, and a blank between equal neighbors."""
     return len(text) + sum(a == b for a, b in itertools.pairwise(text))

@@ -10,12 +10,12 @@ import torch
 from zoo.models.ctc import Alphabet
 from zoo.models.ctc.alphabet import BOUNDARY
 from zoo.models.hubert.model import HuBERT
-from zoo.recipes.hubert.ctc_config import TuneConfig
+from zoo.recipes.hubert.ctc_config import CtcTuneConfig
 from zoo.recipes.hubert.init import with_weights_of
 
 
 def with_head(
-    model: HuBERT, vocabulary: Sequence[str], tune: TuneConfig, say: Callable[[str], None] = lambda line: None
+    model: HuBERT, vocabulary: Sequence[str], tune: CtcTuneConfig, say: Callable[[str], None] = lambda line: None
 ) -> HuBERT:
     """The same weights with a CTC head for `vocabulary`, and the dropouts of `tune`. What belongs to pre-training, unit
     head and quantizer, is left behind.

@@ -20,7 +20,7 @@ from zoo.errors import ConfigError
 from zoo.io.atomic import replacing_file
 from zoo.models.ctc import Alphabet
 from zoo.recipes.hubert import ctc_data
-from zoo.recipes.hubert.config import AugmentConfig
+from zoo.recipes.hubert.config import HubertAugmentConfig
 from zoo.recipes.hubert.ctc_config import CtcTrainConfig
 from zoo.recipes.hubert.ctc_model import with_head
 from zoo.recipes.hubert.ctc_task import CtcTask
@@ -32,7 +32,7 @@ TEST, TEST_TEXTS = "test.json", "test.tsv"
 GROUP = 256  # test clips that are transcribed at once
 
 
-def finetune(config: CtcTrainConfig) -> str:
+def train(config: CtcTrainConfig) -> str:
     """Train, or go on where an earlier run in config.out stopped; returns a line about the result.
 
     Raises ConfigError and ManifestError for what cannot be used, and whatever `fit` raises.
@@ -41,7 +41,7 @@ def finetune(config: CtcTrainConfig) -> str:
     processes.check_shares(config.train.batches_per_step)
     start = pretrained(config.init)
     entries = sources.open(config.data.source)
-    entries, alphabet = ctc_data.usable(entries, config.data, config.normalise, start, processes.say)
+    entries, alphabet = ctc_data.usable(entries, config.data, config.text_normalizer, start, processes.say)
     torch.manual_seed(config.train.seed)
     model = with_head(start, alphabet.symbols, config.tune, processes.say)
     alphabet = Alphabet(model.config.vocabulary)
@@ -51,7 +51,7 @@ def finetune(config: CtcTrainConfig) -> str:
         "init": config.init,
         "init_fingerprint": start.fingerprint(),
         "data": config.data.source,
-        "normalise": config.normalise,
+        "text_normalizer": config.text_normalizer,
         "languages": sorted({entry.lang for entry in entries if entry.lang and entry.split == "train"}),
     }
     data = replace(config.data, max_seconds=None)  # a cropped clip would not fit its text
@@ -63,20 +63,20 @@ def finetune(config: CtcTrainConfig) -> str:
             model.sample_rate,
             model.min_samples,
             config.train.seed,
-            ctc_data.Collate(model, alphabet, config.tune, augment),
+            ctc_data.CtcCollate(model, alphabet, config.tune, augment),
             ctc_data.Transcribed,
         )
-        for split, augment in (("train", config.augment), ("dev", AugmentConfig()))
+        for split, augment in (("train", config.augment), ("dev", HubertAugmentConfig()))
     )
     result = fit(CtcTask(model, config.tune, config.samples), train, dev, config.train, config.out, recipe=config)
     line = f"{result.best}: the best of {result.step} steps by WER on dev"
     test = [entry for entry in entries if entry.split == "test"]
     if test and processes.is_main():
-        line += f"; {examine(result.best, test, config.normalise, Path(config.out), config.train.device)}"
+        line += f"; {evaluate(result.best, test, config.text_normalizer, Path(config.out), config.train.device)}"
     return line
 
 
-def examine(model: Path, entries: Sequence[Entry], normalise: str, out: Path, device: str = "auto") -> str:
+def evaluate(model: Path, entries: Sequence[Entry], normalize: str, out: Path, device: str = "auto") -> str:
     """Error rates of a model's greedy transcripts, with an interval over speakers, or over clips where there are not
     several: test.json, and test.tsv with the texts; returns them in words. Clips that cannot be read are left out, with
     a warning.
@@ -94,9 +94,9 @@ def examine(model: Path, entries: Sequence[Entry], normalise: str, out: Path, de
     entries = heard
     speakers = np.array([entry.speaker or str(entry.audio) for entry in entries])
     several = len(set(speakers)) > 1  # one alone has no interval
-    rates = error_rates([entry.text or "" for entry in entries], texts, normalise, speakers if several else None)
+    rates = error_rates([entry.text or "" for entry in entries], texts, normalize, speakers if several else None)
     interval = [rates.interval.low, rates.interval.high]
-    found = {"wer": rates.wer, "cer": rates.cer, "interval": interval, "clips": len(entries), "normalise": normalise}
+    found = {"wer": rates.wer, "cer": rates.cer, "interval": interval, "clips": len(entries), "normalize": normalize}
     with replacing_file(out / TEST) as partial:
         partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     with replacing_file(out / TEST_TEXTS) as partial:

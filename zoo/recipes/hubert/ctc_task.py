@@ -18,15 +18,15 @@ from torch import Tensor
 from zoo.encoder import Frames
 from zoo.models.ctc import Alphabet, collapse, greedy
 from zoo.models.hubert.model import HuBERT
-from zoo.nn.eval_mode import frozen
-from zoo.recipes.hubert.ctc_config import TuneConfig
+from zoo.nn.eval_mode import eval_mode
+from zoo.recipes.hubert.ctc_config import CtcTuneConfig
 from zoo.recipes.hubert.ctc_data import TextBatch
-from zoo.train import Output, Task, processes
+from zoo.train import Output, TrainingTask, processes
 
 COLLAPSED = (0.98, 0.9)  # more than this share of blank frames and of empty transcripts: nothing is being said
 
 
-class CtcTask(Task):
+class CtcTask(TrainingTask):
     """loss = -log p(labels | frames), summed; its mean is over labels, as published.
 
     Clips with fewer frames than their labels need (of the dev set: none is trained on) have no loss, and do not count.
@@ -35,7 +35,7 @@ class CtcTask(Task):
     monitor = "wer"
     taken: Tensor
 
-    def __init__(self, model: HuBERT, tune: TuneConfig, samples: int = 5) -> None:
+    def __init__(self, model: HuBERT, tune: CtcTuneConfig, samples: int = 5) -> None:
         super().__init__()
         self.model, self.tune, self.samples = model, tune, samples
         self.alphabet = Alphabet(model.config.vocabulary)
@@ -67,7 +67,7 @@ class CtcTask(Task):
     def logits(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
         """(B, T, V) and lengths (B,); in training with masks, and without gradients for what is frozen."""
         if self.training and int(self.taken) < self.tune.freeze_steps:
-            with frozen(self.model):
+            with eval_mode(self.model):
                 frames = self._encode(batch, masked=True)
         else:
             frames = self._encode(batch, masked=self.training)
@@ -77,7 +77,7 @@ class CtcTask(Task):
     def _encode(self, batch: TextBatch, masked: bool) -> Frames:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.tune.train_frontend):
             features = self.model.frontend(batch.waves, batch.lengths)
-        return self.model.contextualise(
+        return self.model.contextualize(
             features,
             batch.lengths,
             masked=batch.masked if masked else None,
@@ -115,6 +115,6 @@ class CtcTask(Task):
 
 
 def frames_needed(labels: Tensor, lengths: Tensor) -> Tensor:
-    """(B, U), (B,) -> (B,): one for each label, and a blank between equal neighbours."""
+    """(B, U), (B,) -> (B,): one for each label, and a blank between equal neighbors."""
     places = torch.arange(labels.shape[1], device=labels.device)[1:]
     return lengths + ((labels[:, 1:] == labels[:, :-1]) & (places < lengths[:, None])).sum(1)

@@ -12,14 +12,14 @@ from pathlib import Path
 from zoo.config import parse
 from zoo.io.terminal import readable_errors
 from zoo.recipes.hubert.ctc_config import CtcTrainConfig
-from zoo.recipes.hubert.ctc_run import finetune
+from zoo.recipes.hubert.ctc_run import train
 
 PRESETS = Path(__file__).parent / "presets"
 
 
 def main() -> None:
     with readable_errors():
-        print(finetune(parse(CtcTrainConfig, program="python -m zoo.recipes.hubert.finetune", presets=PRESETS)))
+        print(train(parse(CtcTrainConfig, program="python -m zoo.recipes.hubert.finetune", presets=PRESETS)))
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ from zoo.errors import ConfigError
 from zoo.models.hubert.model import HuBERT, HubertConfig
 from zoo.models.whisper.model import Whisper
 from zoo.recipes.hubert.checks import check_frame_rate, check_layers, check_targets
-from zoo.recipes.hubert.config import AugmentConfig, Features, HubertTrainConfig, LossConfig, MaskConfig, Round
+from zoo.recipes.hubert.config import FeatureKind, HubertAugmentConfig, HubertTrainConfig, LossConfig, MaskConfig, Round
 from zoo.recipes.hubert.init import pretrained, with_weights_of
-from zoo.recipes.hubert.task import Collate, Labelled, Pretrain, symbols_of
-from zoo.recipes.hubert.units import Corpus, Targets, hours_of, make_quantizer, make_targets, tell_measures
+from zoo.recipes.hubert.task import HubertCollate, Labeled, Pretrain, symbols_of
+from zoo.recipes.hubert.units import Corpus, UnitTargets, hours_of, make_quantizer, make_targets, tell_measures
 from zoo.train import Precision, TrainConfig, fit, processes
 from zoo.train.processes import say
 from zoo.units import label_corpus
@@ -39,7 +39,7 @@ class RoundConfig:
     init: str | None
     data: DataConfig
     mask: MaskConfig
-    augment: AugmentConfig
+    augment: HubertAugmentConfig
     loss: LossConfig
     model: HubertConfig
     train: TrainConfig
@@ -109,12 +109,12 @@ def run_round(
             model.sample_rate,
             model.min_samples,
             settings.train.seed,
-            Collate(model, labels, config.mask, augment),
-            partial(Labelled, labels=labels),
+            HubertCollate(model, labels, config.mask, augment),
+            partial(Labeled, labels=labels),
         )
         for split, entries, labels, augment in (
             ("train", corpus.train, targets.train, config.augment),
-            ("dev", corpus.dev, targets.dev, AugmentConfig()),
+            ("dev", corpus.dev, targets.dev, HubertAugmentConfig()),
         )
     )
     say(budget(settings.train, config.data, hours_of(corpus.train), task.chance()))
@@ -123,7 +123,7 @@ def run_round(
     return load(result.last, device, dtype)
 
 
-def settings_of(config: HubertTrainConfig, wanted: Round, number: int, targets: Targets) -> RoundConfig:
+def settings_of(config: HubertTrainConfig, wanted: Round, number: int, targets: UnitTargets) -> RoundConfig:
     """What the run folder of this round records: its own steps, learning rate and seed, and the units it predicts."""
     train = replace(
         config.train,
@@ -146,7 +146,7 @@ def finish(config: HubertTrainConfig, model: HuBERT, corpus: Corpus, out: Path) 
     """Fit the quantizer that the model is to carry, on as many hours as the last round's, and save both."""
     if processes.is_main():
         if config.final_units:
-            wanted = Round(Features.layer, config.final_layer, [config.final_units], hours=config.rounds[-1].hours)
+            wanted = Round(FeatureKind.layer, config.final_layer, [config.final_units], hours=config.rounds[-1].hours)
             folder, seed = out / f"round-{len(config.rounds)}" / "final", config.train.seed
             source, quantizer = make_quantizer(wanted, model, corpus, folder, model.frame_rate, seed)
             dev = label_corpus(quantizer, source, corpus.dev, folder / "labels" / "dev")

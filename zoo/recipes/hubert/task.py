@@ -17,16 +17,16 @@ from torch import Tensor
 
 from zoo.cluster import Measures
 from zoo.cluster.measures import phones_of_frames
-from zoo.data.dataset import AudioDataset, Batch, Item
+from zoo.data.dataset import AudioDataset, Batch, LoadedClip
 from zoo.data.manifest import Entry
 from zoo.encoder import Frames
 from zoo.errors import AudioError
 from zoo.models.hubert.model import HuBERT
 from zoo.recipes.hubert.augment import augmented
-from zoo.recipes.hubert.config import AugmentConfig, LossConfig, MaskConfig
+from zoo.recipes.hubert.config import HubertAugmentConfig, LossConfig, MaskConfig
 from zoo.recipes.hubert.masking import span_mask
 from zoo.recipes.shapes import lengthen, widen
-from zoo.train import Output, Task, processes
+from zoo.train import Output, TrainingTask, processes
 from zoo.train.health import effective_rank
 from zoo.units import Labels
 
@@ -41,27 +41,27 @@ class UnitBatch(Batch):
     masked: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
-class Labelled(AudioDataset):
-    """Clips with units. One that had none to give, unreadable or too short as it was labelled, cannot be used."""
+class Labeled(AudioDataset):
+    """Clips with units. One that had none to give, unreadable or too short as it was labeled, cannot be used."""
 
     def __init__(self, entries: Sequence[Entry], sample_rate: int, *, labels: Labels, **settings: Any) -> None:
         super().__init__(entries, sample_rate, **settings)
         self.labels = labels
 
-    def item(self, index: int, seed: int) -> Item:
+    def item(self, index: int, seed: int) -> LoadedClip:
         if not self.labels.lengths[index]:
             reason = f"has no units in {self.labels.folder}: {self.labels.failures.get(index, 'too short')}"
             raise AudioError(self.entries[index].audio, reason)
         return super().item(index, seed)
 
 
-class Collate:
+class HubertCollate:
     """Items -> UnitBatch: changes what is heard of each crop, looks up its units and draws its mask."""
 
-    def __init__(self, model: HuBERT, labels: Labels, mask: MaskConfig, augment: AugmentConfig) -> None:
+    def __init__(self, model: HuBERT, labels: Labels, mask: MaskConfig, augment: HubertAugmentConfig) -> None:
         self.model, self.labels, self.mask, self.augment = model, labels, mask, augment
 
-    def __call__(self, items: Sequence[Item]) -> UnitBatch:
+    def __call__(self, items: Sequence[LoadedClip]) -> UnitBatch:
         items, speeds = augmented(items, self.augment, self.model)
         plain = Batch.of(items)
         frames = widen(plain, self.model)
@@ -74,7 +74,7 @@ class Collate:
         return UnitBatch(**vars(plain), targets=targets, masked=masked)
 
 
-class Pretrain(Task):
+class Pretrain(TrainingTask):
     """loss = (alpha sum over masked frames + (1 - alpha) sum over the others of cross-entropy) / (the same of frames).
 
     Several codebooks add up. The feature penalty is weighted as in fairseq: per frame that counts.
@@ -90,7 +90,7 @@ class Pretrain(Task):
         features = self.model.frontend(batch.waves, batch.lengths)  # (B, T, channels)
         scale = self.loss.frontend_gradient
         features = features if scale == 1 else features * scale + features.detach() * (1 - scale)
-        frames = self.model.contextualise(features, batch.lengths, masked=batch.masked)
+        frames = self.model.contextualize(features, batch.lengths, masked=batch.masked)
         masked, other = batch.masked, frames.mask & ~batch.masked  # (B, T)
         alpha = self.loss.alpha
         loss, logs = features.new_zeros((), dtype=torch.float32), {}
@@ -159,13 +159,13 @@ class Kept:
         return self.room > 0 or len(self.table) > 0
 
     def add(self, batch: Batch, frames: Frames, units: Tensor, symbols: dict[str, int], model: HuBERT) -> None:
-        centre = model.frame_samples / 2 / model.sample_rate
+        center = model.frame_samples / 2 / model.sample_rate
         for b, (entry, x) in enumerate(zip(batch.entries, frames.unpad(), strict=True)):
             if self.room > 0:
                 self.frames.append(x[:: max(1, len(x) // 40)][: self.room].float().cpu())
                 self.room -= len(self.frames[-1])
             if entry.phones:
-                begin = centre + int(batch.starts[b]) / model.sample_rate
+                begin = center + int(batch.starts[b]) / model.sample_rate
                 phones = phones_of_frames(entry.phones, len(x), model.frame_rate, begin, symbols)
                 inside = phones >= 0
                 pairs = phones[inside] * self.table.shape[1] + units[b, : len(x)][inside]

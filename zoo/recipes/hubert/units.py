@@ -16,13 +16,13 @@ from zoo.data.alignments import SILENCES
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.io.atomic import replacing_file
-from zoo.io.locks import hold
-from zoo.recipes.hubert.config import Features, Round
+from zoo.io.locks import lock_folder
+from zoo.recipes.hubert.config import FeatureKind, Round
 from zoo.train import processes
 from zoo.train.processes import say
 from zoo.units import FeatureSource, Labels, fit_quantizer, label_corpus, layer, measure, mfcc39
 from zoo.units.fitting import data_fingerprint
-from zoo.units.labels import Labelling
+from zoo.units.labels import Labeling
 
 SEARCH_HOURS = 0.5  # of training audio for the trial k-means of each layer
 
@@ -40,7 +40,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Targets:
+class UnitTargets:
     """Units of train and dev from one quantizer."""
 
     source: FeatureSource
@@ -55,7 +55,7 @@ def make_targets(
     folder: Path,
     rate: float,
     seed: int,
-) -> Targets:
+) -> UnitTargets:
     """Fit a quantizer and label the corpus, or read what an earlier run finished.
 
     All processes of a run call this at once: the first fits, all of them label.
@@ -67,14 +67,14 @@ def make_targets(
     train = label_together(quantizer, source, corpus.train, folder / "labels" / "train")
     dev = label_together(quantizer, source, corpus.dev, folder / "labels" / "dev")
     tell_measures(dev, corpus, source)
-    return Targets(source, train, dev)
+    return UnitTargets(source, train, dev)
 
 
 def label_together(quantizer: Quantizer, source: FeatureSource, entries: Sequence[Entry], folder: Path) -> Labels:
     """`label_corpus`, whose parts all processes write between them. Same arguments and errors."""
-    work = Labelling(quantizer, source, entries, folder)
+    work = Labeling(quantizer, source, entries, folder)
     if not all(processes.gather(work.finished())):
-        with hold(work.folder) if processes.is_main() else nullcontext():
+        with lock_folder(work.folder) if processes.is_main() else nullcontext():
             if processes.is_main():
                 work.claim()
             processes.barrier()
@@ -92,14 +92,14 @@ def make_quantizer(
     seed: int,
 ) -> tuple[FeatureSource, Quantizer]:
     """The quantizer in `folder`, fitted or read, and what it was fitted on. Arguments as for `make_targets`."""
-    if wanted.features == Features.mfcc:
-        source = mfcc39(rate, centred=wanted.centred)
+    if wanted.features == FeatureKind.mfcc:
+        source = mfcc39(rate, centered=wanted.centered)
     else:
         assert teacher is not None
         number = wanted.layer
         if number is None:
-            number = best_layer(teacher, corpus, folder, wanted.units[0], seed, centred=wanted.centred)
-        source = layer(teacher, number, centred=wanted.centred)
+            number = best_layer(teacher, corpus, folder, wanted.units[0], seed, centered=wanted.centered)
+        source = layer(teacher, number, centered=wanted.centered)
     quantizer = fit_quantizer(
         corpus.train,
         source,
@@ -123,23 +123,23 @@ def tell_measures(dev: Labels, corpus: Corpus, source: FeatureSource) -> None:
         )
 
 
-def best_layer(teacher: Encoder, corpus: Corpus, folder: Path, k: int, seed: int, *, centred: bool = False) -> int:
+def best_layer(teacher: Encoder, corpus: Corpus, folder: Path, k: int, seed: int, *, centered: bool = False) -> int:
     """The layer whose units have the highest PNMI on dev; the middle one where dev has no phones to measure against.
 
-    What was found is kept in layers.json, and found anew for another teacher, k, seed, corpus or `centred`.
+    What was found is kept in layers.json, and found anew for another teacher, k, seed, corpus or `centered`.
     """
     if not corpus.has_phones:
         number = middle_layer(teacher)
         say(f"  units of layer {number}: the dev set has no `phones` by which a better one could be found")
         return number
-    record, features = folder / "layers.json", teacher.fingerprint() + ("-centred" if centred else "")
+    record, features = folder / "layers.json", teacher.fingerprint() + ("-centered" if centered else "")
     asked = {"teacher": features, "k": k, "seed": seed}
     asked |= {"train": data_fingerprint(corpus.train), "dev": data_fingerprint(corpus.dev)}
     found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     if found.get("asked") != asked:
         found = {"asked": asked, "pnmi": {}}
         for number in range(1, teacher.num_layers + 1):
-            source = layer(teacher, number, centred=centred)
+            source = layer(teacher, number, centered=centered)
             pnmi = _trial(source, corpus, folder / "layers" / features, k, seed)
             found["pnmi"][str(number)] = pnmi
             say(f"layer {number}: PNMI {pnmi:.3f} on dev with {k} units")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zoo.errors import TrainingError
 from zoo.nn.losses import Temperature
-from zoo.recipes.mulan.config import AlarmConfig
+from zoo.recipes.mulan.config import CollapseConfig
 from zoo.train.health import effective_rank
 
 DECAY = 0.95  # of the running mean of the distance to chance
@@ -24,7 +24,7 @@ AT_BOUND = 1.01  # a temperature within this factor of a bound is at it
 Say = Callable[[str], None]
 
 
-class Alarms(nn.Module):
+class CollapseChecks(nn.Module):
     """State in buffers, so that a resumed run warns at the same steps.
 
     progress: running mean of (chance - loss) / chance; count: steps so far.
@@ -33,7 +33,7 @@ class Alarms(nn.Module):
     progress: Tensor
     count: Tensor
 
-    def __init__(self, config: AlarmConfig) -> None:
+    def __init__(self, config: CollapseConfig) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("progress", torch.zeros(1, dtype=torch.float64))

@@ -24,7 +24,7 @@ from zoo.errors import ConfigError
 from zoo.io.terminal import readable_errors
 from zoo.models.mulan.model import MuLan
 from zoo.recipes.mulan.config import MulanTrainConfig
-from zoo.recipes.mulan.evaluation import TRAINED, Subject, alike, embed_clips, numbered, retrieval
+from zoo.recipes.mulan.evaluation import TRAINED, EmbeddedModel, alike, embed_clips, numbered, retrieval
 from zoo.recipes.mulan.report import probability, table
 from zoo.recipes.mulan.run import usable
 from zoo.recipes.mulan.spectra import Spectrograms
@@ -69,7 +69,7 @@ def _figures(
     model = _model(folder)
     wanted = [texts.first(entry) for entry in test]
     audio = embed_clips(model, Spectrograms(test, model, own.data), np.arange(len(test)))
-    subject = Subject(TRAINED, audio, model.embed_text)
+    subject = EmbeddedModel(TRAINED, audio, model.embed_text)
     rows = retrieval(subject, wanted, alike(test, wanted, first.exam.same), numbered(test, first.exam.group))
     return {(row.task, row.metric): row.per_item for row in rows if row.metric in METRICS and row.per_item is not None}
 

@@ -62,7 +62,7 @@ class TowerConfig:
 
 
 @dataclass
-class AugmentConfig:
+class MulanAugmentConfig:
     """SpecAugment, on every window that is trained on."""
 
     time_masks: int = 1  # stretches that are blanked
@@ -76,7 +76,7 @@ class AugmentConfig:
 
 
 @dataclass
-class AlarmConfig:
+class CollapseConfig:
     """When training says that it goes wrong."""
 
     chance_steps: int = 100  # warn if the loss is still at chance then, and after 2, 4, 8 ... times as many
@@ -115,7 +115,7 @@ def prompts() -> list[ZeroShot]:
 
 
 @dataclass
-class ExamConfig:
+class EvaluationConfig:
     """What the finished model is asked about the test split."""
 
     same: str | None = "piece"  # column: clips with one value of it fit each other's captions; null: none do
@@ -148,9 +148,9 @@ class MulanTrainConfig:
     loss: Loss = Loss.multiview  # multiview (as published) or infonce
     include_self: bool = False  # multiview: the pair itself in the denominator too
     temperature_rate: float = 5.0  # learning rate of the temperature, relative to train.learning_rate
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    alarms: AlarmConfig = field(default_factory=AlarmConfig)
-    exam: ExamConfig = field(default_factory=ExamConfig)
+    augment: MulanAugmentConfig = field(default_factory=MulanAugmentConfig)
+    alarms: CollapseConfig = field(default_factory=CollapseConfig)
+    exam: EvaluationConfig = field(default_factory=EvaluationConfig)
     model: MulanConfig = field(default_factory=mini_model)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(

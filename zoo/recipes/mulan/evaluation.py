@@ -36,8 +36,8 @@ from zoo.data.dataset import AudioDataset
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.models.mulan.model import MuLan
-from zoo.nn.eval_mode import frozen
-from zoo.recipes.mulan.config import ExamConfig, ZeroShot
+from zoo.nn.eval_mode import eval_mode
+from zoo.recipes.mulan.config import EvaluationConfig, ZeroShot
 from zoo.recipes.mulan.spectra import Spectrograms, stride
 from zoo.recipes.mulan.texts import Texts
 
@@ -47,7 +47,7 @@ DIRECTIONS = ("text to music", "music to text")
 
 
 @dataclass
-class Row:
+class MulanScore:
     """One figure. chance: what a random order gives; per_item (N,): what it is the mean of, where there is such."""
 
     task: str
@@ -61,17 +61,17 @@ class Row:
 
 
 @dataclass
-class Exam:
+class MulanEvaluation:
     """All figures; comparisons: (task, metric, other subject) -> trained minus other."""
 
-    rows: list[Row]
+    rows: list[MulanScore]
     comparisons: dict[tuple[str, str, str], Comparison]
     clips: int
     groups: int
 
 
 @dataclass
-class Subject:
+class EmbeddedModel:
     """One that is examined. audio (N, D): its embeddings of the test clips."""
 
     name: str
@@ -79,9 +79,9 @@ class Subject:
     embed_text: Callable[[Sequence[str]], Tensor]
 
 
-def examine(
-    trained: MuLan, before: MuLan, datasets: Mapping[str, AudioDataset], texts: Texts, config: ExamConfig
-) -> Exam:
+def evaluate(
+    trained: MuLan, before: MuLan, datasets: Mapping[str, AudioDataset], texts: Texts, config: EvaluationConfig
+) -> MulanEvaluation:
     """All questions to all subjects. datasets: Spectrograms of train, dev and test; unreadable clips are left out.
 
     Raises ConfigError where fewer than two clips of a split can be read, or all texts of train are the same.
@@ -102,9 +102,9 @@ def examine(
     }
     measured = {name: statistics(data) for name, data in splits.items()}
     subjects = [
-        Subject(TRAINED, embedded[TRAINED]["test"], trained.embed_text),
-        Subject(BEFORE, embedded[BEFORE]["test"], before.embed_text),
-        Subject(RIDGE, ridge(measured, entries, groups, trained, texts), trained.embed_text),
+        EmbeddedModel(TRAINED, embedded[TRAINED]["test"], trained.embed_text),
+        EmbeddedModel(BEFORE, embedded[BEFORE]["test"], before.embed_text),
+        EmbeddedModel(RIDGE, ridge(measured, entries, groups, trained, texts), trained.embed_text),
     ]
     wanted = [texts.first(entry) for entry in entries["test"]]
     same = alike(entries["test"], wanted, config.same)
@@ -115,13 +115,13 @@ def examine(
     seen = {name: [entries[name][place] for place in chosen] for name, chosen in places.items()}
     units = {name: groups[name][chosen] for name, chosen in places.items()}
     rows += [row for column in config.probes for row in probes(column, features, seen, units)]
-    return Exam(rows, _compare(rows, groups["test"]), len(wanted), len(set(groups["test"].tolist())))
+    return MulanEvaluation(rows, _compare(rows, groups["test"]), len(wanted), len(set(groups["test"].tolist())))
 
 
 def embed_clips(model: MuLan, data: Spectrograms, places: np.ndarray) -> Tensor:
     """What model.embed gives for whole clips, from their spectrograms: (N, D)."""
     parts = []
-    with frozen(model):
+    with eval_mode(model):
         for first in range(0, len(places), CLIPS):
             mels = [data.spectrogram(place) for place in places[first : first + CLIPS].tolist()]
             lengths = torch.tensor([len(mel) for mel in mels])
@@ -159,7 +159,9 @@ def ridge(
     return normalize(torch.from_numpy(found.outputs.mean(0)).float(), dim=1)
 
 
-def retrieval(subject: Subject, wanted: Sequence[str], same: np.ndarray, groups: np.ndarray) -> Iterator[Row]:
+def retrieval(
+    subject: EmbeddedModel, wanted: Sequence[str], same: np.ndarray, groups: np.ndarray
+) -> Iterator[MulanScore]:
     """Both directions. Queries and answers: the test clips, and one text for each."""
     text, count = subject.embed_text(wanted), len(wanted)
     right = same[:, None] == same[None, :]  # (N, N)
@@ -174,14 +176,16 @@ def retrieval(subject: Subject, wanted: Sequence[str], same: np.ndarray, groups:
         by_chance = chance.retrieval(right.sum(1), count)
         for metric, values in per_item.items():
             interval = ratio_interval(values, np.ones(count), groups)
-            row = Row(task, metric, subject.name, float(values.mean()), interval, by_chance[metric])
+            row = MulanScore(task, metric, subject.name, float(values.mean()), interval, by_chance[metric])
             row.per_item = values
             yield row
         spread = statistic_interval(lambda chosen, ranks=ranks: float(np.median(ranks[chosen])), groups)  # type: ignore[misc]
-        yield Row(task, "median rank", subject.name, float(np.median(ranks)), spread, by_chance["median rank"])
+        yield MulanScore(task, "median rank", subject.name, float(np.median(ranks)), spread, by_chance["median rank"])
 
 
-def zero_shot(subject: Subject, question: ZeroShot, entries: Sequence[Entry], groups: np.ndarray) -> Iterator[Row]:
+def zero_shot(
+    subject: EmbeddedModel, question: ZeroShot, entries: Sequence[Entry], groups: np.ndarray
+) -> Iterator[MulanScore]:
     """Accuracy with all prompts together; details: with each alone, and the share of the commonest class."""
     column = question.column
     asked = np.array([i for i, entry in enumerate(entries) if entry.labels.get(column) is not None], dtype=int)
@@ -198,7 +202,9 @@ def zero_shot(subject: Subject, question: ZeroShot, entries: Sequence[Entry], gr
         "by prompt": dict(zip(question.templates, (alone == truth).mean(1).tolist(), strict=True)),
     }
     interval = ratio_interval(hits, np.ones(len(hits)), groups[asked])
-    row = Row(f"zero-shot {column}", "accuracy", subject.name, float(hits.mean()), interval, 1 / len(classes), details)
+    row = MulanScore(
+        f"zero-shot {column}", "accuracy", subject.name, float(hits.mean()), interval, 1 / len(classes), details
+    )
     row.per_item = np.full(len(entries), np.nan)
     row.per_item[asked] = hits
     yield row
@@ -209,7 +215,7 @@ def probes(
     features: Mapping[str, Mapping[str, Tensor]],
     entries: Mapping[str, Sequence[Entry]],
     groups: Mapping[str, np.ndarray],
-) -> Iterator[Row]:
+) -> Iterator[MulanScore]:
     """Accuracy of linear classifiers on clip embeddings, and on log-mel statistics; classes that train has."""
     labels = {name: [entry.labels.get(column) for entry in chosen] for name, chosen in entries.items()}
     classes = sorted({str(label) for label in labels["train"] if label is not None})
@@ -232,7 +238,7 @@ def probes(
         right = (result.outputs == targets["test"]).astype(float)  # (S, N)
         interval = seeds_interval(right, groups["test"][places["test"]])
         details = {"classes": len(classes), "penalty": result.penalty}
-        yield Row(f"probe {column}", "accuracy", subject, float(right.mean()), interval, commonest, details)
+        yield MulanScore(f"probe {column}", "accuracy", subject, float(right.mean()), interval, commonest, details)
 
 
 def _always(x: Tensor) -> Callable[[int], Tensor]:
@@ -253,7 +259,7 @@ def alike(entries: Sequence[Entry], wanted: Sequence[str], column: str | None) -
     return np.unique(list(wanted), return_inverse=True)[1]
 
 
-def _compare(rows: Sequence[Row], groups: np.ndarray) -> dict[tuple[str, str, str], Comparison]:
+def _compare(rows: Sequence[MulanScore], groups: np.ndarray) -> dict[tuple[str, str, str], Comparison]:
     """Trained against the others, on the same items."""
     best = {(row.task, row.metric): row.per_item for row in rows if row.subject == TRAINED}
     found = {}

@@ -9,14 +9,14 @@ from typing import Any
 
 from zoo.io.atomic import replacing_file
 from zoo.recipes.mulan.config import MulanTrainConfig
-from zoo.recipes.mulan.evaluation import BEFORE, DIRECTIONS, RIDGE, TRAINED, Exam, Row
+from zoo.recipes.mulan.evaluation import BEFORE, DIRECTIONS, RIDGE, TRAINED, MulanEvaluation, MulanScore
 from zoo.train.runfolder import environment
 
 RESULTS, SUMMARY = "results.json", "summary.md"
 SUBJECTS = (TRAINED, BEFORE, RIDGE)
 
 
-def write(folder: Path, exam: Exam, config: MulanTrainConfig) -> str:
+def write(folder: Path, exam: MulanEvaluation, config: MulanTrainConfig) -> str:
     """Write both files below a run folder; returns what to tell at once."""
     with replacing_file(folder / RESULTS) as partial:
         partial.write_text(json.dumps(_record(exam, config), indent=2) + "\n", encoding="utf-8")
@@ -26,7 +26,7 @@ def write(folder: Path, exam: Exam, config: MulanTrainConfig) -> str:
     return f"{text}\nwritten to {folder / SUMMARY} and {folder / RESULTS}"
 
 
-def summary(exam: Exam, config: MulanTrainConfig) -> str:
+def summary(exam: MulanEvaluation, config: MulanTrainConfig) -> str:
     """Tables in Markdown: retrieval, zero-shot, probes, and the differences with their intervals."""
     units = f"{exam.groups} groups of one {config.exam.group}" if exam.groups < exam.clips else "clips"
     lines = [
@@ -67,7 +67,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["", *("| " + " | ".join(cells) + " |" for cells in (header, ["-"] * len(header), *rows))]
 
 
-def _retrieval(task: str, rows: Sequence[Row]) -> list[str]:
+def _retrieval(task: str, rows: Sequence[MulanScore]) -> list[str]:
     """A line for each subject, and chance."""
     body = [[subject, *(_cell(row) for row in rows if row.subject == subject)] for subject in SUBJECTS]
     trained = [row for row in rows if row.subject == TRAINED]
@@ -75,7 +75,7 @@ def _retrieval(task: str, rows: Sequence[Row]) -> list[str]:
     return table([task, *(row.metric for row in trained)], [*body, by_chance])
 
 
-def _classes(rows: Sequence[Row]) -> list[str]:
+def _classes(rows: Sequence[MulanScore]) -> list[str]:
     """The line of one column of labels: subjects, chance, and what the details hold."""
     details = rows[0].details
     name = f"{rows[0].task.partition(' ')[2]} ({details['classes']})"
@@ -87,7 +87,7 @@ def _classes(rows: Sequence[Row]) -> list[str]:
     return [name, *cells, *last]
 
 
-def _cell(row: Row) -> str:
+def _cell(row: MulanScore) -> str:
     low, high = (_number(row.metric, bound) for bound in (row.interval.low, row.interval.high))
     return f"{_number(row.metric, row.value)} ({low} to {high})"
 
@@ -101,7 +101,7 @@ def probability(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def _record(exam: Exam, config: MulanTrainConfig) -> dict[str, Any]:
+def _record(exam: MulanEvaluation, config: MulanTrainConfig) -> dict[str, Any]:
     return {
         "name": config.name,
         "data": config.data.source,

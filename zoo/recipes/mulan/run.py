@@ -18,7 +18,7 @@ from zoo.models.mulan.model import MuLan
 from zoo.models.mulan.text import Tokenizer
 from zoo.recipes.init import model_source
 from zoo.recipes.mulan.config import MulanTrainConfig
-from zoo.recipes.mulan.evaluation import examine
+from zoo.recipes.mulan.evaluation import evaluate
 from zoo.recipes.mulan.report import write
 from zoo.recipes.mulan.spectra import Spectrograms, pair_loader
 from zoo.recipes.mulan.task import Contrast
@@ -55,7 +55,7 @@ def train(config: MulanTrainConfig) -> str:
     assert isinstance(trained, MuLan)
     datasets = {split: loader[split].dataset for split in loader} | {"test": Spectrograms(test, model, config.data)}
     try:
-        rows = examine(trained, build(config, entries).to(device), datasets, texts, config.exam)
+        rows = evaluate(trained, build(config, entries).to(device), datasets, texts, config.exam)
     except ConfigError as error:  # the clips do not allow it; the model is there all the same
         return f"{line}\nno exam: {error}"
     return f"{line}\n{write(Path(config.out), rows, config)}"

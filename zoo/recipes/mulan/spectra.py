@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from zoo.data.dataset import LONG, AudioDataset, Batch, Item, draw
+from zoo.data.dataset import LONG, AudioDataset, Batch, LoadedClip, draw
 from zoo.data.loader import Loader
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler
@@ -32,7 +32,7 @@ from zoo.recipes.mulan.texts import Texts
 
 
 @dataclass
-class MelItem(Item):
+class MelItem(LoadedClip):
     """A window. mel (T, N) float16; wave is empty: the spectrogram stands in for it."""
 
     mel: Tensor
@@ -157,13 +157,13 @@ def stride(count: int, most: int | None) -> int:
     return 1 if most is None else max(1, -(-count // most))
 
 
-class Collate:
+class MulanCollate:
     """Items -> PairBatch. drawn: a text is drawn for each item, rather than the first one taken."""
 
     def __init__(self, model: MuLan, texts: Texts, *, drawn: bool) -> None:
         self.model, self.texts, self.drawn = model, texts, drawn
 
-    def __call__(self, items: Sequence[Item]) -> PairBatch:
+    def __call__(self, items: Sequence[LoadedClip]) -> PairBatch:
         mels = [item.mel for item in items if isinstance(item, MelItem)]
         assert self.model.tokenizer is not None
         chosen = [self.texts.draw(i.entry, i.seed) if self.drawn else self.texts.first(i.entry) for i in items]
@@ -195,4 +195,4 @@ def pair_loader(
         shuffle=training,
         even=training,  # a few pairs left over would be easy to tell apart, and as much of a step as a full batch
     )
-    return Loader(dataset, sampler, collate=Collate(model, texts, drawn=training), workers=config.workers)
+    return Loader(dataset, sampler, collate=MulanCollate(model, texts, drawn=training), workers=config.workers)

@@ -1,6 +1,6 @@
 """Contrast between music and text over large batches (Huang et al. 2022, arXiv 2208.12415, section 3).
 
-The batch that is contrasted is all micro-batches of an optimiser step, of all processes. Memory does not bound it
+The batch that is contrasted is all micro-batches of an optimizer step, of all processes. Memory does not bound it
 (gradient caching, Gao et al. 2021, arXiv 2101.06983):
 
     1. every micro-batch -> embeddings, its activations forgotten
@@ -8,7 +8,7 @@ The batch that is contrasted is all micro-batches of an optimiser step, of all p
     3. every micro-batch once more -> embeddings, whose gradients of step 2 go on into the towers
 
 Both passes run the same operations on the same batch with the same seed, so dropout and SpecAugment repeat and the
-gradients are those of one large graph. Batch normalisation (the ResNet) takes its statistics from the micro-batch, in
+gradients are those of one large graph. Batch normalization (the ResNet) takes its statistics from the micro-batch, in
 both passes; running averages move once. So with it the micro-batch remains a choice that matters, as it does wherever
 several devices share a batch.
 
@@ -30,21 +30,21 @@ from zoo.benchmarks.retrieval import retrieve
 from zoo.data.manifest import Entry
 from zoo.models.mulan.model import MuLan
 from zoo.nn.losses import infonce_chance, infonce_loss, multiview_chance, multiview_loss
-from zoo.recipes.mulan.collapse import Alarms
+from zoo.recipes.mulan.collapse import CollapseChecks
 from zoo.recipes.mulan.config import Loss, MulanTrainConfig, TowerConfig
 from zoo.recipes.mulan.evaluation import alike
 from zoo.recipes.mulan.spectra import PairBatch
 from zoo.recipes.mulan.texts import Texts
-from zoo.train import Group, Output, Task, processes
+from zoo.train import Group, Output, TrainingTask, processes
 
 Pair = tuple[Tensor, Tensor]
 
 
-class Contrast(Task):
+class Contrast(TrainingTask):
     """Pairs come together, everything else in the batch apart. The best checkpoint is chosen by retrieval on dev."""
 
     monitor = "mrr"
-    maximise = True
+    maximize = True
 
     def __init__(self, model: MuLan, config: MulanTrainConfig) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Contrast(Task):
         for tower, settings in self.towers.values():
             if settings.frozen_steps == -1:
                 tower.requires_grad_(False)
-        self.alarms = Alarms(config.alarms)
+        self.alarms = CollapseChecks(config.alarms)
 
     def forward(self, batch: PairBatch) -> Output:
         """The loss of a micro-batch on its own; training contrasts those of a step together, see `accumulate`."""
@@ -151,7 +151,7 @@ class Contrast(Task):
 
 @contextmanager
 def statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Batch normalisation as in training, but its running averages stay as they are."""
+    """Batch normalization as in training, but its running averages stay as they are."""
     norms = _norms(model)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

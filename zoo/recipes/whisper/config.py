@@ -10,15 +10,15 @@ from zoo.data.loader import DataConfig
 from zoo.errors import ConfigError
 from zoo.models.whisper.config import CONTEXTS, WhisperConfig
 from zoo.recipes.naming import name_of_run
-from zoo.text.normalizers import NORMALISERS
+from zoo.text.normalizers import NORMALIZERS
 from zoo.train import Precision, Schedule, TrainConfig
 from zoo.validation import check_range
 
 
-def check_normaliser(name: str, value: str) -> None:
-    """Raises ConfigError for a normaliser that zoo.text.normalizers does not have."""
-    if value not in NORMALISERS:
-        raise ConfigError(f"{name} {value!r}: choose one of {', '.join(NORMALISERS)}")
+def check_normalizer(name: str, value: str) -> None:
+    """Raises ConfigError for a normalizer that zoo.text.normalizers does not have."""
+    if value not in NORMALIZERS:
+        raise ConfigError(f"{name} {value!r}: choose one of {', '.join(NORMALIZERS)}")
 
 
 @dataclass
@@ -33,7 +33,7 @@ class WindowConfig:
     timestamps: float = 0.2  # share of windows whose text has times
     previous: float = 0.0  # share of windows that are told what was said before, where something was; published: 0.5
     no_speech: float = 0.02  # share of windows that hold noise instead, beside clips whose text is empty
-    normalise: str = "raw"  # of the texts that are learnt (zoo.text.normalizers): raw, basic or english
+    text_normalizer: str = "raw"  # of the texts that are learned (zoo.text.normalizers): raw, basic or english
 
     def __post_init__(self) -> None:
         if self.context not in (None, *CONTEXTS):
@@ -44,7 +44,7 @@ class WindowConfig:
         check_range("windows.seconds", self.seconds, 0, above=True)
         check_range("windows.tail", self.tail, 0)
         check_range("windows.least", self.least, 0)
-        check_normaliser("windows.normalise", self.normalise)
+        check_normalizer("windows.text_normalizer", self.text_normalizer)
 
 
 @dataclass
@@ -61,7 +61,7 @@ class VocabularyConfig:
 
 
 @dataclass
-class AugmentConfig:
+class WhisperAugmentConfig:
     """What training clips are changed by; their texts stay, and times move with the speed.
 
     Masks: SpecAugment (arXiv 1904.08779) without its time warp. Large-v2: "LibriSpeech Basic" = 1, 27, 1, 100, 1.0.
@@ -102,7 +102,7 @@ class LoraConfig:
 
 
 @dataclass
-class TuneConfig:
+class WhisperTuneConfig:
     """What of the model learns, and how it is held back."""
 
     freeze_encoder: int = 0  # blocks of the encoder, from the bottom, that stay as they are; -1: the whole encoder
@@ -149,7 +149,9 @@ class WhisperTrainConfig:
     out: str = "runs/whisper/mini"  # run folder; the model to use is OUT/best
     name: str = ""  # of the finished model; empty: whisper- and the run folder's name
     init: str | None = None  # Whisper to start from: checkpoint, registered name or hf:owner/name; null = from scratch
-    measure: str = "basic"  # normaliser (zoo.text.normalizers) under which words are counted: raw, basic or english
+    wer_normalizer: str = (
+        "basic"  # normalizer (zoo.text.normalizers) under which words are counted: raw, basic or english
+    )
     samples: int = 5  # transcripts of dev clips that each validation shows
     dev_clips: int | None = 150  # of the dev split, transcribed in a validation at most; null: all
     exams: list[str] = field(default_factory=list)  # further sources, all of which the finished model transcribes
@@ -160,8 +162,8 @@ class WhisperTrainConfig:
     )
     windows: WindowConfig = field(default_factory=WindowConfig)
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    tune: TuneConfig = field(default_factory=lambda: TuneConfig(ctc=1.0, guide=4.0))
+    augment: WhisperAugmentConfig = field(default_factory=WhisperAugmentConfig)
+    tune: WhisperTuneConfig = field(default_factory=lambda: WhisperTuneConfig(ctc=1.0, guide=4.0))
     distil: DistilConfig = field(default_factory=DistilConfig)
     model: WhisperConfig = field(default_factory=mini_model)  # of a new model; vocab_size follows from the vocabulary
     train: TrainConfig = field(
@@ -179,7 +181,7 @@ class WhisperTrainConfig:
 
     def __post_init__(self) -> None:
         self.name = self.name or name_of_run("whisper", self.out)
-        check_normaliser("measure", self.measure)
+        check_normalizer("wer_normalizer", self.wer_normalizer)
         check_range("samples", self.samples, 0)
         check_range("dev_clips", self.dev_clips, 1)
         if self.init and self.vocabulary.file:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from zoo.data.dataset import Batch, Item
+from zoo.data.dataset import Batch, LoadedClip
 from zoo.data.loader import DataConfig, Loader
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler
@@ -24,12 +24,12 @@ from zoo.errors import ConfigError
 from zoo.models.whisper.config import WhisperConfig
 from zoo.models.whisper.model import Whisper
 from zoo.recipes.shapes import round_up
-from zoo.recipes.whisper.config import AugmentConfig, WhisperTrainConfig
+from zoo.recipes.whisper.config import WhisperAugmentConfig, WhisperTrainConfig
 from zoo.recipes.whisper.targets import Writer
-from zoo.recipes.whisper.windows import Window, WindowDataset
+from zoo.recipes.whisper.windows import TrainingWindow, WindowDataset
 
 POSITION_SECONDS = 0.02
-IGNORED = -100  # what stands in targets where nothing is learnt
+IGNORED = -100  # what stands in targets where nothing is learned
 
 
 @dataclass
@@ -48,14 +48,14 @@ class SpeechBatch(Batch):
     spelled: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
-class Collate:
+class WhisperCollate:
     """Windows -> SpeechBatch, heard as the model hears them when it transcribes."""
 
-    def __init__(self, model: Whisper, writer: Writer, augment: AugmentConfig) -> None:
+    def __init__(self, model: Whisper, writer: Writer, augment: WhisperAugmentConfig) -> None:
         self.model, self.writer, self.augment = model, writer, augment
 
-    def __call__(self, items: Sequence[Item]) -> SpeechBatch:
-        windows = cast(Sequence[Window], items)
+    def __call__(self, items: Sequence[LoadedClip]) -> SpeechBatch:
+        windows = cast(Sequence[TrainingWindow], items)
         model = self.model
         # As Whisper.encode_windows: in context "clip", silence after each window, some of it unattended.
         spoken = torch.tensor([-(-len(window.wave) // model.hop) for window in windows])  # (B,)
@@ -78,7 +78,7 @@ class Collate:
             spelled=torch.tensor([len(row) for row in letters]),
         )
 
-    def texts(self, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
+    def texts(self, windows: Sequence[TrainingWindow]) -> tuple[Tensor, Tensor]:
         """tokens, targets (B, U)."""
         tokens, targets = [], []
         for window in windows:
@@ -95,7 +95,7 @@ def _padded(rows: Sequence[Tensor], value: int, size: int) -> Tensor:
     return torch.stack([F.pad(row, (0, size - len(row)), value=value) for row in rows])
 
 
-def blank(mel: Tensor, config: AugmentConfig, draws: Random) -> None:
+def blank(mel: Tensor, config: WhisperAugmentConfig, draws: Random) -> None:
     """SpecAugment, in place: bands and stretches of a window's mel (M, N) become its mean."""
     frames, mels = mel.shape
     mean = mel.mean()
@@ -132,7 +132,7 @@ def usable(
         elif entry.duration > seconds:
             left[f"longer than {seconds:g} s"] += 1
         elif not (text := clean(entry.text)) and entry.text.strip():
-            left["without words after normalising"] += 1
+            left["without words after normalizing"] += 1
         else:
             kept.append(replace(entry, text=text))
     reasons = ", ".join(f"{count} {reason}" for reason, count in left.items())
@@ -183,7 +183,7 @@ def split_loader(
         raise ConfigError(f"{data.source}: none of {len(entries)} usable clips is in split {split!r}")
     if not training and config.dev_clips:
         chosen = chosen[:: -(-len(chosen) // config.dev_clips)]
-    augment = config.augment if training else AugmentConfig()
+    augment = config.augment if training else WhisperAugmentConfig()
     assert model.tokenizer is not None
     writer = Writer(model.tokenizer, model.config.text_ctx, config.vocabulary.dropout if training else 0.0)
     dataset = WindowDataset(
@@ -204,5 +204,5 @@ def split_loader(
     sampler = BatchSampler(
         lengths, data.batch_seconds, seed=config.train.seed, max_items=data.max_items, shuffle=training
     )
-    collate = Collate(model, writer, augment)
+    collate = WhisperCollate(model, writer, augment)
     return Loader(dataset, sampler, collate=collate, workers=data.workers)

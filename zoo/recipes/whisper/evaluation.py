@@ -25,12 +25,12 @@ TEST, TEXTS = "test.json", "test.tsv"
 
 
 @dataclass
-class Exam:
+class WhisperEvaluation:
     """Recordings with their transcripts, and what models wrote: model -> texts. stamped: whether models write times."""
 
     name: str
     entries: Sequence[Entry]
-    normalise: str
+    normalize: str
     stamped: bool = True
     written: dict[str, list[str]] = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ class Exam:
         self.written["most frequent text"] = [likeliest] * len(self.entries)
 
     def rates(self, candidate: str) -> ErrorRates:
-        return error_rates(self.references, self.written[candidate], self.normalise, self.speakers)
+        return error_rates(self.references, self.written[candidate], self.normalize, self.speakers)
 
     @property
     def references(self) -> list[str]:
@@ -83,7 +83,7 @@ class Exam:
     def results(self) -> dict[str, Any]:
         """Error rates of every candidate with 95 % intervals; of two models, a paired test."""
         rates = {candidate: self.rates(candidate) for candidate in self.written}
-        found: dict[str, Any] = {"clips": len(self.entries), "normalise": self.normalise}
+        found: dict[str, Any] = {"clips": len(self.entries), "normalize": self.normalize}
         for candidate, rate in rates.items():
             found[candidate] = {"wer": rate.wer, "cer": rate.cer, "interval": [rate.interval.low, rate.interval.high]}
         if {"before", "after"} <= rates.keys():
@@ -106,7 +106,7 @@ class Exam:
         return line
 
 
-def write(exams: Sequence[Exam], folder: Path) -> None:
+def write(exams: Sequence[WhisperEvaluation], folder: Path) -> None:
     """test.json with the rates, test.tsv with all texts."""
     with replacing_file(folder / TEST) as partial:
         partial.write_text(json.dumps({exam.name: exam.results() for exam in exams}, indent=2) + "\n", encoding="utf-8")

@@ -16,7 +16,7 @@ from zoo.models.whisper.decoder import Decoder
 from zoo.models.whisper.model import Whisper
 from zoo.models.whisper.tokenizer import LANGUAGES
 from zoo.recipes.init import model_source
-from zoo.recipes.whisper.config import TuneConfig, WhisperTrainConfig
+from zoo.recipes.whisper.config import WhisperTrainConfig, WhisperTuneConfig
 from zoo.recipes.whisper.lora import add_lora
 from zoo.recipes.whisper.vocabulary import read_tokenizer, train_tokenizer
 
@@ -39,20 +39,20 @@ def fresh(config: WhisperTrainConfig, entries: Sequence[Entry], clean: Callable[
     if config.vocabulary.file:
         tokenizer = read_tokenizer(config.vocabulary.file)
     else:
-        learnt = [entry for entry in entries if entry.split == "train" and entry.text]
-        codes = {entry.lang or "en" for entry in learnt}
+        learned = [entry for entry in entries if entry.split == "train" and entry.text]
+        codes = {entry.lang or "en" for entry in learned}
         if unknown := sorted(codes - set(LANGUAGES)):
             raise ConfigError(f"lang {unknown[0]!r}: not one of Whisper's languages; use a code such as en or de")
-        texts = [clean(entry.text or "") for entry in learnt]
+        texts = [clean(entry.text or "") for entry in learned]
         tokenizer = train_tokenizer(texts, config.vocabulary.size, sorted(codes, key=LANGUAGES.index))
     model = Whisper(replace(config.model, vocab_size=len(tokenizer)))
     model.tokenizer = tokenizer
     torch.manual_seed(config.train.seed)
-    initialise(model)
+    initialize(model)
     return model
 
 
-def initialise(model: Whisper) -> None:
+def initialize(model: Whisper) -> None:
     """Gaussian weights of variance 1 / fan-in, zero biases (Radford et al. 2022, table 17)."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -93,7 +93,7 @@ def teacher_of(model: Whisper) -> Decoder:
     return copy.deepcopy(model.decoder).requires_grad_(False).eval()
 
 
-def hold_back(model: Whisper, tune: TuneConfig) -> None:
+def freeze_layers(model: Whisper, tune: WhisperTuneConfig) -> None:
     """Freeze what is not to learn, set stochastic depth, add low-rank updates; in place.
 
     Raises ConfigError for more blocks than there are.

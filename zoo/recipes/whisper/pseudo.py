@@ -17,18 +17,18 @@ from zoo.data.manifest import Entry
 from zoo.models.whisper.model import Whisper
 from zoo.recipes.readable import readable
 from zoo.recipes.whisper.model import languages_of
-from zoo.text.normalizers import normaliser
+from zoo.text.normalizers import normalizer
 from zoo.train import processes
 
 FILE = "pseudo-labels.jsonl"
 GROUP = 64  # clips that are transcribed, and recorded, at once
 
 
-def pseudo_labelled(
+def pseudo_labeled(
     teacher: Whisper,
     entries: Sequence[Entry],
     folder: Path,
-    normalise: str,
+    normalize: str,
     max_wer: float | None,
     stamped: bool = True,
 ) -> list[Entry]:
@@ -44,7 +44,7 @@ def pseudo_labelled(
     kept = [
         replace(entry, text=text)
         for entry in wanted
-        if (text := texts.get(_key(entry))) and (max_wer is None or _wer(entry.text or "", text, normalise) <= max_wer)
+        if (text := texts.get(_key(entry))) and (max_wer is None or _wer(entry.text or "", text, normalize) <= max_wer)
     ]
     processes.say(f"pseudo-labels: {len(kept)} of {len(wanted)} training clips are kept")
     return kept + [entry for entry in entries if entry.split != "train"]
@@ -88,7 +88,7 @@ def _key(entry: Entry) -> str:
     return f"{entry.audio} {entry.start} {entry.end}"
 
 
-def _wer(reference: str, text: str, normalise: str) -> float:
-    if not normaliser(normalise)(reference).split():  # "...": nothing to hold the text against
+def _wer(reference: str, text: str, normalize: str) -> float:
+    if not normalizer(normalize)(reference).split():  # "...": nothing to hold the text against
         return math.inf
-    return error_rates([reference], [text], normalise).wer
+    return error_rates([reference], [text], normalize).wer

@@ -16,12 +16,12 @@ from zoo.models.whisper.decoder import Decoder
 from zoo.models.whisper.model import Whisper
 from zoo.recipes.whisper import data
 from zoo.recipes.whisper.config import WhisperTrainConfig
-from zoo.recipes.whisper.evaluation import Exam, write
-from zoo.recipes.whisper.model import hold_back, starting_model, student_of, teacher_of
-from zoo.recipes.whisper.pseudo import pseudo_labelled
+from zoo.recipes.whisper.evaluation import WhisperEvaluation, write
+from zoo.recipes.whisper.model import freeze_layers, starting_model, student_of, teacher_of
+from zoo.recipes.whisper.pseudo import pseudo_labeled
 from zoo.recipes.whisper.targets import Writer
 from zoo.recipes.whisper.task import Transcribe
-from zoo.text.normalizers import normaliser
+from zoo.text.normalizers import normalizer
 from zoo.train import fit, processes
 
 
@@ -34,7 +34,7 @@ def train(config: WhisperTrainConfig) -> str:
     processes.check_shares(config.train.batches_per_step)
     entries, known = opened(config.data.source)
     exams = _exams(config, entries)
-    clean = normaliser(config.windows.normalise)
+    clean = normalizer(config.windows.text_normalizer)
     model = starting_model(config, [e for e in entries if e.text], clean)
     assert model.tokenizer is not None
     seconds = data.window_seconds(config, model.config)
@@ -48,7 +48,7 @@ def train(config: WhisperTrainConfig) -> str:
     task = Transcribe(
         student,
         config.tune,
-        measure=config.measure,
+        wer_normalizer=config.wer_normalizer,
         samples=config.samples,
         stamped=config.windows.timestamps == 1,
         teacher=teacher,
@@ -81,35 +81,37 @@ def _roles(
                 "distil: give the teacher as init, and set tune.freeze_encoder=-1: it listens through the same encoder"
             )
         folder, most = Path(config.out), config.distil.max_wer
-        chosen = pseudo_labelled(model.eval(), chosen, folder, config.measure, most, config.windows.timestamps > 0)
+        chosen = pseudo_labeled(
+            model.eval(), chosen, folder, config.wer_normalizer, most, config.windows.timestamps > 0
+        )
         teacher, student = teacher_of(model), student_of(model, config.distil.decoder_layers)
     provenance = {
         "recipe": "zoo.recipes.whisper.train",
         "init": config.init,
         "init_fingerprint": model.fingerprint() if config.init else None,
         "data": config.data.source,
-        "normalise": config.windows.normalise,
+        "text_normalizer": config.windows.text_normalizer,
         "seed": config.train.seed,
     }
     student.name, student.provenance = config.name, provenance
     torch.manual_seed(config.train.seed)  # low-rank updates and the head of the CTC loss are drawn from here on
-    hold_back(student, config.tune)
+    freeze_layers(student, config.tune)
     return student, teacher, chosen
 
 
-def _exams(config: WhisperTrainConfig, entries: Sequence[Entry]) -> list[Exam]:
-    """The test split, then config.exams, of each all clips with a text. Times are written if times were learnt."""
+def _exams(config: WhisperTrainConfig, entries: Sequence[Entry]) -> list[WhisperEvaluation]:
+    """The test split, then config.exams, of each all clips with a text. Times are written if times were learned."""
     stamped = config.windows.timestamps > 0
     test = [entry for entry in entries if entry.split == "test" and entry.text]
-    exams = [Exam("test", test, config.measure, stamped)] if test else []
+    exams = [WhisperEvaluation("test", test, config.wer_normalizer, stamped)] if test else []
     for source in config.exams:
         spoken = [entry for entry in sources.open(source) if entry.text]
         if not spoken:
             raise ConfigError(f"exams: {source} has no clip with a text")
-        exams.append(Exam(source, spoken, config.measure, stamped))
+        exams.append(WhisperEvaluation(source, spoken, config.wer_normalizer, stamped))
     return exams
 
 
-def _sit(exams: Sequence[Exam], candidate: str, model: Whisper, config: WhisperTrainConfig) -> None:
+def _sit(exams: Sequence[WhisperEvaluation], candidate: str, model: Whisper, config: WhisperTrainConfig) -> None:
     for exam in exams if processes.is_main() else ():
         exam.sit(candidate, model)

@@ -1,7 +1,7 @@
 """What the decoder is to write about a window (Radford et al. 2022, figure 1).
 
     <|startofprev|> said before <|startoftranscript|> <|en|> <|transcribe|> <|0.00|> text <|2.40|> <|endoftext|>
-    |------------------ context --------------------| |---------------------- learnt ----------------------|
+    |------------------ context --------------------| |---------------------- learned ----------------------|
 
 Without times, <|notimestamps|> stands for them. English-only models have neither language nor task. A window without
 speech is <|startoftranscript|> <|nospeech|> <|endoftext|>.
@@ -14,7 +14,7 @@ from random import Random
 from zoo.errors import ConfigError
 from zoo.models.whisper.tokenizer import WhisperTokenizer
 from zoo.recipes.whisper.vocabulary import Speller
-from zoo.recipes.whisper.windows import Window
+from zoo.recipes.whisper.windows import TrainingWindow
 
 
 class Writer:
@@ -32,7 +32,7 @@ class Writer:
     def count(self, text: str) -> int:
         return len(self.tokenizer.encode(_spaced(text)))
 
-    def __call__(self, window: Window) -> tuple[list[int], int]:
+    def __call__(self, window: TrainingWindow) -> tuple[list[int], int]:
         """Raises ConfigError for a language that has no token."""
         draws = Random(window.seed ^ 1)
         written = self._written(window, self.spell, draws)
@@ -45,7 +45,7 @@ class Writer:
             before = [self.tokenizer.sot_prev, *ids[-most:], self.tokenizer.sot]
         return before + written, len(before)
 
-    def _written(self, window: Window, spell: Speller, draws: Random) -> list[int]:
+    def _written(self, window: TrainingWindow, spell: Speller, draws: Random) -> list[int]:
         """What follows <|startoftranscript|>."""
         tokenizer = self.tokenizer
         if not window.segments:

@@ -14,22 +14,22 @@ from torch import Tensor, nn
 
 from zoo.benchmarks.wer import error_rates
 from zoo.models.whisper.decoder import AudioStates, Decoder
-from zoo.models.whisper.decoding import DecodingOptions, Request, decode
+from zoo.models.whisper.decoding import DecodingOptions, DecodingRequest, decode
 from zoo.models.whisper.model import Whisper
-from zoo.nn.eval_mode import frozen
+from zoo.nn.eval_mode import eval_mode
 from zoo.nn.masking import lengths_to_mask
 from zoo.recipes.shapes import lengthen
-from zoo.recipes.whisper.config import DistilConfig, TuneConfig
+from zoo.recipes.whisper.config import DistilConfig, WhisperTuneConfig
 from zoo.recipes.whisper.data import IGNORED, SpeechBatch
 from zoo.recipes.whisper.lora import without_lora
 from zoo.recipes.whisper.model import languages_of
-from zoo.train import Output, Task, processes
+from zoo.train import Output, TrainingTask, processes
 
 GUIDE_WIDTH = 0.2  # of the window: how far from the diagonal attention may stray freely
 BLANK = 256  # of CTC, beside the 256 bytes
 
 
-class Transcribe(Task):
+class Transcribe(TrainingTask):
     """loss = -log p(text | audio, context), summed over all tokens but the context."""
 
     monitor = "wer"
@@ -38,19 +38,19 @@ class Transcribe(Task):
     def __init__(
         self,
         model: Whisper,
-        tune: TuneConfig,
+        tune: WhisperTuneConfig,
         *,
-        measure: str = "basic",
+        wer_normalizer: str = "basic",
         samples: int = 5,
         stamped: bool = False,
         teacher: Decoder | None = None,
         distil: DistilConfig | None = None,
     ) -> None:
-        """measure: normaliser of validation; stamped: whether times are written in it; teacher: listens to the model's
+        """wer_normalizer: that of validation; stamped: whether times are written in it; teacher: listens to the model's
         encoder, which must then be frozen.
         """
         super().__init__()
-        self.model, self.tune, self.measure, self.samples = model, tune, measure, samples
+        self.model, self.tune, self.wer_normalizer, self.samples = model, tune, wer_normalizer, samples
         self.greedy = DecodingOptions(temperatures=(0.0,), timestamps=stamped)
         self.teacher, self.distil = teacher, distil or DistilConfig()
         assert model.tokenizer is not None
@@ -133,17 +133,17 @@ class Transcribe(Task):
         references, hypotheses = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         for reference, hypothesis in pairs[:: -(-len(pairs) // max(1, self.samples))] if self.samples else ():
             self.say(f"      {reference!r} -> {hypothesis!r}")
-        rates = error_rates(references, hypotheses, self.measure)
+        rates = error_rates(references, hypotheses, self.wer_normalizer)
         return metrics | {"wer": rates.wer, "cer": rates.cer}
 
     def _transcribed(self, batch: SpeechBatch, said: list[tuple[str, str]]) -> SpeechBatch:
-        requests = [Request(language) for language in languages_of(batch.entries, self.model)]
+        requests = [DecodingRequest(language) for language in languages_of(batch.entries, self.model)]
         results = decode(self.model, self.listen(batch), requests, self.greedy)
         said += [(entry.text or "", result.text) for entry, result in zip(batch.entries, results, strict=True)]
         return batch
 
     def export(self, directory: Path) -> None:
-        with frozen(self.model):
+        with eval_mode(self.model):
             without_lora(self.model).save(directory)
 
 

@@ -1,4 +1,4 @@
-"""Byte-level BPE that is learnt from a corpus, and BPE dropout.
+"""Byte-level BPE that is learned from a corpus, and BPE dropout.
 
 The result is a WhisperTokenizer like the published ones: text, then specials, then a token for each 20 ms up to 30 s.
 """

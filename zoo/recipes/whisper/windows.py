@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from zoo import audio
-from zoo.audio.augment import NOISE_DB, at_speed, cut_band, draw_speed, laid_over, noise, other_microphone
-from zoo.data.dataset import AudioDataset, Item
+from zoo.audio.augment import NOISE_DB, draw_speed, low_pass, mix_at_snr, noise, random_eq, speed_perturb
+from zoo.data.dataset import AudioDataset, LoadedClip
 from zoo.data.manifest import Entry
 from zoo.errors import AudioError
 from zoo.io.seeds import mix
-from zoo.recipes.whisper.config import AugmentConfig, WindowConfig
+from zoo.recipes.whisper.config import WhisperAugmentConfig, WindowConfig
 
 SEGMENT_TOKENS = 2  # times of a segment, beside its text
 Played = tuple[int, Fraction]  # a clip's place among the entries, and how many times as fast it is played
@@ -36,7 +36,7 @@ LEVELS = (-80.0, -20.0)  # dB re full scale: of windows without speech
 
 
 @dataclass(frozen=True)
-class Segment:
+class TimedText:
     """text, said from start to end (s into the window); end None: it goes on after the window."""
 
     text: str
@@ -45,12 +45,12 @@ class Segment:
 
 
 @dataclass
-class Window(Item):
+class TrainingWindow(LoadedClip):
     """An item with what is said in it, nothing if segments is empty; previous: what was said before; stamped: whether
     the text is to have times.
     """
 
-    segments: list[Segment]
+    segments: list[TimedText]
     previous: str = ""
     stamped: bool = False
 
@@ -73,7 +73,7 @@ class WindowDataset(AudioDataset):
         entries: Sequence[Entry],
         sample_rate: int,
         config: WindowConfig,
-        augment: AugmentConfig,
+        augment: WhisperAugmentConfig,
         *,
         seconds: float,
         count: Callable[[str], int],
@@ -104,13 +104,13 @@ class WindowDataset(AudioDataset):
         texts = hashlib.sha256("\n".join(entry.text or "" for entry in self.entries).encode()).hexdigest()
         return super().fingerprint()[:8] + texts[:8]
 
-    def item(self, index: int, seed: int) -> Window:
+    def item(self, index: int, seed: int) -> TrainingWindow:
         """Raises AudioError for audio that cannot be used."""
         draws, config, entry = Random(seed), self.config, self.entries[index]
         if not self.training:
             return self._window(index, seed, [(index, Fraction(1))], stamped=self.config.timestamps == 1)
         if draws.random() < config.no_speech:
-            return Window(self._noise(self._planned(index), draws), index, entry, 0, seed, [])
+            return TrainingWindow(self._noise(self._planned(index), draws), index, entry, 0, seed, [])
         stamped = draws.random() < config.timestamps
         if self._in_recording(index):
             window = self._stretch(index, seed, stamped)
@@ -154,12 +154,12 @@ class WindowDataset(AudioDataset):
             speed if self.min_samples <= seconds * self.sample_rate <= self.window * self.sample_rate else Fraction(1)
         )
 
-    def _window(self, index: int, seed: int, clips: Sequence[Played], stamped: bool = False) -> Window:
+    def _window(self, index: int, seed: int, clips: Sequence[Played], stamped: bool = False) -> TrainingWindow:
         """Clips, one behind the other. Raises AudioError for one that outlasts the window, whatever is stated."""
         waves, segments, place = [], [], 0
         most = round(self.window * self.sample_rate)
         for number, (clip, speed) in enumerate(clips):
-            entry, wave = self.entries[clip], at_speed(self._usable(clip), speed)
+            entry, wave = self.entries[clip], speed_perturb(self._usable(clip), speed)
             end = place + len(wave)
             if end > most + SLACK * self.sample_rate:  # half of it would be heard, all of it written
                 if number:
@@ -168,12 +168,12 @@ class WindowDataset(AudioDataset):
                 raise AudioError(entry.audio, f"{lasts}: longer than a window of {self.window:g} s")
             waves.append(self._heard(wave, mix(seed, number)))
             if entry.text:
-                segments.append(Segment(entry.text, place / self.sample_rate, min(end, most) / self.sample_rate))
+                segments.append(TimedText(entry.text, place / self.sample_rate, min(end, most) / self.sample_rate))
             place = end
         wave = torch.cat(waves)[:most]
-        return Window(wave, index, self.entries[index], 0, seed, segments, stamped=stamped)
+        return TrainingWindow(wave, index, self.entries[index], 0, seed, segments, stamped=stamped)
 
-    def _stretch(self, index: int, seed: int, stamped: bool) -> Window:
+    def _stretch(self, index: int, seed: int, stamped: bool) -> TrainingWindow:
         """A recording from an entry on, as far as the window reaches.
 
         Speakers may talk over each other, but written times never run backwards, which decoding would not allow: a
@@ -181,7 +181,7 @@ class WindowDataset(AudioDataset):
         """
         first = self.entries[index]
         begin = stop = first.start or 0.0
-        segments: list[Segment] = []
+        segments: list[TimedText] = []
         tokens, place = self.tokens, index
         while place in self._sizes:
             entry, tokens = self.entries[place], tokens - self._sizes[place]
@@ -191,16 +191,16 @@ class WindowDataset(AudioDataset):
                 break
             if end > begin + self.window:
                 if stamped and entry.text:
-                    segments.append(Segment(entry.text, max(start, stop) - begin, None))
+                    segments.append(TimedText(entry.text, max(start, stop) - begin, None))
                     stop = begin + self.window
                 break
             if entry.text and segments and end <= stop:
                 segments[-1] = replace(segments[-1], text=f"{segments[-1].text} {entry.text}")
             elif entry.text:
-                segments.append(Segment(entry.text, max(start, stop) - begin, end - begin))
+                segments.append(TimedText(entry.text, max(start, stop) - begin, end - begin))
             stop, place = max(stop, end), self._following.get(place, -1)
         wave = audio.load(first.audio, self.sample_rate, start=begin, end=stop)[:]
-        return Window(self._heard(wave, seed), index, first, 0, seed, segments, stamped=stamped)
+        return TrainingWindow(self._heard(wave, seed), index, first, 0, seed, segments, stamped=stamped)
 
     def _heard(self, wave: Tensor, seed: int) -> Tensor:
         """(S,) -> (S,): with noise over it, through another microphone, without its high frequencies, in training."""
@@ -208,9 +208,9 @@ class WindowDataset(AudioDataset):
             return wave
         draws = np.random.default_rng(mix(seed, 4))
         if draws.random() < self.augment.noise:
-            wave = laid_over(wave, noise(len(wave), draws), NOISE_DB, 1.0, draws)
-        wave = other_microphone(wave, seed, self.augment.microphone, self.sample_rate)
-        return cut_band(wave, seed, self.augment.band, self.sample_rate)
+            wave = mix_at_snr(wave, noise(len(wave), draws), NOISE_DB, 1.0, draws)
+        wave = random_eq(wave, seed, self.augment.microphone, self.sample_rate)
+        return low_pass(wave, seed, self.augment.band, self.sample_rate)
 
     def _previous(self, index: int, draws: Random) -> str:
         """What was said before: in a recording, the entries before; for a clip, another of its language."""
@@ -232,11 +232,11 @@ class WindowDataset(AudioDataset):
         return wave
 
     def _noise(self, seconds: float, draws: Random) -> Tensor:
-        """Noise of a random level and colour, dull to sharp."""
+        """Noise of a random level and color, dull to sharp."""
         generator = torch.Generator().manual_seed(draws.getrandbits(62))
         white = torch.randn(max(self.min_samples, round(seconds * self.sample_rate)) + 1, generator=generator)
-        colour = draws.uniform(-0.9, 0.9)
-        return (white[1:] + colour * white[:-1]) * 10 ** (draws.uniform(*LEVELS) / 20)
+        color = draws.uniform(-0.9, 0.9)
+        return (white[1:] + color * white[:-1]) * 10 ** (draws.uniform(*LEVELS) / 20)
 
 
 def _following(entries: Sequence[Entry], known: Sequence[Entry]) -> dict[int, int]:

@@ -9,14 +9,14 @@ import torch
 from fake_rows import FakeIds, FakeRows
 
 from zoo.errors import ConfigError
-from zoo.models.whisper.decoding import DecodingOptions, Request
+from zoo.models.whisper.decoding import DecodingOptions, DecodingRequest
 from zoo.models.whisper.decoding.fallback import Search, best, compression_ratio, search_all
 from zoo.models.whisper.decoding.language import check_language, check_languages, identify, one_for_each
 from zoo.models.whisper.decoding.options import Decoded
 from zoo.models.whisper.decoding.sampling import Hypothesis
 
 REFUSED = [
-    ({"task": "summarise"}, "task 'summarise' is unknown; choose one of transcribe, translate"),
+    ({"task": "summarize"}, "task 'summarize' is unknown; choose one of transcribe, translate"),
     ({"temperatures": ()}, "temperatures"),
     ({"temperatures": (-0.1,)}, "temperatures"),
     ({"beam_size": 0}, "beam_size 0"),
@@ -34,7 +34,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("options", "words"), REFUSED)
-def test_what_no_mode_can_honour_is_refused(options: dict, words: str) -> None:
+def test_what_no_mode_can_honor_is_refused(options: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         DecodingOptions(**options)
 
@@ -42,7 +42,7 @@ def test_what_no_mode_can_honour_is_refused(options: dict, words: str) -> None:
 class Scripted(Search):
     """Attempts whose quality is given: temperature -> (log-probability, no-speech, ratio, looped) for each window."""
 
-    def attempt(self, windows: Sequence[int], requests: Sequence[Request], temperature: float) -> list[Decoded]:
+    def attempt(self, windows: Sequence[int], requests: Sequence[DecodingRequest], temperature: float) -> list[Decoded]:
         self.log.append((temperature, list(windows)))
         return [
             Decoded([], "", "en", 1.0, temperature, *self.script[w].get(temperature, (-0.1, 0.0, 1.0, False)))
@@ -53,7 +53,7 @@ class Scripted(Search):
 def scripted(script: list[dict[float, tuple]], **options: object) -> tuple[list[Decoded], list]:
     search = Scripted(None, FakeIds(), FakeIds.size, 64, DecodingOptions(**options), torch.device("cpu"))  # type: ignore[arg-type]
     search.script, search.log = script, []
-    return search_all(search, [Request("en")] * len(script)), search.log
+    return search_all(search, [DecodingRequest("en")] * len(script)), search.log
 
 
 BAD = (-1.5, 0.0, 1.0, False)
@@ -90,19 +90,19 @@ def real_search(context: int = 64, **options: object) -> Search:
 
 def test_prompts_keep_their_end_and_long_prefixes_are_refused() -> None:
     ids, search = FakeIds(), real_search(context=16)
-    assert search.prompt(Request("en")) == [ids.sot]
-    assert search.prompt(Request("en", prompt=tuple(range(12)))) == [ids.sot_prev, *range(5, 12), ids.sot]
-    assert search.prompt(Request("en", prompt=(1,), prefix=(2, 3))) == [ids.sot_prev, 1, ids.sot, 2, 3]
-    assert real_search(timestamps=False).prompt(Request("en")) == [ids.sot, ids.no_timestamps]
+    assert search.prompt(DecodingRequest("en")) == [ids.sot]
+    assert search.prompt(DecodingRequest("en", prompt=tuple(range(12)))) == [ids.sot_prev, *range(5, 12), ids.sot]
+    assert search.prompt(DecodingRequest("en", prompt=(1,), prefix=(2, 3))) == [ids.sot_prev, 1, ids.sot, 2, 3]
+    assert real_search(timestamps=False).prompt(DecodingRequest("en")) == [ids.sot, ids.no_timestamps]
     with pytest.raises(ConfigError, match="prefix: 5 tokens; at most 4"):
-        search.prompt(Request("en", prefix=(1,) * 5))
+        search.prompt(DecodingRequest("en", prefix=(1,) * 5))
 
 
 @pytest.mark.parametrize("beam", [1, 3])
 def test_transcripts_never_exceed_the_context(beam: int) -> None:
     search = real_search(context=16, beam_size=beam, temperatures=(0.0,))
-    long = Request("en", prompt=(1,) * 50, prefix=(2,) * 4)
-    for result in search_all(search, [long, Request("en")] * 3):
+    long = DecodingRequest("en", prompt=(1,) * 50, prefix=(2,) * 4)
+    for result in search_all(search, [long, DecodingRequest("en")] * 3):
         assert len(result.tokens) <= 8
     assert len(search.prompt(long)) == 13 and all(len(r.tokens) <= 4 for r in search_all(search, [long]))
 

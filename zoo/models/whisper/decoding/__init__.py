@@ -7,6 +7,6 @@ Legend: W windows, G candidates a window, R = W x G rows, V vocabulary, U tokens
 """
 
 from zoo.models.whisper.decoding.fallback import decode
-from zoo.models.whisper.decoding.options import Decoded, DecodingOptions, Request
+from zoo.models.whisper.decoding.options import Decoded, DecodingOptions, DecodingRequest
 
-__all__ = ["Decoded", "DecodingOptions", "Request", "decode"]
+__all__ = ["Decoded", "DecodingOptions", "DecodingRequest", "decode"]

@@ -15,7 +15,7 @@ import torch
 from zoo.errors import ConfigError
 from zoo.models.whisper.decoding.beam import beam_search
 from zoo.models.whisper.decoding.language import identify
-from zoo.models.whisper.decoding.options import Decoded, DecodingOptions, Request
+from zoo.models.whisper.decoding.options import Decoded, DecodingOptions, DecodingRequest
 from zoo.models.whisper.decoding.repetition import cut_loop
 from zoo.models.whisper.decoding.rows import DecoderRows, Rows
 from zoo.models.whisper.decoding.rules import Ids, Rules
@@ -64,7 +64,7 @@ class Search:
             device=self.device,
         )
 
-    def prompt(self, request: Request) -> list[int]:
+    def prompt(self, request: DecodingRequest) -> list[int]:
         """What precedes the transcript: <|startofprev|> text <|startoftranscript|> <|en|> <|transcribe|> prefix.
 
         Of the earlier text, the last ids are used that fit in half the context. Raises ConfigError for a longer prefix.
@@ -75,7 +75,7 @@ class Search:
         previous = [tokenizer.sot_prev, *request.prompt[-(half - 1) :]] if request.prompt and half > 1 else []
         return [*previous, *start_sequence(tokenizer, request.language, self.options), *request.prefix]
 
-    def _most(self, request: Request, prompt: Sequence[int]) -> int:
+    def _most(self, request: DecodingRequest, prompt: Sequence[int]) -> int:
         """Tokens that a transcript may have: behind its prompt, and with <|notimestamps|> and its end when its words
         are timed.
         """
@@ -83,7 +83,7 @@ class Search:
         room = min(self.context + 1 - len(prompt), self.context - 1 - start - len(request.prefix))
         return max(1, min(self.options.max_tokens or self.context // 2, room))
 
-    def attempt(self, windows: Sequence[int], requests: Sequence[Request], temperature: float) -> list[Decoded]:
+    def attempt(self, windows: Sequence[int], requests: Sequence[DecodingRequest], temperature: float) -> list[Decoded]:
         """Decode the windows of these numbers at one temperature."""
         options, prompts = self.options, [self.prompt(request) for request in requests]
         limits = torch.tensor([self._most(*pair) for pair in zip(requests, prompts, strict=True)])
@@ -112,7 +112,7 @@ class Search:
             for hypotheses, request, silence in zip(found, requests, no_speech, strict=True)
         ]
 
-    def _decoded(self, found: Hypothesis, request: Request, temperature: float, no_speech: float) -> Decoded:
+    def _decoded(self, found: Hypothesis, request: DecodingRequest, temperature: float, no_speech: float) -> Decoded:
         tokens = found.tokens
         if self.options.repetition_stop:
             tokens = cut_loop(tokens, self.tokenizer.timestamp_begin)
@@ -132,7 +132,7 @@ class Search:
 def decode(
     model: Any,
     states: Any,
-    requests: Sequence[Request],
+    requests: Sequence[DecodingRequest],
     options: DecodingOptions,
     temperatures: Sequence[float] | None = None,
 ) -> list[Decoded]:
@@ -161,7 +161,7 @@ def decode(
 
 
 def search_all(
-    search: Search, requests: Sequence[Request], temperatures: Sequence[float] | None = None
+    search: Search, requests: Sequence[DecodingRequest], temperatures: Sequence[float] | None = None
 ) -> list[Decoded]:
     """Identify languages where they are not known, then try one temperature after the other."""
     requests, certainty = _with_languages(search, requests)
@@ -180,7 +180,7 @@ def search_all(
     return results
 
 
-def _with_languages(search: Search, requests: Sequence[Request]) -> tuple[list[Request], list[float]]:
+def _with_languages(search: Search, requests: Sequence[DecodingRequest]) -> tuple[list[DecodingRequest], list[float]]:
     """The requests with a language each, and how likely it is (1 where it was given)."""
     languages = search.tokenizer.languages
     unknown = [w for w, request in enumerate(requests) if request.language is None]

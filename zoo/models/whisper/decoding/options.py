@@ -96,7 +96,7 @@ class DecodingOptions:
 
 
 @dataclass(frozen=True)
-class Request:
+class DecodingRequest:
     """What is particular to one window.
 
     language: code, None to identify it; prompt: ids of preceding text, of which the end is used;

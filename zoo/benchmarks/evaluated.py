@@ -13,10 +13,10 @@ from torch import Tensor
 from zoo.audio import Clip
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.features import read
-from zoo.benchmarks.items import Item, Items
+from zoo.benchmarks.items import EvalItem, EvalItems
 from zoo.benchmarks.results import Record
 from zoo.benchmarks.significance import Interval
-from zoo.benchmarks.suite import Task
+from zoo.benchmarks.suite import SuiteTask
 from zoo.benchmarks.targets import FAILED_SHARE
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError
@@ -24,12 +24,12 @@ from zoo.errors import AudioError, ConfigError, MissingDependencyError
 BATCH = 16  # clips
 
 
-def test_items(task: Task, items: Items) -> list[Item]:
+def test_items(task: SuiteTask, items: EvalItems) -> list[EvalItem]:
     """In the source's order."""
     return [items.items[place] for place in items.chosen(task) if items.items[place].entry.split == "test"]
 
 
-def having(record: Record, what: str, asked: Sequence[Item], has: Callable[[Item], bool]) -> list[Item]:
+def having(record: Record, what: str, asked: Sequence[EvalItem], has: Callable[[EvalItem], bool]) -> list[EvalItem]:
     """The clips that have `what` is asked about; the others are noted. Raises ConfigError where there is none."""
     found = [item for item in asked if has(item)]
     if not asked:
@@ -42,8 +42,8 @@ def having(record: Record, what: str, asked: Sequence[Item], has: Callable[[Item
 
 
 def readable(
-    record: Record, asked: Sequence[Item], sample_rate: int, condition: Condition | None = None
-) -> list[tuple[Item, Clip]]:
+    record: Record, asked: Sequence[EvalItem], sample_rate: int, condition: Condition | None = None
+) -> list[tuple[EvalItem, Clip]]:
     """The clips that can be decoded; the others are noted. Raises ConfigError where they are too many, or none."""
     if not asked:
         raise ConfigError("the test split has no clips that the task is about")
@@ -60,7 +60,9 @@ def readable(
     return found
 
 
-def long_enough(record: Record, clips: Sequence[tuple[Item, Clip]], encoder: Encoder) -> list[tuple[Item, Clip]]:
+def long_enough(
+    record: Record, clips: Sequence[tuple[EvalItem, Clip]], encoder: Encoder
+) -> list[tuple[EvalItem, Clip]]:
     """The clips that give at least one frame; the others are noted. Raises ConfigError where there is none."""
     usable = [(item, clip) for item, clip in clips if encoder.count_frames(len(clip))]
     if len(usable) < len(clips):
@@ -71,8 +73,8 @@ def long_enough(record: Record, clips: Sequence[tuple[Item, Clip]], encoder: Enc
 
 
 def embedded(
-    record: Record, asked: Sequence[Item], encoder: Encoder, condition: Condition | None = None
-) -> tuple[list[Item], Tensor]:
+    record: Record, asked: Sequence[EvalItem], encoder: Encoder, condition: Condition | None = None
+) -> tuple[list[EvalItem], Tensor]:
     """The clips that can be embedded, and their vectors (N, D). Raises ConfigError where one is not finite."""
     usable = long_enough(record, readable(record, asked, encoder.sample_rate, condition), encoder)
     vectors = [
@@ -85,7 +87,7 @@ def embedded(
     return [item for item, _ in usable], found
 
 
-def transcripts(task: Task, encoder: Encoder, clips: Sequence[Clip]) -> list[str]:
+def transcripts(task: SuiteTask, encoder: Encoder, clips: Sequence[Clip]) -> list[str]:
     """What is said in each of N clips, with the task's options."""
     said: list[str] = []
     for start in range(0, len(clips), BATCH):
