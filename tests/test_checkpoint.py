@@ -23,6 +23,7 @@ from torch import Tensor, nn
 import zoo
 from zoo import checkpoint
 from zoo.errors import CheckpointError
+from zoo.loading import load_checkpoint
 from zoo.nn.linear import quantize_linears
 from zoo.recipes.mulan.config import Loss
 
@@ -83,7 +84,7 @@ def test_numbers_of_numpy_and_torch_are_written_as_numbers(tmp_path: Path) -> No
     model = zoo.create("hubert-base", **SMALL["hubert"] | {"layers": np.int64(1)}, temperature=np.float64(0.25))
     found = {"rate": np.float32(0.5), "steps": torch.tensor(7), "curve": np.array([1.5, 2.0]), "loss": Loss.infonce}
     checkpoint.save(model, tmp_path, provenance=found)
-    again = checkpoint.load(tmp_path)
+    again = load_checkpoint(tmp_path)
     assert (again.config.layers, again.config.temperature) == (1, 0.25)
     assert again.provenance == {"rate": 0.5, "steps": 7, "curve": [1.5, 2.0], "loss": "infonce"}
 
@@ -174,7 +175,7 @@ def test_building_skips_parameters_alone_and_only_in_this_thread() -> None:
             nn.init.constant_(tensor=self.weight, val=3.0)
 
     elsewhere: list[Filter] = []
-    with checkpoint._Uninitialized():
+    with checkpoint.uninitialized():
         thread = threading.Thread(target=lambda: elsewhere.append(Filter()))
         thread.start()
         thread.join()

@@ -16,6 +16,7 @@ from small import small
 import zoo
 from zoo import checkpoint
 from zoo.errors import CheckpointError
+from zoo.loading import load_checkpoint
 
 
 @pytest.fixture
@@ -138,4 +139,4 @@ def test_killed_while_saving_leaves_a_whole_checkpoint(saved: Path) -> None:
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
-        assert checkpoint.load(saved).fingerprint() in known
+        assert load_checkpoint(saved).fingerprint() in known

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo import card_page, registry
+from zoo import registry
 from zoo.cards import PACKAGED
+from zoo.cli.card import read as read_card
 from zoo.encoder import Encoder, Frames, Layer
 from zoo.errors import CheckpointError, ConfigError, UnknownModelError, ZooError
 
@@ -133,17 +134,17 @@ def test_home_is_found_wherever_a_path_is_given(tmp_path: Path, monkeypatch: pyt
     zoo.load("logmel").save("~/models/mine")
     model = zoo.load("~/models/mine")
     soundfile.write(tmp_path / "a.wav", torch.zeros(16_000).numpy(), 16_000)
-    assert model.embed("~/a.wav").shape == (80,) and "logmel" in card_page.read("~/models/mine")
+    assert model.embed("~/a.wav").shape == (80,) and "logmel" in read_card("~/models/mine")
 
 
 def test_a_registered_name_comes_before_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hubert").mkdir()
     (tmp_path / "hubert" / "README.md").write_text("notes of mine")
-    assert "notes of mine" not in card_page.read("hubert")
+    assert "notes of mine" not in read_card("hubert")
     (tmp_path / "hubert").rename("other")
     with pytest.raises(UnknownModelError):
-        card_page.read("other")
+        read_card("other")
 
 
 @pytest.mark.parametrize("name", ["logmel", "mfcc", "hubert-mini"])

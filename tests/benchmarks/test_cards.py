@@ -14,6 +14,7 @@ from zoo import card_page, registry
 from zoo.benchmarks import cards
 from zoo.cards import PACKAGED
 from zoo.cli.bench import app
+from zoo.cli.card import read as read_card
 from zoo.errors import UnknownModelError
 
 TOP = Path(__file__).resolve().parents[2]
@@ -29,10 +30,10 @@ def test_packaged_cards_are_in_step(name: str) -> None:
 
 @pytest.mark.parametrize("name", INSIDE)
 def test_packaged_cards_tell_data_license_and_limits(name: str) -> None:
-    text = card_page.read(name)
+    text = read_card(name)
     assert text.startswith(f"# {name}\n") and all(limit in text for limit in zoo.info(name).limits)
     assert zoo.info(name).training_data in text and "| license | MIT |" in text
-    assert card_page.read(zoo.info(name).family) == text
+    assert read_card(zoo.info(name).family) == text
 
 
 def test_results_are_those_of_the_weights_beside_the_baselines(tmp_path: Path) -> None:
@@ -48,15 +49,15 @@ def test_results_are_those_of_the_weights_beside_the_baselines(tmp_path: Path) -
     assert runner.invoke(app, [*command, "--check"]).exit_code != 0
     assert runner.invoke(app, command).exit_code == 0
     assert runner.invoke(app, [*command, "--check"]).exit_code == 0
-    text = card_page.read(str(tmp_path / "mine"))
+    text = read_card(str(tmp_path / "mine"))
     assert "### Suite suite" in text and "| task (accuracy) | 0.7" in text and "exam-2000-01-02.json" in text
     assert "another" not in text and "former name" not in text, "other models are no baselines; the last run counts"
     assert zoo.load(tmp_path / "mine").fingerprint() == model.fingerprint()
 
 
 def test_a_card_without_a_page_is_made_of_the_table() -> None:
-    text = card_page.read("hubert-large")
+    text = read_card("hubert-large")
     assert "Apache-2.0" in text and "not measured here" in text and "## Limits" not in text
-    assert "## Limits\n\n- Context" in card_page.read("whisper-tiny.en")
+    assert "## Limits\n\n- Context" in read_card("whisper-tiny.en")
     with pytest.raises(UnknownModelError, match="did you mean hubert-base"):
-        card_page.read("hubert-bse")
+        read_card("hubert-bse")

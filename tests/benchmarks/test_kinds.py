@@ -12,7 +12,6 @@ import torch
 from rich.console import Console
 from small import small
 
-from zoo import cluster
 from zoo.benchmarks import evaluated, features, robustness, runner, tasks, units
 from zoo.benchmarks.conditions import parse
 from zoo.benchmarks.items import open_source
@@ -22,6 +21,8 @@ from zoo.benchmarks.targets import Examples
 from zoo.benchmarks.units import _interval, _rates
 from zoo.data import manifest
 from zoo.text.transcript import Segment, Transcript
+from zoo.units import fit_quantizer
+from zoo.units import layer as layer_of
 
 
 def examine(corpus: Path, out: Path, *tasks: SuiteTask, models: Any = ("logmel",), **options: Any) -> dict[str, Record]:
@@ -181,7 +182,7 @@ def test_word_errors_under_noise_are_paired_with_those_without(corpus: Path, tmp
 def test_units_of_anything_with_a_quantizer(corpus: Path, tmp_path: Path) -> None:
     model = small("hubert-base")
     entries = manifest.read(corpus)
-    model.attach(cluster.fit_quantizer(entries, cluster.layer(model, 1), 8))
+    model.attach(fit_quantizer(entries, layer_of(model, 1), 8))
     tasks = [SuiteTask("units", kind="units", conditions=["white 60", "white -20"])]
     record = examine(corpus, tmp_path / "out", *tasks, models=[model])["units"]
     assert record.status == "ok", record.reason

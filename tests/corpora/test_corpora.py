@@ -21,11 +21,10 @@ pytest.importorskip("midirenderer")
 from zoo import corpora
 from zoo.corpora import builder, music, parts, speakers, speech
 from zoo.data import manifest
+from zoo.data.inventory import describe
 from zoo.errors import MissingDependencyError, ZooError
 
-BUILD = (
-    "import sys; from zoo.data import corpora; corpora.build('speech', 'tiny', sys.argv[1], workers=1, progress=False)"
-)
+BUILD = "import sys; from zoo import corpora; corpora.build('speech', 'tiny', sys.argv[1], workers=1, progress=False)"
 
 
 @pytest.fixture(scope="session")
@@ -129,8 +128,7 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
     """Spawned workers import it again; they must not wait for the lock that their parent holds."""
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom zoo.data import corpora\n"
-        "corpora.build('music', 'tiny', sys.argv[1], workers=2, progress=False)"
+        "import sys\nfrom zoo import corpora\ncorpora.build('music', 'tiny', sys.argv[1], workers=2, progress=False)"
     )
     done = subprocess.run([sys.executable, script, tmp_path / "corpus"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
@@ -186,12 +184,12 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_describe(speech_manifest: Path, music_manifest: Path) -> None:
-    facts = json.loads(json.dumps(corpora.describe(speech_manifest)))
+    facts = json.loads(json.dumps(describe(speech_manifest)))
     assert facts["fingerprint"] == about(speech_manifest)["fingerprint"]
     assert facts["clips"] == sum(split["clips"] for split in facts["splits"].values()) == facts["with_text"]
     assert set(facts["languages"]) == set(speakers.LANGUAGES)
     assert sum(facts["labels"]["style"].values()) == facts["clips"]
     assert isinstance(facts["phones"], int | dict)
-    facts = corpora.describe(music_manifest)
+    facts = describe(music_manifest)
     assert facts["with_captions"] == facts["clips"]
     assert set(facts["labels"]["drums"]) <= {"true", "false"}

@@ -155,5 +155,5 @@ def test_every_real_manifest_reads(data_root: Path) -> None:
     assert paths
     for path in paths:
         items = manifest.read(path)
-        assert {item.split for item in items} == set(manifest.SPLITS)
+        assert {item.split for item in items} <= set(manifest.SPLITS)
         assert all(item.audio.is_file() for item in items[:20])

@@ -19,6 +19,7 @@ from zoo import embed
 from zoo.embed import compute, writer
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, ZooError
+from zoo.jobs import progress
 
 
 def bad_files(corpus: Path) -> dict[str, str]:
@@ -144,7 +145,7 @@ def test_a_registered_name_says_device_and_number_format(
 def test_progress_is_told_line_by_line_where_there_is_no_terminal(
     corpus: Path, mfcc: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embed.progress, "LINE_EVERY", 0.0)
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     (corpus / "a" / "bad.wav").touch()
     said = io.StringIO()
     run(corpus, mfcc, tmp_path / "out", progress=Console(file=said, width=200))

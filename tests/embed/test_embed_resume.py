@@ -25,6 +25,7 @@ from zoo import embed
 from zoo.embed import prepare
 from zoo.encoder import Encoder
 from zoo.errors import ZooError
+from zoo.jobs import survey
 from zoo.jobs.lists import Item
 
 HERE = Path(__file__).parent
@@ -121,8 +122,8 @@ def test_a_finished_run_does_nothing_and_says_so(
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*")}
     bytes_before = digests(tmp_path / "out")
     opened: list[str] = []
-    probe = prepare.audio.probe
-    monkeypatch.setattr(prepare.audio, "probe", lambda path: opened.append(Path(path).name) or probe(path))
+    probe = survey.audio.probe
+    monkeypatch.setattr(survey.audio, "probe", lambda path: opened.append(Path(path).name) or probe(path))
     said = io.StringIO()
     summary = run(bad_corpus, hubert, tmp_path / "out", progress=Console(file=said, width=300))
     assert (summary.embedded, summary.skipped, summary.failed, summary.audio_hours) == (0, 9, 2, 0)
@@ -161,7 +162,7 @@ def test_another_model_another_version_and_other_inputs_are_refused(
         run(corpus / "a", hubert, tmp_path / "out")
     assert run([corpus / "b", corpus / "a"], hubert, tmp_path / "out").skipped == 10  # the order stays
     with monkeypatch.context() as patch:
-        patch.setattr("zoo.__version__", "99")
+        patch.setattr("zoo.embed.settings.__version__", "99")
         with pytest.raises(ZooError, match=r"zoo '.*' \(now '99'\)"):
             run(corpus, hubert, tmp_path / "out")
     assert digests(tmp_path / "out") == before

@@ -16,7 +16,7 @@ from small import noise
 from torch import Tensor, nn
 
 import zoo
-from zoo import importers
+from zoo import loading
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError
 
@@ -241,7 +241,7 @@ def test_other_torch_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"content with epoch, weights is no model .*fairseq HuBERT \.pt"):
         load(tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=r"absent\.pt: no such file or directory"):
-        importers.load_foreign(tmp_path / "absent.pt")
+        loading.load_foreign(tmp_path / "absent.pt")
     torch.save([torch.zeros(2)], tmp_path / "list.pt")
     with pytest.raises(CheckpointError, match="holds a list"):
         load(tmp_path / "list.pt")
@@ -259,7 +259,7 @@ def test_hostile_checkpoint_loads_and_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_converted_checkpoint_is_the_same_model(tmp_path: Path) -> None:
-    converted = importers.convert(pretrained(tmp_path / "hubert.pt", reference()), tmp_path / "ours")
+    converted = loading.convert(pretrained(tmp_path / "hubert.pt", reference()), tmp_path / "ours")
     again = load(tmp_path / "ours")
     assert (again.fingerprint(), again.config, again.name) == (converted.fingerprint(), converted.config, "hubert")
     assert again.provenance == {"source": str(tmp_path / "hubert.pt"), "layout": "fairseq"}

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 import zoo
-from zoo import audio, importers
+from zoo import audio, loading
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError
 from zoo.models.ctc.alphabet import Alphabet
@@ -235,7 +235,7 @@ def test_a_description_that_makes_no_sense_names_the_model(base: Path, changes: 
 
 def test_origin_is_recorded_and_converted(base: Path, tmp_path: Path) -> None:
     (base / "README.md").write_text("---\nlicense: apache-2.0\ntags: [speech]\n---\n# Model\n")
-    converted = importers.convert(base, tmp_path / "converted")
+    converted = loading.convert(base, tmp_path / "converted")
     assert converted.provenance == {"source": str(base), "layout": "Hugging Face", "license": "apache-2.0"}
     again = load(tmp_path / "converted")
     assert (again.fingerprint(), again.provenance) == (converted.fingerprint(), converted.provenance)

@@ -31,7 +31,7 @@ def test_two_processes_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     manifest.write(tmp_path / "clips.jsonl", chosen)
     torchrun(SCRIPT, tmp_path / "clips.jsonl", tmp_path / "two")
     for module, name in (("features", "BLOCK_SECONDS"), ("labels", "PART_SECONDS")):
-        monkeypatch.setattr(f"zoo.cluster.{module}.{name}", 1.0)  # as it was, after the test
+        monkeypatch.setattr(f"zoo.units.{module}.{name}", 1.0)  # as it was, after the test
     run(tmp_path / "clips.jsonl", tmp_path / "one")
     one, two = (labels(tmp_path / name / "round-1" / "units") for name in ("one", "two"))
     assert len(one) > 3 and one == two, "units of MFCC, byte by byte"

@@ -7,14 +7,14 @@ from zoo.train.malloc import set_malloc_options
 
 SCRIPT = """
 import resource, torch
-from zoo.train.heap import keep_freed_memory
+from zoo.train.malloc import set_malloc_options
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(4):
         torch.ones(1 << 24)  # 64 MiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 before = faults()
-kept = keep_freed_memory()
+kept = set_malloc_options()
 faults()  # the memory comes in
 print(int(kept), before, faults())
 """

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-BATCH_SECONDS = 64.0  # padded audio in one batch; more gains nothing on a CPU and costs memory
+from zoo.defaults import BATCH_SECONDS
+
 BATCH_CHUNKS = 64
-SHARD_ITEMS = 2048  # items in one file of `zoo embed`
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from zoo import registry
 from zoo._version import __version__
-from zoo.audio.batching import BATCH_SECONDS, SHARD_ITEMS
 from zoo.cards import PACKAGED
 from zoo.cli.bench import app as bench_app
 from zoo.cli.corpora import app as corpora_app
+from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
 from zoo.errors import ConfigError
 from zoo.io.terminal import readable_errors
 from zoo.nn.kernels import openmp as openmp  # before anything imports torch

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from zoo.audio.batching import BATCH_SECONDS, SHARD_ITEMS
+from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
 from zoo.embed.compute import DecodedClip, Embedder
 from zoo.embed.plan import Plan, Shard
 from zoo.embed.prepare import prepare

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo._version import __version__
-from zoo.audio.batching import BATCH_SECONDS, SHARD_ITEMS
+from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
 from zoo.encoder import Encoder, Layer
 from zoo.errors import ConfigError
 from zoo.nn.pooling import check_pooling

@@ -1,9 +1,9 @@
-"""Files of `torch.save`, read as plain data: tensors and containers are built, anything else becomes an inert `StubObject`.
+"""Files of `torch.save`, read as plain data: tensors and containers are built, all else becomes an inert `StubObject`.
 
 A pickle is a program that may call any function it can name. Here it can name very few: dictionaries, sets, and the
 functions that shape a tensor out of bytes. Whatever else it asks for (argparse.Namespace, OmegaConf nodes, classes of
-packages that are not installed, os.system) turns into a `StubObject` that keeps the name, the arguments and the state, and
-does nothing. Reading a foreign checkpoint therefore runs no code of it, and needs no package of its author.
+packages that are not installed, os.system) turns into a `StubObject` that keeps the name, the arguments and the state,
+and does nothing. Reading a foreign checkpoint therefore runs no code of it, and needs no package of its author.
 
 Both layouts are understood: the zip archive (torch >= 1.6) and the stream of pickles before it. Tensors of a zip
 archive are mapped from the file, so that an optimizer state three times the size of the weights costs nothing.

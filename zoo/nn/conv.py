@@ -2,8 +2,8 @@
 
 No convolution here pads: every output frame sees real samples only, so frame t of a clip covers the samples
 [t * hop, t * hop + window) and nothing that follows the clip can reach it. What a front end normalizes by (the mean and
-variance over the whole clip) it takes from `norm_stats`: additive sums over real samples, computed once for a clip of any
-length and the same whether the clip is encoded whole, in a padded batch or window by window.
+variance over the whole clip) it takes from `norm_stats`: additive sums over real samples, computed once for a clip of
+any length and the same whether the clip is encoded whole, in a padded batch or window by window.
 
 Legend: B batch, S samples, T frames, C channels, D width, N mels, K taps of the first convolution.
 """

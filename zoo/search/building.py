@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from zoo import embed, registry
-from zoo.audio.batching import BATCH_SECONDS
+from zoo.defaults import BATCH_SECONDS
 from zoo.encoder import Encoder
 from zoo.errors import ZooError
 from zoo.io.locks import lock_folder

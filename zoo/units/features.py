@@ -21,8 +21,8 @@ from torch import Tensor
 
 from zoo import registry
 from zoo.audio import Clip
-from zoo.audio.batching import BATCH_SECONDS
 from zoo.data.manifest import Entry
+from zoo.defaults import BATCH_SECONDS
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError, ConfigError
 from zoo.jobs import decode

@@ -46,7 +46,7 @@ class LongformOptions:
         text leaves out at its end; "sequential" lets each window begin where the last segment of the one before ended,
         as published.
     condition_on_previous_text: gives each window the text so far; "sequential" only.
-    batch_size: windows decoded together at most, None = what memory and the number of cores suggest, see `BatchScheduler`.
+    batch_size: windows decoded together at most, None = what memory and cores allow, see `BatchScheduler`.
     context: "full", "clip" or None for the model's own.
     """
 
@@ -108,8 +108,8 @@ def transcribe(
     waves, sample_rate: as for `Encoder.encode`. language: code, one for each recording, or None to identify it.
     prompt: text or ids that precede each recording (names, spelling, style); prefix: that its first window begins with.
     progress: called with seconds of audio that are done; silence that no window hears is not counted.
-    options: fields of `LongformOptions` and `DecodingOptions`; vad "auto", "silero", "energy", "none" or a `VoiceActivity`;
-        temperature, a number or several to be tried in turn.
+    options: fields of `LongformOptions` and `DecodingOptions`; vad "auto", "silero", "energy", "none" or a
+        `VoiceActivity`; temperature, a number or several to be tried in turn.
 
     Returns a Transcript for a single input, else a list. Raises ConfigError for options that the model or the mode
     cannot honor, MissingDependencyError for a detector that is not installed, both before any recording is read;
