@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.errors import ConfigError
-from zoo.text.normalizers import NORMALISERS, normaliser, spellings
+from zoo.text.normalizers import NORMALIZERS, normalizer, spellings
 
 CASES = [
     ("raw", "  Hello,   World! ", "Hello, World!"),
@@ -23,18 +23,18 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "text", "expected"), CASES)
 def test_known_texts(name: str, text: str, expected: str) -> None:
-    assert normaliser(name)(text) == expected
+    assert normalizer(name)(text) == expected
 
 
 def test_letters_become_words() -> None:
-    assert normaliser("basic", split_letters=True)("日本語。") == "日 本 語"
+    assert normalizer("basic", split_letters=True)("日本語。") == "日 本 語"
     with pytest.raises(ConfigError, match="split_letters"):
-        normaliser("english", split_letters=True)
+        normalizer("english", split_letters=True)
 
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"'whisper' is unknown; choose one of raw, basic, english"):
-        normaliser("whisper")
+        normalizer("whisper")
 
 
 def test_spellings_are_words() -> None:
@@ -43,9 +43,9 @@ def test_spellings_are_words() -> None:
     assert all(key == key.strip().lower() and value for key, value in table.items())
 
 
-@given(st.sampled_from(NORMALISERS), st.text(max_size=80))
+@given(st.sampled_from(NORMALIZERS), st.text(max_size=80))
 def test_any_text_gives_single_spaces(name: str, text: str) -> None:
-    clean = normaliser(name)(text)
+    clean = normalizer(name)(text)
     assert clean == " ".join(clean.split())
 
 
