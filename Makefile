@@ -8,7 +8,7 @@ READY = $(if $(VENV),$(VENV)/.ready)
 
 .PHONY: demo test check lint wheel docs tables fresh speed clean
 
-demo: $(READY)  ## the packaged models at work on generated clips, and part of their exam
+demo: $(READY)  ## one page, demo/index.html: the packaged models at work on generated clips; about a minute
 	$(PYTHON) -m zoo demo --out demo
 
 test: $(READY)  ## the default tests: a few minutes on two cores

@@ -1,0 +1,56 @@
+"""Everything that the demo computes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import zoo
+from zoo.demo import benchmark, clips, maps, search, units, words
+
+MODELS = ("mfcc", "logmel", "hubert", "mulan", "whisper")
+
+
+@dataclass(frozen=True)
+class Results:
+    """speech, music: the clips; the rest: what the models make of them."""
+
+    speech: list[clips.Clip]
+    music: list[clips.Clip]
+    word_maps: list[maps.Map]
+    music_maps: list[maps.Map]
+    spectrograms: list[units.Spectrogram]
+    transcripts: list[words.Transcript]
+    answers: list[search.Answer]
+    tables: list[benchmark.Table]
+
+
+def compute(report: Callable[[str], None]) -> Results:
+    """Generate the clips and run the models. report: is called with each step before it begins."""
+    report("generating speech and music")
+    speech = clips.build("speech")
+    music = clips.build("music")
+    spoken = clips.spoken_words(speech)
+    unseen = clips.new_voices(speech)
+    models = {name: zoo.load(name) for name in MODELS}
+    report("drawing maps of words and music")
+    word_maps = [maps.draw(name, models[name], spoken, "label", "stats") for name in ("mfcc", "hubert")]
+    music_maps = [
+        maps.draw("mfcc", models["mfcc"], music, "family", "stats"),
+        maps.draw("mulan", models["mulan"], music, "family", "mean"),  # its joint embedding has no statistics
+    ]
+    report("finding hidden units")
+    spectrograms = units.spectrograms(units.choose(unseen), models["hubert"], models["logmel"])
+    report("transcribing")
+    transcripts = words.transcribe(unseen, models["whisper"])
+    report("searching music by text")
+    answers = search.search(music, models["mulan"])
+    report("running two small benchmarks")
+    with tempfile.TemporaryDirectory() as folder:
+        tables = [
+            benchmark.evaluate_words(spoken, Path(folder)),
+            benchmark.evaluate_instruments(music, Path(folder)),
+        ]
+    return Results(speech, music, word_maps, music_maps, spectrograms, transcripts, answers, tables)
