@@ -1,12 +1,12 @@
 """`zoo demo`: the three packaged models at work on generated speech and music, as one page to look at and listen to.
 
-    clips.py      the corpora, and the clips that are shown
-    maps.py       maps of clips by word and by instrument
-    units.py      spectrograms with hidden units
-    words.py      transcripts
-    search.py     music by text
-    benchmark.py  two small benchmarks
-    page.py       the page; charts.py, sound.py and picture.py draw what it holds
+clips.py      the corpora, and the clips that are shown
+maps.py       maps of clips by word and by instrument
+units.py      spectrograms with hidden units
+words.py      transcripts
+search.py     music by text
+benchmark.py  two small benchmarks
+page.py       the page; charts.py, sound.py and picture.py draw what it holds
 """
 
 from zoo.demo.run import run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 from rich.console import Console
 
 from zoo.benchmarks import runner
+from zoo.benchmarks.results import Store
 from zoo.benchmarks.suite import Source, Suite, Task
 from zoo.demo.clips import Clip, write_folds
 
 COMMAND = "zoo bench run -m hubert -m mulan -m whisper --suite mini --out bench"
 """The larger benchmark."""
+FRAMES = 6
+"""Moments of each clip whose phone is predicted."""
 
 
 @dataclass(frozen=True)
@@ -29,34 +33,47 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One task. clips, groups: how many were predicted; group: what a group is."""
+    """One task. examples: how many were predicted; unit, group: what an example and a group is, in the plural."""
 
     title: str
+    unit: str
     group: str
-    clips: int
+    examples: int
     groups: int
     rows: list[Row]
 
 
-def evaluate_words(clips: Sequence[Clip], folder: Path) -> Table:
-    """Which word is spoken, by a linear probe on HuBERT."""
-    return _evaluate("hubert", "Which word is spoken?", "voices", clips, "label", folder / "words")
+def evaluate_phones(clips: Sequence[Clip], folder: Path) -> Table:
+    """Which phone is spoken at a moment, by a linear probe on HuBERT."""
+    task = Task(name="phones", data="clips", kind="phones", seeds=1)
+    store = _run("hubert", task, clips, folder / "phones")
+    return _table("Which phone is spoken?", "moments", "voices", store)
 
 
 def evaluate_instruments(clips: Sequence[Clip], folder: Path) -> Table:
     """The family of the leading instrument, by a linear probe on MuLan."""
-    return _evaluate("mulan", "Which instrument family leads?", "pieces", clips, "family", folder / "instruments")
+    task = Task(name="instrument", data="clips", kind="class", target="family", seeds=2)
+    store = _run("mulan", task, clips, folder / "instruments")
+    return _table("Which instrument family leads?", "clips", "pieces", store)
 
 
-def _evaluate(model: str, title: str, group: str, clips: Sequence[Clip], column: str, folder: Path) -> Table:
+def _run(model: str, task: Task, clips: Sequence[Clip], folder: Path) -> Store:
+    """Evaluate a model and its baselines on one task, each fold in turn."""
     folder.mkdir(parents=True)
-    source = Source(str(write_folds(clips, folder / "manifest.jsonl")), folds="fold")
-    task = Task(name=column, data="clips", kind="class", target=column, seeds=2)
-    suite = Suite(name="demo", data={"clips": source}, tasks=[task])
-    store = runner.run([model], suite, folder / "results", console=Console(quiet=True))
+    manifest = write_folds(clips, folder / "manifest.jsonl")
+    source = Source(str(manifest), folds="fold")
+    suite = Suite(name="demo", frames=FRAMES, data={"clips": source}, tasks=[task])
+    return runner.run([model], suite, folder / "results", console=Console(quiet=True))
+
+
+def _table(title: str, unit: str, group: str, store: Store) -> Table:
+    scored = [record for record in store.records.values() if record.score is not None]
     rows = []
-    for record in store.records.values():
-        if record.score is not None and record.low is not None and record.high is not None:
-            rows.append(Row(record.subject, record.role, record.score, record.low, record.high))
-    counted = next(record for record in store.records.values() if record.score is not None)
-    return Table(title, group, counted.test_items, counted.groups, rows)
+    for record in scored:
+        rows.append(Row(record.subject, record.role, _number(record.score), _number(record.low), _number(record.high)))
+    return Table(title, unit, group, scored[0].test_items, scored[0].groups, rows)
+
+
+def _number(value: float | None) -> float:
+    """A score; those of records with one are all known."""
+    return math.nan if value is None else value

@@ -47,7 +47,7 @@ def scatter(chart: Map) -> str:
             f'role="button" data-clip="{clip.key}" data-label="{escape(label)}" data-text="{text}" '
             f'aria-label="Play {text}"/>'
         )
-    parts.append("</svg>")
+    parts.append(f'<circle class="ring" cx="{-_WIDTH}" cy="0" r="{_RADIUS * 1.7:.1f}"/></svg>')
     return "\n".join(parts)
 
 

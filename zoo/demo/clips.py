@@ -47,6 +47,11 @@ def spoken_words(clips: Sequence[Clip]) -> list[Clip]:
     return [clip for clip in clips if clip.label("style") == "keyword"]
 
 
+def english_sentences(clips: Sequence[Clip]) -> list[Clip]:
+    """The English clips of more than one word."""
+    return [clip for clip in clips if clip.entry.lang == "en" and clip.label("style") != "keyword"]
+
+
 def new_voices(clips: Sequence[Clip]) -> list[Clip]:
     """The English clips by voices that no training has met."""
     return [clip for clip in clips if clip.entry.lang == "en" and clip.entry.split == "test"]

@@ -22,11 +22,13 @@ _PERPLEXITY = 20.0
 class Map:
     """One corpus as one model places it.
 
-    points: (N, 2) in 0 ... 1. agreement: share of clips whose nearest clip of another group has the same label;
-    chance: the same, were the nearest clip drawn at random.
+    question: what a label is, for readers; points: (N, 2) in 0 ... 1.
+    agreement: share of clips whose nearest clip of another group has the same label; chance: the same, were the
+    nearest clip drawn at random.
     """
 
     model: str
+    question: str
     clips: list[Clip]
     labels: list[str]
     points: np.ndarray
@@ -34,7 +36,9 @@ class Map:
     chance: float
 
 
-def draw(model: str, encoder: Encoder, clips: Sequence[Clip], column: str, pooling: str) -> Map:
+def draw(
+    model: str, encoder: Encoder, clips: Sequence[Clip], column: str, question: str, pooling: str = "stats"
+) -> Map:
     """The map of the clips' embeddings by a label column."""
     vectors = encoder.embed([clip.entry.audio for clip in clips], pooling=pooling)
     unit = normalize(vectors)
@@ -42,6 +46,7 @@ def draw(model: str, encoder: Encoder, clips: Sequence[Clip], column: str, pooli
     groups = [clip.group for clip in clips]
     return Map(
         model=model,
+        question=question,
         clips=list(clips),
         labels=labels,
         points=project(unit),

@@ -8,6 +8,14 @@ function elementsOf(clip) {
   return document.querySelectorAll(`[data-clip="${clip}"]`);
 }
 
+function ring(clip) {
+  for (const map of document.querySelectorAll(".map")) {
+    const point = clip && map.querySelector(`[data-clip="${clip}"]`);
+    map.querySelector(".ring").setAttribute("cx", point ? point.getAttribute("cx") : -100);
+    map.querySelector(".ring").setAttribute("cy", point ? point.getAttribute("cy") : -100);
+  }
+}
+
 function stop() {
   player.pause();
   for (const element of elementsOf(playing)) {
@@ -15,6 +23,7 @@ function stop() {
     element.style.setProperty("--progress", 0);
   }
   playing = "";
+  ring("");
 }
 
 function play(clip) {
@@ -24,6 +33,7 @@ function play(clip) {
   playing = clip;
   player.src = sounds[clip];
   for (const element of elementsOf(clip)) element.classList.add("playing");
+  ring(clip);
   player.play().then(() => requestAnimationFrame(showProgress), () => {});
 }
 
@@ -46,12 +56,12 @@ function showTooltip(point) {
   const left = box.left + box.width / 2 - tooltip.offsetWidth / 2;
   tooltip.style.left = `${Math.max(8, Math.min(left, widest)) + window.scrollX}px`;
   tooltip.style.top = `${box.top + window.scrollY - tooltip.offsetHeight - 8}px`;
-  for (const other of elementsOf(point.dataset.clip)) other.classList.add("near");
+  ring(point.dataset.clip);
 }
 
-function hideTooltip(point) {
+function hideTooltip() {
   tooltip.hidden = true;
-  for (const other of elementsOf(point.dataset.clip)) other.classList.remove("near");
+  ring(playing);
 }
 
 function choose(key) {
@@ -72,9 +82,9 @@ for (const button of document.querySelectorAll(".play[data-clip]")) {
 for (const point of document.querySelectorAll(".point")) {
   point.addEventListener("click", () => play(point.dataset.clip));
   point.addEventListener("pointerenter", () => showTooltip(point));
-  point.addEventListener("pointerleave", () => hideTooltip(point));
+  point.addEventListener("pointerleave", hideTooltip);
   point.addEventListener("focus", () => showTooltip(point));
-  point.addEventListener("blur", () => hideTooltip(point));
+  point.addEventListener("blur", hideTooltip);
   point.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;
     event.preventDefault();

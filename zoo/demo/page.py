@@ -41,6 +41,7 @@ def build(results: Results) -> str:
         music_maps=_maps(results.music_maps),
         words=len(results.word_maps[0].clips),
         voices=len({clip.group for clip in results.word_maps[0].clips}),
+        known_voices=len({clip.group for clip in results.word_maps[0].clips if clip.entry.split == "train"}),
         clips=len(results.music),
         pieces=len({clip.group for clip in results.music}),
         seconds=f"{sound.LONGEST:g}",
@@ -87,7 +88,12 @@ def _tiles(results: Results) -> str:
     tiles = [
         _agreement_tile(results.word_maps, "of nearest clips hold the same word"),
         _agreement_tile(results.music_maps, "of nearest pieces have the same instrument family"),
-        ("Whisper", f"{correct} of {len(known)}", "transcripts of new voices without an error", "words and digits it knows"),
+        (
+            "Whisper",
+            f"{correct} of {len(known)}",
+            "transcripts of new voices without an error",
+            "words and digits it knows",
+        ),
     ]
     parts = []
     for name, number, text, beside in tiles:
@@ -109,7 +115,7 @@ def _maps(maps: Sequence[Map]) -> str:
     for chart in maps:
         parts.append(
             f'<figure class="card"><figcaption><h3>{escape(_name(chart.model))}</h3>'
-            f"<span>same label nearest: <b>{_percent(chart.agreement)}</b> "
+            f"<span>nearest has the same {escape(chart.question)}: <b>{_percent(chart.agreement)}</b> "
             f"<small>chance {_percent(chart.chance)}</small></span></figcaption>{charts.scatter(chart)}</figure>"
         )
     parts.append("</div></div>")
@@ -123,15 +129,17 @@ def _button(clip: Clip) -> str:
 
 def _spectrogram(shown: Spectrogram) -> str:
     entry = shown.clip.entry
+    text = escape(entry.text or "")
     image = sound.data_uri("image/png", picture.spectrogram(shown.bands))
-    kind = "wide" if entry.duration > units.LONGEST_WORD else ""
+    width = "wide" if entry.duration > units.LONGEST_WORD else ""
     return (
-        f'<figure class="card spectrogram {kind}" style="--seconds:{entry.duration:.2f}"><figcaption>'
-        f"{_button(shown.clip)}<h3>{escape(entry.text or '')}</h3><small>voice {escape(entry.speaker or '')}</small>"
-        f'</figcaption><div class="scroll" tabindex="0" role="group" aria-label="Spectrogram, phones and hidden units">'
-        f'<div class="track"><img src="{image}" alt="Spectrogram of {escape(entry.text or "")}">'
+        f'<figure class="card spectrogram {width}" style="--seconds:{entry.duration:.2f}"><figcaption>'
+        f"{_button(shown.clip)}<h3>{text}</h3><small>voice {escape(entry.speaker or '')}</small></figcaption>"
+        f'<div class="scroll" tabindex="0" role="group" aria-label="Spectrogram, phones and hidden units">'
+        f'<div class="track"><img src="{image}" alt="Spectrogram of {text}">'
         f"{charts.phone_strip(entry.phones, entry.duration)}{charts.unit_strip(shown.runs, entry.duration)}"
-        f'<div class="cursor" data-clip="{shown.clip.key}" data-seconds="{entry.duration:.3f}"></div></div></div></figure>'
+        f'<div class="cursor" data-clip="{shown.clip.key}" data-seconds="{entry.duration:.3f}"></div>'
+        f"</div></div></figure>"
     )
 
 
@@ -142,7 +150,7 @@ def _transcript(shown: Transcript) -> str:
     verdict = "correct" if shown.correct else "wrong"
     kind = "" if shown.known else ' <span class="chip">not what it learned</span>'
     return (
-        f"<tr><td>{_button(shown.clip)}</td><td data-name=\"spoken\">{escape(shown.truth)}{kind}</td>"
+        f'<tr><td>{_button(shown.clip)}</td><td data-name="spoken">{escape(shown.truth)}{kind}</td>'
         f'<td data-name="whisper-mini" class="{verdict}">{" ".join(parts)}</td></tr>'
     )
 
@@ -170,10 +178,12 @@ def _hit(place: int, hit: Hit) -> str:
 
 def _table(table: Table) -> str:
     rows = "\n".join(_row(row) for row in table.rows)
+    one = table.group.removesuffix("s")
+    counts = f"{table.examples} {table.unit} of {table.groups} {table.group}"
+    text = f"Accuracy on {counts}, each predicted by a probe that has not met its {one}."
     return (
-        f'<div class="card"><h3>{escape(table.title)}</h3><p><small>Accuracy on {table.clips} clips of '
-        f"{table.groups} {escape(table.group)}, each predicted by a probe that has not met its "
-        f'{escape(table.group.removesuffix("s"))}.</small></p><table class="scores">{rows}</table></div>'
+        f'<div class="card"><h3>{escape(table.title)}</h3><p><small>{escape(text)}</small></p>'
+        f'<table class="scores">{rows}</table></div>'
     )
 
 

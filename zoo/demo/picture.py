@@ -10,7 +10,15 @@ import zlib
 
 import numpy as np
 
-_ANCHORS = ((8, 10, 30), (52, 22, 104), (120, 40, 130), (190, 62, 110), (238, 112, 80), (252, 180, 100), (252, 248, 200))
+_ANCHORS = (
+    (8, 10, 30),
+    (52, 22, 104),
+    (120, 40, 130),
+    (190, 62, 110),
+    (238, 112, 80),
+    (252, 180, 100),
+    (252, 248, 200),
+)
 """RGB from quiet to loud, evenly spaced."""
 _QUIETEST, _LOUDEST = 8.0, 99.7  # percentiles of a clip
 

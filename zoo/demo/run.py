@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from zoo.atomic import replacing_file
 from zoo.demo import benchmark, page, results
@@ -28,29 +27,24 @@ def run(out: Path, console: Console) -> Path:
     path = out / PAGE
     with replacing_file(path) as partial:
         partial.write_text(page.build(found), encoding="utf-8")
-    print_summary(found, console)
-    console.print(f"\nThe page: {path.resolve()}", highlight=False, soft_wrap=True)
-    console.print(f"A larger benchmark, of about half an hour:\n  {benchmark.COMMAND}", highlight=False, soft_wrap=True)
+    closing = ["", *summary(found), "", f"A larger benchmark: {benchmark.COMMAND}", f"The page: {path.resolve()}"]
+    for line in closing:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return path
 
 
-def print_summary(found: Results, console: Console) -> None:
-    """The numbers of the page, in short."""
-    summary = Table("", "score", "95 % interval", "beside", box=None, header_style="bold")
-    for maps, question in ((found.word_maps, "same word"), (found.music_maps, "same instrument family")):
-        summary.add_row(f"{maps[-1].model}: nearest clip has the {question}", *_agreement(maps))
+def summary(found: Results) -> list[str]:
+    """The numbers of the page, a line each."""
+    lines = [_agreement(found.word_maps), _agreement(found.music_maps)]
     for table in found.tables:
-        best = table.rows[0]
-        others = ", ".join(f"{row.model} {row.score:.2f}" for row in table.rows[1:])
-        interval = f"{best.low:.2f} to {best.high:.2f}"
-        summary.add_row(f"{best.model}: {table.title.lower()}", f"{best.score:.2f}", interval, others)
+        scores = ", ".join(f"{row.model} {row.score:.2f} ({row.low:.2f} to {row.high:.2f})" for row in table.rows)
+        lines.append(f"{table.title} {scores}")
     known = [transcript for transcript in found.transcripts if transcript.known]
     correct = sum(transcript.correct for transcript in known)
-    summary.add_row("whisper: transcripts without an error", f"{correct} of {len(known)}", "", "")
-    console.print()
-    console.print(summary)
+    lines.append(f"Transcripts of new voices without an error: whisper {correct} of {len(known)}")
+    return lines
 
 
-def _agreement(maps: list[Map]) -> tuple[str, str, str]:
-    others = ", ".join(f"{each.model} {each.agreement:.2f}" for each in maps[:-1])
-    return f"{maps[-1].agreement:.2f}", "", f"{others}, chance {maps[-1].chance:.2f}"
+def _agreement(maps: list[Map]) -> str:
+    scores = ", ".join(f"{each.model} {each.agreement:.0%}" for each in reversed(maps))
+    return f"Nearest clip has the same {maps[0].question}: {scores}, chance {maps[0].chance:.0%}"
