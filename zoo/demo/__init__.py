@@ -6,9 +6,11 @@ units.py      spectrograms with hidden units
 words.py      transcripts
 search.py     music by text
 benchmark.py  two small benchmarks
-page.py       the page; charts.py, sound.py and picture.py draw what it holds
+results.py    all of these together
+page.py       the page; charts.py, sound.py and picture.py make what it holds
+command.py    the steps, and the summary
 """
 
-from zoo.demo.run import run
+from zoo.demo.command import run
 
 __all__ = ["run"]

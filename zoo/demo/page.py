@@ -73,7 +73,7 @@ def _json(values: dict[str, str]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}".replace("%", " %")
+    return f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def _name(model: str) -> str:
@@ -116,7 +116,7 @@ def _maps(maps: Sequence[Map]) -> str:
         parts.append(
             f'<figure class="card"><figcaption><h3>{escape(_name(chart.model))}</h3>'
             f"<span>nearest has the same {escape(chart.question)}: <b>{_percent(chart.agreement)}</b> "
-            f"<small>chance {_percent(chart.chance)}</small></span></figcaption>{charts.scatter(chart)}</figure>"
+            f"<small>chance&nbsp;{_percent(chart.chance)}</small></span></figcaption>{charts.scatter(chart)}</figure>"
         )
     parts.append("</div></div>")
     return "\n".join(parts)
@@ -131,7 +131,7 @@ def _spectrogram(shown: Spectrogram) -> str:
     entry = shown.clip.entry
     text = escape(entry.text or "")
     image = sound.data_uri("image/png", picture.spectrogram(shown.bands))
-    width = "wide" if entry.duration > units.LONGEST_WORD else ""
+    width = "long" if entry.duration > units.LONGEST_WORD else ""
     return (
         f'<figure class="card spectrogram {width}" style="--seconds:{entry.duration:.2f}"><figcaption>'
         f"{_button(shown.clip)}<h3>{text}</h3><small>voice {escape(entry.speaker or '')}</small></figcaption>"

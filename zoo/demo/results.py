@@ -41,8 +41,8 @@ def compute(report: Callable[[str], None]) -> Results:
     report("drawing maps of words and music")
     word_maps = [maps.draw(name, models[name], spoken, "label", "word") for name in ("mfcc", "hubert")]
     music_maps = [
-        maps.draw("mfcc", models["mfcc"], music, "family", "instrument family"),
-        maps.draw("mulan", models["mulan"], music, "family", "instrument family", pooling="mean"),  # as its search does
+        maps.draw("mfcc", models["mfcc"], music, "family", "family"),
+        maps.draw("mulan", models["mulan"], music, "family", "family", pooling="mean"),  # as its search does
     ]
     report("finding hidden units")
     spectrograms = units.spectrograms(units.choose(unseen), models["hubert"], models["logmel"])

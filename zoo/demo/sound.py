@@ -19,9 +19,10 @@ _COMPRESSION = 0.8  # of 0 ... 1
 
 def sounds(clips: Iterable[Clip]) -> dict[str, str]:
     """The data URI of each clip by its key."""
-    found = {}
+    found: dict[str, str] = {}
     for clip in clips:
-        found.setdefault(clip.key, data_uri("audio/mpeg", mp3(clip)))
+        if clip.key not in found:
+            found[clip.key] = data_uri("audio/mpeg", mp3(clip))
     return found
 
 

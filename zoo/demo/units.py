@@ -64,7 +64,7 @@ def runs(units: Sequence[int], frame_rate: float, duration: float) -> list[Run]:
 
 def choose(clips: Sequence[Clip]) -> list[Clip]:
     """A few words by two voices each, and a sentence."""
-    chosen = []
+    chosen: list[Clip] = []
     for word in sorted({clip.label("label") for clip in clips} - {""}):
         pair = _one_by_voice([clip for clip in clips if clip.label("label") == word])
         if len(pair) >= 2 and len(chosen) < 2 * PAIRS:
