@@ -37,7 +37,7 @@ def summary(found: Results) -> list[str]:
     """The numbers of the page, a line each."""
     lines = [_agreement(found.word_maps), _agreement(found.music_maps)]
     for table in found.tables:
-        scores = ", ".join(f"{row.model} {row.score:.2f} ({row.low:.2f} to {row.high:.2f})" for row in table.rows)
+        scores = "; ".join(f"{row.model} {row.score:.2f} ({row.low:.2f} to {row.high:.2f})" for row in table.rows)
         lines.append(f"{table.title} {scores}")
     known = [transcript for transcript in found.transcripts if transcript.known]
     correct = sum(transcript.correct for transcript in known)
