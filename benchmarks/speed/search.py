@@ -23,7 +23,7 @@ from rich.console import Console
 from torch.nn.functional import normalize
 
 from zoo.search import Index, store
-from zoo.search.store import IndexEntry, Space, Table
+from zoo.search.store import IndexEntry, IndexTable, Space
 
 K = 10
 
@@ -37,7 +37,7 @@ def write(folder: Path, items: int, width: int, storage: str) -> None:
         for i in range(items)
     ]
     folder.mkdir(parents=True)
-    store.write(folder, Space("", "random", "0" * 16, {}, width, "float32", storage), Table(entries, vectors))
+    store.write(folder, Space("", "random", "0" * 16, {}, width, "float32", storage), IndexTable(entries, vectors))
 
 
 def seconds(index: Index, queries: torch.Tensor) -> float:

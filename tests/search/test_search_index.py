@@ -16,13 +16,13 @@ import zoo
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
 from zoo.search import Index, TextEncoder, build, nearest, store
-from zoo.search.store import IndexEntry, Space, Table
+from zoo.search.store import IndexEntry, IndexTable, Space
 
 
 def made_of(vectors: Tensor, backend: str = "auto") -> Index:
     entries = [IndexEntry(f"/{row}.wav", None, None, row, row) for row in range(len(vectors))]
     space = Space("", "random", "0" * 16, {}, vectors.shape[1], "float32", str(vectors.dtype).removeprefix("torch."))
-    return Index(Path("index"), space, Table(entries, vectors), backend)
+    return Index(Path("index"), space, IndexTable(entries, vectors), backend)
 
 
 def check_exact(index: Index, queries: Tensor, k: int) -> None:
@@ -151,7 +151,7 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
 def test_vectors_that_do_not_go_with_the_items_are_damage(tones: Path, tmp_path: Path, vectors: Tensor) -> None:
     build(tones, "bands", tmp_path, progress=False)
     space, table = store.read(tmp_path) or pytest.fail("no index")
-    store.write(tmp_path, space, Table(table.entries, vectors))
+    store.write(tmp_path, space, IndexTable(table.entries, vectors))
     with pytest.raises(ZooError, match=r"damaged.* vectors for 8 items of width 8"):
         Index.open(tmp_path)
 

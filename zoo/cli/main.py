@@ -271,13 +271,12 @@ def convert(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for vectors, map.png and the report")] = Path("demo"),
-    exam: Annotated[bool, typer.Option(help="A few tasks of the mini suite, too")] = True,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page, index.html")] = Path("demo"),
 ) -> None:
-    """Show the small models at work on generated speech and music, and examine them."""
+    """Show the small models at work on generated speech and music, as one page to look at and listen to."""
     from zoo import demo
 
-    demo.run(out, console, exam=exam)
+    demo.run(out, console)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
 from zoo.loading import open_encoder
 from zoo.search import increment, store
-from zoo.search.store import IndexEntry, Space, Table
+from zoo.search.store import IndexEntry, IndexTable, Space
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ def build(
 def _update(
     out: Path,
     space: Space,
-    known: tuple[Space, Table],
+    known: tuple[Space, IndexTable],
     items: Sequence[Item],
     run_embed: Callable[..., embed.EmbedSummary],
-) -> tuple[Table, embed.EmbedSummary | None]:
+) -> tuple[IndexTable, embed.EmbedSummary | None]:
     """The table of exactly these items, written to the index; and what had to be extracted for it, if anything.
 
     known: what the index holds now; its model may lie in another place since.
@@ -128,7 +128,7 @@ def _update(
     return table, run
 
 
-def _summary(before: Table, after: Table, run: embed.EmbedSummary | None, seconds: float) -> IndexSummary:
+def _summary(before: IndexTable, after: IndexTable, run: embed.EmbedSummary | None, seconds: float) -> IndexSummary:
     old, new = ({entry.item: entry for entry in table.entries} for table in (before, after))
     return IndexSummary(
         items=len(new),
@@ -159,7 +159,7 @@ def _look(item: Item) -> IndexEntry | None:
     return IndexEntry(*item, status.st_size, status.st_mtime_ns)
 
 
-def _check(out: Path, old: Space, table: Table, new: Space, items: Sequence[Item]) -> None:
+def _check(out: Path, old: Space, table: IndexTable, new: Space, items: Sequence[Item]) -> None:
     """Hold a request against the index that is there. Raises ZooError."""
     if (old.fingerprint, old.preprocessing) != (new.fingerprint, new.preprocessing):
         raise ZooError(

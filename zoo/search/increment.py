@@ -15,14 +15,14 @@ from torch.nn.functional import normalize
 from zoo.embed.prepare import PLAN_NAME, read_plan
 from zoo.embed.writer import finished
 from zoo.jobs.failures import ERRORS_NAME
-from zoo.search.store import IndexEntry, Space, Table, empty
+from zoo.search.store import IndexEntry, IndexTable, Space, empty
 
 FOLDER = "increment"
 # Items in one file: what a crash costs at most, an hour of audio apart.
 SHARD_ITEMS = 512
 
 
-def harvest(folder: Path, space: Space) -> Table:
+def harvest(folder: Path, space: Space) -> IndexTable:
     """Rows of the finished shards, brought to unit length; none of another model's, which nobody can use here."""
     plan = read_plan(folder / PLAN_NAME)
     if plan is None or plan.settings.fingerprint != space.fingerprint:
@@ -38,7 +38,7 @@ def harvest(folder: Path, space: Space) -> Table:
         unit = normalize(torch.from_numpy(values).reshape(-1, space.width), dim=1)  # (N, D)
         vectors.append(unit.to(vectors[0].dtype))
         entries += [IndexEntry(p.path, p.start, p.end, p.size or 0, p.mtime_ns or 0) for p in planned]
-    return Table(entries, torch.cat(vectors))
+    return IndexTable(entries, torch.cat(vectors))
 
 
 def clear(folder: Path, *, keep_errors: bool = False) -> None:

@@ -20,7 +20,7 @@ from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
 from zoo.io.paths import expand_path
 from zoo.search import store
 from zoo.search.nearest import Flat, nearest
-from zoo.search.store import Space, Table
+from zoo.search.store import IndexTable, Space
 from zoo.search.text_models import TextEncoder, text_models
 
 BACKENDS = ("auto", "torch", "faiss")
@@ -40,7 +40,7 @@ class Hit(NamedTuple):
 class Index:
     """Rows in the order of the inputs: `entries[row]` says what was embedded, `vectors` (N, D) are of unit length."""
 
-    def __init__(self, folder: Path, space: Space, table: Table, backend: str = "auto") -> None:
+    def __init__(self, folder: Path, space: Space, table: IndexTable, backend: str = "auto") -> None:
         if backend not in BACKENDS:
             raise ConfigError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
         if backend == "faiss" and find_spec("faiss") is None:

@@ -78,31 +78,31 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Table:
+class IndexTable:
     """Entries and their vectors (N, D)."""
 
     entries: list[IndexEntry]
     vectors: Tensor
 
-    def __add__(self, other: Table) -> Table:
+    def __add__(self, other: IndexTable) -> IndexTable:
         if not other.entries:
             return self  # and not a copy in memory of what is mapped
-        return Table(self.entries + other.entries, torch.cat([self.vectors, other.vectors]))
+        return IndexTable(self.entries + other.entries, torch.cat([self.vectors, other.vectors]))
 
-    def keep(self, entries: Iterable[IndexEntry]) -> Table:
+    def keep(self, entries: Iterable[IndexEntry]) -> IndexTable:
         """The rows of these entries, in this order; those that the table lacks are left out."""
         places = {entry: row for row, entry in enumerate(self.entries)}
         rows = [row for entry in entries if (row := places.get(entry)) is not None]
         if rows == list(range(len(self.entries))):
             return self
-        return Table([self.entries[row] for row in rows], self.vectors[torch.tensor(rows, dtype=torch.long)])
+        return IndexTable([self.entries[row] for row in rows], self.vectors[torch.tensor(rows, dtype=torch.long)])
 
 
-def empty(space: Space) -> Table:
-    return Table([], torch.zeros(0, space.width, dtype=getattr(torch, space.storage)))
+def empty(space: Space) -> IndexTable:
+    return IndexTable([], torch.zeros(0, space.width, dtype=getattr(torch, space.storage)))
 
 
-def read(folder: Path) -> tuple[Space, Table] | None:
+def read(folder: Path) -> tuple[Space, IndexTable] | None:
     """The index in a folder, its vectors mapped and not read; None where there is none.
 
     Raises ZooError for a damaged file or a format of another version.
@@ -119,12 +119,12 @@ def read(folder: Path) -> tuple[Space, Table] | None:
             entries = [IndexEntry(*item) for item in json.loads(file.get_tensor("items").numpy().tobytes())]
         if vectors.shape != (len(entries), space.width):
             raise ValueError(f"{tuple(vectors.shape)} vectors for {len(entries)} items of width {space.width}")
-        return space, Table(entries, vectors)
+        return space, IndexTable(entries, vectors)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ZooError(f"{path}: damaged, or not an index of zoo ({error}); delete it and build it anew") from error
 
 
-def write(folder: Path, space: Space, table: Table) -> None:
+def write(folder: Path, space: Space, table: IndexTable) -> None:
     """Put a new index in the place of the old one; until that moment, and after any crash before it, the old one is.
 
     Raises ZooError where it cannot be written: on a full disk, for one.
