@@ -57,7 +57,7 @@ def evaluate_instruments(clips: Sequence[DemoClip], folder: Path) -> ScoreTable:
     return _table("Which instrument family leads?", "clips", "pieces", store)
 
 
-def _run(model: str, task: Task, clips: Sequence[DemoClip], folder: Path) -> Store:
+def _run(model: str, task: SuiteTask, clips: Sequence[DemoClip], folder: Path) -> Store:
     """Evaluate a model and its baselines on one task, each fold in turn."""
     folder.mkdir(parents=True)
     manifest = write_folds(clips, folder / "manifest.jsonl")
