@@ -1,4 +1,4 @@
-"""Probes on features with a known truth: found where it is, not found where it is not."""
+"""Probes on features with known targets: they find the signal, and nothing without a signal."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_shuffled_labels_give_chance_within_the_interval() -> None:
     assert inside >= 4
 
 
-def test_test_labels_have_no_say_in_what_is_chosen() -> None:
+def test_test_labels_do_not_affect_the_choice() -> None:
     x, labels = planted(layer=1)
     train, dev, test = splits(x, labels, SIZES)
     honest = probe(train, dev, test, range(5), ProbeConfig(seeds=2))
@@ -106,14 +106,14 @@ def test_features_that_are_all_constant_score_as_chance_does(width: int) -> None
     silent = torch.full((1, sum(SIZES), width), 5.0)
     for run in (probe, probe_weighted):
         found = run(*splits(silent, labels, SIZES), [0], ProbeConfig(seeds=2))
-        assert len(set(found.outputs[0].tolist())) == 1, "the commonest class, of every item"
+        assert len(set(found.outputs[0].tolist())) == 1, "the most frequent class for every item"
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [(np.zeros(760, dtype=np.int64), "one class"), (np.r_[np.arange(400) % 2, np.full(360, 2)], "train lacks")],
 )
-def test_what_cannot_be_learned_is_refused(labels: np.ndarray, message: str) -> None:
+def test_targets_that_cannot_be_learned_are_refused(labels: np.ndarray, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         probe(*splits(torch.zeros(1, 760, 2), labels, SIZES), [0], ProbeConfig())
 
@@ -131,8 +131,8 @@ def test_metrics_agree_with_sklearn() -> None:
     assert METRICS["balanced_accuracy"](a, b) == pytest.approx(metrics.balanced_accuracy_score(b, a))
 
 
-def test_probes_answer_as_those_that_are_run_to_the_end() -> None:
-    """Where penalties are small and classes far apart, stopping short gives other answers on shifted data."""
+def test_probes_predict_as_exact_solutions_do() -> None:
+    """With small penalties and separate classes, early stopping changes predictions on shifted data."""
     g = generator(0)
     labels = torch.randint(5, (400,), generator=g)
     means, shift = 0.5 * torch.randn(5, 200, generator=g), 0.5 * torch.randn(200, generator=g)
@@ -141,10 +141,10 @@ def test_probes_answer_as_those_that_are_run_to_the_end() -> None:
     x, y = (((noise[i] + means[labels] + i * shift) * spread) @ basis for i in range(2))
     config = ProbeConfig(seeds=2)
     rows = seed_weights(Split(lambda k: x, labels.numpy(), np.arange(400)), config)
-    said = fit_layer(x, labels.numpy(), rows, config)(y)  # (R, S, N)
+    predicted = fit_layer(x, labels.numpy(), rows, config)(y)  # (R, S, N)
     center, scale = x.double().mean(0), x.double().std(0, correction=0)
     for r, penalty in enumerate(config.penalties):
         for s, row in enumerate(rows):
             exact = LogisticRegression(C=1 / (penalty * (row > 0).sum()), tol=1e-8, max_iter=3000)
             exact.fit(((x - center) / scale)[row > 0], labels[row > 0])
-            assert (said[r, s] == exact.predict((y - center) / scale)).mean() > 0.985, penalty
+            assert (predicted[r, s] == exact.predict((y - center) / scale)).mean() > 0.985, penalty
