@@ -23,12 +23,12 @@ ALL = ["pink 10", "white 0", "room 0.4", "speed 0.9", "opus 16", "telephone"]
 @pytest.mark.parametrize("rate", [16_000, 22_050])
 def test_the_same_clip_gives_the_same_result_and_others_differ(name: str, rate: int) -> None:
     wave, condition = noise(0.7, 1, rate), parse(name)
-    found = corrupt(wave, rate, condition, DIGEST)
-    assert torch.equal(found, corrupt(wave.clone(), rate, condition, DIGEST)) and torch.isfinite(found).all()
-    assert abs(len(found) - len(wave) * condition.stretch) <= 1 and found.dtype == torch.float32
-    assert (found[: len(wave)] - wave[: len(found)]).abs().max() > 1e-3, "the clip changed"
+    corrupted = corrupt(wave, rate, condition, DIGEST)
+    assert torch.equal(corrupted, corrupt(wave.clone(), rate, condition, DIGEST)) and torch.isfinite(corrupted).all()
+    assert abs(len(corrupted) - len(wave) * condition.stretch) <= 1 and corrupted.dtype == torch.float32
+    assert (corrupted[: len(wave)] - wave[: len(corrupted)]).abs().max() > 1e-3, "the clip changed"
     chance = condition.kind in ("pink", "white", "room")
-    assert torch.equal(found, corrupt(wave, rate, condition, "f" + DIGEST[1:])) != chance
+    assert torch.equal(corrupted, corrupt(wave, rate, condition, "f" + DIGEST[1:])) != chance
     assert not corrupt(torch.zeros(4000), rate, condition, DIGEST).any(), "silence stays silence"
 
 

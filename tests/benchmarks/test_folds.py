@@ -69,15 +69,15 @@ def test_every_kind_of_probe_takes_folds(corpus: Path, tmp_path: Path) -> None:
         SuiteTask("height, changed", kind="robustness", of="height", conditions=["white -20"]),
     ]
     tasks[1].name = "pitch, weighted"
-    found = evaluate(SuiteSource(str(corpus), folds="fold"), tmp_path / "out", *tasks, baselines=True)
-    assert all(record.status == "ok" for record in found.values())
+    records = evaluate(SuiteSource(str(corpus), folds="fold"), tmp_path / "out", *tasks, baselines=True)
+    assert all(record.status == "ok" for record in records.values())
     for task in ("pitch", "pitch, weighted", "phones", "height"):
-        assert (found[task, "logmel"].score or 0) > 0.7 > (found[task, "chance"].score or 0)
-    changed = found["pitch, changed", "logmel"]
-    assert changed.details["clean"] == pytest.approx(found["pitch", "logmel"].score)
+        assert (records[task, "logmel"].score or 0) > 0.7 > (records[task, "chance"].score or 0)
+    changed = records["pitch, changed", "logmel"]
+    assert changed.details["clean"] == pytest.approx(records["pitch", "logmel"].score)
     assert changed.details["conditions"]["white 60"]["change"] == 0 and changed.test_items == 60
     assert changed.details["conditions"]["white -20"]["change"] < -0.2
-    assert (found["height, changed", "logmel"].score or 0) < -0.2
+    assert (records["height, changed", "logmel"].score or 0) < -0.2
 
 
 def test_a_class_that_a_fold_lacks_keeps_its_index(corpus: Path, tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def test_a_speaker_in_two_splits_is_a_leak_unless_it_is_declared(corpus: Path) -
     manifest.write(corpus, entries)
     with pytest.raises(LeakError, match=r"'speaker'.*split_by: speaker"):
         open_source(SuiteSource(str(corpus)))
-    found = open_source(SuiteSource(str(corpus), shared="official split"))
-    assert "official split" in found.notes[0]
+    items = open_source(SuiteSource(str(corpus), shared="official split"))
+    assert "official split" in items.notes[0]
 
 
 def test_random_splits_of_grouped_clips_are_a_leak_and_split_by_fixes_it(corpus: Path) -> None:
@@ -49,17 +49,17 @@ def test_random_splits_of_grouped_clips_are_a_leak_and_split_by_fixes_it(corpus:
     manifest.write(corpus, entries)
     with pytest.raises(LeakError, match="speaker"):
         open_source(SuiteSource(str(corpus)))
-    found = open_source(SuiteSource(str(corpus), split_by="speaker", dev=["s1", "s2"], test=["s3"]))
-    splits = {split: {i.entry.speaker for i in found.items if i.entry.split == split} for split in manifest.SPLITS}
+    items = open_source(SuiteSource(str(corpus), split_by="speaker", dev=["s1", "s2"], test=["s3"]))
+    splits = {split: {i.entry.speaker for i in items.items if i.entry.split == split} for split in manifest.SPLITS}
     assert splits["test"] == {"s3"} and splits["dev"] == {"s1", "s2"} and "s0" in splits["train"]
     with pytest.raises(ConfigError, match="unknown"):
         open_source(SuiteSource(str(corpus), split_by="speaker", test=["unknown"]))
 
 
-def spans(corpus: Path, *found: tuple[float, float, str]) -> list[manifest.Entry]:
+def spans(corpus: Path, *bounds: tuple[float, float, str]) -> list[manifest.Entry]:
     """Replace the corpus by these spans (start, end, split) of one recording without a speaker."""
     entry = replace(manifest.read(corpus)[0], speaker=None, phones=[])
-    entries = [replace(entry, start=start, end=end, duration=end - start, split=split) for start, end, split in found]
+    entries = [replace(entry, start=start, end=end, duration=end - start, split=split) for start, end, split in bounds]
     manifest.write(corpus, entries)
     return entries
 
@@ -68,8 +68,8 @@ def test_spans_of_one_file_in_two_splits_are_a_leak_unless_it_is_declared(corpus
     spans(corpus, (0.0, 0.1, "train"), (0.05, 0.15, "test"))
     with pytest.raises(LeakError, match=r"1 audio files have spans .*tones/000\.wav; .*shared"):
         open_source(SuiteSource(str(corpus)))
-    found = open_source(SuiteSource(str(corpus), shared="official split"))
-    assert "official split" in found.notes[0]
+    items = open_source(SuiteSource(str(corpus), shared="official split"))
+    assert "official split" in items.notes[0]
 
 
 def test_a_span_of_a_file_that_is_whole_in_another_split_is_a_leak(corpus: Path) -> None:
@@ -99,8 +99,8 @@ def test_digests_of_files_and_spans_match_cached_features(corpus: Path) -> None:
     half = replace(first, start=0.0, end=0.1, duration=0.1, phones=[])
     manifest.write(corpus, [first, half, *others])
     data = first.audio.read_bytes()
-    found = [item.digest for item in open_source(SuiteSource(str(corpus))).items[:2]]
-    assert found == [hashlib.sha256(data + span).hexdigest()[:24] for span in (b"", b"0.0 0.1")]
+    digests = [item.digest for item in open_source(SuiteSource(str(corpus))).items[:2]]
+    assert digests == [hashlib.sha256(data + span).hexdigest()[:24] for span in (b"", b"0.0 0.1")]
 
 
 def test_spans_change_the_fingerprint_unless_they_have_a_speaker(corpus: Path) -> None:
@@ -182,8 +182,8 @@ def test_dev_and_test_are_values_of_a_column_and_have_none_in_common(corpus: Pat
         open_source(SuiteSource(str(corpus), split_by="speaker", dev=["s1"], test=["s2", "s1"]))
     entries = manifest.read(corpus)
     manifest.write(corpus, [replace(entries[0], speaker=None), *entries[1:]])
-    found = open_source(SuiteSource(str(corpus), split_by="speaker", dev=["s1"], test=["s2"]))
-    assert found.notes == ("1 clips without speaker are in train",)
+    items = open_source(SuiteSource(str(corpus), split_by="speaker", dev=["s1"], test=["s2"]))
+    assert items.notes == ("1 clips without speaker are in train",)
 
 
 def test_missing_files_are_no_leak_if_their_folders_differ(corpus: Path) -> None:
@@ -257,14 +257,14 @@ def with_folds(corpus: Path, count: int = 3) -> Path:
 
 
 def test_each_fold_is_test_once_and_the_next_one_dev(corpus: Path) -> None:
-    found = open_source(SuiteSource(str(with_folds(corpus)), folds="fold"))
-    assert {item.entry.split for item in found.items} == {"test"}
-    for (fold, part), dev in zip(found.folds(), ["f1", "f2", "f0"], strict=True):
-        assert all(a.key == b.key for a, b in zip(found.items, part.items, strict=True))
+    items = open_source(SuiteSource(str(with_folds(corpus)), folds="fold"))
+    assert {item.entry.split for item in items.items} == {"test"}
+    for (fold, part), dev in zip(items.folds(), ["f1", "f2", "f0"], strict=True):
+        assert all(a.key == b.key for a, b in zip(items.items, part.items, strict=True))
         for item in part.items:
             assert item.entry.split == {fold: "test", dev: "dev"}.get(item.fold, "train")
-    assert [fold for fold, _ in found.folds()] == ["f0", "f1", "f2"]
-    assert found.fingerprint != open_source(SuiteSource(str(corpus), folds="speaker")).fingerprint
+    assert [fold for fold, _ in items.folds()] == ["f0", "f1", "f2"]
+    assert items.fingerprint != open_source(SuiteSource(str(corpus), folds="speaker")).fingerprint
     plain = open_source(SuiteSource(str(corpus)))
     assert plain.folds() == [("", plain)]
 

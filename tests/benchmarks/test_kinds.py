@@ -45,7 +45,7 @@ def blank(kind: str) -> Record:
 
 def test_robustness_is_the_change_of_the_same_probe_on_changed_test_clips(corpus: Path, tmp_path: Path) -> None:
     conditions = ["white 60", "white -20", "speed 0.5"]
-    found = evaluate(
+    records = evaluate(
         corpus,
         tmp_path / "out",
         SuiteTask("pitch", kind="class", target="pitch", metric="accuracy"),
@@ -55,9 +55,9 @@ def test_robustness_is_the_change_of_the_same_probe_on_changed_test_clips(corpus
         SuiteTask("phones, changed", kind="robustness", of="phones", conditions=["white 60", "speed 0.9"]),
         SuiteTask("height, changed", kind="robustness", of="height", conditions=["white -20"]),
     )
-    assert all(record.status == "ok" for record in found.values())
-    record = found["pitch, changed"]
-    assert record.details["clean"] == pytest.approx(found["pitch"].score)
+    assert all(record.status == "ok" for record in records.values())
+    record = records["pitch, changed"]
+    assert record.details["clean"] == pytest.approx(records["pitch"].score)
     changes = {name: record.details["conditions"][name]["change"] for name in conditions}
     assert changes["white 60"] == 0 and changes["white -20"] < -0.2, "little noise does not hurt, much does"
     assert changes["speed 0.5"] < -0.2, "an octave lower, high tones are low ones"
@@ -66,8 +66,8 @@ def test_robustness_is_the_change_of_the_same_probe_on_changed_test_clips(corpus
     assert record.metric == "change of accuracy" and not record.lower_is_better and record.test_items == 12
     row = json.loads((tmp_path / "out" / record.predictions).read_text().splitlines()[0])
     assert set(row) == {"item", "group", "clean", "value", "weight", *conditions}
-    assert found["phones, changed"].score == pytest.approx(0, abs=0.1)
-    assert (found["height, changed"].score or 0) < -0.2 and found["height, changed"].predictions == ""
+    assert records["phones, changed"].score == pytest.approx(0, abs=0.1)
+    assert (records["height, changed"].score or 0) < -0.2 and records["height, changed"].predictions == ""
 
 
 def test_robustness_leaves_out_clips_that_fail_after_the_corruption(
@@ -102,12 +102,12 @@ def test_robustness_of_retrieval_notes_clips_that_fail_after_the_corruption(
     entries[58].captions = []
     manifest.write(corpus, entries)
     tasks = [
-        SuiteTask("found", kind="retrieval"),
-        SuiteTask("noisy", kind="robustness", of="found", conditions=["white 20"]),
+        SuiteTask("captions", kind="retrieval"),
+        SuiteTask("noisy", kind="robustness", of="captions", conditions=["white 20"]),
     ]
-    found = evaluate(corpus, tmp_path / "out", *tasks, models=[mulan])
-    assert found["found"].test_items == 11 and found["noisy"].test_items == 10
-    assert found["noisy"].notes == ["white 20: 1 clips are too short for this encoder and are left out"]
+    records = evaluate(corpus, tmp_path / "out", *tasks, models=[mulan])
+    assert records["captions"].test_items == 11 and records["noisy"].test_items == 10
+    assert records["noisy"].notes == ["white 20: 1 clips are too short for this encoder and are left out"]
 
 
 def test_robustness_counts_clips_with_equal_file_and_folder_names(corpus: Path, tmp_path: Path) -> None:
@@ -121,9 +121,9 @@ def test_robustness_counts_clips_with_equal_file_and_folder_names(corpus: Path, 
         SuiteTask("pitch", kind="class", target="pitch", metric="accuracy"),
         SuiteTask("noisy", kind="robustness", of="pitch", conditions=["white -20"]),
     ]
-    found = evaluate(corpus, tmp_path / "out", *tasks)
-    assert found["noisy"].test_items == found["pitch"].test_items == 12
-    assert found["noisy"].details["clean"] == pytest.approx(found["pitch"].score)
+    records = evaluate(corpus, tmp_path / "out", *tasks)
+    assert records["noisy"].test_items == records["pitch"].test_items == 12
+    assert records["noisy"].details["clean"] == pytest.approx(records["pitch"].score)
 
 
 def test_metrics_that_are_not_means_over_items_are_resampled() -> None:

@@ -76,6 +76,6 @@ def test_a_row_never_mixes_two_models_or_two_versions_of_the_data() -> None:
     first = Record("digits", "class", "mine", "model", "aaaaaaaa", "d", "k", metric="accuracy", score=0.5)
     other = replace(first, task="words", fingerprint="bbbbbbbb")
     assert [r.model for r in table.latest([first, other])] == ["mine (aaaaaa)", "mine (bbbbbb)"]
-    former = replace(first, model="yours", fingerprint="cccccccc", data="before the labels were corrected")
-    shown = table.latest([former, first])
+    outdated = replace(first, model="yours", fingerprint="cccccccc", data="before the labels were corrected")
+    shown = table.latest([outdated, first])
     assert [r.model for r in shown] == ["mine"], "side by side they would look comparable"

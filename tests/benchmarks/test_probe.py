@@ -29,11 +29,11 @@ def planted(layer: int, layers: int = 5, width: int = 24) -> tuple[torch.Tensor,
 def test_a_planted_linear_signal_is_found_at_its_layer() -> None:
     x, labels = planted(layer=3)
     train, dev, test = splits(x, labels, SIZES)
-    found = probe(train, dev, test, range(5), ProbeConfig())
-    assert found.layer == 3
-    assert found.scores.mean() > 0.9
-    assert len(found.scores) == 5 and found.outputs.shape == (5, 240)
-    others = [score for k, score in enumerate(found.test) if k != 3]
+    result = probe(train, dev, test, range(5), ProbeConfig())
+    assert result.layer == 3
+    assert result.scores.mean() > 0.9
+    assert len(result.scores) == 5 and result.outputs.shape == (5, 240)
+    others = [score for k, score in enumerate(result.test) if k != 3]
     assert max(others) < 0.4
 
 
@@ -43,8 +43,8 @@ def test_shuffled_labels_give_chance_within_the_interval() -> None:
     for seed in range(5):
         shuffled = np.random.default_rng(seed).permutation(labels)
         train, dev, test = splits(x, shuffled, SIZES)
-        found = probe(train, dev, test, range(5), ProbeConfig(seeds=3))
-        interval = seeds_interval(found.outputs == test.targets, test.groups)
+        result = probe(train, dev, test, range(5), ProbeConfig(seeds=3))
+        interval = seeds_interval(result.outputs == test.targets, test.groups)
         inside += interval.low <= 0.25 <= interval.high
     assert inside >= 4
 
@@ -63,12 +63,12 @@ def test_values_and_tags() -> None:
     g = generator(1)
     x = torch.randn(2, sum(SIZES), 16, generator=g)
     values = (x[1] @ torch.randn(16, 2, generator=g)).double().numpy() * 50 + 120
-    found = probe(*splits(x, values, SIZES), range(2), ProbeConfig("value", "r2", seeds=2))
-    assert found.layer == 1 and found.scores.min() > 0.99
-    assert abs(found.outputs.mean() - 120) < 20, "outputs are in the units of the targets"
+    result = probe(*splits(x, values, SIZES), range(2), ProbeConfig("value", "r2", seeds=2))
+    assert result.layer == 1 and result.scores.min() > 0.99
+    assert abs(result.outputs.mean() - 120) < 20, "outputs are in the units of the targets"
     tags = (values > 120).astype(float)
-    found = probe(*splits(x, tags, SIZES), range(2), ProbeConfig("tags", "map", seeds=2))
-    assert found.layer == 1 and found.scores.min() > 0.9
+    result = probe(*splits(x, tags, SIZES), range(2), ProbeConfig("tags", "map", seeds=2))
+    assert result.layer == 1 and result.scores.min() > 0.9
 
 
 def test_balancing_raises_the_recall_of_rare_classes() -> None:
@@ -87,17 +87,17 @@ def test_a_seed_leaves_out_whole_groups_and_no_class() -> None:
     labels[:10] = 1  # one group has all of class 1
     rows = seed_weights(Split(lambda k: torch.zeros(200, 1), labels, groups), ProbeConfig(seeds=30))
     np.testing.assert_allclose(rows.sum(1), 1, rtol=1e-5)
-    kept = rows.reshape(30, 20, 10) > 0
-    assert (kept.all(2) | ~kept.any(2)).all(), "a group is in or out"
-    assert (kept[:, :1].all()) and set(kept.any(2).sum(1)) <= {18, 19}
-    assert len({tuple(row) for row in kept.any(2)}) > 5, "seeds differ"
+    selected = rows.reshape(30, 20, 10) > 0
+    assert (selected.all(2) | ~selected.any(2)).all(), "a group is in or out"
+    assert (selected[:, :1].all()) and set(selected.any(2).sum(1)) <= {18, 19}
+    assert len({tuple(row) for row in selected.any(2)}) > 5, "seeds differ"
 
 
 def test_constant_features_do_no_harm() -> None:
     x, labels = planted(layer=0, layers=1)
     x = torch.cat([x, torch.full((1, sum(SIZES), 3), 5.0)], dim=2)
-    found = probe(*splits(x, labels, SIZES), [0], ProbeConfig(seeds=2))
-    assert found.scores.mean() > 0.9
+    result = probe(*splits(x, labels, SIZES), [0], ProbeConfig(seeds=2))
+    assert result.scores.mean() > 0.9
 
 
 @pytest.mark.parametrize("width", [3, 900], ids=["fewer than items", "more than items"])
@@ -105,8 +105,8 @@ def test_features_that_are_all_constant_score_as_chance_does(width: int) -> None
     _, labels = planted(layer=0, layers=1)
     silent = torch.full((1, sum(SIZES), width), 5.0)
     for run in (probe, probe_weighted):
-        found = run(*splits(silent, labels, SIZES), [0], ProbeConfig(seeds=2))
-        assert len(set(found.outputs[0].tolist())) == 1, "the most frequent class for every item"
+        result = run(*splits(silent, labels, SIZES), [0], ProbeConfig(seeds=2))
+        assert len(set(result.outputs[0].tolist())) == 1, "the most frequent class for every item"
 
 
 @pytest.mark.parametrize(

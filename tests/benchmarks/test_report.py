@@ -48,10 +48,10 @@ def records() -> list[Record]:
     curves = {"dev": [0.5, 0.7, 0.6], "test": [0.4, 0.6, None]}
     conditions = {"pink 10": {"score": 0.4, "change": -0.3, "low": -0.4, "high": -0.2}}
     timing = {"parameters": 4_000_000, "gmacs": 0.3, "peak_mib": 800.0}
-    found = []
+    shown = []
     for name, role in ((EVIL, "model"), ("hubert", "model"), ("mfcc", "baseline")):
         deep = {"curves": curves, "layer": 1} if role == "model" else {"curves": {"dev": [0.4], "test": [0.4]}}
-        found += [
+        shown += [
             record("digits", name, role=role, **deep),
             record("tempo", name, "value", role, metric="r2", score=-3.0, low=None, high=math.nan),
             record("mixed", name, role=role, curves={"weights": [0.2, 0.5, 0.3]}, layer=1),
@@ -69,7 +69,7 @@ def records() -> list[Record]:
             record("speed", name, "speed", role, metric="x real time", score=40.0, low=30.0, high=50.0, details=timing),
             record("words", name, "wer", role, status="skipped", reason="it does not transcribe", score=None),
         ]
-    return found
+    return shown
 
 
 def test_everything_is_on_the_page_and_nothing_is_fetched() -> None:
@@ -119,8 +119,8 @@ def test_curves_far_below_zero_are_drawn_at_the_edge() -> None:
 def test_ties_are_on_the_page(tmp_path: Path) -> None:
     folders = [write(tmp_path / n, n, a, s) for s, (n, a) in enumerate([("fair", 0.8), ("poor", 0.5), ("same", 0.805)])]
     comparisons = compare.compare(folders)
-    found = [model.record for model in comparisons[0].models]
-    text = Report("Comparison", found, comparisons).page()
+    shown = [model.record for model in comparisons[0].models]
+    text = Report("Comparison", shown, comparisons).page()
     assert text.count('class="rank">1=<') == 2 and text.count('class="rank">3<') == 1
     assert len(re.findall(r"<b>0\.\d+</b>", text)) == 2
     same = compare.compare([folders[0], folders[2]])

@@ -15,10 +15,10 @@ from zoo.errors import ConfigError
 def test_ranks_by_hand() -> None:
     audio = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     texts = torch.tensor([[2.0, 0.1], [0.5, 0.9], [0.6, 0.8]])
-    found = retrieve(audio, texts, np.arange(3))
-    assert found.ranks.tolist() == [1, 2, 1]
-    assert found.recall(1) == pytest.approx(2 / 3) and found.mean_reciprocal_rank == pytest.approx(2.5 / 3)
-    assert found.recall(10) == 1 and found.median_rank == 1
+    result = retrieve(audio, texts, np.arange(3))
+    assert result.ranks.tolist() == [1, 2, 1]
+    assert result.recall(1) == pytest.approx(2 / 3) and result.mean_reciprocal_rank == pytest.approx(2.5 / 3)
+    assert result.recall(10) == 1 and result.median_rank == 1
 
 
 def test_clips_with_the_same_caption_are_equally_right() -> None:
@@ -29,14 +29,14 @@ def test_clips_with_the_same_caption_are_equally_right() -> None:
 
 
 def test_a_model_with_constant_output_is_at_chance() -> None:
-    found = retrieve(torch.ones(21, 4), torch.ones(21, 4), np.arange(21))
-    assert set(found.ranks.tolist()) == {11.0} and found.recall(1) == pytest.approx(1 / 21)
+    result = retrieve(torch.ones(21, 4), torch.ones(21, 4), np.arange(21))
+    assert set(result.ranks.tolist()) == {11.0} and result.recall(1) == pytest.approx(1 / 21)
     pair = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     assert retrieve(pair, pair, np.arange(3)).recall(1) == pytest.approx(2 / 3), "of a tie of two, half"
     same = np.arange(21) // 3  # three clips with one caption each
     by_chance = chance.retrieval(np.full(21, 3), 21)
-    found = retrieve(torch.ones(21, 4), torch.ones(21, 4), np.arange(21), same)
-    assert [found.recall(k) for k in (1, 5, 10)] == pytest.approx([by_chance[f"R@{k}"] for k in (1, 5, 10)])
+    result = retrieve(torch.ones(21, 4), torch.ones(21, 4), np.arange(21), same)
+    assert [result.recall(k) for k in (1, 5, 10)] == pytest.approx([by_chance[f"R@{k}"] for k in (1, 5, 10)])
     with pytest.raises(ConfigError, match="two clips"):
         retrieve(torch.ones(1, 4), torch.ones(1, 4), np.arange(1))
 

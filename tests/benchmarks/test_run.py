@@ -31,17 +31,17 @@ def test_a_run_with_all_baselines(corpus: Path, tmp_path: Path) -> None:
         SuiteTask("phones", kind="phones"),
     ]
     store = evaluate(corpus, tmp_path / "out", *tasks, models=[small("hubert-base", seed=1)], baselines=True)
-    found = {(r.model, r.task): r for r in store.records.values()}
-    names = {name for name, _ in found}
-    assert names == {"hubert-base", "hubert-base, untrained", "mfcc", "logmel", "chance"} and len(found) == 20
-    assert all(r.status == "ok" for r in found.values())
+    records = {(r.model, r.task): r for r in store.records.values()}
+    names = {name for name, _ in records}
+    assert names == {"hubert-base", "hubert-base, untrained", "mfcc", "logmel", "chance"} and len(records) == 20
+    assert all(r.status == "ok" for r in records.values())
     for task in ("pitch", "phones"):
-        record = found["logmel", task]
+        record = records["logmel", task]
         assert record.score is not None and record.score > 0.9, "log-mel separates tones an octave apart"
-        assert record.low is not None and record.low < record.score and (found["chance", task].score or 1) < 0.7
-    assert found["hubert-base", "pitch"].groups == 3
-    assert len(found["hubert-base", "pitch"].curves["dev"]) == 4
-    rows = (tmp_path / "out" / found["logmel", "pitch"].predictions).read_text().splitlines()
+        assert record.low is not None and record.low < record.score and (records["chance", task].score or 1) < 0.7
+    assert records["hubert-base", "pitch"].groups == 3
+    assert len(records["hubert-base", "pitch"].curves["dev"]) == 4
+    rows = (tmp_path / "out" / records["logmel", "pitch"].predictions).read_text().splitlines()
     row = json.loads(rows[0])
     assert len(rows) == 12 and row["truth"] in ("high", "low") and len(row["predicted"]) == 2
     content = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -142,8 +142,8 @@ def test_results_of_another_suite_are_not_touched(corpus: Path, tmp_path: Path) 
     (tmp_path / "out" / "results.json").write_text("{")
     with pytest.raises(ZooError, match="damaged"):
         Store(tmp_path / "out", "tones")
-    former = {"format": FORMAT, "protocol": 0, "suite": "tones", "records": [{"task": "pitch", "grade": 1}]}
-    (tmp_path / "out" / "results.json").write_text(json.dumps(former))
+    outdated = {"format": FORMAT, "protocol": 0, "suite": "tones", "records": [{"task": "pitch", "grade": 1}]}
+    (tmp_path / "out" / "results.json").write_text(json.dumps(outdated))
     with pytest.raises(ZooError, match="has protocol 0, but 1 is required"):
         Store(tmp_path / "out", "tones")
 
@@ -185,18 +185,18 @@ def test_a_clip_that_a_model_rejects_skips_the_task_and_not_the_run(
 
 def test_features_are_those_of_embed_and_follow_the_model(corpus: Path, tmp_path: Path) -> None:
     items, model = open_source(SuiteSource(str(corpus))), small("hubert-base")
-    found = features.extract(model, items, tmp_path, frames=3)
+    stored = features.extract(model, items, tmp_path, frames=3)
     indices = torch.tensor([40, 3, 17]).numpy()
     expected = model.embed([str(items.items[i].entry.audio) for i in indices], layer=2, pooling="stats")
-    assert (found.pooled(2, indices) - expected).abs().max() < 1e-5
-    assert (found.pooled(2, indices, "mean") - expected[:, : model.dim]).abs().max() < 1e-5
+    assert (stored.pooled(2, indices) - expected).abs().max() < 1e-5
+    assert (stored.pooled(2, indices, "mean") - expected[:, : model.dim]).abs().max() < 1e-5
     time = features.time_points(items.items[3], 3)
     frames = model.encode(str(items.items[3].entry.audio), layer=1).x[0]
     middles = (torch.arange(len(frames)) * model.hop + 200) / 16_000
     nearest = (middles[None] - torch.from_numpy(time)[:, None]).abs().argmin(1)
-    assert (found.frames(1, indices)[1] - frames[nearest]).abs().max() < 0.01, "float16"
+    assert (stored.frames(1, indices)[1] - frames[nearest]).abs().max() < 0.01, "float16"
     other = features.extract(small("hubert-base", seed=1), items, tmp_path, frames=3)
-    assert other.folder != found.folder
+    assert other.folder != stored.folder
 
 
 def test_a_model_has_the_given_name_or_that_of_its_folder(tmp_path: Path) -> None:

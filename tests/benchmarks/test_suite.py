@@ -18,10 +18,10 @@ VARIABLES = ("ZOO_DATA", "LIBRISPEECH", "SUPERB", "MARBLE", "HEAR")
 def test_packaged_suites_load(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in VARIABLES:
         monkeypatch.setenv(variable, "/nowhere")
-    found = suite.load(name)
-    assert found.name == name and found.about
+    loaded = suite.load(name)
+    assert loaded.name == name and loaded.about
     outline = suite.outline(name)
-    assert outline.about == found.about and outline.tasks == [task.name for task in found.tasks]
+    assert outline.about == loaded.about and outline.tasks == [task.name for task in loaded.tasks]
 
 
 def test_the_mini_suite_needs_no_outside_data() -> None:
@@ -135,14 +135,14 @@ def test_robustness_needs_a_base_task_that_exists(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=message):
             suite.load(path)
     path.write_text(path.read_text().replace("pnk", "pink"))
-    found = suite.load(path)
-    assert found.tasks[1].data == "d"
+    loaded = suite.load(path)
+    assert loaded.tasks[1].data == "d"
     path.with_name("where.yaml").write_text(path.read_text().replace("of: a", "of: a, where: {x: y}"))
     with pytest.raises(ConfigError, match="where are those of 'a'"):
         suite.load(path.with_name("where.yaml"))
-    first = found.fingerprint(found.tasks[1])
-    found.tasks[0].target = "y"
-    assert found.fingerprint(found.tasks[1]) != first, "it depends on the base task"
+    first = loaded.fingerprint(loaded.tasks[1])
+    loaded.tasks[0].target = "y"
+    assert loaded.fingerprint(loaded.tasks[1]) != first, "it depends on the base task"
 
 
 def test_unknown_names_list_what_there_is() -> None:

@@ -189,8 +189,8 @@ def test_vectors_that_are_not_finite_skip_the_task(corpus: Path, tmp_path: Path)
 def test_speed_on_another_device_is_another_result(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("zoo.benchmarks.speed.measure.__kwdefaults__", {"clips": 1, "seconds": 1.0, "rounds": 1})
     evaluate(corpus, tmp_path / "out", SuiteTask("speed", kind="speed"))
-    found = speed.Speed(100.0, 90.0, 110.0, 0, 0.0, 0.0)
-    monkeypatch.setattr("zoo.benchmarks.speed.measure", lambda encoder: found)
+    measured = speed.Speed(100.0, 90.0, 110.0, 0, 0.0, 0.0)
+    monkeypatch.setattr("zoo.benchmarks.speed.measure", lambda encoder: measured)
     monkeypatch.setattr("zoo.models.spectral.model.Spectral.device", torch.device("cuda"))
     here, there = evaluate(corpus, tmp_path / "out", SuiteTask("speed", kind="speed")).records.values()
     assert there.score == 100 != here.score

@@ -29,11 +29,11 @@ def test_a_mixture_combines_two_layers() -> None:
     x, labels = halves()
     parts = splits(x, labels, SIZES)
     config = ProbeConfig(seeds=2, penalties=(1e-1, 1e-2))
-    single, found = probe(*parts, range(5), config), probe_weighted(*parts, range(5), config)
-    assert single.scores.mean() < 0.65 and found.scores.mean() > 0.9
-    assert sum(found.weights) == np.float32(1) or abs(sum(found.weights) - 1) < 1e-5
-    assert found.weights[1] + found.weights[3] > 0.9 and found.layer in (1, 3)
-    assert (found.predict(parts[2]) == found.outputs).all(), "a second prediction is equal"
+    single, mixed = probe(*parts, range(5), config), probe_weighted(*parts, range(5), config)
+    assert single.scores.mean() < 0.65 and mixed.scores.mean() > 0.9
+    assert sum(mixed.weights) == np.float32(1) or abs(sum(mixed.weights) - 1) < 1e-5
+    assert mixed.weights[1] + mixed.weights[3] > 0.9 and mixed.layer in (1, 3)
+    assert (mixed.predict(parts[2]) == mixed.outputs).all(), "a second prediction is equal"
 
 
 def test_dev_and_test_are_mixed_one_layer_at_a_time() -> None:
@@ -53,8 +53,8 @@ def test_dev_and_test_are_mixed_one_layer_at_a_time() -> None:
 def test_shuffled_labels_stay_at_chance_and_values_work() -> None:
     x, labels = halves()
     shuffled = np.random.default_rng(0).permutation(labels)
-    found = probe_weighted(*splits(x, shuffled, SIZES), range(5), ProbeConfig(seeds=2, penalties=(1e-2,)))
-    assert 0.15 < found.scores.mean() < 0.35
+    mixed = probe_weighted(*splits(x, shuffled, SIZES), range(5), ProbeConfig(seeds=2, penalties=(1e-2,)))
+    assert 0.15 < mixed.scores.mean() < 0.35
     values = (x[2] @ torch.randn(16, 1, generator=generator(1))).double().numpy() * 9 + 100
-    found = probe_weighted(*splits(x, values, SIZES), range(5), ProbeConfig("value", "r2", seeds=2, penalties=(1e-3,)))
-    assert found.scores.min() > 0.95 and found.layer == 2
+    mixed = probe_weighted(*splits(x, values, SIZES), range(5), ProbeConfig("value", "r2", seeds=2, penalties=(1e-3,)))
+    assert mixed.scores.min() > 0.95 and mixed.layer == 2

@@ -13,10 +13,10 @@ HYPOTHESES = ["the cat sat", "two more words"]
 
 
 def test_a_corpus_rate_is_all_errors_over_all_words() -> None:
-    found = error_rates(REFERENCES, HYPOTHESES, "basic")
-    assert (found.substitutions, found.deletions, found.insertions) == (0, 1, 1)
-    assert found.wer == pytest.approx(2 / 6)
-    assert found.errors.tolist() == [1, 1] and found.words.tolist() == [4, 2]
+    rates = error_rates(REFERENCES, HYPOTHESES, "basic")
+    assert (rates.substitutions, rates.deletions, rates.insertions) == (0, 1, 1)
+    assert rates.wer == pytest.approx(2 / 6)
+    assert rates.errors.tolist() == [1, 1] and rates.words.tolist() == [4, 2]
     assert error_rates(["a b c d e f g h i j", "x"], ["a b c d e f g h i j", "y"]).wer == pytest.approx(1 / 11)
 
 
@@ -26,8 +26,8 @@ def test_all_normalizers_are_reported() -> None:
 
 
 def test_words_for_empty_references_are_insertions() -> None:
-    found = error_rates(["", "yes"], ["thank you", "yes"])
-    assert found.insertions == 2 and found.wer == 2 and found.wordless == 1
+    rates = error_rates(["", "yes"], ["thank you", "yes"])
+    assert rates.insertions == 2 and rates.wer == 2 and rates.wordless == 1
     with pytest.raises(ConfigError, match="transcript"):
         error_rates(["", "..."], ["a", "b"])
     with pytest.raises(ConfigError, match="hypotheses"):

@@ -83,9 +83,9 @@ def classify(
     """
     prompts = normalize(embed_prompts(classes, templates, embed_text), dim=2)  # (templates, C, D)
     _must_be_finite(audio, prompts)
-    alone = (audio @ prompts.transpose(1, 2)).argmax(-1)  # (templates, N)
+    single = (audio @ prompts.transpose(1, 2)).argmax(-1)  # (templates, N)
     together = (audio @ normalize(prompts.mean(0), dim=1).T).argmax(-1)  # (N,)
-    return together.numpy(), alone.numpy()
+    return together.numpy(), single.numpy()
 
 
 def _must_be_finite(audio: Tensor, texts: Tensor) -> None:

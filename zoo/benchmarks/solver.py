@@ -130,7 +130,7 @@ class Axes:
 
 def product_with(matrix: Tensor) -> Linear:
     """y -> y matrix^T, from the layout that is fastest on this device."""
-    product = Linear(1, 1, bias=False)  # no large weight of its own: that only costs time
+    product = Linear(1, 1, bias=False)  # a placeholder: the next line sets the weight
     product.weight = torch.nn.Parameter(matrix, requires_grad=False)
     return product
 

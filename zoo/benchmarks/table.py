@@ -271,8 +271,8 @@ def _mib(value: float | None) -> str:
 def _text_to_audio(record: Record) -> list[list[str]]:
     details = record.details
     if record.kind == "zero_shot":
-        alone = "; ".join(f"{template}: {value:.3f}" for template, value in details["by template"].items())
-        return [[_label(record), cell(record), f"{details['chance']:.3f}", alone]]
+        by_template = "; ".join(f"{template}: {value:.3f}" for template, value in details["by template"].items())
+        return [[_label(record), cell(record), f"{details['chance']:.3f}", by_template]]
     ranks = [f"{details[key]:.3f}" for key in ("recall@1", "recall@10")]
     return [[_label(record), cell(record), f"{details['chance']:.3f}", *ranks, f"{details['median rank']:g}"]]
 

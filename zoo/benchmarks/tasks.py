@@ -114,7 +114,7 @@ def _zero_shot(
     if len(classes) < 2:
         raise ConfigError(f"the test split has one class only: {classes[0]}")
     tested, vectors = embed_items(record, with_target, encoder, condition)
-    together, alone = classify(vectors, classes, encoder.embed_text, task.templates)  # type: ignore[arg-type]
+    together, single = classify(vectors, classes, encoder.embed_text, task.templates)  # type: ignore[arg-type]
     truth = np.array([classes.index(str(value_of(item.entry, task.target))) for item in tested])
     groups = [item.group for item in tested]
     correct = together == truth
@@ -123,7 +123,7 @@ def _zero_shot(
     record.details = {
         "classes": classes,
         "chance": 1 / len(classes),
-        "by template": dict(zip(task.templates, (alone == truth).mean(1).tolist(), strict=True)),
+        "by template": dict(zip(task.templates, (single == truth).mean(1).tolist(), strict=True)),
     }
     rows = zip(tested, truth, together, strict=True)
     return [{"item": i.key, "group": i.group, "truth": classes[t], "predicted": classes[p]} for i, t, p in rows]

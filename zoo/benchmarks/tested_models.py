@@ -63,7 +63,7 @@ def parse_source(source: str | Path) -> tuple[str, str | Path]:
     """The name in tables, and what to load.
 
     "NAME=SOURCE" gives both. A registered name stays as it is. A path gets the name of its last part; if that is one of
-    GENERIC_FOLDERS, the folder above stands before it.
+    GENERIC_FOLDERS, the name of the folder above is added before it.
     """
     before, equals, after = str(source).partition("=")
     if equals and before and not Path(source).exists():
