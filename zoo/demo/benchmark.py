@@ -71,7 +71,7 @@ def _table(title: str, unit: str, group: str, store: Store) -> ScoreTable:
     rows = []
     for record in scored:
         rows.append(
-            ScoreRow(record.subject, record.role, _number(record.score), _number(record.low), _number(record.high))
+            ScoreRow(record.model, record.role, _number(record.score), _number(record.low), _number(record.high))
         )
     return ScoreTable(title, unit, group, scored[0].test_items, scored[0].groups, rows)
 
