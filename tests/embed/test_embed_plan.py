@@ -52,7 +52,7 @@ def test_batches_hold_every_readable_item_once_within_the_limit(seconds: list[fl
         assert sorted(n for batch in batches for n in batch) == readable
         for batch in batches:
             longest = max(plan.items[n].seconds for n in batch)
-            assert len(batch) == 1 or len(batch) * max(longest, planning.LEAST_SECONDS) <= limit * (1 + 1e-9)
+            assert len(batch) == 1 or len(batch) * max(longest, planning.MIN_SECONDS) <= limit * (1 + 1e-9)
         order = [plan.items[n].seconds for batch in batches for n in batch]
         assert order == sorted(order, reverse=True)
 

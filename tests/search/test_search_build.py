@@ -17,7 +17,7 @@ import zoo
 from zoo import embed
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError, ZooError
-from zoo.search import Index, IndexSummary, ask, build, store
+from zoo.search import Index, IndexSummary, find, build, store
 
 
 def run(paths: object, out: Path, model: object = "bands", **options: object) -> IndexSummary:
@@ -202,10 +202,10 @@ def test_a_model_that_moved_is_found_where_the_next_build_had_it(
     run(tones, tmp_path / "index", tmp_path / "old")
     (tmp_path / "old").rename(tmp_path / "new")
     with pytest.raises(CheckpointError, match=r"old: no such file.*made by it: say where it is now \(--model"):
-        ask(tmp_path / "index", "low")
-    assert ask(tmp_path / "index", "low", model="~/new", k=1)
+        find(tmp_path / "index", "low")
+    assert find(tmp_path / "index", "low", model="~/new", k=1)
     assert run(tones, tmp_path / "index", "~/new").embedded == 0
-    assert ask(tmp_path / "index", "low", k=1)[0].path == str(tones / "1.wav")
+    assert find(tmp_path / "index", "low", k=1)[0].path == str(tones / "1.wav")
     assert Index.open(tmp_path / "index").space.model == str(tmp_path / "new")
 
 
@@ -214,4 +214,4 @@ def test_home_is_written_as_a_tilde(tones: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tones)
     run(tones, "~/index")  # type: ignore[arg-type]  # as --out=~/index, which no shell expands
     assert (tmp_path / "index").is_dir() and not Path("~").exists()
-    assert len(Index.open("~/index")) == len(ask("~/index", "low")) == 8
+    assert len(Index.open("~/index")) == len(find("~/index", "low")) == 8

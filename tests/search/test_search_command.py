@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import zoo
 from zoo.cli.main import app
 from zoo.errors import ConfigError, ZooError
-from zoo.search import Index, ask, build
+from zoo.search import Index, find, build
 
 
 def command(*arguments: str | Path) -> str:
@@ -50,7 +50,7 @@ def test_a_name_that_looks_like_markup_or_is_not_utf8_is_shown(tmp_path: Path) -
     for name in ("[bold]a.wav", "b\udcff.wav"):
         write_tone(tmp_path / "odd" / name.replace("\udcff", "x"), 0).rename(tmp_path / "odd" / name)
     command("index", tmp_path / "odd", "-m", "bands", "-o", tmp_path / "index", "-q")
-    assert {Path(hit.path).name for hit in ask(tmp_path / "index", "low")} == {"[bold]a.wav", "b\udcff.wav"}
+    assert {Path(hit.path).name for hit in find(tmp_path / "index", "low")} == {"[bold]a.wav", "b\udcff.wav"}
     found = json.loads(command("search", tmp_path / "index", "low", "--json"))
     assert {Path(hit["path"]).name for hit in found} == {"[bold]a.wav", r"b\udcff.wav"}
     assert str(tmp_path / "odd" / "[bold]a.wav") in command("search", tmp_path / "index", "low")
@@ -59,20 +59,20 @@ def test_a_name_that_looks_like_markup_or_is_not_utf8_is_shown(tmp_path: Path) -
 def test_questions_that_cannot_be_answered(tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "index"
     with pytest.raises(ZooError, match="no index here"):
-        ask(out, "low")
+        find(out, "low")
     build(tones, zoo.load("bands"), out, progress=False)
     for arguments in ({}, {"text": "low", "audio": tones / "0.wav"}):
         with pytest.raises(ConfigError, match="one of the two"):
-            ask(out, **arguments)
+            find(out, **arguments)
     with pytest.raises(ZooError, match="given as an object"):
-        ask(out, "low")
+        find(out, "low")
     with pytest.raises(ZooError, match="ask with the very model"):
-        ask(out, audio=tones / "0.wav", model="mfcc")
-    assert ask(out, "low", model="bands", k=1)[0].path == str(tones / "1.wav")
+        find(out, audio=tones / "0.wav", model="mfcc")
+    assert find(out, "low", model="bands", k=1)[0].path == str(tones / "1.wav")
 
 
 def test_an_index_without_items_says_so(tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_text("no audio")
     assert build(tmp_path / "bad.wav", "bands", tmp_path / "index", progress=False).failed == 1
     with pytest.raises(ZooError, match="nothing to search yet"):
-        ask(tmp_path / "index", "low")
+        find(tmp_path / "index", "low")

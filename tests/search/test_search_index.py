@@ -77,7 +77,7 @@ def test_auto_takes_faiss_for_an_index_that_is_asked_often(monkeypatch: pytest.M
     for installed, expected in ((None, []), (object(), [1, 2])):
         monkeypatch.setattr(zoo.search.index, "find_spec", lambda name, installed=installed: installed)
         index = made_of(torch.eye(4))
-        for count in [1] * zoo.search.index.OFTEN + [1, 2, 100]:
+        for count in [1] * zoo.search.index.MANY_SEARCHES + [1, 2, 100]:
             index.search(torch.ones(count, 4), 1)
         assert taken == expected
 

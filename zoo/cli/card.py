@@ -19,13 +19,13 @@ def read(source: str) -> str:
     if registry.is_registered(source) or not (page.is_file() and is_checkpoint(folder)):
         card = registry.info(source)
         if card.source != PACKAGED:
-            return _known(card)
+            return _registered_page(card)
         page = registry.ASSETS / card.name / PAGE
     text = page.read_text(encoding="utf-8")
     return text.partition("\n---\n")[2].lstrip() if text.startswith("---\n") else text
 
 
-def _known(card: ModelCard) -> str:
+def _registered_page(card: ModelCard) -> str:
     where = card.source or ("nothing to learn" if card.parameters == 0 else "none published")
     facts = {
         "family": card.family,

@@ -161,9 +161,9 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list instead of a table")] = False,
 ) -> None:
     """Find audio by a text or by its sound."""
-    from zoo.search import ask, show
+    from zoo.search import find, show
 
-    hits = ask(index, text, audio=audio, k=k, model=model, device=device)
+    hits = find(index, text, audio=audio, k=k, model=model, device=device)
     show(hits, console, as_json=as_json)
 
 

@@ -23,9 +23,9 @@ from zoo.errors import ConfigError
 ITERATIONS = 100
 TOLERANCE = 3e-4
 _SEED_ROWS = 50  # for each centroid, in the first sample
-_LEAST_ROWS = 10_000
+_MIN_ROWS = 10_000
 _GROWTH = 4
-_COARSE = 2e-3  # relative gain in inertia below which a sample has taught what it can
+_COARSE_TOLERANCE = 2e-3  # relative gain in inertia below which a sample has taught what it can
 
 
 def solve(x: Tensor, k: int, generator: torch.Generator, *, iterations: int, tolerance: float) -> Tensor:
@@ -36,13 +36,13 @@ def solve(x: Tensor, k: int, generator: torch.Generator, *, iterations: int, tol
     if len(x) < k:
         raise ConfigError(f"{len(x)} rows cannot make {k} clusters; give more, or a smaller k")
     order = torch.randperm(len(x), generator=generator)
-    size = max(_LEAST_ROWS, _SEED_ROWS * k)
+    size = max(_MIN_ROWS, _SEED_ROWS * k)
     centroids: Tensor | None = None
     while size * 2 < len(x):
         sample = x[order[:size].to(x.device)].float()
         if centroids is None:
             centroids = plus_plus(sample, k, generator)
-        centroids = lloyd(sample, centroids, iterations, max(tolerance, _COARSE))
+        centroids = lloyd(sample, centroids, iterations, max(tolerance, _COARSE_TOLERANCE))
         size *= _GROWTH
     if centroids is None:
         centroids = plus_plus(x.float(), k, generator)

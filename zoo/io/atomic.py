@@ -40,7 +40,7 @@ def replacing_directory(target: Path, may_replace: Callable[[Path], None]) -> It
     temporary = target.with_name(f".{target.name}.{uuid4().hex[:12]}.tmp")
     temporary.mkdir()
     try:
-        with _explained(target):
+        with _safetensors_errors(target):
             yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             _flush(path)
@@ -63,7 +63,7 @@ def replacing_file(target: Path, *, shared: bool = False) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{uuid4().hex}{MARK}") if shared else unfinished(target)
     try:
-        with _explained(target):
+        with _safetensors_errors(target):
             yield temporary
         _put(temporary, target)
     finally:
@@ -71,7 +71,7 @@ def replacing_file(target: Path, *, shared: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def _explained(target: Path) -> Iterator[None]:
+def _safetensors_errors(target: Path) -> Iterator[None]:
     """What safetensors raises for a full disk is no OSError, and names no file."""
     try:
         yield

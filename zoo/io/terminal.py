@@ -22,21 +22,21 @@ def readable_errors() -> Iterator[None]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _tell
+            warnings.showwarning = _print_warning
             yield
     except BrokenPipeError:
         raise  # the reader has seen enough: nothing to complain of
     except (ZooError, OSError) as error:
-        said = str(error) if isinstance(error, ZooError) else _of_the_system(error)
+        said = str(error) if isinstance(error, ZooError) else _system_message(error)
         Console(stderr=True).print("[bold red]error:[/]", escape(said), highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
-def _tell(message: Warning | str, *_: object, **__: object) -> None:
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
     Console(stderr=True).print("[yellow]warning:[/]", escape(str(message)), highlight=False, soft_wrap=True)
 
 
-_WAYS_OUT = {
+_REMEDIES = {
     errno.ENOSPC: "free some space and run the same command again",
     errno.EDQUOT: "free some space and run the same command again",
     errno.EROFS: "write to another folder",
@@ -45,7 +45,7 @@ _WAYS_OUT = {
 }
 
 
-def _of_the_system(error: OSError) -> str:
+def _system_message(error: OSError) -> str:
     files = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     what = error.strerror or str(error) or type(error).__name__
-    return ": ".join(filter(None, (files, what))) + (f"; {way}" if (way := _WAYS_OUT.get(error.errno or 0)) else "")
+    return ": ".join(filter(None, (files, what))) + (f"; {way}" if (way := _REMEDIES.get(error.errno or 0)) else "")

@@ -80,7 +80,7 @@ def build(
     out = expand_path(out)
     known = store.read(out)
     encoder, numbers, _ = open_encoder(model, device, known[0].dtype if known and dtype == "auto" else dtype)
-    space = Space.of(encoder, _source(model), numbers, storage)
+    space = Space.of(encoder, _load_name(model), numbers, storage)
     with lock_folder(out):
         known = store.read(out)
         if known is None:  # from the start, the folder belongs to this model
@@ -107,8 +107,8 @@ def _update(
     known: what the index holds now; its model may lie in another place since.
     """
     folder = out / increment.FOLDER
-    left = increment.harvest(folder, space)
-    table = (known[1] + left).keep(entry for item in items if (entry := _look(item)))
+    left = increment.read_rows(folder, space)
+    table = (known[1] + left).keep(entry for item in items if (entry := _stat_item(item)))
     written = known[0], known[1].entries
     if left.entries:
         store.write(out, space, table)
@@ -119,7 +119,7 @@ def _update(
     run = None
     if missing:
         run = run_embed(missing, out=folder, shard_items=increment.SHARD_ITEMS)
-        fresh = increment.harvest(folder, space)
+        fresh = increment.read_rows(folder, space)
         latest = {entry.item: entry for entry in table.entries + fresh.entries}
         table = (table + fresh).keep(latest[item] for item in items if item in latest)
     if (space, table.entries) != written:
@@ -142,7 +142,7 @@ def _summary(before: Table, after: Table, run: embed.EmbedSummary | None, second
     )
 
 
-def _source(model: str | Path | Encoder) -> str:
+def _load_name(model: str | Path | Encoder) -> str:
     """What `zoo.load` finds the model by from any working directory."""
     if isinstance(model, Encoder):
         return ""
@@ -150,7 +150,7 @@ def _source(model: str | Path | Encoder) -> str:
     return str(model) if registry.is_registered(str(model)) or not path.exists() else str(path.resolve())
 
 
-def _look(item: Item) -> IndexEntry | None:
+def _stat_item(item: Item) -> IndexEntry | None:
     """The item as its file is now; None where it is gone."""
     try:
         status = os.stat(item.path)  # noqa: PTH116 (a million of these: no Path objects)

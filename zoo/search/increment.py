@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import normalize
 
 from zoo.embed.prepare import PLAN_NAME, read_plan
-from zoo.embed.writer import finished
+from zoo.embed.writer import shard_failures
 from zoo.jobs.failures import ERRORS_NAME
 from zoo.search.store import IndexEntry, Space, Table, empty
 
@@ -22,7 +22,7 @@ FOLDER = "increment"
 SHARD_ITEMS = 512
 
 
-def harvest(folder: Path, space: Space) -> Table:
+def read_rows(folder: Path, space: Space) -> Table:
     """Rows of the finished shards, brought to unit length; none of another model's, which nobody can use here."""
     plan = read_plan(folder / PLAN_NAME)
     if plan is None or plan.settings.fingerprint != space.fingerprint:
@@ -30,7 +30,7 @@ def harvest(folder: Path, space: Space) -> Table:
     entries: list[IndexEntry] = []
     vectors = [empty(space).vectors]
     for shard in plan.shards():
-        if finished(folder, shard) is None:
+        if shard_failures(folder, shard) is None:
             continue
         rows = pq.read_table(folder / shard.name, columns=["item", "embedding"])
         planned = [plan.items[number] for number in rows["item"].to_pylist()]

@@ -26,7 +26,7 @@ from zoo.search.text_models import TextEncoder, text_models
 BACKENDS = ("auto", "torch", "faiss")
 # faiss scans faster for few queries at once, torch multiplies faster for many; and faiss needs a copy of the vectors
 # first, which takes as long as some dozens of single queries save (`benchmarks/speed/search.py`).
-FEW, OFTEN = 4, 32
+FEW_QUERIES, MANY_SEARCHES = 4, 32
 
 
 class Hit(NamedTuple):
@@ -119,10 +119,10 @@ class Index:
         return [Hit(entry.path, entry.start, score) for entry, score in zip(found, scores[0].tolist(), strict=True)]
 
     def _by_faiss(self, queries: int) -> bool:
-        if self.backend != "auto" or queries > FEW:
+        if self.backend != "auto" or queries > FEW_QUERIES:
             return self.backend == "faiss"
         self._asked += 1
-        return self._asked > OFTEN and find_spec("faiss") is not None
+        return self._asked > MANY_SEARCHES and find_spec("faiss") is not None
 
     def _check(self, model: Encoder) -> None:
         """Once for each model, since it reads all weights. Raises ZooError."""

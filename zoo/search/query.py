@@ -13,7 +13,7 @@ from zoo.io.text import printable
 from zoo.search.index import Hit, Index
 
 
-def ask(
+def find(
     out: str | Path,
     text: str | None = None,
     *,

@@ -75,7 +75,7 @@ def fit_quantizer(
     }
     target = None if path is None else Path(path).expanduser().absolute()
     if target is not None and target.exists():
-        return _finished(target, source, request)
+        return _load_finished(target, source, request)
     fit = Fit(chosen, source, request, columns_of(source.dim, sizes, product), target, workers)
     quantizer = fit.run()
     if target is not None:
@@ -116,7 +116,7 @@ def _choose(entries: Sequence[Entry], seed: int, hours: float | None) -> list[En
     return chosen
 
 
-def _finished(path: Path, source: FeatureSource, request: dict[str, Any]) -> Quantizer:
+def _load_finished(path: Path, source: FeatureSource, request: dict[str, Any]) -> Quantizer:
     found = Quantizer.load(path)
     try:
         source.check(dict(found.source))

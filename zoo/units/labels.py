@@ -170,7 +170,7 @@ class Labeling:
 
     def claim(self) -> None:
         """Write the header, or hold an existing one against it; for one process, before any writes parts."""
-        _claim(self.folder, self.header)
+        _write_header(self.folder, self.header)
 
     def write(self, rank: int = 0, world: int = 1, *, workers: int | None = None) -> None:
         """Make what is missing of this process's share."""
@@ -207,7 +207,7 @@ def _matches(folder: Path, header: dict[str, Any]) -> bool:
     return True
 
 
-def _claim(folder: Path, header: dict[str, Any]) -> None:
+def _write_header(folder: Path, header: dict[str, Any]) -> None:
     """Write the header, or hold an existing one against it."""
     if _matches(folder, header):
         return

@@ -22,7 +22,7 @@ from zoo.jobs.lists import Item
 Line = dict[str, Any]
 
 
-class Held(NamedTuple):
+class StoredLine(NamedTuple):
     """Where the line of item number `place` stands. current: made of the file as it is now; failed: it has no units."""
 
     place: int
@@ -59,7 +59,7 @@ class UnitsRequest:
         line |= {"units": values.tolist(), "rate": self.quantizer.rate}
         return line | ({"counts": counts} if self.dedup else {}) | made
 
-    def whole(self, file: BinaryIO, path: Path) -> list[Held]:
+    def whole(self, file: BinaryIO, path: Path) -> list[StoredLine]:
         """The lines of a finished file, in its order; items may have come along since.
 
         Raises ZooError for a line of another item, a second one of the same, or one made otherwise than it is asked.
@@ -68,11 +68,11 @@ class UnitsRequest:
         seen: set[int] = set()
         for number, held in enumerate(lines, 1):
             if held.place in seen:
-                raise _foreign(path, number)
+                raise _line_error(path, number)
             seen.add(held.place)
         return lines
 
-    def begun(self, file: BinaryIO, path: Path) -> list[Held]:
+    def begun(self, file: BinaryIO, path: Path) -> list[StoredLine]:
         """The lines of a journal's finished blocks, behind each of which is an empty line; the rest is cut off.
 
         Raises ZooError for a line of other items, or made otherwise than they are asked.
@@ -85,7 +85,7 @@ class UnitsRequest:
         file.truncate(size)
         return list(self._read(file, path))
 
-    def _read(self, file: BinaryIO, path: Path) -> Iterator[Held]:
+    def _read(self, file: BinaryIO, path: Path) -> Iterator[StoredLine]:
         file.seek(0)
         offset = 0
         for number, text in enumerate(file, 1):
@@ -96,10 +96,10 @@ class UnitsRequest:
                 line = json.loads(text)
                 place = self._places[_key(line)]
             except (ValueError, KeyError, TypeError, AttributeError):
-                raise _foreign(path, number) from None
+                raise _line_error(path, number) from None
             self._check(line, path, number)
             same = "dtype" in line and self._stamps[place] in (None, line.get("file"))  # gone since: units stay
-            yield Held(place, file, start, same, "error" in line)
+            yield StoredLine(place, file, start, same, "error" in line)
 
     def _check(self, line: Line, path: Path, number: int) -> None:
         before: Line = {name: line[name] for name in ("quantizer", "dtype") if name in line}
@@ -132,7 +132,7 @@ def _stamp(path: str) -> list[int] | None:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _foreign(path: Path, number: int) -> ZooError:
+def _line_error(path: Path, number: int) -> ZooError:
     return ZooError(
         f"{path}, line {number}: damaged, or not of these inputs; name the former ones, choose another file, or "
         "remove it"
