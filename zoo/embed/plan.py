@@ -14,8 +14,8 @@ from zoo.embed.settings import EmbedSettings
 from zoo.io.text import dumps
 from zoo.jobs.survey import Planned
 
-# Limits of a shard, besides `shard_items`: audio (the work that a crash can lose), and bytes of embeddings (they stay in
-# memory until the shard is written).
+# Limits of a shard, besides `shard_items`: audio (the work that a crash can lose), and bytes of embeddings (they stay
+# in memory until the shard is written).
 SHARD_SECONDS = 3600.0
 SHARD_BYTES = 128 << 20
 # A shorter clip counts as this long in a batch. This limits the number of clips in a batch.

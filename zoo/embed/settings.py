@@ -82,4 +82,4 @@ def _parse_layer(layer: Layer) -> Layer:
     try:
         return [int(part) for part in layer.split(",")]
     except ValueError:
-        raise ConfigError(f'layer {layer!r}: give a number, numbers with commas between, or "all"') from None
+        raise ConfigError(f'layer {layer!r}: give a number, several numbers separated by commas, or "all"') from None

@@ -43,7 +43,7 @@ GROUP_BYTES = 32 << 20
 
 
 class EmbeddingRow(NamedTuple):
-    """Output for one item, or for one part of a long recording. item_index: in the plan; values: (L, D), or (L, T, D)."""
+    """Output for an item, or for a part of a long recording. item_index: in the plan; values: (L, D) or (L, T, D)."""
 
     item_index: int
     part: int
