@@ -21,7 +21,7 @@ from zoo.io.terminal import readable_errors
 from zoo.nn.kernels import openmp as openmp  # before anything imports torch
 
 app = typer.Typer(
-    help="Speech and music encoders: embed, transcribe, search, train, benchmark.",
+    help="Speech and music encoders behind one call: embed, transcribe, search, benchmark.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -91,7 +91,8 @@ def card(source: Annotated[str, typer.Argument(help="Registered name or checkpoi
 @app.command()
 def embed(
     paths: Annotated[
-        list[str], typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...); - reads standard input")
+        list[str],
+        typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...); - for a list on standard input"),
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="Model: name, directory, file or hf:owner/name")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder for Parquet files; a rerun resumes")],
@@ -133,7 +134,8 @@ def embed(
 @app.command()
 def index(
     paths: Annotated[
-        list[str], typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...); - reads standard input")
+        list[str],
+        typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...); - for a list on standard input"),
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="Model: name, directory, file or hf:owner/name")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder for the index; a rerun updates it")],
@@ -182,7 +184,8 @@ def search(
 @app.command()
 def units(
     paths: Annotated[
-        list[str], typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...); - reads standard input")
+        list[str],
+        typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...); - for a list on standard input"),
     ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="HuBERT with a quantizer: name, directory, file or hf:owner/name")

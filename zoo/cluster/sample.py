@@ -66,11 +66,11 @@ class Reservoir:
             )
         return self.rows()
 
-    def _replace(self, x: Tensor, before: int) -> None:
-        """Row i of the stream replaces a random row of the sample with probability M / (i + 1). before: i of x[0]."""
+    def _replace(self, x: Tensor, first_row: int) -> None:
+        """Row i of the stream replaces a random row of the sample with probability M / (i + 1). first_row: i of x[0]."""
         if not len(x):
             return
-        row_numbers = np.arange(before, before + len(x))
+        row_numbers = np.arange(first_row, first_row + len(x))
         slots = (self._random.random(len(x)) * (row_numbers + 1)).astype(np.int64)
         (chosen,) = np.nonzero(slots < len(self._sample))
         latest = dict(zip(slots[chosen].tolist(), chosen.tolist(), strict=True))  # the last row for a slot wins

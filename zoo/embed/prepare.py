@@ -74,11 +74,12 @@ def _check_settings(out: Path, old: EmbedSettings, new: EmbedSettings) -> None:
 def _append_new(out: Path, old: Sequence[Planned], new: Sequence[Item]) -> list[Item]:
     """The items in the order of the plan, then the new items."""
     before = [planned.item for planned in old]
-    gone = sorted(set(before) - set(new), key=str)
-    if gone:
-        examples = ", ".join(item.path for item in gone[:2])
+    missing = sorted(set(before) - set(new), key=str)
+    if missing:
+        examples = ", ".join(item.path for item in missing[:2])
         raise ZooError(
-            f"{out} has {len(gone)} items that are not among the inputs now ({examples}{', ...' if gone[2:] else ''}). "
+            f"{out} has {len(missing)} items that are not among the inputs now "
+            f"({examples}{', ...' if missing[2:] else ''}). "
             "Add them to the inputs to continue, or use another folder"
         )
     return list(dict.fromkeys([*before, *new]))

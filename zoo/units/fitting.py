@@ -82,7 +82,7 @@ def fit_quantizer(
     quantizer = fit.run()
     if target is not None:
         quantizer.save(target)
-        fit.forget()
+        fit.remove_state()
     return quantizer
 
 

@@ -70,7 +70,7 @@ class Fit:
         counts = {"rows": self.seen, "rows_held": self.sampled, "skipped": self.skipped}
         return Quantizer(tuple(books), self.source.describe(), self.request | counts)
 
-    def forget(self) -> None:
+    def remove_state(self) -> None:
         """Remove the state file, after the quantizer is saved."""
         if self.state is not None:
             self.state.unlink(missing_ok=True)
