@@ -67,7 +67,7 @@ class Reservoir:
         return self.rows()
 
     def _replace(self, x: Tensor, first_row: int) -> None:
-        """Row i of the stream replaces a random row of the sample with probability M / (i + 1). first_row: i of x[0]."""
+        """Row i of the stream replaces a random row of the sample with probability M / (i + 1). first_row: of x."""
         if not len(x):
             return
         row_numbers = np.arange(first_row, first_row + len(x))
