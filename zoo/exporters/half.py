@@ -28,6 +28,6 @@ def save_half(model: Encoder, directory: str | Path) -> None:
         for tensor in weights.values():
             tensor.copy_(tensor.half())
     if quantizer is not None:
-        model.attach(quantizer.rebound(model))  # type: ignore[operator]
+        model.attach(quantizer.rebind(model))  # type: ignore[operator]
     model.provenance = dict(model.provenance) | {"stored": "weights rounded to float16"}
     checkpoint.save(model, directory, dtype=torch.float16)

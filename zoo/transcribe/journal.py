@@ -75,7 +75,7 @@ class Journal:
 
     def done(self, task: TranscriptTask) -> bool:
         """Whether the files of this task were made from this very recording and are there."""
-        item, record = task.item, self.records.get(key(task.item.asked))
+        item, record = task.item, self.records.get(key(task.item.item))
         if record is None or record["file"] is None or record["files"] != list(task.files):
             return False
         same = item.size is None or [item.size, item.mtime_ns] == record["file"]
@@ -90,7 +90,7 @@ class Journal:
         if not self.begun and os.path.lexists(self.out / ERRORS_NAME):
             raise _foreign(self.out / ERRORS_NAME)
         for task in tasks:
-            mine = key(task.item.asked)
+            mine = key(task.item.item)
             if task.item.reason is not None and mine not in self.records:
                 continue  # nothing will be written
             for name in task.files:
@@ -120,8 +120,8 @@ class Journal:
         self._write()
 
     def _record(self, task: TranscriptTask, file: list[int | None] | None) -> dict[str, Any]:
-        record = {"item": key(task.item.asked), "file": file, "files": list(task.files)}
-        self.records[key(task.item.asked)] = record
+        record = {"item": key(task.item.item), "file": file, "files": list(task.files)}
+        self.records[key(task.item.item)] = record
         return record
 
     def _forget(self) -> None:
