@@ -2,7 +2,7 @@
 
     python -m benchmarks.hubert.rounds RUN... [--fits 5] [--units 100] [--hours 0.5]
 
-RUN is a finished run of `python -m zoo.recipes.hubert.train` on a corpus whose dev split has phones. The result of
+RUN is a finished run of `python -m zoo.recipes.hubert.train` on a corpus with phones in its dev split. The result of
 k-means depends on its initial centers as much as on the round, so each layer is clustered `fits` times. The table has
 MFCC and the best layer of each round by mean PNMI: means over the fits, with standard deviations.
 """

@@ -51,9 +51,9 @@ def test_loss_of_a_clip_does_not_depend_on_its_batch() -> None:
     task, batch = task_and_batch(CtcTuneConfig(freeze_steps=0, dropout=0.0, activation_dropout=0.0), clips=3)
     task.train()
     whole = task(batch)
-    alone = [task(batch.only(b)) for b in range(3)]
-    assert float(whole.loss.detach()) == pytest.approx(sum(float(o.loss.detach()) for o in alone), rel=1e-5)
-    assert float(whole.count) == sum(float(o.count) for o in alone) == sum(len(text) for text in WORDS[:3])
+    single = [task(batch.only(b)) for b in range(3)]
+    assert float(whole.loss.detach()) == pytest.approx(sum(float(o.loss.detach()) for o in single), rel=1e-5)
+    assert float(whole.count) == sum(float(o.count) for o in single) == sum(len(text) for text in WORDS[:3])
 
 
 def test_masks_come_from_the_seeds_of_the_items() -> None:
@@ -92,13 +92,13 @@ def test_text_longer_than_the_clip_has_no_loss() -> None:
 
 def test_a_clip_without_a_loss_does_not_count() -> None:
     task, batch = task_and_batch()
-    alone = [task.eval()(batch.only(b)).loss.detach() for b in range(3)]
+    single = [task.eval()(batch.only(b)).loss.detach() for b in range(3)]
     batch.labels = torch.cat([batch.labels, torch.full((3, 80), 2)], dim=1)
     batch.label_lengths[1] = 60
     batch.labels[1, :60] = 2  # with blanks between equal labels, it needs 119 frames
     output = task(batch)
     assert float(output.count) == len(WORDS[0]) + len(WORDS[2])
-    assert float(output.loss.detach()) == pytest.approx(float(alone[0] + alone[2]), rel=1e-5)
+    assert float(output.loss.detach()) == pytest.approx(float(single[0] + single[2]), rel=1e-5)
 
 
 @pytest.mark.parametrize(("labels", "needed"), [([2, 3, 2], 3), ([2, 2, 2], 5), ([2, 0, 0], 1), ([], 0)])

@@ -125,8 +125,8 @@ def test_loss_of_a_clip_does_not_depend_on_its_batch() -> None:
     model = model_of()
     task = Pretrain(model, LossConfig(alpha=0.5)).train()
     batch = make_batch(model)
-    alone = sum(float(task(batch.only(i)).loss.detach()) for i in range(3))
-    assert float(task(batch).loss.detach()) == pytest.approx(alone, rel=1e-5)
+    single = sum(float(task(batch.only(i)).loss.detach()) for i in range(3))
+    assert float(task(batch).loss.detach()) == pytest.approx(single, rel=1e-5)
 
 
 def test_a_process_without_dev_batches_validates_too() -> None:

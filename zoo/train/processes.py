@@ -79,7 +79,7 @@ def main_first() -> Iterator[None]:
 
 
 def sum_tensor(values: Tensor) -> Tensor:
-    """The sum over all processes, in place."""
+    """Sum over all processes, in place."""
     if world() > 1:
         dist.all_reduce(values)
     return values

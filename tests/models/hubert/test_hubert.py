@@ -31,8 +31,8 @@ def test_ctc_logits_follow_the_vocabulary() -> None:
     assert frames.x.shape == (2, model.count_frames(16_000), 4)
     assert frames.x[1, int(frames.lengths[1]) :].abs().sum() == 0
     with torch.no_grad():
-        alone = model.ctc(model.encode(clips[1], 16_000).x)
-    torch.testing.assert_close(frames.x[1, : alone.shape[1]], alone[0], atol=1e-5, rtol=1e-5)
+        single = model.ctc(model.encode(clips[1], 16_000).x)
+    torch.testing.assert_close(frames.x[1, : single.shape[1]], single[0], atol=1e-5, rtol=1e-5)
     with pytest.raises(ConfigError, match="no CTC head"):
         small("hubert-base").logits(clips, 16_000)
 

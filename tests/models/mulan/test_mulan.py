@@ -47,8 +47,8 @@ def test_windows_do_not_depend_on_the_clip(model: MuLan) -> None:
     clip = noise(26, 3)
     together = model.encode(clip, 16_000).x[0]  # 3 windows, the last with 6 s
     for t in range(3):
-        alone = model.embed(clip[t * model.hop : t * model.hop + model.frame_samples], 16_000)
-        torch.testing.assert_close(together[t], alone, atol=1e-5, rtol=1e-5)
+        single = model.embed(clip[t * model.hop : t * model.hop + model.frame_samples], 16_000)
+        torch.testing.assert_close(together[t], single, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(model.embed(clip, 16_000), F.normalize(together.mean(0), dim=0), atol=1e-5, rtol=1e-5)
 
 

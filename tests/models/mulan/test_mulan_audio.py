@@ -112,9 +112,9 @@ def test_padding_and_neighbors_do_not_matter(name: str, dtype: torch.dtype) -> N
     with torch.no_grad():
         clean = tower(mel, lengths).float()
         assert torch.equal(tower(dirty, lengths).float(), clean)
-        alone = torch.cat([tower(dirty[i : i + 1], lengths[i : i + 1]) for i in range(4)]).float()
+        single = torch.cat([tower(dirty[i : i + 1], lengths[i : i + 1]) for i in range(4)]).float()
     scale = 1e-5 if dtype == torch.float32 else 2e-2
-    assert difference(alone, clean) <= scale * clean.abs().max()
+    assert difference(single, clean) <= scale * clean.abs().max()
     assert torch.isfinite(clean).all()
 
 

@@ -16,7 +16,7 @@ from zoo.units import Labels
 FAILED = 0.1  # share of clips that may lack units
 RATIO = 0.05  # relative difference between the expected (from durations) and the actual number of units
 PERPLEXITY = 0.1  # minimum perplexity of the unit histogram, relative to the number of units
-UNSEEN = 0.05  # share of dev frames whose unit never occurs in training
+UNSEEN = 0.05  # share of dev frames with units that never occur in training
 
 
 def check_layers(config: HubertTrainConfig, model: Encoder, target_encoder: Encoder | None) -> None:
@@ -96,6 +96,6 @@ def check_frame_rate(labels: Labels, encoder: Encoder) -> None:
     ratio = labels.rate / encoder.frame_rate
     if not 0.3 < ratio < 3.4:
         raise TrainingError(
-            f"{labels.folder}: {labels.rate:g} units a second, the model has {encoder.frame_rate:g} frames a second: "
+            f"{labels.folder}: {labels.rate:g} units a second, {encoder.frame_rate:g} frames a second in the model; "
             "use features with a similar frame rate"
         )

@@ -61,7 +61,7 @@ def make_targets(
 
     All processes of a run call this together: the first one fits, all of them label.
 
-    config: of the round; target_encoder: the encoder whose layer is clustered, None for MFCC; rate: frame rate of the
+    config: of the round; target_encoder: a layer of it is clustered, None for MFCC; rate: frame rate of the
     model that is trained on the units.
     """
     with processes.main_first():
