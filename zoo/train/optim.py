@@ -75,7 +75,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters with names that start with `prefix`: learning rate times `scale`, and zero (frozen) until step `start`."""
+    """Parameters with names that start with `prefix`: learning rate times `scale`, and zero (frozen) until `start`."""
 
     prefix: str
     scale: float = 1.0
