@@ -19,8 +19,8 @@ from zoo.validation import check_range
     ("schema", "override", "message"),
     [
         (HubertTrainConfig, "mask.length=0", "mask.length 0: must be at least 1"),
-        (HubertTrainConfig, "mask.starts=-3", "mask.starts -3: must be at least 0 and at most 1"),
-        (HubertTrainConfig, "mask.least=-1", "mask.least -1: must be at least 0"),
+        (HubertTrainConfig, "mask.mask_prob=-3", "mask.mask_prob -3: must be at least 0 and at most 1"),
+        (HubertTrainConfig, "mask.min_masks=-1", "mask.min_masks -1: must be at least 0"),
         (HubertTrainConfig, "data.batch_seconds=0", "data.batch_seconds 0: must be more than 0"),
         (HubertTrainConfig, "train.learning_rate=-1", "learning_rate -1: must be at least 0"),
         (HubertTrainConfig, "rounds=[{features: mfcc}, {steps: 0}]", "rounds: steps 0: must be at least 1"),

@@ -1,4 +1,4 @@
-"""HuBERT's models."""
+"""Cards of the HuBERT models."""
 
 from __future__ import annotations
 
@@ -55,11 +55,12 @@ CARDS = (
         "(Apache-2.0), cuts of LibriSpeech and others (CC BY 4.0); no labels. Targets are 500 units of layer 3 of "
         "Whisper tiny.en (MIT)",
         limits=(
-            "Semi-supervised: its targets are of a Whisper, which learned from transcripts. What units of MFCC alone "
-            "give is told in recipes/hubert and in the results of the real suite.",
-            "What is said is in its upper layers; who says it is in layer 0, about as well as in log-mel statistics.",
-            "Three hours of real speech are few: most of them English, of one word or a short phrase.",
-            "Its 100 units were measured against the phones of generated speech; real speech had no alignments here.",
+            "Semi-supervised: its targets come from a Whisper, which was trained on transcripts. See recipes/hubert "
+            "and the results of the real suite for models with units of MFCC only.",
+            "Upper layers represent the words. Layer 0 represents the speaker, about as well as log-mel statistics.",
+            "It was trained on only three hours of real speech, mostly English words and short phrases.",
+            "Its 100 units were compared with phones of generated speech only, because there were no alignments of "
+            "real speech.",
         ),
         parameters=4.0,
         paper=_PAPER,

@@ -1,4 +1,4 @@
-"""MuLan's models."""
+"""Cards of the MuLan models."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ CARDS = (
         training_data="ten hours of music composed by rule (TimGM6mb soundfont), and an hour of renderings of "
         "public-domain scores (FluidR3 soundfont), with captions that state facts",
         limits=(
-            "It tells instruments, their families and styles apart, tempo a little; meter no better than a regression "
-            "on log-mel statistics does. It knows nothing of moods, voices or artists.",
-            "Its 564 word pieces are those of its captions, in English.",
-            "It has heard synthesizers alone, two of them; a recording of real instruments is something else.",
+            "It distinguishes instruments, their families and styles, and tempo a little. For meter it is no better "
+            "than a regression on log-mel statistics. It knows no moods, voices or artists.",
+            "Its vocabulary is small: 564 word pieces from its English captions.",
+            "It was trained on the sound of two synthesizers only, not on recordings of real instruments.",
         ),
         parameters=2.6,
         paper=_PAPER,

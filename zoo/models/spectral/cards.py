@@ -1,4 +1,4 @@
-"""Spectra, which need no weights."""
+"""Cards of the spectral baselines, which have no weights."""
 
 from __future__ import annotations
 
