@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from zoo.nn import attention
 from zoo.nn.attend import attend
-from zoo.nn.attention import SelfAttention, attend_by_clip
+from zoo.nn.attention import SelfAttention, attend_bfloat16
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.transformer import Transformer
 
@@ -21,7 +21,7 @@ def test_attend_by_clip_is_masked_softmax_attention(scores: int, monkeypatch: py
     lengths = torch.tensor([70, 41, 1])
     mask = lengths_to_mask(lengths, 70)
     expected = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask[:, None, None, :])
-    result = attend_by_clip(q, k, v, mask).float()
+    result = attend_bfloat16(q, k, v, mask).float()
     for b, n in enumerate(lengths.tolist()):
         torch.testing.assert_close(result[b, :n], expected.transpose(1, 2).flatten(2)[b, :n], atol=0.02, rtol=0.02)
         assert result[b, n:].abs().sum() == 0

@@ -6,22 +6,22 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.nn.dropout import Dropout, draw_kept, kept_share
+from zoo.nn.dropout import Dropout, draw_bit_mask, keep_probability
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.1, 0.5, 0.9])
 def test_as_many_are_kept_as_asked(rate: float) -> None:
     torch.manual_seed(0)
-    kept = draw_kept(torch.Size([1000, 1001]), rate)
+    kept = draw_bit_mask(torch.Size([1000, 1001]), rate)
     assert set(kept.unique().tolist()) == {-1, 0}
     spread = (rate * (1 - rate) / kept.numel()) ** 0.5
     assert abs((kept != 0).double().mean().item() - (1 - rate)) < 5 * spread
-    assert abs(kept_share(rate) - (1 - rate)) < 2**-15
+    assert abs(keep_probability(rate) - (1 - rate)) < 2**-15
 
 
 def test_neighbors_are_drawn_independently() -> None:
     torch.manual_seed(0)
-    kept = -draw_kept(torch.Size([1 << 20]), 0.5).double()
+    kept = -draw_bit_mask(torch.Size([1 << 20]), 0.5).double()
     for lag in (1, 2, 3, 4, 8, 624):
         together = (kept[lag:] * kept[:-lag]).mean().item()
         assert abs(together - 0.25) < 0.003, lag
@@ -36,9 +36,9 @@ def test_what_is_kept_is_scaled_and_so_is_its_gradient(dtype: torch.dtype) -> No
     y.backward(torch.ones_like(y))
     kept = y != 0
     assert 0 < kept.sum() < kept.numel()
-    torch.testing.assert_close(y[kept], (x / kept_share(0.3))[kept])
+    torch.testing.assert_close(y[kept], (x / keep_probability(0.3))[kept])
     assert x.grad is not None
-    torch.testing.assert_close(x.grad, kept.to(dtype) / kept_share(0.3))
+    torch.testing.assert_close(x.grad, kept.to(dtype) / keep_probability(0.3))
 
 
 def test_the_generator_decides() -> None:

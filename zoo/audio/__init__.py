@@ -14,9 +14,9 @@ Recordings are decoded block by block, and those longer than `spool_seconds` end
 memory is bounded by the block and the spool limit and not by the recording. All functions may be called from threads.
 """
 
-from zoo.audio.clips import Clip, as_clip, as_clips, listed, pad
+from zoo.audio.clips import Clip, as_clip, as_clips, pad, to_list
 from zoo.audio.reading import AudioInfo, load, probe
 from zoo.audio.resampling import resample
 from zoo.audio.spool import SpooledWave
 
-__all__ = ["AudioInfo", "Clip", "SpooledWave", "as_clip", "as_clips", "listed", "load", "pad", "probe", "resample"]
+__all__ = ["AudioInfo", "Clip", "SpooledWave", "as_clip", "as_clips", "load", "pad", "probe", "resample", "to_list"]

@@ -28,7 +28,7 @@ FEW = 16  # no batch has clips this short; a second axis this small holds channe
 def as_clips(waves: Any, sample_rate: int | None, target_rate: int) -> tuple[list[Clip], bool]:
     """Checked mono float32 clips at `target_rate` on the CPU, and whether `waves` was a single one.
 
-    waves: one of, or a list, tuple, Series, generator or other iterable (see `listed`) that mixes,
+    waves: one of, or a list, tuple, Series, generator or other iterable (see `to_list`) that mixes,
         a path (str or Path), which carries its own rate: `load`;
         a binary file open for reading, io.BytesIO or other, which does so too: `load_open`;
         a 1-D tensor or NumPy array: float16/32/64, bfloat16, or int8/16/32, uint8 (scaled to [-1, 1));
@@ -42,7 +42,7 @@ def as_clips(waves: Any, sample_rate: int | None, target_rate: int) -> tuple[lis
     Raises AudioError for an array without sample_rate, a wrong shape or type, an empty list or clip, NaN or infinity,
     integers given as floats, and for files as `load` does.
     """
-    waves = listed(waves)
+    waves = to_list(waves)
     several = _several(waves)
     if several is None:
         return [_clip(_name(None, waves), waves, sample_rate, target_rate)], True
@@ -51,7 +51,7 @@ def as_clips(waves: Any, sample_rate: int | None, target_rate: int) -> tuple[lis
 
 def as_clip(wave: Any, sample_rate: int | None, target_rate: int) -> Clip:
     """The one clip that `wave` is. Arguments and errors as of `as_clips`; AudioError for a list or a batch as well."""
-    wave = listed(wave)
+    wave = to_list(wave)
     if _several(wave) is not None:
         raise AudioError("waveform", "is a list or a batch; pass one recording at a time here")
     return _clip(_name(None, wave), wave, sample_rate, target_rate)
@@ -60,7 +60,7 @@ def as_clip(wave: Any, sample_rate: int | None, target_rate: int) -> Clip:
 _ONE = (str, bytes, bytearray, os.PathLike, Mapping, set, frozenset, Tensor, np.ndarray, list, tuple)
 
 
-def listed(waves: Any) -> Any:
+def to_list(waves: Any) -> Any:
     """A list of what an array of strings or objects holds, or an iterable gives; anything else as it is.
 
     An iterable is not a set, whose order is nobody's, nor a file, nor a table. Raises AudioError for a table.
