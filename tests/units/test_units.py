@@ -181,7 +181,7 @@ def test_another_dtype_is_refused_in_a_finished_file_and_in_a_begun_one(
                 write_units(tmp_path / "clips", model, out, progress=False)
         other = with_units(clips)
         with monkeypatch.context() as patch:
-            patch.setattr(writing, "open_encoder", lambda *_, other=other: (other, "bfloat16", "as asked"))
+            patch.setattr(writing, "open_encoder", lambda *_, other=other: (other, "bfloat16", "as requested"))
             with pytest.raises(ZooError, match=r"line 1: made with other settings: dtype 'float32' \(now 'bfloat16'\)"):
                 write_units(tmp_path / "clips", model, out, progress=False)
     assert write_units(tmp_path / "clips", model, out, progress=False).failed == 0

@@ -159,8 +159,8 @@ class LogMelFrontend(nn.Module):
     white noise, and leaves nothing of a clip with a single vowel.
     """
 
-    depth = 16.0  # nats (69 dB) below the mean power that are heard; what is weaker counts as that
-    offset, scale = 6.0, 4.0  # bring speech to about zero mean and unit variance
+    depth = 16.0  # floor: values more than 16 nats (69 dB) below the mean power are raised to it
+    offset, scale = 6.0, 4.0  # normalize speech to about zero mean and unit variance
 
     def __init__(self, dim: int, sample_rate: int, frame_ms: int, mels: int = 80) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ def resolve_dtype(dtype: str, device: torch.device) -> tuple[str, str]:
     if dtype == "int8" and device.type != "cpu":
         raise ConfigError('dtype "int8" runs on the CPU only; use "bfloat16" on a GPU')
     if dtype != "auto":
-        return dtype, "as asked"
+        return dtype, "as requested"
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return ("bfloat16", "this GPU multiplies it natively") if native else ("float32", "this GPU has no bfloat16")
