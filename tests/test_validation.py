@@ -1,4 +1,4 @@
-"""Numbers that make no sense are refused when the configuration is read, by field and range."""
+"""Numbers outside their range are refused when the configuration is read; the error names field and range."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_errors_name_field_and_range(schema: type, override: str, message: str) 
         load(schema, overrides=[override])
 
 
-def test_bounds_are_inside_unless_above_is_asked_for() -> None:
+def test_bounds_are_allowed_unless_above() -> None:
     for value in (0, 0.5, 1, None):
         check_range("x", value, 0, 1)
     for value, above in ((-0.1, False), (1.1, False), (0, True), (math.nan, False)):

@@ -1,4 +1,4 @@
-"""Every registered model in a size that a test can afford: its own structure, with few and narrow layers."""
+"""Every registered model in a small size for tests: the same structure with few, narrow layers."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"whisper-tiny, context clip": ("whisper-tiny", {"context": "clip"})}
-"""Further configurations that must keep the contract: name for the test -> registered name, options."""
+"""More configurations that must satisfy the contract: name in the test -> registered name, options."""
 
 
 def small(name: str, seed: int = 0) -> Encoder:
-    """The architecture of a registered model or variant, shrunk, with weights that depend on the seed alone."""
+    """A small version of a registered model or variant, with weights that depend only on the seed."""
     name, options = VARIANTS.get(name, (name, {}))
     torch.manual_seed(seed)
     return zoo.create(name, **SMALL[zoo.info(name).family] | options)
 
 
 def noise(seconds: float, seed: int = 0, sample_rate: int = 16_000) -> torch.Tensor:
-    """Something like audio: colored noise under a slow envelope, (S,) in [-1, 1]."""
+    """Test audio: colored noise with a slow envelope, (S,) in [-1, 1]."""
     generator = torch.Generator().manual_seed(seed)
     count = round(seconds * sample_rate)
     white = torch.randn(count + 8, generator=generator)

@@ -183,7 +183,7 @@ def test_another_dtype_is_an_error_for_a_finished_and_an_unfinished_file(
                 write_units(tmp_path / "clips", model, out, progress=False)
         other = with_units(clips)
         with monkeypatch.context() as patch:
-            patch.setattr(writing, "open_encoder", lambda *_, other=other: (other, "bfloat16", "requested"))
+            patch.setattr(writing, "open_encoder", lambda *_, other=other: (other, "bfloat16", "as requested"))
             with pytest.raises(ZooError, match=r"line 1: made with other settings: dtype 'float32' \(now 'bfloat16'\)"):
                 write_units(tmp_path / "clips", model, out, progress=False)
     assert write_units(tmp_path / "clips", model, out, progress=False).failed == 0

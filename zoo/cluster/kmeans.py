@@ -24,7 +24,7 @@ from zoo.cluster.nearest import cluster_sums, means, nearest
 from zoo.cluster.sample import SAMPLE_BYTES, Reservoir, check_finite
 from zoo.errors import CheckpointError, ConfigError
 from zoo.io.atomic import replacing_file
-from zoo.validation import whole
+from zoo.validation import to_integers
 
 _FORMAT = "zoo k-means 1"
 
@@ -49,8 +49,8 @@ class KMeans:
         sample_bytes: int = SAMPLE_BYTES,
         passes: int = 1,
     ) -> None:
-        self.k, self.seed, self.iterations = whole(k=k, seed=seed, iterations=iterations)
-        self.sample_bytes, self.passes = whole(sample_bytes=sample_bytes, passes=passes)
+        self.k, self.seed, self.iterations = to_integers(k=k, seed=seed, iterations=iterations)
+        self.sample_bytes, self.passes = to_integers(sample_bytes=sample_bytes, passes=passes)
         if k < 1 or iterations < 1 or passes < 0:
             raise ConfigError(f"k {k}, iterations {iterations}, passes {passes}: must be at least 1, 1 and 0")
         self.tolerance = float(tolerance)

@@ -23,7 +23,7 @@ from zoo.data.manifest import Entry
 from zoo.errors import CheckpointError, ConfigError
 from zoo.units.features import FeatureSource
 from zoo.units.resumable_fit import Fit
-from zoo.validation import check_range, whole
+from zoo.validation import check_range, to_integers
 
 
 def fit_quantizer(
@@ -54,9 +54,9 @@ def fit_quantizer(
     other arguments; CheckpointError if `path` has a quantizer of another source.
     """
     sizes = _sizes(k)
-    seed, sample_bytes, passes = whole(seed=seed, sample_bytes=sample_bytes, passes=passes)
+    seed, sample_bytes, passes = to_integers(seed=seed, sample_bytes=sample_bytes, passes=passes)
     if product is not None:
-        (product,) = whole(product=product)
+        (product,) = to_integers(product=product)
     hours = None if hours is None else float(hours)
     check_range("hours", hours, 0, above=True)
     check_range("seed", seed, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from foreign_towers import ast_model, resnet_model, shaken, spectrograms
+from foreign_towers import ast_model, randomize_vectors, resnet_model, spectrograms
 from torch import Tensor, nn
 
 from zoo.checkpoint import assign
@@ -18,12 +18,12 @@ SMALL_AST = {"mels": 36, "dim": 32, "layers": 2, "heads": 4, "ffn_dim": 64, "fra
 
 def resnet(**options: object) -> ResNetTower:
     torch.manual_seed(0)
-    return shaken(ResNetTower(**({"mels": 32, "width": 8, "blocks": (1, 2, 1, 1), "frames": 100} | options)))
+    return randomize_vectors(ResNetTower(**({"mels": 32, "width": 8, "blocks": (1, 2, 1, 1), "frames": 100} | options)))
 
 
 def ast(**options: object) -> ASTTower:
     torch.manual_seed(0)
-    return shaken(ASTTower(**(SMALL_AST | options)))
+    return randomize_vectors(ASTTower(**(SMALL_AST | options)))
 
 
 SMALL = {"resnet": resnet, "ast": ast}

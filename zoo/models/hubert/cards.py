@@ -1,4 +1,4 @@
-"""Cards of the HuBERT models."""
+"""Model cards of HuBERT."""
 
 from __future__ import annotations
 
@@ -55,12 +55,13 @@ CARDS = (
         "(Apache-2.0), cuts of LibriSpeech and others (CC BY 4.0); no labels. Targets are 500 units of layer 3 of "
         "Whisper tiny.en (MIT)",
         limits=(
-            "Semi-supervised: its targets come from a Whisper, which was trained on transcripts. See recipes/hubert "
-            "and the results of the real suite for models with units of MFCC only.",
-            "Upper layers represent the words. Layer 0 represents the speaker, about as well as log-mel statistics.",
-            "It was trained on only three hours of real speech, mostly English words and short phrases.",
-            "Its 100 units were compared with phones of generated speech only, because there were no alignments of "
-            "real speech.",
+            "Semi-supervised: its targets come from a Whisper model, which was trained on transcripts. Results with "
+            "MFCC targets only are in recipes/hubert and in the results of the real suite.",
+            "Its upper layers encode what is spoken; its layer 0 encodes the speaker, about as well as log-mel "
+            "statistics do.",
+            "It was trained on only 3 hours of real speech, mostly English, mostly single words or short phrases.",
+            "Its 100 units were compared with phones on generated speech only, because the real speech here has no "
+            "alignments.",
         ),
         parameters=4.0,
         paper=_PAPER,

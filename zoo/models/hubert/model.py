@@ -224,7 +224,7 @@ class HuBERT(Encoder):
             raise ConfigError(
                 f"{self.name or 'this HuBERT'} has no quantizer: fit one with zoo.units.fit_quantizer and attach it"
             )
-        waves = audio.listed(waves)
+        waves = audio.to_list(waves)
         clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
         units = [torch.empty(n, len(self.quantizer.sizes), dtype=torch.int64) for n in self._count_all(clips, waves)]
         for batch, frames in self._forward_batches(clips, [self.quantizer.layer]):

@@ -1,4 +1,4 @@
-"""Cards of the MuLan models."""
+"""Model cards of MuLan."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ CARDS = (
         training_data="ten hours of music composed by rule (TimGM6mb soundfont), and an hour of renderings of "
         "public-domain scores (FluidR3 soundfont), with captions that state facts",
         limits=(
-            "It distinguishes instruments, their families and styles, and tempo a little. For meter it is no better "
-            "than a regression on log-mel statistics. It knows no moods, voices or artists.",
-            "Its vocabulary is small: 564 word pieces from its English captions.",
-            "It was trained on the sound of two synthesizers only, not on recordings of real instruments.",
+            "It can distinguish instruments, instrument families and styles, and tempo a little. For meter it is no "
+            "better than a regression on log-mel statistics. It was not trained on moods, voices or artists.",
+            "Its vocabulary is the 564 word pieces of its captions, in English.",
+            "It was trained only on two synthesizers, and never on recordings of real instruments.",
         ),
         parameters=2.6,
         paper=_PAPER,

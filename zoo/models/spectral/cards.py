@@ -1,4 +1,4 @@
-"""Cards of the spectral baselines, which have no weights."""
+"""Model cards of spectral features, which have no weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whisper's models."""
+"""Model cards of Whisper."""
 
 from __future__ import annotations
 
@@ -62,21 +62,22 @@ CARDS = (
     ModelCard(
         "whisper-mini",
         "whisper",
-        "Whisper small enough to learn English keywords and digits on two cores, windows of 8 s",
+        "Whisper small enough to train on two cores; English keywords and digits, windows of 8 s",
         config=_MINI,
         source=PACKAGED,
         training_data="twenty English keywords, and strings of digits: 88 minutes of generated speech (eSpeak NG), 37 "
         "minutes of natural synthetic speech (Kokoro-82M's voices and blends of them, Apache-2.0), and 1,200 digits of "
         "three speakers (FSDD, CC BY-SA 4.0)",
         limits=(
-            "It writes twenty keywords and digits, in English, and takes whatever else it hears for these.",
-            "Of real voices it has heard three; of single digits of others it mistakes one in five.",
-            "It hears 8 s at a time, and when its words were said was never measured.",
+            "It outputs only twenty English keywords and the digits; any other audio is transcribed as these.",
+            "Its training data has three real voices; for other real voices, one in five single digits is wrong.",
+            "It processes 8 s at a time. The accuracy of its timestamps was never measured.",
         ),
         parameters=3.5,
         paper="https://arxiv.org/abs/2212.04356",
         scores=(
-            "20 keywords, generated, unseen voices: no error in 379; it knows no words but these and the digits",
+            "20 keywords, generated, unseen voices: 0 errors in 379 test clips; its vocabulary is these words and "
+            "the digits",
             "unseen strings of digits, generated, unseen voices: 1.2 % WER",
             "digits, real, three known speakers: 0.7 % WER; three unknown speakers: 18.5 %",
         ),
