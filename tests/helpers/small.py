@@ -40,7 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"whisper-tiny, context clip": ("whisper-tiny", {"context": "clip"})}
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"whisper-tiny, padding none": ("whisper-tiny", {"padding": "none"})}
 """Further configurations that must keep the contract: name for the test -> registered name, options."""
 
 

@@ -1,4 +1,4 @@
-"""Whisper's models."""
+"""Cards of the Whisper models."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MINI: dict[str, Any] = {
     "decoder_layers": 2,
     "text_ctx": 192,
     "vocab_size": 1_841,
-    "context": "clip",
-    "tail": 25,
-    "least": 50,
+    "padding": "none",
+    "pad_positions": 25,
+    "min_positions": 50,
 }
 
 _DATA = {
@@ -69,14 +69,14 @@ CARDS = (
         "minutes of natural synthetic speech (Kokoro-82M's voices and blends of them, Apache-2.0), and 1,200 digits of "
         "three speakers (FSDD, CC BY-SA 4.0)",
         limits=(
-            "It writes twenty keywords and digits, in English, and takes whatever else it hears for these.",
-            "Of real voices it has heard three; of single digits of others it mistakes one in five.",
-            "It hears 8 s at a time, and when its words were said was never measured.",
+            "It transcribes twenty keywords and digits, in English. It transcribes any other sound as some of these.",
+            "It was trained on three real voices. It gets one in five single digits of other real voices wrong.",
+            "Its window is 8 s long. The times of its words were not measured.",
         ),
         parameters=3.5,
         paper="https://arxiv.org/abs/2212.04356",
         scores=(
-            "20 keywords, generated, unseen voices: no error in 379; it knows no words but these and the digits",
+            "20 keywords, generated, unseen voices: 0 errors in 379 test clips",
             "unseen strings of digits, generated, unseen voices: 1.2 % WER",
             "digits, real, three known speakers: 0.7 % WER; three unknown speakers: 18.5 %",
         ),

@@ -107,7 +107,7 @@ class HubertTrainConfig:
     data: DataConfig = field(default_factory=lambda: DataConfig(batch_seconds=40.0))
     init: str | None = None  # HuBERT whose weights each round goes on from: run folder, checkpoint or name; null: fresh
     teacher: str | None = None  # what zoo.load takes: the model whose layers the first round's units come from
-    teacher_context: str | None = None  # of a Whisper teacher: full, or clip (several times cheaper); null: as it is
+    teacher_context: str | None = None  # of a Whisper teacher: 30s, or none (several times cheaper); null: as it is
     rounds: list[Round] = field(
         default_factory=lambda: [
             Round(FeatureKind.mfcc, units=[100]),

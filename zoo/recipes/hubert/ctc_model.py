@@ -24,8 +24,8 @@ def with_head(
     the characters goes over to the new head. say: is told which.
     """
     old, wanted = Alphabet(model.config.vocabulary), Alphabet(vocabulary)
-    known = {new: number for symbol, new in wanted.numbers.items() if (number := _place(old, symbol)) is not None}
-    fresh = [symbol for symbol, new in wanted.numbers.items() if new not in known]
+    known = {new: number for symbol, new in wanted.indices.items() if (number := _place(old, symbol)) is not None}
+    fresh = [symbol for symbol, new in wanted.indices.items() if new not in known]
     kept = not fresh and bool(old.symbols)
     config = replace(
         model.config,
@@ -42,7 +42,7 @@ def with_head(
     elif known.keys() - {wanted.boundary}:
         _copy_rows(model, made, {Alphabet.blank: Alphabet.blank, **known})
         say(
-            f"the CTC head has rows of init for {len(known)} of {len(wanted.numbers)} symbols; fresh: {' '.join(fresh)}"
+            f"the CTC head has rows of init for {len(known)} of {len(wanted.indices)} symbols; fresh: {' '.join(fresh)}"
         )
     elif old.symbols:
         say(
@@ -53,7 +53,7 @@ def with_head(
 
 def _place(alphabet: Alphabet, symbol: str) -> int | None:
     """Of a symbol; between words some models have a space where others have "|"."""
-    return alphabet.boundary if symbol == BOUNDARY else alphabet.numbers.get(symbol)
+    return alphabet.boundary if symbol == BOUNDARY else alphabet.indices.get(symbol)
 
 
 def _copy_rows(old: HuBERT, new: HuBERT, places: Mapping[int, int]) -> None:

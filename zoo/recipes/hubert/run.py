@@ -174,7 +174,7 @@ def load_teacher(config: HubertTrainConfig, device: torch.device) -> Encoder | N
             raise ConfigError(
                 f"teacher_context: {config.teacher} is no Whisper, and hears no more than the clip anyway"
             )
-        teacher.context = config.teacher_context
+        teacher.padding = config.teacher_context
     return teacher
 
 
