@@ -1,7 +1,7 @@
-"""The speed table of README.md, made from the newest results: python benchmarks/speed/summary.py [--check]
+"""Writes the speed table of README.md from the newest results: python benchmarks/speed/summary.py [--check]
 
 <!-- speed table -->
-anything between these two lines is written here
+the table replaces everything between these two lines
 <!-- end of table -->
 """
 
@@ -19,10 +19,14 @@ BLOCK = re.compile(r"(<!-- speed table -->\n).*?(<!-- end of table -->)", re.DOT
 
 
 @dataclass(frozen=True)
-class Row:
-    """What was measured; where it stands: newest file of that stem, section, column; rows there -> names here."""
+class SpeedRow:
+    """A row of the table.
 
-    what: str
+    title: what was measured. stem, section, column: the newest file with this stem, and the table in it.
+    ours, others: row in that table -> name in README.md.
+    """
+
+    title: str
     stem: str
     column: str
     ours: dict[str, str]
@@ -31,7 +35,7 @@ class Row:
 
 
 ROWS = (
-    Row(
+    SpeedRow(
         "HuBERT Base embeds 64 recordings, x real time",
         "speed-embed",
         "x real time",
@@ -42,7 +46,7 @@ ROWS = (
             "torchaudio fp32": "torchaudio float32",
         },
     ),
-    Row(
+    SpeedRow(
         "Whisper tiny.en transcribes 40 short files, x real time",
         "speed-transcribe",
         "x real time",
@@ -50,7 +54,7 @@ ROWS = (
         {"faster-whisper int8, 2 workers": "faster-whisper int8", "openai-whisper float32": "openai-whisper"},
         "tiny.en, short",
     ),
-    Row(
+    SpeedRow(
         "... ten minutes in one file",
         "speed-transcribe",
         "x real time",
@@ -58,7 +62,7 @@ ROWS = (
         {"faster-whisper int8, batches of 8": "faster-whisper int8"},
         "tiny.en, long",
     ),
-    Row(
+    SpeedRow(
         "MuLan's ResNet-50, clips a second",
         "speed-mulan",
         "clips a second",
@@ -66,7 +70,7 @@ ROWS = (
         {"torchvision bf16 autocast, channels-last": "torchvision bfloat16, channels-last"},
         "ResNet-50",
     ),
-    Row(
+    SpeedRow(
         "MuLan's AST, clips a second",
         "speed-mulan",
         "clips a second",
@@ -74,7 +78,7 @@ ROWS = (
         {"transformers bf16 autocast": "transformers bfloat16"},
         "AST",
     ),
-    Row(
+    SpeedRow(
         "HuBERT Base pre-trains, s a step",
         "speed-pretrain",
         "s a step",
@@ -85,28 +89,28 @@ ROWS = (
             "torchaudio bf16": "torchaudio bfloat16",
         },
     ),
-    Row(
+    SpeedRow(
         "Whisper tiny trains, s a step",
         "speed-whisper-train",
         "s a step",
         {"zoo bf16": "bfloat16", "zoo, windows of 6 s bf16": "windows of 6 s"},
         {"transformers bf16": "transformers bfloat16"},
     ),
-    Row(
+    SpeedRow(
         "k-means of 200,000 x 256 into 200, s",
         "speed-kmeans",
         "seconds",
         {"zoo": "float32"},
         {"faiss": "faiss", "scikit-learn": "scikit-learn's mini-batches"},
     ),
-    Row(
+    SpeedRow(
         "325 probes, 13 layers of 3,000 x 768, s",
         "speed-probe",
         "seconds",
         {"batched, median of 3": "batched"},
         {"scikit-learn, 2 processes": "scikit-learn in two processes"},
     ),
-    Row(
+    SpeedRow(
         "one search in 100,000 x 128, ms",
         "speed-search",
         "median",
@@ -118,23 +122,23 @@ ROWS = (
 
 
 def table() -> str:
-    """One line for each row of ROWS, with links to the files. Raises SystemExit for what is not in them."""
+    """One line for each row of ROWS, with links to the files. Raises SystemExit for a missing file or row."""
     lines = ["| | zoo | others | |", "|-|-|-|-|"]
     for row in ROWS:
         files = sorted((TOP / RESULTS).glob(f"{row.stem}-2*.md"))
         if not files:
-            sys.exit(f"{RESULTS}: holds no {row.stem}-DATE.md")
+            sys.exit(f"{RESULTS}: there is no {row.stem}-DATE.md; run the benchmark")
         figures = _read(files[-1], row.section, row.column)
         sides = [
             ", ".join(f"{_find(figures, name, files[-1])} ({shown})" for name, shown in side.items())
             for side in (row.ours, row.others)
         ]
-        lines.append(f"| {row.what} | {sides[0]} | {sides[1]} | [details]({RESULTS / files[-1].name}) |")
+        lines.append(f"| {row.title} | {sides[0]} | {sides[1]} | [details]({RESULTS / files[-1].name}) |")
     return "\n".join(lines)
 
 
 def _read(path: Path, section: str, column: str) -> dict[str, str]:
-    """Rows of the first table under the heading that begins with `section`: name -> figure of that column, no range."""
+    """First table under the heading that begins with `section`: row name -> number in `column`, without range."""
     text = path.read_text(encoding="utf-8")
     if section:
         parts = [part for part in re.split(r"^## ", text, flags=re.MULTILINE) if part.startswith(section)]
@@ -148,24 +152,24 @@ def _read(path: Path, section: str, column: str) -> dict[str, str]:
 
 
 def _find(figures: dict[str, str], name: str, path: Path) -> str:
-    """The figure of the row of that name, or of that name and a version."""
-    found = [
+    """The number of the row with this name, or with this name and a version."""
+    matches = [
         figure for row, figure in figures.items() if row == name or re.fullmatch(rf"{re.escape(name)} [\d.]+", row)
     ]
-    if len(found) != 1:
-        sys.exit(f"{path}: has no single row {name!r}; it has {', '.join(figures)}")
-    return found[0]
+    if len(matches) != 1:
+        sys.exit(f"{path}: must have one row {name!r}; it has {', '.join(figures)}")
+    return matches[0]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing; fail where README.md is out of step")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if README.md is out of date")
     arguments = parser.parse_args()
     page = TOP / "README.md"
     old = page.read_text(encoding="utf-8")
     new = BLOCK.sub(lambda match: f"{match[1]}{table()}\n{match[2]}", old)
     if arguments.check and new != old:
-        sys.exit("README.md: the speed table is out of step; run make tables")
+        sys.exit("README.md: the speed table is out of date; run make tables")
     if not arguments.check:
         page.write_text(new, encoding="utf-8")
 

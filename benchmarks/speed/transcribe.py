@@ -10,7 +10,7 @@ Needs openai-whisper, faster-whisper and jiwer beside zoo. Two tasks, on recordi
 
 Every system gets 16 kHz waveforms in memory and the language, and decodes greedily at temperature 0 without the text
 before. faster-whisper runs in float32 and int8, sequentially, on two workers with one thread each (short), and batched
-(long: its own voice activity detection), zoo in float32, bfloat16 and int8 with the context "full" and "clip".
+(long: its own voice activity detection), zoo in float32, bfloat16 and int8 with padding "30s" and "none".
 Rounds are interleaved after a warm-up; the median is reported with the range, and the word error rate with the English
 normalizer.
 """
@@ -42,7 +42,7 @@ from benchmarks.whisper.systems import (
     heading,
     openai,
     ours,
-    said,
+    text_of,
 )
 from zoo.text.normalizers import normalizer
 
@@ -50,8 +50,8 @@ THREADS = 2
 
 
 @dataclass(frozen=True)
-class Task:
-    """Waveforms, and what is said in each."""
+class TranscribeTask:
+    """Waveforms and their texts."""
 
     name: str
     waves: list[np.ndarray]
@@ -62,15 +62,15 @@ class Task:
         return sum(map(len, self.waves)) / RATE
 
 
-def tasks(files: int, minutes: float) -> list[Task]:
+def tasks(files: int, minutes: float) -> list[TranscribeTask]:
     read = utterances("read")[:files]
     wave, placed = long_recording(minutes)
-    short = Task("short", [item.wave for item in read], [item.text for item in read])
-    return [short, Task("long", [wave], [" ".join(p.utterance.text for p in placed)])]
+    short = TranscribeTask("short", [item.wave for item in read], [item.text for item in read])
+    return [short, TranscribeTask("long", [wave], [" ".join(p.utterance.text for p in placed)])]
 
 
 def faster_workers(folder: Path, compute_type: str) -> Transcriber:
-    """Files side by side, one core each."""
+    """Two files at once, one core each."""
     model = faster_whisper.WhisperModel(
         str(folder), "cpu", compute_type=compute_type, cpu_threads=1, num_workers=THREADS
     )
@@ -78,12 +78,12 @@ def faster_workers(folder: Path, compute_type: str) -> Transcriber:
 
     def run(waves: Sequence[np.ndarray]) -> list[str]:
         with ThreadPoolExecutor(THREADS) as pool:
-            return list(pool.map(lambda wave: said(model.transcribe(wave, **options)), waves))
+            return list(pool.map(lambda wave: text_of(model.transcribe(wave, **options)), waves))
 
     return run
 
 
-def systems(weights: Path, name: str, task: Task) -> dict[str, Transcriber]:
+def systems(weights: Path, name: str, task: TranscribeTask) -> dict[str, Transcriber]:
     folder = weights / name
     table = {"openai-whisper float32": openai(weights / f"{name}.pt", "greedy")}
     for kind in ("float32", "int8"):
@@ -92,20 +92,24 @@ def systems(weights: Path, name: str, task: Task) -> dict[str, Transcriber]:
             table[f"faster-whisper {kind}, 2 workers"] = faster_workers(folder, kind)
         else:
             table[f"faster-whisper {kind}, batches of 8"] = faster_batched(folder, "greedy", kind, threads=THREADS)
-    how = {"vad": "none", "mode": "sequential"} if task.name == "short" else {}  # some utterances are longer than 30 s
-    for dtype, context in (("float32", "full"), ("bfloat16", "full"), ("int8", "full"), ("bfloat16", "clip")):
-        label = f"zoo {dtype}" + (", context clip" if context == "clip" else "")
-        table[label] = ours(folder, "greedy", dtype, context=context, **how)
+    extra = (
+        {"vad": "none", "mode": "sequential"} if task.name == "short" else {}
+    )  # some utterances are longer than 30 s
+    for dtype, padding in (("float32", "30s"), ("bfloat16", "30s"), ("int8", "30s"), ("bfloat16", "none")):
+        label = f"zoo {dtype}" + (", context clip" if padding == "none" else "")  # the name in earlier results
+        table[label] = ours(folder, "greedy", dtype, padding=padding, **extra)
     return table
 
 
-def measure(table: dict[str, Transcriber], task: Task, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+def measure(
+    table: dict[str, Transcriber], task: TranscribeTask, rounds: int
+) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Seconds of each interleaved round, and the word error rate in percent, by system."""
-    clean = normalizer("english")
-    spoken = {name: run(task.waves) for name, run in table.items()}
+    normalize = normalizer("english")
+    transcripts = {name: run(task.waves) for name, run in table.items()}
     rates = {
-        name: 100 * jiwer.wer([clean(text) for text in task.texts], [clean(text) for text in texts])
-        for name, texts in spoken.items()
+        name: 100 * jiwer.wer([normalize(text) for text in task.texts], [normalize(text) for text in texts])
+        for name, texts in transcripts.items()
     }
     times: dict[str, list[float]] = {name: [] for name in table}
     for _ in range(rounds):
@@ -116,7 +120,7 @@ def measure(table: dict[str, Transcriber], task: Task, rounds: int) -> tuple[dic
     return times, rates
 
 
-def report(name: str, task: Task, times: dict[str, list[float]], rates: dict[str, float]) -> list[str]:
+def report(name: str, task: TranscribeTask, times: dict[str, list[float]], rates: dict[str, float]) -> list[str]:
     """One table as Markdown lines."""
     middle = {system: statistics.median(values) for system, values in times.items()}
     openai = min((value for system, value in middle.items() if system.startswith("openai")), default=math.nan)
@@ -157,8 +161,8 @@ def main() -> None:
         for task in tasks(options.files, options.minutes):
             if task.name in options.tasks:
                 table = systems(options.weights, name, task)
-                wanted = options.only.split(",")
-                table = {key: run for key, run in table.items() if any(part in key for part in wanted)}
+                parts = options.only.split(",")
+                table = {key: run for key, run in table.items() if any(part in key for part in parts)}
                 lines += report(name, task, *measure(table, task, options.rounds))
                 Console().print("\n".join(lines[-len(table) - 5 :]), soft_wrap=True, markup=False, highlight=False)
     if options.out:

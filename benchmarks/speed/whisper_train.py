@@ -3,15 +3,15 @@
     python benchmarks/speed/whisper_train.py [--rounds 3] [--size tiny] [--out benchmarks/results/FILE.md]
 
 One step is forward, backward and an AdamW update on a batch of random spectra and tokens: windows of 30 s, and texts of
-the length that Whisper writes about them. In fp32 and in bfloat16 (autocast).
+the usual length. In fp32 and in bfloat16 (autocast).
 
   transformers        WhisperForConditionalGeneration in training mode, attention by SDPA (its default)
   zoo                 the Transcribe task
-  zoo, short windows  the same with the windows' own positions instead of 30 s (context "clip"), --seconds of them
+  zoo, short windows  the same without padding to 30 s (padding "none"); --seconds is their length
 
 Rounds are interleaved (every system once, then again) after one warm-up each; the median is reported, with the range.
-Losses are compared first: both start from the same weights. All systems keep memory between steps, as zoo.train.fit
-does (zoo/train/malloc.py); --as-is leaves malloc as it is, for all of them.
+Losses are compared first: both start from the same weights. All systems keep memory between steps, like zoo.train.fit
+(zoo/train/malloc.py); with --as-is malloc has its default settings, for all of them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from zoo.recipes.whisper.vocabulary import train_tokenizer
 from zoo.train.malloc import set_malloc_options
 
 RATE = 16_000
-CONTEXT = 4  # tokens that are not learned: start, language, task, no timestamps
+CONTEXT = 4  # tokens without a loss: start, language, task, no timestamps
 
 
 def make_batch(model: Whisper, windows: int, tokens: int, positions: int) -> SpeechBatch:
@@ -64,7 +64,7 @@ def make_batch(model: Whisper, windows: int, tokens: int, positions: int) -> Spe
 
 
 class Transformers(nn.Module):
-    """The weights of a Whisper of ours."""
+    """A Whisper of transformers with the sizes of ours."""
 
     def __init__(self, model: Whisper) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Zoo(nn.Module):
 
 
 def as_ours(peer: Transformers, tokenizer: Path) -> Whisper:
-    """Its weights in a Whisper of ours."""
+    """Our Whisper with the same weights."""
     with tempfile.TemporaryDirectory() as folder:
         peer.model.save_pretrained(folder)
         (Path(folder) / "tokenizer.json").write_bytes(tokenizer.read_bytes())
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--as-is", action="store_true", help="leave malloc as it is")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    kept = not options.as_is and set_malloc_options()
+    keeps_memory = not options.as_is and set_malloc_options()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
@@ -148,14 +148,14 @@ def main() -> None:
         for bf16 in (False, True):
             peer = Transformers(sized)
             name = "bf16" if bf16 else "fp32"
-            for system, module, own in (
+            for system, module, inputs in (
                 ("transformers", peer, batch),
                 ("zoo", Zoo(as_ours(peer, tokenizer)), batch),
                 (f"zoo, windows of {options.seconds:g} s", Zoo(as_ours(peer, tokenizer)), short),
             ):
-                systems[f"{system} {name}"] = stepper(module, own, bf16), own
+                systems[f"{system} {name}"] = stepper(module, inputs, bf16), inputs
     losses = {name: step() for name, (step, _) in systems.items()}  # the warm-up
-    apart = max(abs(losses[f"transformers {name}"] - losses[f"zoo {name}"]) for name in ("fp32", "bf16"))
+    difference = max(abs(losses[f"transformers {name}"] - losses[f"zoo {name}"]) for name in ("fp32", "bf16"))
     times: dict[str, list[float]] = {name: [] for name in systems}
     for _ in range(options.rounds):
         for name, (step, _) in systems.items():
@@ -163,6 +163,7 @@ def main() -> None:
             step()
             times[name].append(time.perf_counter() - began)
     medians = {name: statistics.median(values) for name, values in times.items()}
+    memory = "kept" if keeps_memory else "not kept"
     lines = [
         f"# Whisper training steps, {time.strftime('%Y-%m-%d')}",
         "",
@@ -171,8 +172,8 @@ def main() -> None:
         "",
         f"commit {commit}, {processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers "
         f"{transformers.__version__}; {options.size}, {options.windows} windows of 30 s and texts of {options.tokens} "
-        f"tokens a step; medians of {options.rounds} interleaved rounds; memory is {'kept' if kept else 'not kept'} "
-        f"between steps. Losses of the first step differ by at most {apart:.1e}.",
+        f"tokens a step; medians of {options.rounds} interleaved rounds; memory is {memory} "
+        f"between steps. Losses of the first step differ by at most {difference:.1e}.",
         "",
         "| system | s a step (min to max) | x real time | vs transformers fp32 | vs its bf16 |",
         "|-|-|-|-|-|",

@@ -1,9 +1,9 @@
-"""How far the encoder's context "clip" is from "full": cosine of embeddings, and speed.
+"""Distance between padding "none" and "30s" of the encoder: cosine of embeddings, and speed.
 
     python -m benchmarks.whisper.contexts --weights DIR [--models tiny.en base] [--out FILE.md]
 
-DIR holds for each model a directory that zoo loads. Recordings of `read` and of dev and test of the English `prompts`
-under ZOO_DATA, one at a time. Clips: cosine of the means over time; frames: of each frame; of the last layer.
+DIR holds a directory for each model that zoo loads. Recordings: `read`, and dev and test of the English `prompts` under
+ZOO_DATA, one at a time. Clips: cosine of the means over time; frames: cosine of each frame; last layer.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from benchmarks.whisper.recordings import RATE, utterances
 from benchmarks.whisper.systems import heading, publish
 
 
-def encode(model: Any, waves: list[Tensor], context: str) -> tuple[list[Tensor], float]:
-    """Frames (T, D) of each recording, and the seconds that it took."""
-    model.context = context
+def encode(model: Any, waves: list[Tensor], padding: str) -> tuple[list[Tensor], float]:
+    """Frames (T, D) of each recording, and the seconds that encoding took."""
+    model.padding = padding
     began = time.perf_counter()
     return [model.encode(wave, RATE).unpad()[0] for wave in waves], time.perf_counter() - began
 
 
 def row(model: Any, name: str, waves: list[Tensor]) -> str:
-    full, slow = encode(model, waves, "full")
-    clip, fast = encode(model, waves, "clip")
-    means = [float(F.cosine_similarity(a.mean(0), b.mean(0), dim=0)) for a, b in zip(full, clip, strict=True)]
-    frames = torch.cat([F.cosine_similarity(a, b, dim=1) for a, b in zip(full, clip, strict=True)]).numpy()
-    shown = [f"{np.median(x):.3f} ({np.quantile(x, 0.05):.3f})" for x in (np.array(means), frames)]
-    return f"| {name} | {' | '.join(shown)} | {slow / fast:.1f} |"
+    padded, slow = encode(model, waves, "30s")
+    unpadded, fast = encode(model, waves, "none")
+    means = [float(F.cosine_similarity(a.mean(0), b.mean(0), dim=0)) for a, b in zip(padded, unpadded, strict=True)]
+    frames = torch.cat([F.cosine_similarity(a, b, dim=1) for a, b in zip(padded, unpadded, strict=True)]).numpy()
+    cells = [f"{np.median(x):.3f} ({np.quantile(x, 0.05):.3f})" for x in (np.array(means), frames)]
+    return f"| {name} | {' | '.join(cells)} | {slow / fast:.1f} |"
 
 
 def main() -> None:
@@ -50,11 +50,11 @@ def main() -> None:
     items = utterances("read") + utterances("prompts", splits=("dev", "test"), lang="en")
     waves = [torch.from_numpy(item.wave) for item in items]
     lines = heading(
-        'Whisper: context "clip" beside "full"',
+        'Whisper: padding "none" beside "30s"',
         "python -m benchmarks.whisper.contexts",
         f"{len(waves)} recordings, {sum(item.seconds for item in items) / 60:.1f} minutes.",
     )
-    lines += ["| model | cosine of clips, median (5 %) | of frames | clip is faster, times |", "|-|-|-|-|"]
+    lines += ["| model | cosine of clips, median (5 %) | of frames | none is faster, times |", "|-|-|-|-|"]
     for name in options.models:
         model = zoo.load(options.weights / name, device="cpu", dtype="bfloat16")
         lines.append(row(model, name, waves))

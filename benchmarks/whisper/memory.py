@@ -2,9 +2,8 @@
 
     python -m benchmarks.whisper.memory --weights DIR [--models tiny.en base] [--hours 1] [--out FILE.md]
 
-DIR holds for each model a directory that zoo loads. The recording, 16 kHz WAV, is that of ten minutes of
-benchmarks.whisper.recordings again and again. Each model is a process of its own; its largest resident set is counted
-by the kernel.
+DIR holds a directory for each model that zoo loads. The recording, 16 kHz WAV, repeats the ten minutes of
+benchmarks.whisper.recordings. Each model runs in its own process; the kernel measures its largest resident set.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from benchmarks.whisper.systems import heading, publish
 
 
 def write(path: Path, hours: float) -> None:
+    """Write the recording."""
     wave, _ = long_recording(10.0)
     samples = int(hours * 3600 * RATE)
     with soundfile.SoundFile(path, "w", RATE, 1) as file:

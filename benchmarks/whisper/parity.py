@@ -2,9 +2,9 @@
 
     python -m benchmarks.whisper.parity --weights DIR [--models tiny.en base] [--files 10] [--out FILE.md]
 
-DIR holds openai-whisper files (tiny.en.pt). For each recording of `read` both read its transcript; the table gives the
-largest difference of a logit over all tokens, from openai-whisper's log-mel and from each one's own, beside the
-rounding of openai-whisper itself: its distance from the same arithmetic in float64.
+DIR holds openai-whisper files (tiny.en.pt). For each recording of `read`, both models get its transcript. The table has
+the largest difference of a logit over all tokens, once with openai-whisper's log-mel for both and once with their own.
+For comparison it has the rounding error of openai-whisper: its distance from the same model in float64.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.whisper.systems import heading, publish
 
 
 def in_float64(path: Path) -> Any:
-    """openai-whisper's model; its LayerNorm would go through float32."""
+    """openai-whisper's model in float64; its LayerNorm would compute in float32."""
     model: Any = whisper.load_model(str(path), device="cpu").double()
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
@@ -34,14 +34,14 @@ def in_float64(path: Path) -> Any:
 
 
 def logits_of(model: Any, states: Any, ids: Tensor) -> Tensor:
-    """(1, U, V) of tokens (1, U)."""
+    """Logits (1, U, V) of tokens (1, U)."""
     cross, cache = model.decoder.cross(states), model.decoder.new_cache(1, ids.shape[1])
     logits: Tensor = model.decoder(ids, cross, cache, last_only=False)[0]
     return logits
 
 
 def distances(path: Path, files: int) -> tuple[int, dict[str, float]]:
-    """Tokens, and the largest differences by what is compared."""
+    """Number of tokens, and the largest difference of each comparison."""
     theirs, exact = whisper.load_model(str(path), device="cpu"), in_float64(path)
     ours: Any = zoo.load(path, device="cpu", dtype="float32")
     tokenizer = get_tokenizer(theirs.is_multilingual, language="en", task="transcribe")
@@ -51,14 +51,14 @@ def distances(path: Path, files: int) -> tuple[int, dict[str, float]]:
         ids = torch.tensor([[*tokenizer.sot_sequence, *tokenizer.encode(" " + item.text.lower())]])
         mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(item.wave), theirs.dims.n_mels)  # (N, M)
         with torch.no_grad():
-            wanted = theirs(mel[None], ids)
-            got = {
-                "zoo, same log-mel": logits_of(ours, ours.encode_mel(mel.T[None]), ids) - wanted,
-                "zoo, own log-mel": logits_of(ours, ours.encode_windows([torch.from_numpy(item.wave)]), ids) - wanted,
-                "openai-whisper in float64": exact(mel[None].double(), ids) - wanted,
-                "largest logit": wanted,
+            expected = theirs(mel[None], ids)
+            differences = {
+                "zoo, same log-mel": logits_of(ours, ours.encode_mel(mel.T[None]), ids) - expected,
+                "zoo, own log-mel": logits_of(ours, ours.encode_windows([torch.from_numpy(item.wave)]), ids) - expected,
+                "openai-whisper in float64": exact(mel[None].double(), ids) - expected,
+                "largest logit": expected,
             }
-        worst = {name: max(worst[name], float(value.abs().max())) for name, value in got.items()}
+        worst = {name: max(worst[name], float(value.abs().max())) for name, value in differences.items()}
         tokens += ids.shape[1]
     return tokens, worst
 
@@ -75,7 +75,7 @@ def main() -> None:
     for name in options.models:
         tokens, worst = distances(options.weights / f"{name}.pt", options.files)
         lines += [f"## {name}: {tokens} tokens of {options.files} recordings", "", "| distance from openai-whisper | |"]
-        lines += ["|-|-|", *(f"| {what} | {value:.1e} |" for what, value in worst.items()), ""]
+        lines += ["|-|-|", *(f"| {comparison} | {value:.1e} |" for comparison, value in worst.items()), ""]
     publish(lines, options.out)
 
 

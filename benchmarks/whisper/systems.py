@@ -1,4 +1,4 @@
-"""zoo, openai-whisper and faster-whisper behind one call: waveforms in, texts out, with the same options.
+"""zoo, openai-whisper and faster-whisper with one interface: waveforms in, texts out, with the same options.
 
 Needs openai-whisper and faster-whisper beside zoo.
 """
@@ -38,43 +38,43 @@ def openai(weights: Path, search: str) -> Transcriber:
 
 
 def faster(folder: Path, search: str, compute_type: str, *, threads: int, **extra: Any) -> Transcriber:
-    """folder: in the layout of CTranslate2; extra: options of its `transcribe`, such as vad_filter."""
+    """folder: a CTranslate2 directory; extra: options of its `transcribe`, such as vad_filter."""
     model = faster_whisper.WhisperModel(str(folder), "cpu", compute_type=compute_type, cpu_threads=threads)
     options = PLAIN | {"beam_size": 1} | SEARCHES[search] | extra
-    return lambda waves: [said(model.transcribe(wave, **options)) for wave in waves]
+    return lambda waves: [text_of(model.transcribe(wave, **options)) for wave in waves]
 
 
 def faster_batched(folder: Path, search: str, compute_type: str, *, threads: int, batch: int = 8) -> Transcriber:
-    """With its own voice activity detection."""
+    """Batched mode, with its own voice activity detection."""
     model = faster_whisper.WhisperModel(str(folder), "cpu", compute_type=compute_type, cpu_threads=threads)
     pipeline = faster_whisper.BatchedInferencePipeline(model)
     options = PLAIN | {"beam_size": 1} | SEARCHES[search] | {"batch_size": batch}
-    return lambda waves: [said(pipeline.transcribe(wave, **options)) for wave in waves]
+    return lambda waves: [text_of(pipeline.transcribe(wave, **options)) for wave in waves]
 
 
 def ours(folder: Path, search: str, dtype: str, **extra: Any) -> Transcriber:
-    """extra: options of zoo's `transcribe`, such as context, mode and vad."""
+    """extra: options of zoo's `transcribe`, such as padding, mode and vad."""
     model: Any = zoo.load(folder, device="cpu", dtype=dtype)
     options = {"language": "en"} | SEARCHES[search] | ({"best_of": 5} if search != "greedy" else {}) | extra
 
     def run(waves: Sequence[np.ndarray]) -> list[str]:
-        return [found.text for found in model.transcribe([torch.from_numpy(wave) for wave in waves], RATE, **options)]
+        return [result.text for result in model.transcribe([torch.from_numpy(wave) for wave in waves], RATE, **options)]
 
     return run
 
 
-def said(result: Any) -> str:
-    """The text of what faster-whisper returns."""
+def text_of(result: Any) -> str:
+    """The text of a result of faster-whisper."""
     return "".join(segment.text for segment in result[0])
 
 
 def heading(title: str, command: str, note: str) -> list[str]:
-    """The opening lines of a result file: title, command, commit, processor, versions, note."""
+    """The first lines of a result file: title, command, commit, processor, versions, note."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in info.splitlines())}
-    wanted = {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"}
-    extensions = ", ".join(sorted(wanted & set(fields.get("flags", "").split())))
+    shown = {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"}
+    extensions = ", ".join(sorted(shown & set(fields.get("flags", "").split())))
     packages = ("torch", "openai-whisper", "faster-whisper", "ctranslate2")
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     processor = fields.get("model name", platform.processor())
@@ -89,7 +89,7 @@ def heading(title: str, command: str, note: str) -> list[str]:
 
 
 def publish(lines: list[str], out: Path | None) -> None:
-    """Print the lines of a result, and write them where `out` says."""
+    """Print the lines of a result, and write them to `out`."""
     text = "\n".join(lines)
     if out:
         out.write_text(text)

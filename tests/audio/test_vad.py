@@ -1,4 +1,4 @@
-"""Voice activity: spans and windows by hand and by property; the energy gate; Silero against its own package."""
+"""Voice activity: spans and windows by hand and as properties; the energy gate; Silero against its own package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zoo.audio.vad import FRAME, VoiceActivity, energy, windows
 from zoo.errors import ConfigError, MissingDependencyError
 
 RATE = 16_000
-chances = st.lists(st.sampled_from([0.0, 0.1, 0.4, 0.5, 0.9]), min_size=1, max_size=200).map(torch.tensor)
+probabilities = st.lists(st.sampled_from([0.0, 0.1, 0.4, 0.5, 0.9]), min_size=1, max_size=200).map(torch.tensor)
 
 
 def test_spans_by_hand() -> None:
@@ -24,7 +24,9 @@ def test_spans_by_hand() -> None:
     found = quick.spans(
         torch.tensor([0.1, 0.6, 0.4, 0.1, 0.6, 0.1, 0.1, 0.1, 0.9, 0.1, 0.1, 0.1, 0.4, 0.4]), 14 * FRAME
     )
-    assert found == [(FRAME, 5 * FRAME)]  # joined over one frame; the second is too short, the third never sure
+    assert found == [
+        (FRAME, 5 * FRAME)
+    ]  # joined over one frame; the second is too short, the third below the threshold
     padded = VoiceActivity("energy", min_silence=0.0, min_speech=0.0, margin=FRAME / RATE)
     assert padded.spans(torch.tensor([0.9, 0.0, 0.0, 0.0, 0.9]), 5 * FRAME - 7) == [
         (0, 2 * FRAME),
@@ -32,18 +34,20 @@ def test_spans_by_hand() -> None:
     ]
 
 
-@given(chances, st.integers(0, FRAME - 1), st.floats(0, 1), st.floats(0, 1))
-def test_spans_hold_all_that_is_sure_in_order(found: torch.Tensor, short: int, silence: float, margin: float) -> None:
-    samples = len(found) * FRAME - short
-    spans = VoiceActivity("energy", min_speech=0.0, min_silence=silence, margin=margin).spans(found, samples)
+@given(probabilities, st.integers(0, FRAME - 1), st.floats(0, 1), st.floats(0, 1))
+def test_spans_hold_all_frames_above_the_threshold_in_order(
+    frames: torch.Tensor, short: int, silence: float, margin: float
+) -> None:
+    samples = len(frames) * FRAME - short
+    spans = VoiceActivity("energy", min_speech=0.0, min_silence=silence, margin=margin).spans(frames, samples)
     borders = [border for span in spans for border in span]
     assert borders == sorted(set(borders)) and all(0 <= b <= samples for b in borders)
-    for frame in (found >= 0.5).nonzero()[:, 0].tolist():
+    for frame in (frames >= 0.5).nonzero()[:, 0].tolist():
         assert any(a <= frame * FRAME < b for a, b in spans)
-    assert bool(spans) == bool((found >= 0.5).any())
+    assert bool(spans) == bool((frames >= 0.5).any())
 
 
-@given(chances, st.integers(4, 40), st.floats(0, 5))
+@given(probabilities, st.integers(4, 40), st.floats(0, 5))
 def test_windows_cover_the_spans_once_and_are_short(found: torch.Tensor, frames: int, gap: float) -> None:
     spans = VoiceActivity("energy", min_speech=0.0, min_silence=0.1, margin=0.0).spans(found, len(found) * FRAME)
     longest = frames * FRAME
@@ -55,7 +59,7 @@ def test_windows_cover_the_spans_once_and_are_short(found: torch.Tensor, frames:
         assert covered == b - a
 
 
-def test_a_long_span_is_cut_where_speech_is_least_likely() -> None:
+def test_a_long_span_is_cut_at_the_least_likely_frame() -> None:
     found = torch.full((100,), 0.9)
     found[50:55], found[10:15] = 0.6, 0.5
     cut = windows([(0, 100 * FRAME)], found, 70 * FRAME, 0)
@@ -68,7 +72,7 @@ def tone(seconds: float, level: float = 0.3) -> torch.Tensor:
     return level * (t * 220 * 6.283).sin() * (t * 5 * 3.1416).sin().abs()
 
 
-def test_the_energy_gate_finds_what_stands_out() -> None:
+def test_the_energy_gate_finds_loud_sounds() -> None:
     quiet = 1e-3 * noise(3.0)
     clip = torch.cat([quiet, tone(2.0), quiet])
     (span,) = VoiceActivity("energy").spans(energy(clip), len(clip))
@@ -108,7 +112,7 @@ def test_settings_are_checked() -> None:
             VoiceActivity(**wrong)  # type: ignore[arg-type]
 
 
-def test_silero_is_the_package_s_own_model() -> None:
+def test_silero_equals_the_model_of_the_package() -> None:
     package = pytest.importorskip("silero_vad")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -120,7 +124,7 @@ def test_silero_is_the_package_s_own_model() -> None:
     torch.testing.assert_close(silero.probabilities(wave), expected, atol=1e-4, rtol=0)
 
 
-def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("silero_vad")
     wave = noise(4.0)
     whole = silero.probabilities(wave)

@@ -58,6 +58,6 @@ def test_results_are_those_of_the_weights_and_the_baselines(tmp_path: Path) -> N
 def test_a_card_without_a_page_comes_from_the_registry() -> None:
     text = read_card("hubert-large")
     assert "Apache-2.0" in text and "not measured here" in text and "## Limits" not in text
-    assert "## Limits\n\n- Context" in read_card("whisper-tiny.en")
+    assert "## Limits\n\n- Padding" in read_card("whisper-tiny.en")
     with pytest.raises(UnknownModelError, match="did you mean hubert-base"):
         read_card("hubert-bse")

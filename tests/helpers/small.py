@@ -40,8 +40,8 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"whisper-tiny, context clip": ("whisper-tiny", {"context": "clip"})}
-"""More configurations that must satisfy the contract: name in the test -> registered name, options."""
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"whisper-tiny, padding none": ("whisper-tiny", {"padding": "none"})}
+"""Further configurations that must keep the contract: name for the test -> registered name, options."""
 
 
 def small(name: str, seed: int = 0) -> Encoder:

@@ -1,4 +1,4 @@
-"""A Whisper of a test's size that hears 30 s: random weights, a few hundred tokens, three languages or English."""
+"""A small Whisper with a window of 30 s: random weights, a few hundred tokens, three languages or English."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.models.whisper.model import Whisper
 
 @cache
 def small_whisper(languages: int = 3, seed: int = 0, text_ctx: int = 32) -> Whisper:
-    """One block of width 16 on each side, which outweighs the residual stream, so that texts follow the audio."""
+    """One block of width 16 in encoder and decoder. Its weights are large, so that texts depend on the audio."""
     with tempfile.TemporaryDirectory() as folder:
         words = tokenizer(Path(folder), languages)
     if languages == 0:

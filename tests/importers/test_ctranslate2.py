@@ -1,7 +1,7 @@
-"""CTranslate2's model.bin: files of its own converter, and what a file may not hold.
+"""CTranslate2's model.bin: files of its own converter, and files that are refused.
 
 The folders beside this file were written by CTranslate2 4.8.5 from one WhisperForConditionalGeneration of width 8 with
-32 tokens, with and without quantization="int8". As new models have, it has two equal biases, which are one variable.
+32 tokens, with and without quantization="int8". Like every new model it has two equal biases, which are one variable.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def test_files_of_its_own_converter() -> None:
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])
-def test_equal_variables_become_parameters_of_their_own(kind: str, tmp_path: Path) -> None:
+def test_equal_variables_become_separate_parameters(kind: str, tmp_path: Path) -> None:
     model = load(REAL / kind)
     first, second = model.encoder.conv_in.bias, model.encoder.conv_out.bias
     assert torch.equal(first, second) and first.data_ptr() != second.data_ptr()
@@ -44,7 +44,7 @@ def test_equal_variables_become_parameters_of_their_own(kind: str, tmp_path: Pat
     assert load(tmp_path / "own").fingerprint() == model.fingerprint()
 
 
-def test_an_output_of_its_own_is_refused(tmp_path: Path) -> None:
+def test_an_untied_output_is_refused(tmp_path: Path) -> None:
     theirs, projection = whisper(), "decoder/projection/weight"
     words = theirs.model.decoder.embed_tokens.weight.detach()
     folder = ctranslate2_directory(theirs, tmp_path, aliases={}, **{projection: words.clone()})
@@ -63,23 +63,23 @@ def test_an_output_of_its_own_is_refused(tmp_path: Path) -> None:
         ({"encoder/conv1/weight": torch.ones(64, 80)}, "cannot be understood"),
     ],
 )
-def test_what_is_not_understood_is_refused(extra: dict[str, Tensor], message: str, tmp_path: Path) -> None:
+def test_unsupported_variables_are_refused(extra: dict[str, Tensor], message: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=message):
         load(ctranslate2_directory(whisper(), tmp_path, **extra))
 
 
-def test_aliases_of_nothing_are_refused(tmp_path: Path) -> None:
+def test_aliases_without_a_variable_are_refused(tmp_path: Path) -> None:
     folder = ctranslate2_directory(whisper(), tmp_path, aliases={"encoder/conv2/bias": "encoder/conv3/bias"})
-    with pytest.raises(CheckpointError, match=r"model\.bin: encoder/conv2/bias is to equal encoder/conv3/bias"):
+    with pytest.raises(CheckpointError, match=r"model\.bin: encoder/conv2/bias refers to encoder/conv3/bias"):
         load(folder)
 
 
-def test_a_variable_of_the_wrong_size_is_named(tmp_path: Path) -> None:
+def test_a_variable_of_the_wrong_size_is_refused(tmp_path: Path) -> None:
     folder = ctranslate2_directory(whisper(), tmp_path)
     content = bytearray((folder / "model.bin").read_bytes())
-    place = content.index(b"encoder/conv1/bias\0") + len("encoder/conv1/bias") + 2
-    assert struct.unpack_from("<I", content, place) == (64,)
-    struct.pack_into("<I", content, place, 63)
+    offset = content.index(b"encoder/conv1/bias\0") + len("encoder/conv1/bias") + 2
+    assert struct.unpack_from("<I", content, offset) == (64,)
+    struct.pack_into("<I", content, offset, 63)
     (folder / "model.bin").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"encoder/conv1/bias has 256 bytes for \(63,\) numbers"):
         load(folder)

@@ -42,7 +42,7 @@ def load(source: Path) -> Whisper:
 @torch.no_grad()
 def logits(model: Whisper, wave: Tensor) -> Tensor:
     """(U, V) of TOKENS."""
-    cross = model.decoder.cross(model.encode_windows([wave], context="full"))
+    cross = model.decoder.cross(model.encode_windows([wave], padding="30s"))
     return model.decoder(TOKENS, cross, model.decoder.new_cache(1, 16), last_only=False)[0][0]
 
 
@@ -114,12 +114,12 @@ def test_half_precision_files_are_computed_in_float32(tmp_path: Path) -> None:
     assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
 
 
-def test_openai_files_know_their_alignment_heads_by_name(tmp_path: Path) -> None:
+def test_the_name_of_an_openai_file_gives_its_alignment_heads(tmp_path: Path) -> None:
     theirs = whisper(encoder_layers=4, decoder_layers=4, encoder_attention_heads=8, decoder_attention_heads=8)
     tiny = load(openai_file(theirs, tmp_path / "tiny.pt", **{"decoder.mask": torch.zeros(1)}))
     assert tiny.config.alignment_heads == zoo.info("whisper-tiny").config["alignment_heads"]
     assert load(openai_file(theirs, tmp_path / "mine.pt")).config.alignment_heads == ()
-    assert tiny.tokenizer is None, "none lies beside it that fits"
+    assert tiny.tokenizer is None, "there is no fitting tokenizer beside it"
 
 
 def test_tokenizer_beside_an_openai_file(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_tokenizer_beside_an_openai_file(tmp_path: Path) -> None:
         ({"encoder_attention_heads": 7}, "heads"),
     ],
 )
-def test_what_is_not_implemented_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_unsupported_configurations_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     folder = saved(whisper(), tmp_path)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | change))
@@ -148,7 +148,7 @@ def test_what_is_not_implemented_is_refused(change: dict[str, Any], message: str
         load(folder)
 
 
-def test_an_output_of_its_own_is_refused(tmp_path: Path) -> None:
+def test_an_untied_output_is_refused(tmp_path: Path) -> None:
     folder = saved(whisper(), tmp_path)
     tensors = {name: tensor.clone() for name, tensor in load_file(folder / "model.safetensors").items()}
     words = tensors["model.decoder.embed_tokens.weight"]
@@ -162,7 +162,7 @@ def test_an_output_of_its_own_is_refused(tmp_path: Path) -> None:
         load(folder)
 
 
-def test_the_output_is_the_embedding_where_that_is_missing(tmp_path: Path) -> None:
+def test_the_output_becomes_a_missing_embedding(tmp_path: Path) -> None:
     folder = saved(whisper(), tmp_path)
     expected, tensors = load(folder).fingerprint(), load_file(folder / "model.safetensors")
     tensors["proj_out.weight"] = tensors.pop("model.decoder.embed_tokens.weight")
@@ -189,7 +189,7 @@ def test_damaged_ctranslate2_files_are_refused(tmp_path: Path) -> None:
         load(folder)
 
 
-def test_scales_undo_what_ctranslate2_did() -> None:
+def test_quantized_weights_have_scales() -> None:
     variables = ctranslate2_variables(whisper())
     stored = quantized(variables, "int8")
     assert stored["decoder/embeddings/weight"].dtype == torch.int8

@@ -1,4 +1,4 @@
-"""What of a Whisper learns, and what training starts from."""
+"""Which parts of a Whisper are trained, and the model at the start of training."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from zoo.recipes.whisper.model import freeze_layers, loaded
 from zoo.recipes.whisper.task import Transcribe
 
 
-def learning(task: Transcribe, batch: SpeechBatch) -> set[str]:
+def trained(task: Transcribe, batch: SpeechBatch) -> set[str]:
     task.train().zero_grad()
     task(batch).loss.backward()
     return {name for name, p in task.model.named_parameters() if p.grad is not None and p.grad.any()}
 
 
-def test_what_is_frozen_does_not_learn() -> None:
+def test_frozen_parts_are_not_trained() -> None:
     model = fresh(encoder_layers=2, decoder_layers=2)
     batch = batch_for(model)
-    everything = learning(Transcribe(model, WhisperTuneConfig()), batch)
+    everything = trained(Transcribe(model, WhisperTuneConfig()), batch)
     silent = {name for name, _ in model.named_parameters()} - everything
     assert all(name == "decoder.positions" or name.endswith("kv.bias") for name in silent)
     for tune, prefixes in (
@@ -41,7 +41,7 @@ def test_what_is_frozen_does_not_learn() -> None:
         part = fresh(encoder_layers=2, decoder_layers=2)
         freeze_layers(part, tune)
         left = {name for name in everything if not name.startswith(prefixes)}
-        assert learning(Transcribe(part, tune), batch) == left
+        assert trained(Transcribe(part, tune), batch) == left
     with pytest.raises(ConfigError, match="freeze_encoder 3: the encoder has 2 blocks"):
         freeze_layers(model, WhisperTuneConfig(freeze_encoder=3))
     with pytest.raises(ConfigError, match="leave out freeze_encoder"):
@@ -69,9 +69,9 @@ def test_low_rank_updates() -> None:
     names = set(model.state_dict())
     add_lora(model, config)
     task = Transcribe(model, WhisperTuneConfig())
-    assert torch.equal(task.eval()(batch).loss.detach(), before), "an update begins as nothing"
-    trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    assert trained and all(name.endswith(("lora_a", "lora_b")) for name in trained)
+    assert torch.equal(task.eval()(batch).loss.detach(), before), "an update is zero at first"
+    parameters = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert parameters and all(name.endswith(("lora_a", "lora_b")) for name in parameters)
     assert sum(isinstance(m, LoraLinear) for m in model.modules()) == 2 + 1 + 2
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -86,7 +86,7 @@ def test_low_rank_updates() -> None:
         add_lora(fresh(), LoraConfig(rank=2, modules=["cross.key"]))
 
 
-def test_models_that_cannot_be_started_from(tmp_path: Path) -> None:
+def test_models_that_training_cannot_start_from(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"init '.*none': no such model"):
         loaded(str(tmp_path / "none"))
     zoo.create("logmel").save(tmp_path / "spectral")
@@ -94,12 +94,12 @@ def test_models_that_cannot_be_started_from(tmp_path: Path) -> None:
         loaded(str(tmp_path / "spectral"))
     model = fresh()
     model.tokenizer = None
-    model.save(tmp_path / "mute")
+    model.save(tmp_path / "no-tokenizer")
     with pytest.raises(ConfigError, match="has no tokenizer"):
-        loaded(str(tmp_path / "mute"))
+        loaded(str(tmp_path / "no-tokenizer"))
 
 
-def test_weights_begin_as_published() -> None:
+def test_initial_weights_are_as_published() -> None:
     model = fresh(dim=256)
     for name, weight in model.state_dict().items():
         if weight.ndim > 1 and not name.endswith("positions"):

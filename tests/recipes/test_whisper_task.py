@@ -25,10 +25,10 @@ from zoo.recipes.whisper.task import Transcribe, divergence_from
 
 
 def test_loss_is_that_of_transformers(tmp_path: Path) -> None:
-    """Windows of different lengths, one with times and a context: the mean over what is learned, and its gradients."""
+    """Windows of different lengths, one with times and a context: the mean loss over targets, and its gradients."""
     theirs = whisper(languages=3)
     ours = zoo.load(saved(theirs, tmp_path / "hf"), device="cpu")
-    assert isinstance(ours, Whisper) and ours.context == "full"
+    assert isinstance(ours, Whisper) and ours.padding == "30s"
     batch = batch_for(ours)
     output = Transcribe(ours.train(), WhisperTuneConfig())(batch)
     assert float(output.count) == (batch.targets != IGNORED).sum() > 20
@@ -62,16 +62,16 @@ def test_loss_of_a_window_does_not_depend_on_its_batch() -> None:
 
 def test_ctc_is_of_the_text_alone_and_ends() -> None:
     model = fresh()
-    task = Transcribe(model, WhisperTuneConfig(ctc=0.5, help_steps=1)).train()
+    task = Transcribe(model, WhisperTuneConfig(ctc=0.5, aux_loss_steps=1)).train()
     batch = batch_for(model)
     output = task(batch)
-    states = task.listen(batch)
+    states = task.encode(batch)
     log_probs = task.ctc(states.x).log_softmax(-1)
     expected = 0.0
     for b, word in enumerate(WORDS[:3]):
-        letters, length = torch.tensor([list(word.encode())]), states.lengths[b : b + 1]
+        targets, length = torch.tensor([list(word.encode())]), states.lengths[b : b + 1]
         expected += F.ctc_loss(
-            log_probs[b][:, None], letters, length, torch.tensor([len(word)]), blank=256, reduction="sum"
+            log_probs[b][:, None], targets, length, torch.tensor([len(word)]), blank=256, reduction="sum"
         )
     assert float(output.logs["ctc"][0]) == pytest.approx(float(expected.detach()), rel=1e-4)
     task.accumulate([batch], lambda output: output.loss.backward())
@@ -80,22 +80,22 @@ def test_ctc_is_of_the_text_alone_and_ends() -> None:
 
 def test_attention_is_guided_along_the_diagonal() -> None:
     model = fresh()
-    task = Transcribe(model, WhisperTuneConfig(guide=2.0)).train()
+    task = Transcribe(model, WhisperTuneConfig(guided_attention_weight=2.0)).train()
     batch = batch_for(model)
     output, plain = task(batch), Transcribe(model, WhisperTuneConfig()).train()(batch)
-    astray = output.logs["astray"][0]
-    assert float(output.loss.detach()) == pytest.approx(float(plain.loss.detach()) + 2 * float(astray), rel=1e-5)
+    guided = output.logs["guided_attention"][0]
+    assert float(output.loss.detach()) == pytest.approx(float(plain.loss.detach()) + 2 * float(guided), rel=1e-5)
     heads, (rows, size), times = 2, batch.tokens.shape, int(batch.positions.max())
-    said = (batch.targets != IGNORED) & (batch.targets < model.tokenizer.eot)
+    is_text = (batch.targets != IGNORED) & (batch.targets < model.tokenizer.eot)
     ideal = torch.full((rows, heads, size, times), -50.0)
     for b in range(rows):
-        places = said[b].nonzero()[:, 0].tolist()
-        for i, u in enumerate(places):
-            ideal[b, :, u, int((i + 0.5) / len(places) * int(batch.lengths[b]) / 320)] = 50.0
-    assert float(task.attention_astray(ideal, batch)) < 0.02 * int(said.sum())
-    assert float(task.attention_astray(ideal.flip(-1), batch)) > 0.2 * int(said.sum())
-    uniform = float(task.attention_astray(torch.zeros_like(ideal), batch))
-    assert 0.2 * int(said.sum()) < uniform < int(said.sum())
+        columns = is_text[b].nonzero()[:, 0].tolist()
+        for i, u in enumerate(columns):
+            ideal[b, :, u, int((i + 0.5) / len(columns) * int(batch.lengths[b]) / 320)] = 50.0
+    assert float(task.guided_attention_loss(ideal, batch)) < 0.02 * int(is_text.sum())
+    assert float(task.guided_attention_loss(ideal.flip(-1), batch)) > 0.2 * int(is_text.sum())
+    uniform = float(task.guided_attention_loss(torch.zeros_like(ideal), batch))
+    assert 0.2 * int(is_text.sum()) < uniform < int(is_text.sum())
 
 
 def test_distillation_is_the_sum_of_two_losses() -> None:
@@ -115,10 +115,10 @@ def test_distillation_is_the_sum_of_two_losses() -> None:
         0.9 * float(plain) + 0.7 * float(output.logs["kl"][0]), rel=1e-5
     )
     assert not any(p.requires_grad for p in teacher.parameters())
-    logits, wanted = torch.randn(5, 7), torch.randn(5, 7)
-    p = (wanted / 2).softmax(-1)
+    logits, other = torch.randn(5, 7), torch.randn(5, 7)
+    p = (other / 2).softmax(-1)
     by_hand = 4 * (p * (p.log() - (logits / 2).log_softmax(-1))).sum()
-    torch.testing.assert_close(divergence_from(wanted, logits, 2.0), by_hand)
-    assert float(divergence_from(wanted, wanted)) == pytest.approx(0.0, abs=1e-6)
+    torch.testing.assert_close(divergence_from(other, logits, 2.0), by_hand)
+    assert float(divergence_from(other, other)) == pytest.approx(0.0, abs=1e-6)
     with pytest.raises(ConfigError, match=r"distil.decoder_layers 4: the teacher has 3"):
         student_of(model, 4)

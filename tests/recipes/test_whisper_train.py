@@ -52,15 +52,15 @@ def finished(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return out, run(settings(tones, out))
 
 
-def test_ten_clips_are_learned_without_a_mistake(finished: tuple[Path, str], tones: Path) -> None:
-    """WER 0 on the clips that were learned, by the exported model and the library's own transcription."""
+def test_ten_clips_are_learned_without_an_error(finished: tuple[Path, str], tones: Path) -> None:
+    """WER 0 on the training clips, by the exported model and the library's own transcription."""
     out, line = finished
     assert "by WER on dev" in line and "test: WER" in line
     model = zoo.load(out / "best", device="cpu")
-    assert isinstance(model, Whisper) and model.name == "tones" and model.context == "clip"
+    assert isinstance(model, Whisper) and model.name == "tones" and model.padding == "none"
     learned = [entry for entry in manifest.read(tones) if entry.split == "train"]
-    said = model.transcribe([str(entry.audio) for entry in learned], vad="none", timestamps=False)
-    assert [transcript.text for transcript in said] == [word.capitalize() for word in WORDS]
+    transcripts = model.transcribe([str(entry.audio) for entry in learned], vad="none", timestamps=False)
+    assert [transcript.text for transcript in transcripts] == [word.capitalize() for word in WORDS]
     assert model.provenance["recipe"] == "zoo.recipes.whisper.train" and model.provenance["init"] is None
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["wer"] for line in lines if line["split"] == "dev"][-1] == 0.0
@@ -68,12 +68,12 @@ def test_ten_clips_are_learned_without_a_mistake(finished: tuple[Path, str], ton
     assert "'Ba' -> 'Ba'" in shown
 
 
-def test_the_exam_is_written_down(finished: tuple[Path, str]) -> None:
+def test_results_of_the_evaluation_are_written(finished: tuple[Path, str]) -> None:
     found = json.loads((finished[0] / "test.json").read_text())["test"]
     assert found["clips"] == 4 and found["normalize"] == "basic"
     assert 0 <= found["after"]["interval"][0] <= found["after"]["wer"] < found["most frequent text"]["wer"]
     rows = [line.split("\t") for line in (finished[0] / "test.tsv").read_text().splitlines()]
-    assert rows[0][:3] == ["exam", "candidate", "file"] and len(rows) == 1 + 2 * 4
+    assert rows[0][:3] == ["source", "model", "file"] and len(rows) == 1 + 2 * 4
 
 
 def test_fine_tuning_is_compared_with_its_start(finished: tuple[Path, str], tones: Path, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_fine_tuning_is_compared_with_its_start(finished: tuple[Path, str], tone
         init=str(finished[0]),
         name="tuned",
         tune=WhisperTuneConfig(lora=LoraConfig(rank=2)),
-        exams=[str(tones)],
+        test_sources=[str(tones)],
     )
     line = run(config)
     model = zoo.load(tmp_path / "tuned" / "best", device="cpu")
@@ -97,7 +97,7 @@ def test_fine_tuning_is_compared_with_its_start(finished: tuple[Path, str], tone
 
 
 def test_a_clip_without_a_language_stops_a_run_before_it_begins(tones: Path, tmp_path: Path) -> None:
-    entries = [replace(entry, lang="de" if place else None) for place, entry in enumerate(manifest.read(tones))]
+    entries = [replace(entry, lang="de" if i else None) for i, entry in enumerate(manifest.read(tones))]
     manifest.write(tmp_path / "mixed.jsonl", entries)
     with pytest.raises(ConfigError, match=f"{entries[0].audio.name} has lang None, .* column `lang`"):
         run(settings(tmp_path / "mixed.jsonl", tmp_path / "run"))
@@ -107,17 +107,17 @@ def test_a_clip_without_a_language_stops_a_run_before_it_begins(tones: Path, tmp
 def test_distillation_from_pseudo_labels(
     finished: tuple[Path, str], tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def written(self: Whisper, clips: list[Any], *args: Any, **options: Any) -> list[Any]:
+    def transcribe(self: Whisper, clips: list[Any], *args: Any, **options: Any) -> list[Any]:
         segment = zoo.text.transcript.Segment
         return [zoo.text.transcript.Transcript("en", 1.0, [segment(0, 1, text)]) for text in answers]
 
     answers = ["Ba", "Abba", "Nonsense", *(word.capitalize() for word in WORDS[3:])]
-    monkeypatch.setattr(Whisper, "transcribe", written)
+    monkeypatch.setattr(Whisper, "transcribe", transcribe)
     teacher = loaded(str(finished[0]))
     entries = manifest.read(tones)
-    kept = pseudo.pseudo_labeled(teacher, entries, tmp_path, "basic", 0.5)
-    assert [e.text for e in kept if e.split == "train"] == [w.capitalize() for w in WORDS if w != "cab"]
-    assert len([e for e in kept if e.split != "train"]) == 8
+    labeled = pseudo.pseudo_labeled(teacher, entries, tmp_path, "basic", 0.5)
+    assert [e.text for e in labeled if e.split == "train"] == [w.capitalize() for w in WORDS if w != "cab"]
+    assert len([e for e in labeled if e.split != "train"]) == 8
     file = tmp_path / pseudo.FILE
     lines = file.read_text().splitlines()
     file.write_text("\n".join(lines[:-1]) + '\n{"clip": "cut')
@@ -125,25 +125,25 @@ def test_distillation_from_pseudo_labels(
     again = pseudo.pseudo_labeled(teacher, entries, tmp_path, "basic", None)
     texts = [e.text for e in again if e.split == "train"]
     assert texts[2] == "Nonsense" and texts[-1] == "Anew" and texts[:2] == ["Ba", "Abba"], (
-        "only what was cut is made anew"
+        "only the incomplete line is made again"
     )
     answers[:] = [word.upper() for word in WORDS]
-    other = pseudo.pseudo_labeled(teacher, entries, tmp_path, "basic", None, stamped=False)
+    other = pseudo.pseudo_labeled(teacher, entries, tmp_path, "basic", None, with_timestamps=False)
     assert [e.text for e in other if e.split == "train"] == answers, "these were written without times"
 
 
-def test_clips_that_cannot_be_read_or_judged_are_left_out(
+def test_clips_that_cannot_be_read_or_compared_are_left_out(
     finished: tuple[Path, str], tones: Path, tmp_path: Path
 ) -> None:
     teacher, entries = loaded(str(finished[0])), manifest.read(tones)
     gone = replace(entries[0], audio=tmp_path / "gone.wav")
     wordless = replace(entries[1], text="...")
     with pytest.warns(UserWarning, match=r"1 clips cannot be read and are left out, e.g. .*gone.wav"):
-        kept = pseudo.pseudo_labeled(teacher, [gone, wordless, *entries[2:]], tmp_path, "basic", 100.0)
-    assert [entry.audio for entry in kept if entry.split == "train"] == [entry.audio for entry in entries[2:10]]
+        labeled = pseudo.pseudo_labeled(teacher, [gone, wordless, *entries[2:]], tmp_path, "basic", 100.0)
+    assert [entry.audio for entry in labeled if entry.split == "train"] == [entry.audio for entry in entries[2:10]]
 
 
-def test_models_are_told_the_languages_that_they_have_a_token_for(
+def test_languages_with_a_token_are_requested(
     finished: tuple[Path, str], tones: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = zoo.load(finished[0] / "best", device="cpu")
@@ -151,35 +151,37 @@ def test_models_are_told_the_languages_that_they_have_a_token_for(
     monkeypatch.setattr(model.tokenizer, "languages", {"de": 50_261})
     entries = [entry for entry in manifest.read(tones) if entry.split == "test"]
     entries = [replace(entries[0], lang="de"), *(replace(entry, lang="tlh") for entry in entries[1:])]
-    told: list[str | None] = []
+    requested: list[str | None] = []
 
     def transcribe(clips: list[Any], sample_rate: int, *, language: list[str | None], **options: Any) -> list[Any]:
-        told.extend(language)
+        requested.extend(language)
         return [SimpleNamespace(text="one")] * len(clips)
 
     monkeypatch.setattr(model, "transcribe", transcribe)
-    WhisperEvaluation("test", entries, "basic").sit("after", model)
-    assert told == ["de", *[None] * (len(entries) - 1)]
+    WhisperEvaluation("test", entries, "basic").evaluate("after", model)
+    assert requested == ["de", *[None] * (len(entries) - 1)]
 
 
-def test_an_exam_goes_on_without_what_cannot_be_read(finished: tuple[Path, str], tones: Path, tmp_path: Path) -> None:
+def test_evaluation_leaves_out_recordings_that_cannot_be_read(
+    finished: tuple[Path, str], tones: Path, tmp_path: Path
+) -> None:
     model = zoo.load(finished[0] / "best", device="cpu")
     entries = [entry for entry in manifest.read(tones) if entry.split == "test"]
     gone = replace(entries[0], audio=tmp_path / "gone.wav")
-    exam = WhisperEvaluation("test", [entries[0], gone, *entries[1:]], "basic", stamped=False)
-    exam.guess(entries)
+    evaluation = WhisperEvaluation("test", [entries[0], gone, *entries[1:]], "basic", with_timestamps=False)
+    evaluation.add_most_frequent_text(entries)
     with pytest.warns(UserWarning, match=r"gone.wav"):
-        exam.sit("after", model)
-    whole = WhisperEvaluation("test", entries, "basic", stamped=False)
-    whole.guess(entries)
-    whole.sit("after", model)
-    assert exam.results() == whole.results() and exam.results()["clips"] == len(entries)
-    whole.written["after"] = ["one\ttwo\nthree"] * len(entries)
+        evaluation.evaluate("after", model)
+    whole = WhisperEvaluation("test", entries, "basic", with_timestamps=False)
+    whole.add_most_frequent_text(entries)
+    whole.evaluate("after", model)
+    assert evaluation.results() == whole.results() and evaluation.results()["clips"] == len(entries)
+    whole.transcripts["after"] = ["one\ttwo\nthree"] * len(entries)
     write([whole], tmp_path)
     rows = [line.split("\t") for line in (tmp_path / "test.tsv").read_text().splitlines()]
     assert {len(row) for row in rows} == {6} and len(rows) == 1 + 2 * len(entries)
     with pytest.warns(UserWarning), pytest.raises(ConfigError, match=r"none of its 1 recordings can be read"):
-        WhisperEvaluation("test", [gone], "basic").sit("after", model)
+        WhisperEvaluation("test", [gone], "basic").evaluate("after", model)
 
 
 def test_a_distilled_run(finished: tuple[Path, str], tones: Path, tmp_path: Path) -> None:
@@ -198,7 +200,7 @@ def test_a_distilled_run(finished: tuple[Path, str], tones: Path, tmp_path: Path
 
 
 def test_a_stopped_run_ends_in_the_same_weights(tones: Path, tmp_path: Path) -> None:
-    """With everything random switched on."""
+    """With all random augmentation and dropout."""
     short = {"steps": 6, "save_every": 2, "validate_every": 6}
 
     def random(out: Path) -> WhisperTrainConfig:
@@ -207,16 +209,16 @@ def test_a_stopped_run_ends_in_the_same_weights(tones: Path, tmp_path: Path) -> 
             windows=WindowConfig(packed=0.5, timestamps=0.5, previous=0.5, no_speech=0.2),
             vocabulary=VocabularyConfig(270, dropout=0.2),
             augment=WhisperAugmentConfig(mel_masks=1, time_masks=1),
-            tune=WhisperTuneConfig(ctc=0.3, help_steps=4, layerdrop=0.2),
+            tune=WhisperTuneConfig(ctc=0.3, aux_loss_steps=4, layerdrop=0.2),
         )
 
     run(random(tmp_path / "whole"))
-    taken = Transcribe.accumulate
+    accumulate = Transcribe.accumulate
 
     def stopping(self: Transcribe, batches: Any, backward: Any) -> None:
-        if int(self.taken) == 3:
+        if int(self.num_updates) == 3:
             raise TrainingStopped("as if killed")
-        taken(self, batches, backward)
+        accumulate(self, batches, backward)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Transcribe, "accumulate", stopping)
@@ -267,10 +269,10 @@ def test_two_processes_are_one(tones: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_every_preset_is_read(path: Path) -> None:
     config = configuration.load(WhisperTrainConfig, [path])
-    for place, word in enumerate(("command:", "time:", "result:"), 1):
-        assert path.read_text().splitlines()[place].startswith(f"# {word}")
-    helped = config.tune.ctc or config.tune.guide
-    assert path.stem in ("mini", "real", "natural") or not helped, "published recipes know no such help"
+    for i, word in enumerate(("command:", "time:", "result:"), 1):
+        assert path.read_text().splitlines()[i].startswith(f"# {word}")
+    auxiliary = config.tune.ctc or config.tune.guided_attention_weight
+    assert path.stem in ("mini", "real", "natural") or not auxiliary, "published recipes have no auxiliary losses"
     if path.stem in zoo.list_models("*") or f"whisper-{path.stem}" in zoo.list_models("*"):
         card = zoo.info(f"whisper-{path.stem}").config
         assert {key: getattr(config.model, key) for key in card if key not in ("alignment_heads", "vocab_size")} == {

@@ -1,4 +1,4 @@
-"""What Whisper hears at once when it learns: clips, packed clips, stretches of recordings, noise."""
+"""Training windows of Whisper: clips, packed clips, stretches of recordings, noise."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_clips_are_packed_whole_and_in_time(clips: list[Entry]) -> None:
     windows = [dataset(clips).item(index, seed) for index in range(len(clips)) for seed in range(5)]
     assert max(len(made.segments) for made in windows) >= 3
     for made in windows:
-        assert made.segments[0].text == made.entry.text and made.stamped
+        assert made.segments[0].text == made.entry.text and made.with_timestamps
         assert len(made.wave) <= 3.0 * RATE
         for segment in made.segments:
             assert segment.end is not None
@@ -65,7 +65,7 @@ def test_windows_depend_on_their_seed_alone(clips: list[Entry]) -> None:
         for seed in range(4):
             a, b = first.item(index, seed), again.item(index, seed)
             assert torch.equal(a.wave, b.wave) and a.segments == b.segments
-            assert (a.previous, a.stamped) == (b.previous, b.stamped)
+            assert (a.previous, a.with_timestamps) == (b.previous, b.with_timestamps)
     assert len({first.item(0, seed).wave.numpy().tobytes() for seed in range(8)}) > 4
 
 
@@ -74,7 +74,7 @@ def test_shares_are_kept(clips: list[Entry]) -> None:
     silent = [item for item in made if not item.segments]
     assert 70 < len(silent) < 130 and not any(item.previous for item in silent)
     spoken = [item for item in made if item.segments]
-    assert 0.4 < sum(item.stamped for item in spoken) / len(spoken) < 0.6
+    assert 0.4 < sum(item.with_timestamps for item in spoken) / len(spoken) < 0.6
     assert 0.4 < sum(bool(item.previous) for item in spoken) / len(spoken) < 0.6
     packed = dataset(clips * 20, packed=0.3)
     share = sum(s == 3.0 for s in packed.seconds) / len(packed)
@@ -90,13 +90,19 @@ def test_noise_has_the_length_that_was_planned(clips: list[Entry]) -> None:
             assert len(wave) == round(seconds * RATE) and 0 < wave.abs().max() < 1
 
 
-def test_clips_that_are_judged_stand_alone(clips: list[Entry]) -> None:
+def test_validation_clips_are_alone_in_their_window(clips: list[Entry]) -> None:
     made = dataset(clips, training=False, no_speech=1.0, timestamps=0.9).item(3, 7)
-    assert [segment.text for segment in made.segments] == [clips[3].text] and not made.stamped and not made.previous
-    assert dataset(clips, training=False, timestamps=1.0).item(3, 7).stamped, "the model knows texts with times alone"
+    assert (
+        [segment.text for segment in made.segments] == [clips[3].text]
+        and not made.with_timestamps
+        and not made.previous
+    )
+    assert dataset(clips, training=False, timestamps=1.0).item(3, 7).with_timestamps, (
+        "all texts of this model have times"
+    )
 
 
-def test_recordings_are_cut_where_they_are_written(spans: list[Entry]) -> None:
+def test_recordings_are_cut_at_their_entries(spans: list[Entry]) -> None:
     windows = dataset(spans, tokens=1000)
     assert windows.seconds == [3.0] * len(spans)
     made = windows.item(1, 0)
@@ -112,7 +118,7 @@ def test_recordings_are_cut_where_they_are_written(spans: list[Entry]) -> None:
     assert len(last.segments) == 1 and last.segments[0].end == pytest.approx(spans[-1].duration)
 
 
-def test_of_speakers_who_talk_at_once_no_time_runs_backwards(spans: list[Entry]) -> None:
+def test_times_of_overlapping_speakers_do_not_decrease(spans: list[Entry]) -> None:
     turn, word, answer = (
         replace(spans[0], text=text, start=start, end=end, duration=end - start)
         for text, start, end in (("turn", 0.0, 2.0), ("word", 0.5, 1.0), ("answer", 1.5, 2.5))
@@ -122,14 +128,22 @@ def test_of_speakers_who_talk_at_once_no_time_runs_backwards(spans: list[Entry])
     assert len(made.wave) == round(2.5 * RATE), "the word does not cut the turn short"
 
 
-def test_no_window_reaches_across_speech_that_is_not_its_own(spans: list[Entry]) -> None:
-    """Of another split, or left out: its sound must not be heard, nor the model be taught to pass over it."""
+def test_no_window_includes_speech_without_its_text(spans: list[Entry]) -> None:
+    """Speech of another split, or left out: the model would learn to ignore it."""
     own = [entry for i, entry in enumerate(spans) if i not in (2, 5)]
 
-    def windows(known: list[Entry]) -> WindowDataset:
+    def windows(all_entries: list[Entry]) -> WindowDataset:
         config = WindowConfig(packed=0.0, timestamps=0.0, no_speech=0.0, previous=1.0)
         return WindowDataset(
-            own, RATE, config, WhisperAugmentConfig(), seconds=30.0, count=len, tokens=1000, training=True, known=known
+            own,
+            RATE,
+            config,
+            WhisperAugmentConfig(),
+            seconds=30.0,
+            count=len,
+            tokens=1000,
+            training=True,
+            all_entries=all_entries,
         )
 
     made = [windows(spans).item(index, 0) for index in (0, 2, 4)]
@@ -139,17 +153,17 @@ def test_no_window_reaches_across_speech_that_is_not_its_own(spans: list[Entry])
         [entry.text for entry in spans[6:]],
     ]
     assert len(made[0].wave) == pytest.approx((spans[1].end or 0.0) * RATE, abs=2)
-    assert not made[1].previous, "what was said before is not known"
+    assert not made[1].previous, "the text before is not in the entries"
     assert len(windows(own).item(0, 0).segments) == len(own)
 
 
-def test_nor_across_speech_that_a_choice_leaves_out(spans: list[Entry], tmp_path: Path) -> None:
-    mixed = [replace(entry, lang="de" if place == 1 else "en") for place, entry in enumerate(spans)]
+def test_no_window_includes_speech_that_a_choice_leaves_out(spans: list[Entry], tmp_path: Path) -> None:
+    mixed = [replace(entry, lang="de" if i == 1 else "en") for i, entry in enumerate(spans)]
     manifest.write(tmp_path / "mixed.jsonl", mixed)
-    chosen, known = opened(f"{tmp_path / 'mixed.jsonl'} [lang=en]")
-    assert len(chosen) == len(spans) - 1 and len(known) == len(spans)
-    assert _following(chosen, chosen)[0] == 1 and 0 not in _following(chosen, known)
-    assert opened(str(tmp_path / "mixed.jsonl"))[0] == known
+    chosen, everything = opened(f"{tmp_path / 'mixed.jsonl'} [lang=en]")
+    assert len(chosen) == len(spans) - 1 and len(everything) == len(spans)
+    assert _following(chosen, chosen)[0] == 1 and 0 not in _following(chosen, everything)
+    assert opened(str(tmp_path / "mixed.jsonl"))[0] == everything
 
 
 def test_a_change_of_text_is_another_data_set(clips: list[Entry]) -> None:
@@ -157,14 +171,14 @@ def test_a_change_of_text_is_another_data_set(clips: list[Entry]) -> None:
     assert dataset(clips).fingerprint() == dataset(list(clips)).fingerprint() != dataset(changed).fingerprint()
 
 
-def test_shares_and_contexts_are_checked() -> None:
+def test_configuration_is_checked() -> None:
     with pytest.raises(ConfigError, match=r"windows.timestamps 2: a share"):
         WindowConfig(timestamps=2)
-    with pytest.raises(ConfigError, match=r"windows.context 'half'"):
-        WindowConfig(context="half")
+    with pytest.raises(ConfigError, match=r"windows.padding 'half'"):
+        WindowConfig(padding="half")
     for wrong, words in (
         (["windows.seconds=0"], r"windows\.seconds 0: must be more than 0"),
-        (["windows.tail=-1"], r"windows\.tail -1"),
+        (["windows.pad_positions=-1"], r"windows\.pad_positions -1"),
         (["windows.text_normalizer=none"], r"windows\.text_normalizer 'none': choose one of raw, basic, english"),
         (["wer_normalizer=wer"], r"wer_normalizer 'wer': choose one of raw, basic, english"),
         (["dev_clips=0"], r"dev_clips 0: must be at least 1"),
@@ -180,17 +194,17 @@ def test_shares_and_contexts_are_checked() -> None:
 
 
 def test_a_clip_that_lasts_longer_than_stated(clips: list[Entry]) -> None:
-    """What is heard is what is written, and no time lies behind the window."""
+    """Audio and text of a window agree, and no time lies after its end."""
     long = replace(clips[0], duration=0.5)
     seconds = clips[0].duration
-    for window, most in ((seconds / 2, None), (seconds - 0.05, seconds - 0.05), (seconds, seconds)):
+    for window, expected in ((seconds / 2, None), (seconds - 0.05, seconds - 0.05), (seconds, seconds)):
         made = dataset([long, *clips[1:]], window=window, packed=0.0)
-        if most is None:
+        if expected is None:
             with pytest.raises(AudioError, match=r"lasts .* s, not the stated 0\.5 s: longer than a window"):
                 made.item(0, 1)
         else:
             found = made.item(0, 1)
-            assert found.segments[0].end == pytest.approx(most) == pytest.approx(len(found.wave) / RATE, abs=1e-3)
+            assert found.segments[0].end == pytest.approx(expected) == pytest.approx(len(found.wave) / RATE, abs=1e-3)
     packed = dataset([replace(clip, duration=0.3) for clip in clips], packed=1.0)
     for i in range(len(clips)):
         window = packed.item(i, i)

@@ -22,7 +22,7 @@ from zoo.recipes.whisper.config import (
 )
 from zoo.recipes.whisper.data import SpeechBatch, WhisperCollate
 from zoo.recipes.whisper.model import initialize
-from zoo.recipes.whisper.targets import Writer
+from zoo.recipes.whisper.targets import TargetEncoder
 from zoo.recipes.whisper.vocabulary import train_tokenizer
 from zoo.recipes.whisper.windows import TimedText, TrainingWindow
 from zoo.train import Schedule, TrainConfig
@@ -38,9 +38,9 @@ SIZES = WhisperConfig(
     encoder_layers=1,
     decoder_layers=1,
     text_ctx=64,
-    context="clip",
-    tail=10,
-    least=20,
+    padding="none",
+    pad_positions=10,
+    min_positions=20,
 )
 
 
@@ -62,11 +62,11 @@ def batch_for(model: Whisper, windows: int = 3, previous: str = "C acc") -> Spee
         entry = Entry(Path(f"{i}.wav"), len(wave) / 16_000, "train", text=word, lang="en")
         segments = [TimedText(word, 0.0, entry.duration)]
         made.append(TrainingWindow(wave, i, entry, 0, i, segments, previous if i == 1 else "", i == 1))
-    return WhisperCollate(model, Writer(model.tokenizer, model.config.text_ctx), WhisperAugmentConfig())(made)
+    return WhisperCollate(model, TargetEncoder(model.tokenizer, model.config.text_ctx), WhisperAugmentConfig())(made)
 
 
 def settings(source: Path, out: Path, **train: Any) -> WhisperTrainConfig:
-    """A run that writes tones without a mistake after seconds."""
+    """A run of some seconds, after which the model transcribes tones without an error."""
     options = {
         "steps": 120,
         "learning_rate": 3e-3,

@@ -1,4 +1,4 @@
-"""Normalisers: what they make equal, and what not."""
+"""Normalizers: texts that become equal, and texts that do not."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_spellings_are_words() -> None:
 
 @given(st.sampled_from(NORMALIZERS), st.text(max_size=80))
 def test_any_text_gives_single_spaces(name: str, text: str) -> None:
-    clean = normalizer(name)(text)
-    assert clean == " ".join(clean.split())
+    normalized = normalizer(name)(text)
+    assert normalized == " ".join(normalized.split())
 
 
 def test_importing_the_module_is_cheap() -> None:

@@ -1,4 +1,4 @@
-"""Recordings to transcribe: four short ones in two folders, and one that is no audio."""
+"""Recordings to transcribe: four short ones in two folders, and a file that is not audio."""
 
 from __future__ import annotations
 

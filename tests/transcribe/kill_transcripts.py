@@ -18,7 +18,7 @@ from zoo.models.whisper.model import Whisper
 from zoo.transcribe import job, journal
 
 MOMENTS: dict[str, tuple[Any, str]] = {
-    "hear": (Whisper, "transcribe"),
+    "transcribe": (Whisper, "transcribe"),
     "write": (job, "render"),
     "sync": (atomic, "_flush"),
     "replace": (Path, "replace"),

@@ -1,4 +1,4 @@
-"""Recordings that come to nothing, disks that cannot be written, names of every kind."""
+"""Recordings that fail, disks that cannot be written, unusual file names."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def errors(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "errors.jsonl").read_text().splitlines()]
 
 
-def test_an_unreadable_name_in_an_encoding_of_its_own(corpus: Path, tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8(corpus: Path, tmp_path: Path) -> None:
     (corpus / "a" / "zero\udcff.wav").touch()
     (corpus / "a" / "talk\udcff.wav").write_bytes((corpus / "a" / "one.wav").read_bytes())
-    said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    options = {**OPTIONS, "progress": Console(file=said, width=200)}
+    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    options = {**OPTIONS, "progress": Console(file=output, width=200)}
     for written in (5, 0):
         summary = run(corpus, small_whisper(), tmp_path / "out", **options)
         assert (summary.written, summary.failed) == (written, 2)
@@ -53,7 +53,7 @@ def test_names_up_to_the_limit(tmp_path: Path) -> None:
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, module: object, name: str, number: int) -> None:
-    """Writing a file of that name meets an error of the system."""
+    """Writing a file with this name fails with this error number."""
     whole = atomic.replacing_file
 
     def replace(path: Path) -> object:
@@ -76,7 +76,7 @@ def test_a_full_disk_stops_the_run(corpus: Path, tmp_path: Path, monkeypatch: py
     assert run(corpus, small_whisper(), out, **OPTIONS).written == 3
 
 
-def test_a_file_that_alone_cannot_be_written_does_not(
+def test_a_single_file_that_cannot_be_written_does_not_stop_the_run(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -87,7 +87,7 @@ def test_a_file_that_alone_cannot_be_written_does_not(
     assert "three.srt: cannot be written" in errors(out)[1]["reason"]
     assert sorted(path.name for path in (out / "b").iterdir()) == ["one.srt", "one.txt", "three.srt", "three.txt"]
     (out / "b" / "three.srt").rmdir()
-    assert run(corpus, small_whisper(), out, formats="txt,srt", **OPTIONS).written == 1  # b/three.txt is known as ours
+    assert run(corpus, small_whisper(), out, formats="txt,srt", **OPTIONS).written == 1  # the journal has b/three.txt
 
 
 def test_errors_are_written_once_a_group_and_when_stopped(
@@ -112,11 +112,11 @@ def test_errors_are_written_once_a_group_and_when_stopped(
 
 
 def test_tasks_are_not_compared_with_each_other(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time that grows with the square of the number of recordings."""
+    """Otherwise time grows with the square of the number of recordings."""
 
-    def refuse(self: job.Task, other: object) -> bool:
+    def refuse(self: job.TranscriptTask, other: object) -> bool:
         raise AssertionError("tasks compared")
 
-    monkeypatch.setattr(job.Task, "__eq__", refuse)
+    monkeypatch.setattr(job.TranscriptTask, "__eq__", refuse)
     for _ in range(2):
         run(corpus, small_whisper(), tmp_path / "out", **OPTIONS)

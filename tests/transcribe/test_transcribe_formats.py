@@ -1,4 +1,4 @@
-"""Files of transcripts: what they hold, and what they are called."""
+"""Files of transcripts: their contents and their names."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_an_empty_transcript_is_a_file_too() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e5), st.text(max_size=20)), max_size=5))
-def test_subtitles_keep_their_form(found: list[tuple[float, str]]) -> None:
-    transcript = Transcript("en", 1e5, [Segment(t, t + 1, text) for t, text in found])
+def test_subtitles_keep_their_form(segments: list[tuple[float, str]]) -> None:
+    transcript = Transcript("en", 1e5, [Segment(t, t + 1, text) for t, text in segments])
     cues = render(transcript, "srt").split("\n\n")
     assert cues.pop() == ""
     for i, cue in enumerate(cues, start=1):
@@ -64,7 +64,7 @@ def test_subtitles_keep_their_form(found: list[tuple[float, str]]) -> None:
 
 
 @pytest.mark.parametrize("arrow", ["-->", "--->", "---->", "--> -->", "-- >"])
-def test_no_arrow_of_the_text_is_taken_for_times(arrow: str) -> None:
+def test_arrows_in_the_text_are_not_arrows_of_times(arrow: str) -> None:
     transcript = Transcript("en", 9.0, [Segment(0, 1, f" one {arrow} two")])
     for name in ("srt", "vtt"):
         assert render(transcript, name).count("-->") == 1 and "one -" in render(transcript, name)
@@ -95,23 +95,21 @@ names = st.sampled_from(["a", "a.wav", "a.mp3", "a.wav.mp3", "a.wav-2.mp3", "b/a
 
 
 @given(st.lists(st.tuples(names, st.sampled_from([None, 0.0, 1.0])), min_size=1, max_size=9, unique=True))
-def test_no_two_recordings_share_a_file(found: list[tuple[str, float | None]]) -> None:
-    given_names = stems([Item(name, start, None) for name, start in found])
-    assert len(set(given_names)) == len(found)
-    assert not any(Path(name).is_absolute() or ".." in Path(name).parts for name in given_names)
+def test_no_two_recordings_share_a_file(recordings: list[tuple[str, float | None]]) -> None:
+    unique = stems([Item(name, start, None) for name, start in recordings])
+    assert len(set(unique)) == len(recordings)
+    assert not any(Path(name).is_absolute() or ".." in Path(name).parts for name in unique)
 
 
 @given(st.lists(st.tuples(names, st.sampled_from([None, 0.0, 1.0])), min_size=1, max_size=9, unique=True), st.data())
-def test_a_run_that_goes_on_gives_the_names_of_a_whole_one(
-    found: list[tuple[str, float | None]], data: st.DataObject
-) -> None:
-    items = [Item(name, start, None) for name, start in found]
+def test_a_resumed_run_gives_the_same_names(recordings: list[tuple[str, float | None]], data: st.DataObject) -> None:
+    items = [Item(name, start, None) for name, start in recordings]
     whole = dict(zip(items, stems(items), strict=True))
     done = data.draw(st.sets(st.sampled_from(items)))
     assert stems(items, {item: whole[item] for item in done}) == list(whole.values())
 
 
-def test_names_stay_when_others_come_along() -> None:
-    kept = {Item("x/mon/a.wav"): "a", Item("x/mon/b.wav", 1.0, 2.0): "b.1-2"}
-    items = [*kept, Item("x/mon/a.mp3"), Item("x/tue/a.wav"), Item("x/a.wav")]
-    assert stems(items, kept) == ["a", "b.1-2", str(Path("mon/a.mp3")), str(Path("tue/a")), "a-2"]
+def test_names_stay_when_recordings_are_added() -> None:
+    earlier = {Item("x/mon/a.wav"): "a", Item("x/mon/b.wav", 1.0, 2.0): "b.1-2"}
+    items = [*earlier, Item("x/mon/a.mp3"), Item("x/tue/a.wav"), Item("x/a.wav")]
+    assert stems(items, earlier) == ["a", "b.1-2", str(Path("mon/a.mp3")), str(Path("tue/a")), "a-2"]

@@ -1,4 +1,4 @@
-"""Whose a file is: no transcript takes the place of another recording's, or of a file from elsewhere."""
+"""Owners of files: no transcript replaces that of another recording, or a file that zoo did not write."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def test_a_recording_of_the_same_name_is_refused(two: list[Path], tmp_path: Path
         run(two[1], small_whisper(), out, **OPTIONS)
     assert contents(out) == before
     assert run(two[0], small_whisper(), out, **OPTIONS).skipped == 1
-    (out / "talk.txt").rename(tmp_path / "kept.txt")  # the advice, taken
+    (out / "talk.txt").rename(tmp_path / "kept.txt")  # as the error suggests
     assert run(two[1], small_whisper(), out, **OPTIONS).written == 1
 
 
-def test_a_file_that_two_recordings_are_recorded_for_counts_as_neither_s(two: list[Path], tmp_path: Path) -> None:
+def test_a_file_that_is_recorded_for_two_recordings_is_refused(two: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(two[0], small_whisper(), out, **OPTIONS)
     lines = (out / NAME).read_text().splitlines()
@@ -52,16 +52,16 @@ def test_a_file_that_two_recordings_are_recorded_for_counts_as_neither_s(two: li
     wrong["item"] = wrong["item"].replace("/A/", "/B/")
     (out / NAME).write_text("\n".join([*lines, json.dumps(wrong)]) + "\n")
     for path in two:
-        with pytest.raises(ZooError, match=r"talk\.txt: is recorded"):
+        with pytest.raises(ZooError, match=r"talk\.txt: is the transcript of"):
             run(path, small_whisper(), out, **OPTIONS)
 
 
 @pytest.mark.parametrize("name", ["talk.txt", "errors.jsonl"])
-def test_files_from_elsewhere_are_left_alone(two: list[Path], name: str) -> None:
+def test_other_files_are_not_replaced(two: list[Path], name: str) -> None:
     out = two[0].parent
     (out / name).write_text("mine")
     before = contents(out)
-    with pytest.raises(ZooError, match=rf"{name}: is there already and was not written by zoo transcribe"):
+    with pytest.raises(ZooError, match=rf"{name}: already exists and was not written by zoo transcribe"):
         run(two[0], small_whisper(), out, **OPTIONS)
     assert contents(out) == before
     (out / name).unlink()

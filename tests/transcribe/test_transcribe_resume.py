@@ -1,4 +1,4 @@
-"""Runs that are begun again: killed and continued, finished and repeated, refused, brought up to date."""
+"""Second runs: after a kill, after the end, with other settings, with changed recordings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def contents(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
-MOMENTS = ["hear:2", "hear:4", "write:3", "sync:4", "replace:5", "add:2", "flush:3"]
+MOMENTS = ["transcribe:2", "transcribe:4", "write:3", "sync:4", "replace:5", "add:2", "flush:3"]
 
 
 def test_killed_at_any_moment_and_run_again_it_leaves_the_same_files(corpus: Path, tmp_path: Path) -> None:
@@ -46,37 +46,39 @@ def test_killed_at_any_moment_and_run_again_it_leaves_the_same_files(corpus: Pat
     assert len(states) >= 4  # the moments were different ones
 
 
-def test_a_finished_run_hears_nothing_again(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_transcribes_nothing_again(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, out = small_whisper(), tmp_path / "out"
     run(corpus, model, out, **OPTIONS)
     before = contents(out)
-    heard: list[int] = []
+    counts: list[int] = []
     whole = Whisper.transcribe
 
-    def hear(self: Whisper, waves: list, *args: object, **options: object) -> object:
-        heard.extend([len(waves)] if waves else [])  # of none, options are checked
+    def transcribe(self: Whisper, waves: list, *args: object, **options: object) -> object:
+        counts.extend([len(waves)] if waves else [])  # an empty list only checks the options
         return whole(self, waves, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Whisper, "transcribe", hear)
+    monkeypatch.setattr(Whisper, "transcribe", transcribe)
     again = run(corpus, model, out, **OPTIONS)
-    assert (again.written, again.skipped, again.failed, heard) == (0, 4, 1, [])
+    assert (again.written, again.skipped, again.failed, counts) == (0, 4, 1, [])
     (out / "a" / "two.txt").unlink()
     soundfile.write(corpus / "b" / "three.wav", noise(0.5, seed=9).numpy(), 16_000)
     soundfile.write(corpus / "b" / "new.wav", noise(0.5, seed=9).numpy(), 16_000)
     more = run(corpus, model, out, **OPTIONS)
-    assert (more.written, more.skipped) == (3, 2) and heard == [3]
+    assert (more.written, more.skipped) == (3, 2) and counts == [3]
     assert contents(out)["a/two.txt"] == before["a/two.txt"]
     assert contents(out)["b/new.txt"] == contents(out)["b/three.txt"]
 
 
-def test_other_settings_and_strangers_are_refused(corpus: Path, tmp_path: Path) -> None:
+def test_other_settings_are_refused(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(corpus, small_whisper(), out, **OPTIONS)
     before = contents(out)
     for options, words in (
         ({"language": "de"}, r"settings: language 'en' \(now 'de'\)\. "),
         ({"formats": "srt"}, r"formats \['txt'\] \(now \['srt'\]\)"),
-        ({"beam_size": 2}, r"settings: beam_size left to the default \(now 2\)\. "),
+        ({"beam_size": 2}, r"settings: beam_size default \(now 2\)\. "),
     ):
         with pytest.raises(ZooError, match=words):
             run(corpus, small_whisper(), out, **{**OPTIONS, **options})
@@ -89,7 +91,7 @@ def test_other_settings_and_strangers_are_refused(corpus: Path, tmp_path: Path) 
         run(corpus, small_whisper(), out, **OPTIONS)
 
 
-def test_a_run_that_wrote_nothing_leaves_nothing_that_refuses_another(corpus: Path, tmp_path: Path) -> None:
+def test_a_failed_run_without_files_does_not_block_another(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(ConfigError, match="language"):
         run(corpus, small_whisper(), out, **{**OPTIONS, "language": "english"})
@@ -100,13 +102,13 @@ def test_a_run_that_wrote_nothing_leaves_nothing_that_refuses_another(corpus: Pa
         run(corpus, small_whisper(), out, **OPTIONS)
 
 
-def test_another_batch_size_goes_on(corpus: Path, tmp_path: Path) -> None:
-    """The way out when memory was short."""
+def test_another_batch_size_can_resume(corpus: Path, tmp_path: Path) -> None:
+    """This helps after a run without enough memory."""
     out = tmp_path / "out"
     for before, now in ({}, {"batch_size": 2}), ({"batch_size": 2}, {"batch_size": 1}):
         run(corpus / "a", small_whisper(), out, **OPTIONS, **before)
         assert run(corpus, small_whisper(), out, **OPTIONS, **now).skipped >= 2
-    journal = out / "_transcripts.jsonl"  # as earlier versions wrote it
+    journal = out / "_transcripts.jsonl"  # as in earlier versions
     journal.write_text(journal.read_text().replace('"language":"en"', '"language":"en","batch_size":16', 1))
     assert run(corpus, small_whisper(), out, **OPTIONS).skipped == 4
 
@@ -122,6 +124,8 @@ def test_a_torn_line_costs_one_recording(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks = [job.Task(Planned(f"{i}", None, None, 1, 1, s), ()) for i, s in enumerate((300, 299, 2, 900, 1, 1, 1))]
+    tasks = [
+        job.TranscriptTask(Planned(f"{i}", None, None, 1, 1, s), ()) for i, s in enumerate((300, 299, 2, 900, 1, 1, 1))
+    ]
     monkeypatch.setattr(job, "GROUP_FILES", 2)
     assert [[t.item.seconds for t in g] for g in job.groups(tasks)] == [[300, 299], [2], [900], [1, 1], [1]]

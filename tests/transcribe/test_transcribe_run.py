@@ -31,10 +31,10 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_files_hold_what_the_model_says(corpus: Path, tmp_path: Path) -> None:
-    said = io.StringIO()
+def test_files_hold_the_text_of_the_model(corpus: Path, tmp_path: Path) -> None:
+    output = io.StringIO()
     summary = run(
-        corpus, small_whisper(), tmp_path / "out", formats="all", progress=Console(file=said, width=200), **PLAIN
+        corpus, small_whisper(), tmp_path / "out", formats="all", progress=Console(file=output, width=200), **PLAIN
     )
     assert (summary.written, summary.skipped, summary.failed) == (4, 0, 1)
     for name in ("a/one", "a/two", "b/one", "b/three"):
@@ -44,10 +44,10 @@ def test_files_hold_what_the_model_says(corpus: Path, tmp_path: Path) -> None:
         assert {p.suffix for p in (tmp_path / "out").glob(f"{name}.*")} == {".txt", ".srt", ".vtt", ".json", ".tsv"}
     (failed,) = [json.loads(line) for line in (tmp_path / "out" / "errors.jsonl").read_text().splitlines()]
     assert failed["path"].endswith("broken.wav") and "not audio" in failed["reason"]
-    assert "4 recordings" in said.getvalue() and "1 failed" in said.getvalue()
+    assert "4 recordings" in output.getvalue() and "1 failed" in output.getvalue()
 
 
-def test_one_that_the_model_refuses_does_not_take_its_group_along(
+def test_a_recording_that_the_model_refuses_does_not_stop_its_group(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Whisper.transcribe
@@ -67,7 +67,7 @@ def test_one_that_the_model_refuses_does_not_take_its_group_along(
     assert not (tmp_path / "out" / "errors.jsonl").exists()
 
 
-def test_what_cannot_transcribe_is_refused(corpus: Path, tmp_path: Path) -> None:
+def test_models_that_cannot_transcribe_are_refused(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mfcc cannot transcribe; use a Whisper"):
         run(corpus, small("mfcc"), tmp_path / "out", progress=False)
     with pytest.raises(ConfigError, match="workers 0"):
@@ -77,7 +77,7 @@ def test_what_cannot_transcribe_is_refused(corpus: Path, tmp_path: Path) -> None
     for options, words in (
         ({"beams": 3}, "unknown option 'beams'"),
         ({"language": "english"}, "'english' is unknown"),
-        ({"language": ["en", "de"]}, "one code, which holds for all"),
+        ({"language": ["en", "de"]}, "language .* one code"),
         ({"condition_on_previous_text": True}, "needs mode"),
         ({"temperature": "warm"}, "temperature 'warm'"),
     ):
@@ -115,8 +115,8 @@ def test_failures_make_the_exit_status(corpus: Path, directory: Path, tmp_path: 
     begin = ["transcribe", str(corpus), "-m", str(directory), "-o", str(tmp_path / "out"), "--vad", "none", "-q"]
     assert CliRunner().invoke(app, [*begin, "--temperature", "0"]).exit_code == 0
     assert (tmp_path / "out" / "a" / "one.txt").exists()
-    asked = CliRunner().invoke(app, [*begin, "--temperature", "0", "--fail-on-error"])
-    assert isinstance(asked.exception, ZooError) and "1 of 5 items failed" in str(asked.exception)
+    failed = CliRunner().invoke(app, [*begin, "--temperature", "0", "--fail-on-error"])
+    assert isinstance(failed.exception, ZooError) and "1 of 5 items failed" in str(failed.exception)
     begin[1], begin[5] = str(corpus / "b" / "broken.wav"), str(tmp_path / "none")
     none = CliRunner().invoke(app, [*begin, "--temperature", "0"])
     assert isinstance(none.exception, ZooError) and "1 of 1 items failed" in str(none.exception)
@@ -124,7 +124,7 @@ def test_failures_make_the_exit_status(corpus: Path, directory: Path, tmp_path: 
     assert isinstance(wrong.exception, ConfigError) and "temperature 'warm'" in str(wrong.exception)
 
 
-def test_video_is_heard_where_pyav_is_installed(tmp_path: Path) -> None:
+def test_video_is_transcribed_with_pyav(tmp_path: Path) -> None:
     pytest.importorskip("av")
     write_container(tmp_path / "film.mkv", "flac", noise(1.0)[:, None].numpy(), 16_000, picture=True)
     summary = run(tmp_path / "film.mkv", small_whisper(), tmp_path / "out", progress=False, **PLAIN)

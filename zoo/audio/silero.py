@@ -1,6 +1,6 @@
-"""Silero VAD: how likely each 32 ms of a 16 kHz recording holds speech. Weights from the package silero-vad 6.
+"""Silero VAD: probability of speech in each 32 ms of a 16 kHz recording. Weights from the package silero-vad 6.
 
-The package's own model takes one frame at a time; this one takes a minute at once and only its LSTM goes step by step.
+The model in the package takes one frame at a time. This one takes a minute at once; only its LSTM goes step by step.
 
 Legend: B clips, S samples, T frames of 512 samples, C channels.
 """
@@ -20,15 +20,15 @@ from zoo.audio import Clip
 from zoo.errors import MissingDependencyError
 
 FRAME = 512  # samples
-BEFORE = 64  # samples of the preceding frame that each frame sees
-BLOCK = 2048  # frames in one go
+BEFORE = 64  # samples of the frame before that belong to the input of each frame
+BLOCK = 2048  # frames at once
 NAMES = {
     "stft.weight": "stft.forward_basis_buffer",
     **{f"convs.{i}.{p}": f"encoder.{i}.reparam_conv.{p}" for i in range(4) for p in ("weight", "bias")},
     **{f"lstm.{p}_l0": f"decoder.rnn.{p}" for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")},
     **{f"out.{p}": f"decoder.decoder.2.{p}" for p in ("weight", "bias")},
 }
-"""Our names of its 16 kHz weights -> theirs."""
+"""Our name -> name in the package, of the 16 kHz weights."""
 
 
 class Silero(nn.Module):
@@ -60,33 +60,33 @@ def available() -> bool:
 
 @cache
 def silero() -> Silero:
-    """The detector. Raises MissingDependencyError where silero-vad is missing or not of a version that is known."""
+    """The detector. Raises MissingDependencyError if silero-vad is missing or its version is not supported."""
     spec = find_spec("silero_vad")
     path = Path(spec.origin).parent / "data" / "silero_vad.jit" if spec and spec.origin else None
     if path is None or not path.is_file():
         raise MissingDependencyError("voice activity detection needs silero-vad: pip install 'audiozoo[vad]'")
-    # The program in the file is not run; its safetensors file beside it holds weights of an older version.
+    # The program in the file is not run. The safetensors file of the package holds weights of an older version.
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.load, the one reader of this file
+        warnings.simplefilter("ignore", DeprecationWarning)  # by torch.jit.load, which alone can read this file
         theirs = torch.jit.load(path, map_location="cpu").state_dict()
     model = Silero()
     try:
         model.load_state_dict({ours: theirs[f"_model.{name}"] for ours, name in NAMES.items()})
     except (KeyError, RuntimeError) as error:
         raise MissingDependencyError(
-            "this version of silero-vad holds another network; install a known one: pip install 'audiozoo[vad]'"
+            "this version of silero-vad has another network; install a supported version: pip install 'audiozoo[vad]'"
         ) from error
     return model.eval()
 
 
 @torch.no_grad()
 def probabilities(clip: Clip) -> Tensor:
-    """clip (S,) at 16 kHz -> (T,), T = S / 512 rounded up; what is missing of the last frame is silence."""
-    model, state, found = silero(), None, []
+    """clip (S,) at 16 kHz -> (T,), T = S / 512 rounded up; silence fills the last frame."""
+    model, state, blocks = silero(), None, []
     for start in range(0, len(clip), BLOCK * FRAME):
         wave = clip[max(0, start - BEFORE) : start + BLOCK * FRAME]
         before = min(start, BEFORE)
         wave = F.pad(wave, (BEFORE - before, -(len(wave) - before) % FRAME))
         block, state = model(wave, state)
-        found.append(block)
-    return torch.cat(found)
+        blocks.append(block)
+    return torch.cat(blocks)

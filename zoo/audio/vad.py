@@ -1,4 +1,4 @@
-"""Where a recording holds speech: spans found by Silero, or by a gate on the energy, and windows cut from them.
+"""Voice activity detection: spans of speech by Silero or by an energy gate, and windows cut from them.
 
     |....sss.ss..........sssssssssssssssssssssss.sssss....|     s: likely speech
     |   [------]        [------------------------------]  |     spans, with a margin
@@ -25,19 +25,21 @@ FRAME = silero.FRAME
 Span = tuple[int, int]
 """First and last + 1 sample."""
 
-QUIET = -55.0  # dB of full scale: below it nothing is speech
+QUIET = -55.0  # dB re full scale; quieter frames are never speech
 ABOVE_FLOOR = 9.0  # dB by which speech exceeds the quietest tenth of its recording
 BELOW_PEAK = 35.0  # dB below the loudest frames at which speech ends
-LEAST_RANGE = 8.0  # dB between loud and quiet frames: steady noise and hum stay under it, speech is far above
+MIN_RANGE = 8.0  # dB between loud and quiet frames; steady noise and hum have less, speech has much more
 
 
 @dataclass(frozen=True)
 class VoiceActivity:
-    """How spans are made from probabilities.
+    """Detector, and settings for spans of speech.
 
-    A span begins at a frame of at least `threshold` and ends where `min_silence` seconds stay 0.15 or more below it.
-    Spans shorter than min_speech seconds are dropped; `margin` seconds are added at both ends.
-    detector: "silero", "energy" (needs no package), "auto" = silero where it is installed, "none" = all is speech.
+    A span begins at a frame with a probability of at least `threshold`. It ends before `min_silence` seconds in which
+    the probability stays 0.15 or more below the threshold. Spans shorter than min_speech seconds are dropped; `margin`
+    seconds are added at both ends.
+    detector: "silero", "energy" (needs no package), "auto" = silero if it is installed, "none" = all is speech.
+    Raises ConfigError for values that are unknown or out of range.
     """
 
     detector: str = "auto"
@@ -62,55 +64,55 @@ class VoiceActivity:
             silero.silero()
 
     def probabilities(self, clip: Clip) -> Tensor:
-        """clip (S,) at 16 kHz -> (T,). Raises MissingDependencyError for "silero" where it is not installed."""
+        """clip (S,) at 16 kHz -> (T,). Raises MissingDependencyError for "silero" if it is not installed."""
         if self.detector == "none":
             return torch.ones(math.ceil(len(clip) / FRAME))
         return silero.probabilities(clip) if self._silero else energy(clip)
 
     def spans(self, probabilities: Tensor, samples: int) -> list[Span]:
-        """Spans of speech in a clip of so many samples, in order, apart from each other."""
+        """Spans of speech in a clip of `samples` samples, in order, without overlap."""
         if self.detector == "none":
             return [(0, samples)]
-        found = _hysteresis(probabilities, self.threshold, max(self.threshold - 0.15, 0.01))
+        runs = _hysteresis(probabilities, self.threshold, max(self.threshold - 0.15, 0.01))
         silence, margin = self.min_silence * SAMPLE_RATE, int(self.margin * SAMPLE_RATE)
-        joined = join(found, silence)
-        long = [(a, b) for a, b in joined if b - a >= self.min_speech * SAMPLE_RATE]
-        padded = [(max(0, a - margin), min(samples, b + margin)) for a, b in long]
+        joined = join(runs, silence)
+        long_enough = [(a, b) for a, b in joined if b - a >= self.min_speech * SAMPLE_RATE]
+        padded = [(max(0, a - margin), min(samples, b + margin)) for a, b in long_enough]
         return join(padded, 0)
 
 
 def energy(clip: Clip) -> Tensor:
-    """1.0 for frames (T,) that stand out from the quiet parts of their clip, else 0.0.
+    """1.0 for frames (T,) that are louder than the quiet parts of their clip, else 0.0.
 
-    A steady sound holds no speech. Meant for clean recordings; it takes music and clatter for speech.
+    A steady sound counts as no speech. For clean recordings only: music and other sounds count as speech.
     """
     block = FRAME * 4096
     level = torch.cat([_level(clip[i : i + block]) for i in range(0, len(clip), block)])  # (T,)
     loud, quiet = level.quantile(0.95), level.quantile(0.1).clamp(min=-90.0)
-    if loud - quiet < LEAST_RANGE and len(level) > 1:
+    if loud - quiet < MIN_RANGE and len(level) > 1:
         return torch.zeros(len(level))
-    above = torch.minimum(quiet + ABOVE_FLOOR, loud - LEAST_RANGE / 2)
+    above = torch.minimum(quiet + ABOVE_FLOOR, loud - MIN_RANGE / 2)
     threshold = torch.maximum(above, loud - BELOW_PEAK).clamp(min=QUIET)
     return (level > threshold).float()
 
 
 def _level(wave: Tensor) -> Tensor:
-    """dB of full scale of frames (T,)."""
+    """Level of frames (T,) in dB re full scale."""
     padded = torch.nn.functional.pad(wave, (0, -len(wave) % FRAME)).view(-1, FRAME)
-    centered = padded - padded.mean(1, keepdim=True)  # an offset is no sound
+    centered = padded - padded.mean(1, keepdim=True)  # without the constant offset
     return 10 * centered.square().mean(1).clamp(min=1e-12).log10()
 
 
 def _hysteresis(probabilities: Tensor, begin: float, end: float) -> list[Span]:
-    """Runs of frames that reach `begin` somewhere and stay at `end` or above, as samples."""
-    alive = torch.nn.functional.pad(probabilities >= end, (1, 1)).int().diff()  # +1 at starts, -1 behind ends
-    starts, stops = (alive == 1).nonzero()[:, 0].tolist(), (alive == -1).nonzero()[:, 0].tolist()
-    sure = torch.nn.functional.pad((probabilities >= begin).int().cumsum(0), (1, 0)).tolist()
-    return [(a * FRAME, b * FRAME) for a, b in zip(starts, stops, strict=True) if sure[b] > sure[a]]
+    """Runs of frames at `end` or above that reach `begin` at least once, in samples."""
+    active = torch.nn.functional.pad(probabilities >= end, (1, 1)).int().diff()  # +1 at starts, -1 after ends
+    starts, stops = (active == 1).nonzero()[:, 0].tolist(), (active == -1).nonzero()[:, 0].tolist()
+    num_begin = torch.nn.functional.pad((probabilities >= begin).int().cumsum(0), (1, 0)).tolist()
+    return [(a * FRAME, b * FRAME) for a, b in zip(starts, stops, strict=True) if num_begin[b] > num_begin[a]]
 
 
 def join(spans: list[Span], gap: float) -> list[Span]:
-    """Spans in order -> the same, with those that less than `gap` samples part as one."""
+    """Spans in order -> the same; spans with at most `gap` samples between them are joined."""
     joined: list[Span] = []
     for start, stop in spans:
         if joined and start - joined[-1][1] <= gap:
@@ -121,26 +123,26 @@ def join(spans: list[Span], gap: float) -> list[Span]:
 
 
 def windows(spans: list[Span], probabilities: Tensor, longest: int, gap: float) -> list[Span]:
-    """Windows of at most `longest` samples that cover the spans; spans less than `gap` samples apart share one.
+    """Windows of at most `longest` samples that cover the spans. Spans at most `gap` samples apart share a window.
 
-    A span that is longer is cut, in the second half of the window, where speech is least likely.
+    A longer span is cut in the second half of the window, at the frame where speech is least likely.
     """
-    found: list[Span] = []
+    windows: list[Span] = []
     for start, stop in spans:
-        if found and start - found[-1][1] <= gap and stop - found[-1][0] <= longest:
-            found[-1] = (found[-1][0], stop)
+        if windows and start - windows[-1][1] <= gap and stop - windows[-1][0] <= longest:
+            windows[-1] = (windows[-1][0], stop)
             continue
         while stop - start > longest:
             first, last = (start + longest // 2) // FRAME, (start + longest) // FRAME
-            cut = (first + int(_calmest(probabilities[first:last]))) * FRAME
-            found.append((start, cut))
+            cut = (first + int(_least_likely(probabilities[first:last]))) * FRAME
+            windows.append((start, cut))
             start = cut
-        found.append((start, stop))
-    return found
+        windows.append((start, stop))
+    return windows
 
 
-def _calmest(probabilities: Tensor) -> Tensor:
-    """Place of the least likely frame, its neighbors taken into account; the last of equals."""
+def _least_likely(probabilities: Tensor) -> Tensor:
+    """Index of the least likely frame after smoothing; the last one of equals."""
     if not len(probabilities):
         return torch.tensor(0)
     smooth = torch.nn.functional.avg_pool1d(probabilities[None], 5, 1, 2, count_include_pad=False)[0]

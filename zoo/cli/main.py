@@ -222,21 +222,23 @@ def transcribe(
     language: Annotated[str | None, typer.Option(help="Code such as en; default: identified")] = None,
     task: Annotated[str, typer.Option(help="transcribe, or translate into English")] = "transcribe",
     mode: Annotated[str, typer.Option(help="batched: cut at pauses; sequential: as published")] = "batched",
-    vad: Annotated[str, typer.Option(help="auto, silero, energy, none: what tells speech from silence")] = "auto",
+    vad: Annotated[str, typer.Option(help="Speech detector: auto, silero, energy, none")] = "auto",
     beam_size: Annotated[int, typer.Option(help="1 is greedy search", min=1)] = 1,
     temperature: Annotated[str, typer.Option(help="Tried in turn until the text is good")] = "0,0.2,0.4,0.6,0.8,1",
     prompt: Annotated[str | None, typer.Option(help="Text before each recording: names, spelling, style")] = None,
-    previous_text: Annotated[bool, typer.Option("--previous-text", help="Each window knows the text so far")] = False,
+    previous_text: Annotated[bool, typer.Option("--previous-text", help="Give each window the text so far")] = False,
     words: Annotated[bool, typer.Option("--words", help="Times of words, in json")] = False,
-    context: Annotated[str | None, typer.Option(help="full: hear 30 s at a time; clip: no padding, faster")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Windows at once; default: as half a GiB holds")] = None,
+    padding: Annotated[str | None, typer.Option(help="30s: as published; none: no silence added, faster")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Windows at once; default: what fits in half a GiB")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     fail_on_error: Annotated[bool, typer.Option(help="Exit status 1 when any item failed, not only all")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
 ) -> None:
-    """Write down what is said. Recordings that fail do not stop the rest; OUT/errors.jsonl lists them."""
+    """Transcribe speech to text. Recordings that fail do not stop the others; OUT/errors.jsonl lists them."""
     from zoo.jobs.failures import raise_for_failures
     from zoo.transcribe import run
 
@@ -258,7 +260,7 @@ def transcribe(
         prompt=prompt,
         condition_on_previous_text=previous_text,
         word_timestamps=words,
-        context=context,
+        padding=padding,
         **({} if batch_size is None else {"batch_size": batch_size}),
     )
     raise_for_failures(summary.written + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)

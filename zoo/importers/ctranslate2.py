@@ -1,9 +1,9 @@
-"""CTranslate2 directories of Whisper, as faster-whisper uses them: config.json, model.bin and a vocabulary.
+"""CTranslate2 directories of Whisper, the format of faster-whisper: config.json, model.bin and a vocabulary.
 
 model.bin, little-endian: u32 version, spec name, u32 revision, u32 count; for each variable its name, u8 rank, u32
 sizes, u8 type, u32 bytes, data; then u32 count of aliases and (alias, name) pairs. A string is a u16 length and that
-many bytes, the last of them zero. Integer weights stand beside a `<name>_scale` that they were multiplied by. Settings
-are variables too, of rank 0; each version of CTranslate2 adds some.
+many bytes, the last one zero. Each integer weight has a `<name>_scale`, by which it was multiplied. Settings are
+variables of rank 0; each version of CTranslate2 adds some.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign, ForeignSource
-from zoo.importers.whisper_names import fitted, take_output, whisper_tensors
+from zoo.importers.whisper_names import drop_output, whisper_tensors, with_tokenizer
 from zoo.importers.whisper_vocabulary import find_tokenizer, read_tokenizer
 
 _VERSION = 6
@@ -51,28 +51,28 @@ _RULES = (
 
 
 def read(source: ForeignSource) -> Foreign:
-    """The Whisper of a CTranslate2 directory; int8 and int16 weights are scaled back.
+    """The Whisper of a CTranslate2 directory; int8 and int16 weights become float32.
 
-    Raises CheckpointError: model.bin is missing, damaged, of another version or no Whisper.
+    Raises CheckpointError if model.bin is missing, damaged, of another version or not a Whisper.
     """
     path = source.path / "model.bin"
     variables, aliases = _read_variables(path)
     try:
         heads = int(variables["encoder/num_heads"]), int(variables["decoder/num_heads"])
     except KeyError as error:
-        raise CheckpointError(f"{path}: has no variable {error}, so it is no complete Whisper") from None
-    if asked := [name for name, value in variables.items() if name.endswith("/alibi") and value.any()]:
-        raise CheckpointError(f"{path}: {asked[0]} is set; zoo's Whisper has learned positions only")
+        raise CheckpointError(f"{path}: has no variable {error}, so it is not a complete Whisper") from None
+    if alibi := [name for name, value in variables.items() if name.endswith("/alibi") and value.any()]:
+        raise CheckpointError(f"{path}: {alibi[0]} is set; zoo's Whisper has learned positions only")
     named = {_norm_name(name): value for name, value in _weights(path, variables, aliases).items()}
-    take_output(named, "decoder/projection/weight", "decoder/embeddings/weight", source=str(path))
+    drop_output(named, "decoder/projection/weight", "decoder/embeddings/weight", source=str(path))
     tensors = whisper_tensors(named, _RULES, source=str(path))
     config = _config(path, tensors, heads) | {"alignment_heads": source.content.get("alignment_heads") or ()}
     tokenizer = read_tokenizer(source.path) or find_tokenizer(source.path, config["vocab_size"])
-    return fitted(Foreign("whisper", config, tensors, "CTranslate2"), tokenizer, source=source.name)
+    return with_tokenizer(Foreign("whisper", config, tensors, "CTranslate2"), tokenizer, source=source.name)
 
 
 def _config(path: Path, tensors: dict[str, Tensor], heads: tuple[int, int]) -> dict[str, Any]:
-    """The dimensions, all but the heads from the shapes of the weights."""
+    """The configuration; all values except the heads come from the shapes of the weights."""
     try:
         dim, mels, _ = tensors["encoder.conv_in.weight"].shape
         return {
@@ -87,7 +87,7 @@ def _config(path: Path, tensors: dict[str, Tensor], heads: tuple[int, int]) -> d
             "decoder_layers": sum(name.endswith("attention.qkv.bias") and name[0] == "d" for name in tensors),
         }
     except KeyError as error:
-        raise CheckpointError(f"{path}: the weights of {error} are missing, so it is no complete Whisper") from None
+        raise CheckpointError(f"{path}: the weights of {error} are missing, so it is not a complete Whisper") from None
 
 
 def _norm_name(name: str) -> str:
@@ -95,19 +95,19 @@ def _norm_name(name: str) -> str:
 
 
 def _weights(path: Path, variables: dict[str, Tensor], aliases: dict[str, str]) -> dict[str, Tensor]:
-    """All but settings and scales, integers scaled back, and what is equal to another in memory of its own."""
+    """All weights as floating point, without settings and scales. Aliases are copies."""
     names = [name for name, value in variables.items() if value.ndim and not name.endswith("_scale")]
     out = {name: _unscaled(path, name, variables) for name in names}
     for alias, name in aliases.items():
         if name in out:
             out[alias] = out[name].clone()
         elif name not in variables:
-            raise CheckpointError(f"{path}: {alias} is to equal {name}, which is not there: the file is damaged")
+            raise CheckpointError(f"{path}: {alias} refers to {name}, which does not exist: the file is damaged")
     return out
 
 
 def _unscaled(path: Path, name: str, variables: dict[str, Tensor]) -> Tensor:
-    """A weight; integers as float32, divided by their scales, one for each row (int8) or one for all (int16)."""
+    """A weight. Integers become float32, divided by one scale for each row (int8) or one for all (int16)."""
     value, scale = variables[name], variables.get(f"{name}_scale")
     if scale is None:
         if not value.is_floating_point():
@@ -119,7 +119,7 @@ def _unscaled(path: Path, name: str, variables: dict[str, Tensor]) -> Tensor:
 
 
 def _read_variables(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Variables by name, and the names of variables that have the value of another."""
+    """Name -> variable, and alias -> name."""
     try:
         with path.open("rb") as file:
             reader = _BinaryReader(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
@@ -141,7 +141,7 @@ def _read_variables(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 class _BinaryReader:
-    """Values one after the other from mapped bytes."""
+    """Reads values one after the other from mapped bytes."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data, self.offset = data, 0

@@ -1,6 +1,6 @@
 """Checkpoints of openai-whisper: one .pt file with `dims` and `model_state_dict`.
 
-The tokenizer is not in it; see `find_tokenizer`.
+It holds no tokenizer; see `find_tokenizer`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign, ForeignSource
-from zoo.importers.whisper_names import fitted, published_alignment_heads, whisper_tensors
+from zoo.importers.whisper_names import published_alignment_heads, whisper_tensors, with_tokenizer
 from zoo.importers.whisper_vocabulary import find_tokenizer
 
 _FIELDS = {
@@ -51,9 +51,9 @@ _RULES = (
 
 
 def read(source: ForeignSource) -> Foreign:
-    """The Whisper of an openai-whisper checkpoint; its alignment heads are known by the file's name.
+    """The Whisper of an openai-whisper checkpoint. The file's name gives its alignment heads.
 
-    Raises CheckpointError for what is missing, unexpected or not implemented.
+    Raises CheckpointError for tensors or dims that are missing, unexpected or not supported.
     """
     dims, tensors = source.content["dims"], source.content["model_state_dict"]
     if not isinstance(dims, Mapping) or not isinstance(tensors, Mapping):
@@ -62,14 +62,14 @@ def read(source: ForeignSource) -> Foreign:
     if missing:
         raise CheckpointError(f"{source.name}: dims lacks {', '.join(missing)}")
     if dims["n_audio_state"] != dims.get("n_text_state", dims["n_audio_state"]):
-        raise CheckpointError(f"{source.name}: encoder and decoder differ in width; zoo's Whisper has one")
+        raise CheckpointError(f"{source.name}: encoder and decoder differ in width; zoo's Whisper has one width")
     config: dict[str, Any] = {ours: dims[theirs] for ours, theirs in _FIELDS.items()}
     config["alignment_heads"] = published_alignment_heads(source.path.stem)
-    strangers = [name for name, tensor in tensors.items() if not isinstance(tensor, Tensor)]
-    if strangers:
-        raise CheckpointError(f"{source.name}: {', '.join(strangers[:5])} in model_state_dict are no tensors")
-    # Files written by `model.state_dict()` hold the causal mask or the alignment heads as buffers.
+    not_tensors = [name for name, tensor in tensors.items() if not isinstance(tensor, Tensor)]
+    if not_tensors:
+        raise CheckpointError(f"{source.name}: {', '.join(not_tensors[:5])} in model_state_dict are no tensors")
+    # Files that are saved from `model.state_dict()` hold the causal mask or the alignment heads as buffers.
     weights = {name: tensor for name, tensor in tensors.items() if name not in ("decoder.mask", "alignment_heads")}
     renamed = whisper_tensors(weights, _RULES, source=source.name)
-    found = Foreign("whisper", config, renamed, "openai-whisper")
-    return fitted(found, find_tokenizer(source.path.parent, dims["n_vocab"]), source=source.name)
+    foreign = Foreign("whisper", config, renamed, "openai-whisper")
+    return with_tokenizer(foreign, find_tokenizer(source.path.parent, dims["n_vocab"]), source=source.name)

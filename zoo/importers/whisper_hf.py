@@ -1,6 +1,6 @@
-"""Hugging Face directories of WhisperForConditionalGeneration (and WhisperModel, the same without its tied output).
+"""Hugging Face directories of WhisperForConditionalGeneration, and of WhisperModel, which has no output projection.
 
-Whatever the configuration asks for is either done exactly as `transformers` does it, or refused by name.
+A configuration is either implemented exactly as in `transformers`, or an error names the unsupported field.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from zoo.errors import CheckpointError
 from zoo.importers.hf import license_of
 from zoo.importers.source import Foreign, ForeignSource, read_json
 from zoo.importers.weights import read_weights
-from zoo.importers.whisper_names import fitted, take_output, whisper_tensors
+from zoo.importers.whisper_names import drop_output, whisper_tensors, with_tokenizer
 from zoo.importers.whisper_vocabulary import read_tokenizer
 
-# Our field: (theirs, their default, for configurations that leave it out).
+# Our field: (their field, its default).
 _FIELDS: dict[str, tuple[str, Any]] = {
     "mels": ("num_mel_bins", 80),
     "audio_ctx": ("max_source_positions", 1500),
@@ -26,7 +26,7 @@ _FIELDS: dict[str, tuple[str, Any]] = {
     "text_ctx": ("max_target_positions", 448),
     "vocab_size": ("vocab_size", 51_865),
 }
-# What must hold, because it is the only thing implemented. All are the defaults of transformers too.
+# Fields with a single supported value, which is the default of transformers.
 _IMPLEMENTED: dict[str, Any] = {"activation_function": "gelu", "scale_embedding": False, "tie_word_embeddings": True}
 _BLOCK = r"(encoder|decoder)\.layers\.(\d+)\."
 _OURS = r"\1.blocks.\2."
@@ -53,17 +53,17 @@ _RULES = (
 
 
 def read(source: ForeignSource) -> Foreign:
-    """The Whisper of a Hugging Face directory, with its tokenizer where there is one.
+    """The Whisper of a Hugging Face directory, with its tokenizer if there is one.
 
-    Raises CheckpointError for what is missing, damaged, unexpected or not implemented.
+    Raises CheckpointError for tensors or fields that are missing, damaged, unexpected or not supported.
     """
     config = _config(source)
     tensors = {name.removeprefix("model."): tensor for name, tensor in read_weights(source.path).items()}
-    take_output(tensors, "proj_out.weight", "decoder.embed_tokens.weight", source=source.name)
+    drop_output(tensors, "proj_out.weight", "decoder.embed_tokens.weight", source=source.name)
     tensors = whisper_tensors(tensors, _RULES, source=source.name)
     notes = {"license": license} if (license := license_of(source.path / "README.md")) else {}
-    found = Foreign("whisper", config, tensors, "Hugging Face", notes)
-    return fitted(found, read_tokenizer(source.path), source=source.name)
+    foreign = Foreign("whisper", config, tensors, "Hugging Face", notes)
+    return with_tokenizer(foreign, read_tokenizer(source.path), source=source.name)
 
 
 def _config(source: ForeignSource) -> dict[str, Any]:
@@ -76,5 +76,5 @@ def _config(source: ForeignSource) -> dict[str, Any]:
         if theirs.get(field, 4 * config["dim"]) != 4 * config["dim"]:
             raise CheckpointError(f"{file}: {field} is {theirs[field]}; zoo's Whisper has 4 x d_model there")
     generation = source.path / "generation_config.json"
-    known = read_json(generation).get("alignment_heads") if generation.is_file() else None
-    return config | {"alignment_heads": known or ()}
+    alignment_heads = read_json(generation).get("alignment_heads") if generation.is_file() else None
+    return config | {"alignment_heads": alignment_heads or ()}

@@ -1,4 +1,4 @@
-"""What the three layouts of Whisper's weights have in common once their names are ours."""
+"""Steps that the importers of all three layouts of Whisper's weights share."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from zoo.models.whisper.tokenizer import WhisperTokenizer
 def whisper_tensors(
     tensors: Mapping[str, Tensor], rules: Sequence[tuple[str, str]], *, source: str
 ) -> dict[str, Tensor]:
-    """Rename by `rules`, then fuse projections: q, k, v of self-attention, k and v of cross-attention.
+    """Rename tensors by `rules`, then fuse projections: q, k, v of self-attention, k and v of cross-attention.
 
-    Whisper's keys have no bias; a zero takes its place. Raises CheckpointError as `rename`.
+    Whisper's keys have no bias; a zero bias is added. Raises CheckpointError as `rename`.
     """
     renamed = rename(tensors, rules, source=source)
     renamed = {name.replace("encoder.blocks.", "encoder.transformer.blocks."): t for name, t in renamed.items()}
@@ -36,10 +36,11 @@ def whisper_tensors(
     return renamed
 
 
-def take_output(tensors: dict[str, Tensor], output: str, embedding: str, *, source: str) -> None:
-    """Drop the output projection, which is the token embedding once more, or the only one in the file. In place.
+def drop_output(tensors: dict[str, Tensor], output: str, embedding: str, *, source: str) -> None:
+    """Drop the output projection, which equals the token embedding. In place.
 
-    Raises CheckpointError when both are there and differ.
+    If the file has no token embedding, the projection becomes the embedding. Raises CheckpointError if both are in the
+    file and differ.
     """
     projection = tensors.pop(output, None)
     if projection is None:
@@ -49,14 +50,14 @@ def take_output(tensors: dict[str, Tensor], output: str, embedding: str, *, sour
         raise CheckpointError(f"{source}: {output} differs from the token embedding; zoo's Whisper has tied ones only")
 
 
-def fitted(found: Foreign, tokenizer: WhisperTokenizer | None, *, source: str) -> Foreign:
-    """The model with its tokenizer, all of which belong together.
+def with_tokenizer(foreign: Foreign, tokenizer: WhisperTokenizer | None, *, source: str) -> Foreign:
+    """The model with its tokenizer, after a check that both fit together.
 
-    Added tokens that stand behind the timestamps are moved to the end of the text, as `WhisperTokenizer` has them.
-    Alignment heads of another decoder, such as a distilled model has from its teacher, are left out, and noted.
-    Raises CheckpointError when the tokenizer has more ids than the weights rows.
+    Added tokens after the timestamps are moved to the end of the text, as in `WhisperTokenizer`. Alignment heads that
+    the decoder does not have (a distilled model may list those of its teacher) are left out, with a note.
+    Raises CheckpointError if the tokenizer has more ids than the weights have rows.
     """
-    config, tensors, notes = dict(found.config), dict(found.tensors), dict(found.notes)
+    config, tensors, notes = dict(foreign.config), dict(foreign.tensors), dict(foreign.notes)
     layers, heads = config["decoder_layers"], config["decoder_heads"]
     if any(not (0 <= layer < layers and 0 <= head < heads) for layer, head in config["alignment_heads"]):
         notes["left_out"] = [f"alignment_heads {config['alignment_heads']}: the decoder has {layers} layers of {heads}"]
@@ -66,24 +67,24 @@ def fitted(found: Foreign, tokenizer: WhisperTokenizer | None, *, source: str) -
         size = max([len(tokenizer), *(i + 1 for i in tokenizer.moved)])
         if size > len(words):
             raise CheckpointError(
-                f"{source}: the tokenizer has {size} ids, timestamps included, the weights {len(words)} rows for them; "
-                f"put the tokenizer beside the weights that they were made with"
+                f"{source}: the tokenizer has {size} ids, timestamps included, but the weights have {len(words)} rows; "
+                f"put the tokenizer of these weights beside them"
             )
         if tokenizer.moved:
             tensors["decoder.tokens.weight"] = words[_order(tokenizer, len(words))]
             notes["moved_tokens"] = list(tokenizer.added)
-    return replace(found, config=config, tensors=tensors, notes=notes, tokenizer=tokenizer)
+    return replace(foreign, config=config, tensors=tensors, notes=notes, tokenizer=tokenizer)
 
 
 def _order(tokenizer: WhisperTokenizer, size: int) -> list[int]:
-    """The row of the file for each of ours: text, added tokens, specials, timestamps, rows without a token."""
+    """The row in the file for each of our rows: text, added tokens, specials, timestamps, rows without a token."""
     begin = tokenizer.eot - len(tokenizer.moved)
     moved = set(tokenizer.moved)
     return [*range(begin), *tokenizer.moved, *(i for i in range(begin, size) if i not in moved)]
 
 
 def published_alignment_heads(name: str) -> tuple[tuple[int, int], ...]:
-    """The alignment heads of a published size ("tiny.en", "large-v3-turbo"), none for any other name."""
+    """The alignment heads of a published size such as "tiny.en" or "large-v3-turbo"; () for any other name."""
     size = name.removeprefix("whisper-").replace("large-v3-turbo", "turbo")
     heads = {card.name: card.config.get("alignment_heads", ()) for card in CARDS}
     return tuple(heads.get(f"whisper-{size}", ()))

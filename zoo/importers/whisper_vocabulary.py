@@ -1,4 +1,4 @@
-"""Whisper's tokenizer: in the files of its directory, or elsewhere for weights that came without one."""
+"""Finds the tokenizer of a Whisper: in its directory, or elsewhere if the directory has none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PUBLISHED = {_ENGLISH: "openai/whisper-tiny.en", 51_865: "openai/whisper-tiny",
 def read_tokenizer(directory: Path) -> WhisperTokenizer | None:
     """From tokenizer.json, from vocab.json and merges.txt, or from the vocabulary.json or .txt of CTranslate2.
 
-    None where there is none of them. Raises CheckpointError when one is damaged.
+    None if there is none of these files. Raises CheckpointError for a damaged file.
     """
     if (directory / "tokenizer.json").is_file():
         return WhisperTokenizer.from_file(directory / "tokenizer.json")
@@ -35,17 +35,17 @@ def _from_tokens(file: Path) -> WhisperTokenizer:
         text = file.read_text(encoding="utf-8")
         tokens = json.loads(text) if file.suffix == ".json" else text.removesuffix("\n").split("\n")
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise ValueError("a list of tokens is due")
+            raise ValueError("a list of tokens is expected")
         return WhisperTokenizer.from_tokens(tokens)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file}: not the vocabulary of a Whisper ({error})") from error
 
 
 def find_tokenizer(folder: Path, size: int) -> WhisperTokenizer | None:
-    """The first tokenizer of `size` ids that is to be found; None if there is none.
+    """The first tokenizer with `size` ids, None if there is none.
 
-    In `folder` (tokenizer.json, or multilingual.tiktoken and gpt2.tiktoken of openai-whisper), in an installed
-    openai-whisper, on the hub.
+    Searched in this order: `folder` (tokenizer.json, or multilingual.tiktoken and gpt2.tiktoken of openai-whisper), an
+    installed openai-whisper, the hub.
     """
     for candidate in _candidates(folder, size):
         if len(candidate) == size:
@@ -57,18 +57,18 @@ def _candidates(folder: Path, size: int) -> Iterator[WhisperTokenizer]:
     if (folder / "tokenizer.json").is_file():
         yield WhisperTokenizer.from_file(folder / "tokenizer.json")
     name = "gpt2.tiktoken" if size == _ENGLISH else "multilingual.tiktoken"
-    installed = find_spec("whisper")  # looked for, not imported
+    installed = find_spec("whisper")  # located, not imported
     roots = installed.submodule_search_locations if installed else None
-    for place in (folder, *(Path(root) / "assets" for root in roots or ())):
-        if (place / name).is_file():
-            text = len((place / name).read_text(encoding="ascii", errors="replace").splitlines())
-            yield WhisperTokenizer.from_tiktoken(place / name, max(0, size - text - _SPECIALS))
+    for path in (folder / name, *(Path(root) / "assets" / name for root in roots or ())):
+        if path.is_file():
+            text = len(path.read_text(encoding="ascii", errors="replace").splitlines())
+            yield WhisperTokenizer.from_tiktoken(path, max(0, size - text - _SPECIALS))
     if size in _PUBLISHED and (fetched := _from_hub(_PUBLISHED[size])) is not None:
         yield fetched
 
 
 def _from_hub(repo: str) -> WhisperTokenizer | None:
-    """The tokenizer.json of a repository, from the cache or the network; None without either."""
+    """The tokenizer.json of a repository, from the cache or the network; None if neither has it."""
     from zoo.importers import hub
 
     file = hub.fetch_file(repo, "tokenizer.json")

@@ -1,4 +1,4 @@
-"""What encoders with a tokenizer share: it travels in the checkpoint, and belongs to the model's identity."""
+"""Encoders with a tokenizer: it is stored in the checkpoint, and the fingerprint covers it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class AnyTokenizer(Protocol):
 
 
 class TokenizedEncoder(Encoder):
-    """An Encoder with a tokenizer or None. Subclasses say which kind, and write `load_assets`."""
+    """An Encoder with a tokenizer or None. Subclasses declare its type and implement `load_assets`."""
 
     tokenizer: AnyTokenizer | None = None
 
     def fingerprint(self) -> str:
-        """As Encoder.fingerprint, and over the tokenizer: with another one the same texts are other tokens."""
+        """As Encoder.fingerprint, and over the tokenizer, because another tokenizer gives other tokens."""
         weights = super().fingerprint()
         if self.tokenizer is None:
             return weights

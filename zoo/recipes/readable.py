@@ -1,4 +1,4 @@
-"""Clips for exams and teachers, where one that cannot be read must not cost the answers about the others."""
+"""Groups of clips that can be read. A clip that cannot be read does not stop the others."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from zoo.errors import AudioError, MissingDependencyError
 
 
 def readable(entries: Sequence[Entry], sample_rate: int, at_once: int) -> Iterator[tuple[list[Entry], list[Clip]]]:
-    """Groups of at most `at_once` entries whose audio can be read, with that audio.
+    """Groups of at most `at_once` entries with their audio. Clips that cannot be read are left out.
 
-    In the end a warning tells how many cannot, and why the first one.
+    At the end a warning gives their number, and the error of the first one.
     """
     failed: list[str] = []
     for first in range(0, len(entries), at_once):

@@ -1,4 +1,4 @@
-"""Classes that are named by texts, for zero-shot classification."""
+"""Text prompts of classes, for zero-shot classification."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def embed_prompts(
 
     Raises ConfigError for a template without {}.
     """
-    if wrong := [template for template in templates if "{}" not in template]:
-        raise ConfigError(f"template {wrong[0]!r} has no {{}} for the class to stand in")
+    if invalid := [template for template in templates if "{}" not in template]:
+        raise ConfigError(f"template {invalid[0]!r} has no {{}} for the name of the class")
     return torch.stack([embed_text([template.replace("{}", name) for name in classes]) for template in templates])

@@ -1,4 +1,4 @@
-"""What transcription gives: text with times. Plain data, as it goes into JSON."""
+"""Result of transcription: text with times, as plain data for JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class Word:
-    """One word with its leading space, if it has one. start, end: seconds; probability: mean over its tokens."""
+    """One word, with its leading space if it has one. start, end: seconds; probability: mean over its tokens."""
 
     text: str
     start: float
@@ -21,10 +21,10 @@ class Word:
 class Segment:
     """A stretch of speech. start, end: seconds into the recording.
 
-    text: as the model wrote it, leading space included; tokens: ids, timestamps among them.
-    temperature: that the accepted attempt was sampled with; log_probability: mean over its tokens;
-    compression_ratio: of the whole window's text, high where it repeats itself; no_speech: probability of silence.
-    words: where word times were asked for.
+    text: of the model, leading space included; tokens: ids, timestamps included.
+    temperature: of the accepted attempt; log_probability: mean over its tokens;
+    compression_ratio: of the text of the whole window, high for a text that repeats itself;
+    no_speech: probability of silence; words: None without word timestamps.
     """
 
     start: float
@@ -42,7 +42,7 @@ class Segment:
 class Transcript:
     """The transcript of one recording of `duration` seconds.
 
-    language: code such as "en"; language_probability: 1.0 where the caller named it.
+    language: code such as "en"; language_probability: 1.0 if the caller gave the language.
     """
 
     language: str
@@ -52,15 +52,16 @@ class Transcript:
 
     @property
     def text(self) -> str:
+        """The whole text."""
         return "".join(segment.text for segment in self.segments).strip()
 
     @property
     def words(self) -> list[Word]:
-        """All words, where word times were asked for."""
+        """All words; empty without word timestamps."""
         return [word for segment in self.segments for word in segment.words or ()]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, the text among them."""
+        """Plain values, including the whole text."""
         return {"text": self.text, **asdict(self)}
 
     @classmethod
@@ -70,5 +71,5 @@ class Transcript:
             Segment(**{**segment, "words": segment["words"] and [Word(**word) for word in segment["words"]]})
             for segment in values["segments"]
         ]
-        rest = {key: value for key, value in values.items() if key not in ("text", "segments")}
-        return cls(segments=segments, **rest)
+        other = {key: value for key, value in values.items() if key not in ("text", "segments")}
+        return cls(segments=segments, **other)

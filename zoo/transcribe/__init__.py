@@ -1,7 +1,6 @@
-"""Transcription at scale: any number of recordings -> text, subtitles and JSON, resumable at any moment.
+"""`zoo transcribe`: any number of recordings -> text, subtitles and JSON. It can be stopped and resumed at any time.
 
 inputs -> plan -> decode (threads) -> model.transcribe, a few minutes of audio at a time -> formats -> files, journal
-`run` is `zoo transcribe`.
 """
 
 from zoo.transcribe.formats import FORMATS, render

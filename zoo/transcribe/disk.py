@@ -1,4 +1,4 @@
-"""What the system says when a file cannot be written: whose trouble it is, and what to tell people."""
+"""Errors of the system when a file cannot be written."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 from zoo.errors import ZooError
 from zoo.io.text import printable
 
-# Of the whole folder: no other file could be written either.
-_EVERYBODYS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+# Errors of the whole disk: no other file could be written either.
+_DISK_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
 
 
-def is_everybodys(error: OSError) -> bool:
-    """Whether the next file would meet the same."""
-    return error.errno in _EVERYBODYS
+def affects_all_files(error: OSError) -> bool:
+    """Whether the next file would fail with the same error."""
+    return error.errno in _DISK_ERRORS
 
 
 def unwritable(path: Path, error: OSError) -> ZooError:
     """An error that stops the run."""
     return ZooError(
-        f"{printable(str(path))}: cannot be written ({error.strerror or error}). Mend that, or choose another --out; "
-        "the same command then goes on with what is missing"
+        f"{printable(str(path))}: cannot be written ({error.strerror or error}). Fix that, or choose another --out; "
+        "the same command then continues with the missing recordings"
     )
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """For a file that the run cannot do without. Raises ZooError instead of OSError."""
+    """For a file that the run needs. Raises ZooError instead of OSError."""
     try:
         yield
     except OSError as error:

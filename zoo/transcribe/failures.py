@@ -1,4 +1,4 @@
-"""errors.jsonl: the recordings that came to nothing, and why."""
+"""errors.jsonl: the recordings that failed, with the reasons."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from zoo.transcribe.disk import writing
 
 
 class Failures:
-    """Those of one run. They are on the disk after `write`."""
+    """The failures of one run; `write` puts them on the disk."""
 
     def __init__(self, out: Path) -> None:
         self.path = out / ERRORS_NAME
-        self.found: list[tuple[Planned, str]] = []
-        self._written = -1  # what an earlier run left is out of date
+        self.items: list[tuple[Planned, str]] = []
+        self._num_written = -1  # the file of an earlier run is out of date
 
     def __len__(self) -> int:
-        return len(self.found)
+        return len(self.items)
 
     def __iter__(self) -> Iterator[tuple[Planned, str]]:
-        return iter(self.found)
+        return iter(self.items)
 
     def add(self, item: Planned, reason: str) -> None:
-        self.found.append((item, reason))
+        self.items.append((item, reason))
 
     def write(self) -> None:
-        """All of them, where some are new; no file where nothing failed. Raises ZooError where it cannot be written."""
-        if self._written == len(self.found):
+        """Write all failures if some are new; remove the file if there are none. Raises ZooError if that fails."""
+        if self._num_written == len(self.items):
             return
         with writing(self.path):
-            if self.found:
+            if self.items:
                 self._replace()
             else:
                 self.path.unlink(missing_ok=True)
-        self._written = len(self.found)
+        self._num_written = len(self.items)
 
     def _replace(self) -> None:
         with replacing_file(self.path) as partial, partial.open("wb") as file:
-            for item, reason in self.found:
+            for item, reason in self.items:
                 line = {"path": printable(item.path), "start": item.start, "end": item.end, "reason": printable(reason)}
                 file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")

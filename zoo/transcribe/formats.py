@@ -1,4 +1,4 @@
-"""Transcripts as files: plain text, subtitles, tables, JSON."""
+"""File formats of transcripts: plain text, subtitles, tables, JSON."""
 
 from __future__ import annotations
 
@@ -36,37 +36,37 @@ def tsv(transcript: Transcript) -> str:
 
 
 def as_json(transcript: Transcript) -> str:
-    """Everything: segments with tokens and log-probabilities, words where there are any."""
+    """All data: segments with tokens and log-probabilities, and words if there are any."""
     return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 FORMATS: dict[str, Callable[[Transcript], str]] = {"txt": text, "srt": srt, "vtt": vtt, "json": as_json, "tsv": tsv}
-"""File name extension -> what writes it."""
+"""File name extension -> function that makes the text of the file."""
 
 
 def render(transcript: Transcript, name: str) -> str:
-    """The transcript in the format of that name."""
+    """The transcript in a format of `FORMATS`."""
     return FORMATS[name](transcript)
 
 
 def parse_formats(names: str) -> tuple[str, ...]:
-    """ "srt,json", or "all" -> names. Raises ConfigError."""
-    chosen = tuple(FORMATS) if names == "all" else tuple(dict.fromkeys(name.strip() for name in names.split(",")))
-    unknown = [name for name in chosen if name not in FORMATS]
+    """ "srt,json", or "all" -> names. Raises ConfigError for an unknown name."""
+    formats = tuple(FORMATS) if names == "all" else tuple(dict.fromkeys(name.strip() for name in names.split(",")))
+    unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ConfigError(f'format {unknown[0]!r} is unknown; choose from {", ".join(FORMATS)}, or "all"')
-    return chosen
+    return formats
 
 
 def _cues(transcript: Transcript) -> Iterator[tuple[float, float, str]]:
-    """Start, end and text on one line of every segment that has any."""
+    """Start, end and text of every segment with text; the text is one line."""
     for segment in transcript.segments:
         if line := " ".join(segment.text.split()):
             yield segment.start, segment.end, line
 
 
 def _cue(line: str) -> str:
-    """The text of a cue may not hold the arrow that times do, however long it is drawn."""
+    """The text of a cue; arrows are shortened, because --> separates the times of a cue."""
     return _ARROW.sub("->", line)
 
 
@@ -77,5 +77,5 @@ def _escape(line: str) -> str:
 def _clock(seconds: float, point: str) -> str:
     """hh:mm:ss.mmm"""
     milliseconds = round(seconds * 1000)
-    minutes, rest = divmod(milliseconds, 60_000)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}{point}{rest % 1000:03d}"
+    minutes, remainder = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{remainder // 1000:02d}{point}{remainder % 1000:03d}"

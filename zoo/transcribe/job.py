@@ -1,4 +1,4 @@
-"""One job from paths to files.
+"""One transcription job, from paths to files.
 
 collect -> survey -> ahead ==threads==> model.transcribe -> FORMATS -> OUT/talk.srt, journal
 inputs                                     failures -----------------> OUT/errors.jsonl
@@ -32,30 +32,30 @@ from zoo.jobs.progress import ProgressMeter
 from zoo.jobs.survey import survey
 from zoo.loading import open_encoder
 from zoo.text.transcript import Transcript
-from zoo.transcribe.disk import is_everybodys, unwritable
+from zoo.transcribe.disk import affects_all_files, unwritable
 from zoo.transcribe.failures import Failures
 from zoo.transcribe.formats import parse_formats, render
 from zoo.transcribe.journal import Journal, TranscriptTask
 from zoo.transcribe.naming import stems
 
-GROUP_SECONDS = 600.0  # audio that is handed to the model at once, and that a crash can cost; a longer file comes alone
+GROUP_SECONDS = 600.0  # audio that the model gets at once, and the most that a crash loses; a longer file is alone
 GROUP_FILES = 256
 
 
 @runtime_checkable
 class Transcriber(Protocol):
-    """A model that writes down what is said."""
+    """A model that transcribes speech."""
 
     def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
-        """A Transcript for each recording of a list. Options are looked at first, recordings after them."""
+        """A Transcript for each recording of a list. Options are checked before any recording is read."""
         ...
 
 
 @dataclass(frozen=True)
 class TranscribeSummary:
-    """written + skipped + failed = the number of recordings; skipped: those that earlier runs had written.
+    """Counts of recordings: written + skipped + failed = all. skipped: written by earlier runs.
 
-    audio_hours: of the written ones; wall_seconds: of the whole run, loading the model included.
+    audio_hours: of the written recordings; wall_seconds: of the whole run, loading of the model included.
     """
 
     written: int
@@ -80,31 +80,36 @@ def run(
     """Transcribe any number of recordings into files of a folder.
 
     paths: files, folders, globs and lists, or items (`zoo.jobs.inputs.collect`).
-    model: what `zoo.load` takes, or a model that transcribes, which is used as and where it is.
-    formats: names of `FORMATS` with commas between, or "all"; options: those of the model's `transcribe`.
+    model: a source for `zoo.load`, or a loaded model that transcribes; its device and dtype do not change.
+    formats: names of `FORMATS`, separated by commas, or "all"; options: of the model's `transcribe`.
 
-    Run again with the same settings it writes what is missing and what changed since; recordings keep the names that
-    they had, whatever others come along. Recordings that cannot be read are in OUT/errors.jsonl with the reason and do
-    not stop the others.
+    A second run with the same settings writes missing and changed recordings only. Recordings keep the names of their
+    files, even if other recordings are added. OUT/errors.jsonl lists recordings that cannot be read, with the reason;
+    they do not stop the others.
 
-    Raises ConfigError for an option that the model cannot honor, before anything is written; ZooError where nothing
-    is found, the folder is in use or was begun with other settings, a file to be written is another recording's or not
-    from here, or the disk is full.
+    Raises ConfigError for an option that the model does not support, before anything is written; ZooError if there are
+    no recordings, if the folder is in use or was made with other settings, if a file would replace the transcript of
+    another recording or a file that is not from `zoo transcribe`, or if the disk is full.
     """
     began = time.monotonic()
     console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
     workers = min(8, os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise ConfigError(f"workers {workers}: at least 1 is needed")
-    chosen, items, out = parse_formats(formats), collect(paths), Path(out)
-    transcriber, numbers, why = open_encoder(model, device, dtype)
+    names, items, out = parse_formats(formats), collect(paths), Path(out)
+    transcriber, dtype_name, reason = open_encoder(model, device, dtype)
     _check(transcriber, options)
-    _say(console, f"{transcriber.name or transcriber.family} on {transcriber.device}, {numbers}: {why}")
+    _say(console, f"{transcriber.name or transcriber.family} on {transcriber.device}, {dtype_name}: {reason}")
     with lock_folder(out):
-        settings = {"model": transcriber.fingerprint(), "dtype": numbers, "formats": chosen, "options": _plain(options)}
+        settings = {
+            "model": transcriber.fingerprint(),
+            "dtype": dtype_name,
+            "formats": names,
+            "options": _plain(options),
+        }
         journal = Journal(out, settings)
-        surveyed = zip(survey(items, {}, workers, console), stems(items, journal.kept(items)), strict=True)
-        tasks = [TranscriptTask(item, tuple(f"{stem}.{name}" for name in chosen)) for item, stem in surveyed]
+        surveyed = zip(survey(items, {}, workers, console), stems(items, journal.stems(items)), strict=True)
+        tasks = [TranscriptTask(item, tuple(f"{stem}.{name}" for name in names)) for item, stem in surveyed]
         journal.check(tasks)
         done, missing = _divide(tasks, journal)
         job = Job(transcriber, out, journal, options, console)
@@ -114,17 +119,19 @@ def run(
 
 
 def _check(model: Encoder, options: dict[str, Any]) -> None:
-    """Raises ConfigError for a model that cannot transcribe, or not with these options."""
+    """Raises ConfigError for a model that cannot transcribe, and for options that it does not support."""
     if not isinstance(model, Transcriber):
-        raise ConfigError(f"{model.name or model.family} cannot transcribe; use a Whisper, or a HuBERT tuned with CTC")
+        raise ConfigError(f"{model.name or model.family} cannot transcribe; use a Whisper, or a HuBERT with a CTC head")
     if isinstance(options.get("language"), (list, tuple)):
-        raise ConfigError(f"language {options['language']}: give one code, which holds for all recordings, or none")
-    with suppress(AudioError):  # no recordings at all, which is found wrong after the options
+        raise ConfigError(f"language {options['language']}: give one code for all recordings, or none")
+    with suppress(
+        AudioError
+    ):  # an empty list of recordings is an error, but it is raised after the options are checked
         model.transcribe([], model.sample_rate, **options)
 
 
 def _divide(tasks: Sequence[TranscriptTask], journal: Journal) -> tuple[list[TranscriptTask], list[TranscriptTask]]:
-    """Those that earlier runs did, and the others."""
+    """Tasks that earlier runs have done, and missing tasks."""
     done: list[TranscriptTask] = []
     missing: list[TranscriptTask] = []
     for task in tasks:
@@ -133,7 +140,7 @@ def _divide(tasks: Sequence[TranscriptTask], journal: Journal) -> tuple[list[Tra
 
 
 class Job:
-    """The recordings that are left to do."""
+    """Transcribes and writes the missing recordings of a run."""
 
     def __init__(self, model: Any, out: Path, journal: Journal, options: dict[str, Any], console: Console) -> None:
         self.model, self.out, self.journal, self.options, self.console = model, out, journal, options, console
@@ -141,7 +148,7 @@ class Job:
         self.written, self.seconds = 0, 0.0
 
     def work(self, tasks: Sequence[TranscriptTask], workers: int, before: float) -> None:
-        """Transcribe and write them; before: seconds of audio that earlier runs did."""
+        """Transcribe the tasks and write their files. before: seconds of audio that earlier runs have done."""
         readable = [task for task in tasks if task.item.reason is None]
         self.journal.claim(readable)
         total = before + sum(task.item.seconds for task in tasks)
@@ -151,43 +158,43 @@ class Job:
                     self._fail(task, task.item.reason, meter)
             self.failures.write()
             try:
-                self._hear(readable, workers, meter)
+                self._transcribe_all(readable, workers, meter)
             except BaseException:
-                with suppress(ZooError):  # what stopped the run matters more
+                with suppress(ZooError):  # the error that stopped the run is more important
                     self.failures.write()
                 raise
 
-    def _hear(self, tasks: Sequence[TranscriptTask], workers: int, meter: ProgressMeter) -> None:
+    def _transcribe_all(self, tasks: Sequence[TranscriptTask], workers: int, meter: ProgressMeter) -> None:
         read = partial(decode.read, sample_rate=self.model.sample_rate, min_samples=1)
-        coming = (task.item for task in tasks)
-        with closing(decode.ahead(coming, read, workers=workers, look_ahead_seconds=GROUP_SECONDS)) as clips:
+        items = (task.item for task in tasks)
+        with closing(decode.ahead(items, read, workers=workers, look_ahead_seconds=GROUP_SECONDS)) as clips:
             for group in groups(tasks):
-                self._group(group, [next(clips)[1] for _ in group], meter)
+                self._transcribe_group(group, [next(clips)[1] for _ in group], meter)
                 self.failures.write()
 
-    def _group(self, group: Sequence[TranscriptTask], clips: list[Clip | str], meter: ProgressMeter) -> None:
-        heard: list[tuple[TranscriptTask, Clip]] = []
+    def _transcribe_group(self, group: Sequence[TranscriptTask], clips: list[Clip | str], meter: ProgressMeter) -> None:
+        readable: list[tuple[TranscriptTask, Clip]] = []
         for task, clip in zip(group, clips, strict=True):
             if isinstance(clip, str):
                 self._fail(task, clip, meter)
             else:
-                heard.append((task, clip))
-        if not heard:
+                readable.append((task, clip))
+        if not readable:
             return
         try:
-            results = self._transcribe([clip for _, clip in heard], meter)
+            results = self._transcribe([clip for _, clip in readable], meter)
         except AudioError as error:
-            if len(heard) == 1:
-                self._fail(heard[0][0], error.reason, meter)
+            if len(readable) == 1:
+                self._fail(readable[0][0], error.reason, meter)
                 return
-            for task, clip in heard:  # which one it was is found out by taking each alone
-                self._group([task], [clip], meter)
+            for task, clip in readable:  # one at a time, to find the one that failed
+                self._transcribe_group([task], [clip], meter)
             return
-        for (task, _), transcript in zip(heard, results, strict=True):
+        for (task, _), transcript in zip(readable, results, strict=True):
             self._write(task, transcript, meter)
 
     def _transcribe(self, clips: list[Clip], meter: ProgressMeter) -> list[Transcript]:
-        """The model's transcripts; the meter moves while they come, and has passed all clips at the end."""
+        """The model's transcripts. The meter advances meanwhile, and has passed all clips at the end."""
         left = sum(len(clip) for clip in clips) / self.model.sample_rate
 
         def advance(seconds: float) -> None:
@@ -208,10 +215,10 @@ class Job:
             try:
                 _put(path, render(transcript, path.suffix[1:]).encode())
             except OSError as error:
-                if is_everybodys(error):
+                if affects_all_files(error):
                     raise unwritable(path, error) from error
                 self.failures.add(task.item, f"{path}: cannot be written ({error.strerror or error})")
-                meter.fail(0.0)  # its seconds have passed
+                meter.fail(0.0)  # the meter has passed its seconds already
                 return
         self.journal.add(task)
         self.written += 1
@@ -222,8 +229,8 @@ class Job:
         meter.fail(task.item.seconds)
 
     def report(self, skipped: int, wall_seconds: float) -> TranscribeSummary:
-        """Say what was done."""
-        before = f"; {skipped} were there already" if skipped else ""
+        """Print and return a summary."""
+        before = f"; {skipped} were already there" if skipped else ""
         if self.written:
             speed = f"{self.seconds / max(wall_seconds, 1e-9):.1f}x real time with loading"
             _say(
@@ -260,11 +267,11 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Options as they can be compared later."""
+    """Options as plain values, to compare them with those of a later run."""
     plain = (bool, int, float, str, type(None))
     return {name: value if isinstance(value, plain) else repr(value) for name, value in options.items()}
 
 
 def _say(console: Console, line: str) -> None:
-    """A line as it is: names may hold what Rich takes for markup."""
+    """Print a line without markup, because names may hold square brackets."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)

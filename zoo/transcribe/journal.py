@@ -1,8 +1,9 @@
-"""What a folder of transcripts holds already, and how it was made.
+"""The transcripts in a folder, and the settings of the run that made them.
 
-_transcripts.jsonl: the settings in the first line; for each recording a claim, which names the files that are going to
-be written; then for each one that is done a line with size and time of the recording. Claims are there before the
-files: what a killed run leaves is known as ours, and what nobody claimed belongs to somebody else.
+_transcripts.jsonl: the first line has the settings. For each recording a line follows with its claim, the names of the
+files that the run is going to write. For each recording that is done there is another line, with its size and time.
+Claims are written before the files. So the files of a killed run are recognized, and a file without a claim is not from
+`zoo transcribe`.
 """
 
 from __future__ import annotations
@@ -24,29 +25,29 @@ from zoo.transcribe.disk import writing
 
 NAME = "_transcripts.jsonl"
 FORMAT = 1
-SAME_RESULT = frozenset({"batch_size"})  # options that decide how much memory is taken, not what is written
+SAME_RESULT = frozenset({"batch_size"})  # options that do not change the transcripts
 
 
 @dataclass(frozen=True)
 class TranscriptTask:
-    """A recording and the files to be made of it, relative to the output folder."""
+    """A recording and its files, relative to the output folder."""
 
     item: Planned
     files: tuple[str, ...]
 
 
 class Journal:
-    """Who owns which files: one record for each recording that is done or claimed."""
+    """The files of each recording: one record for each recording that is done or claimed."""
 
     def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
-        """Read the journal of a folder. Raises ZooError where it is damaged, or there are files of other settings."""
+        """Read the journal of a folder. Raises ZooError if it is damaged, or if files were made with other settings."""
         self.out, self.path = out, out / NAME
         self.head = {"format": FORMAT, "settings": json.loads(dumps(dict(settings)))}
         lines = self._read()
         self.begun = bool(lines)
         self.records = {record["item"]: record for record in lines[1:]}
-        self._forget()
-        if self.records:  # settings that nothing was written with bind nobody
+        self._drop_empty_claims()
+        if self.records:  # without files the old settings do not matter
             _check_settings(out, lines[0]["settings"], self.head["settings"])
 
     def _read(self) -> list[dict[str, Any]]:
@@ -60,7 +61,7 @@ class Journal:
                 break
         if not lines or "settings" not in lines[0]:
             raise ZooError(
-                f"{self.path}: damaged; use another folder, or move this file and the transcripts away to begin anew"
+                f"{self.path}: damaged; use another folder, or move this file and the transcripts away to start again"
             )
         if lines[0]["format"] != FORMAT:
             raise ZooError(
@@ -68,13 +69,13 @@ class Journal:
             )
         return lines
 
-    def kept(self, items: Sequence[Item]) -> dict[Item, str]:
-        """The names, without extension, that these recordings have had since they were first written."""
-        found = {item: self.records.get(key(item)) for item in items}
-        return {item: os.path.splitext(record["files"][0])[0] for item, record in found.items() if record}  # noqa: PTH122
+    def stems(self, items: Sequence[Item]) -> dict[Item, str]:
+        """File names without extension that recordings have from earlier runs."""
+        records = {item: self.records.get(key(item)) for item in items}
+        return {item: os.path.splitext(record["files"][0])[0] for item, record in records.items() if record}  # noqa: PTH122
 
     def done(self, task: TranscriptTask) -> bool:
-        """Whether the files of this task were made from this very recording and are there."""
+        """Whether all files of this task exist and were made from the recording as it is now."""
         item, record = task.item, self.records.get(key(task.item.item))
         if record is None or record["file"] is None or record["files"] != list(task.files):
             return False
@@ -82,7 +83,7 @@ class Journal:
         return same and all((self.out / name).is_file() for name in task.files)
 
     def check(self, tasks: Sequence[TranscriptTask]) -> None:
-        """Raises ZooError where a file of these tasks is another recording's, or not from here at all."""
+        """Raises ZooError if a file of these tasks belongs to another recording, or is not from `zoo transcribe`."""
         owners: dict[str, list[str]] = {}
         for owner, record in self.records.items():
             for name in record["files"]:
@@ -90,24 +91,24 @@ class Journal:
         if not self.begun and os.path.lexists(self.out / ERRORS_NAME):
             raise _foreign(self.out / ERRORS_NAME)
         for task in tasks:
-            mine = key(task.item.item)
-            if task.item.reason is not None and mine not in self.records:
-                continue  # nothing will be written
+            owner = key(task.item.item)
+            if task.item.reason is not None and owner not in self.records:
+                continue  # no file will be written
             for name in task.files:
-                others = [owner for owner in owners.get(name, ()) if owner != mine]
+                others = [other for other in owners.get(name, ()) if other != owner]
                 if others:
-                    raise _anothers(self.out / name, others[0], mine)
+                    raise _other_recording(self.out / name, others[0], owner)
                 if name not in owners and os.path.lexists(self.out / name) and not (self.out / name).is_dir():
                     raise _foreign(self.out / name)
 
     def claim(self, tasks: Sequence[TranscriptTask]) -> None:
-        """The files of these tasks are going to be written. Raises ZooError where the journal cannot be."""
+        """Record that the files of these tasks are going to be written. Raises ZooError if that fails."""
         for task in tasks:
             self._record(task, None)
         self._write()
 
     def add(self, task: TranscriptTask) -> None:
-        """The files of this task are in place. On the disk before it returns. Raises ZooError as `claim` does."""
+        """Record on the disk that the files of this task are done. Raises ZooError if that fails."""
         record = self._record(task, [task.item.size, task.item.mtime_ns])
         with writing(self.path), self.path.open("ab") as file:
             file.write(dumps(record).encode() + b"\n")
@@ -115,8 +116,8 @@ class Journal:
             os.fsync(file.fileno())
 
     def finish(self) -> None:
-        """Drop the claims that came to nothing."""
-        self._forget()
+        """Drop the claims without files."""
+        self._drop_empty_claims()
         self._write()
 
     def _record(self, task: TranscriptTask, file: list[int | None] | None) -> dict[str, Any]:
@@ -124,8 +125,8 @@ class Journal:
         self.records[key(task.item.item)] = record
         return record
 
-    def _forget(self) -> None:
-        """A recording none of whose files is there (any more) has no claim to their names."""
+    def _drop_empty_claims(self) -> None:
+        """Drop the records of recordings without any file in the folder."""
         self.records = {
             owner: record
             for owner, record in self.records.items()
@@ -140,32 +141,33 @@ class Journal:
                 file.write(dumps(line).encode() + b"\n")
 
 
-def _anothers(path: Path, owner: str, mine: str) -> ZooError:
+def _other_recording(path: Path, owner: str, new: str) -> ZooError:
     return ZooError(
-        f"{printable(str(path))}: is recorded as the transcript of {_spoken(owner)}, and that of {_spoken(mine)} would "
-        "take its place; choose another --out, or move it away with its other formats"
+        f"{printable(str(path))}: is the transcript of {_describe(owner)}, and the transcript of {_describe(new)} "
+        "would replace it; choose another --out, or move it away with its other formats"
     )
 
 
 def _foreign(path: Path) -> ZooError:
     return ZooError(
-        f"{printable(str(path))}: is there already and was not written by zoo transcribe (it is not in {NAME}); "
+        f"{printable(str(path))}: already exists and was not written by zoo transcribe (it is not in {NAME}); "
         "choose another --out, or move it away"
     )
 
 
-def _spoken(owner: str) -> str:
+def _describe(owner: str) -> str:
     path, start, end = json.loads(owner)
     span = "" if start is None and end is None else f" ({start or 0} s to {'its end' if end is None else f'{end} s'})"
     return printable(path) + span
 
 
 def key(item: Item) -> str:
-    """An item wherever it is named from."""
+    """Key of an item. It does not depend on the current folder."""
     return dumps([os.path.abspath(item.path), item.start, item.end])  # noqa: PTH100 (a link is a file of its own)
 
 
 def _check_settings(out: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raises ZooError for settings that changed."""
     before, now = _flat(old), _flat(new)
     changed = [
         f"{name} {_shown(before, name)} (now {_shown(now, name)})"
@@ -174,16 +176,16 @@ def _check_settings(out: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -
     ]
     if changed:
         raise ZooError(
-            f"{out} was begun with other settings: {', '.join(changed)}. "
-            "Repeat the former ones to go on with it, or use another folder"
+            f"{out} was made with other settings: {', '.join(changed)}. "
+            "Use the old settings to continue, or use another folder"
         )
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """All that must agree, by name, options among them."""
+    """Name -> value of all settings and options that must be equal."""
     every = {**settings, **settings["options"]}
     return {name: value for name, value in every.items() if name not in SAME_RESULT and name != "options"}
 
 
 def _shown(settings: Mapping[str, Any], name: str) -> str:
-    return repr(settings[name]) if name in settings else "left to the default"
+    return repr(settings[name]) if name in settings else "default"

@@ -1,4 +1,4 @@
-"""Names for the files of each recording."""
+"""File names of the transcripts of each recording."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from zoo.jobs.lists import Item
 
 
-def stems(items: Sequence[Item], kept: Mapping[Item, str] | None = None) -> list[str]:
-    """A name for each item's files, without extension, no two alike.
+def stems(items: Sequence[Item], earlier: Mapping[Item, str] | None = None) -> list[str]:
+    """A unique name without extension for the files of each item.
 
-    kept: the names that items have from earlier runs; they stay, whatever else is transcribed now.
+    earlier: names of items from earlier runs, which do not change.
 
-    Folders below the one that holds all items are kept. talk.mp3 becomes "talk", or "talk.mp3" where there is a
-    talk.wav beside it; a span of a recording has its seconds in its name.
+    Names have the folders below the common folder of all items. talk.mp3 becomes "talk", or "talk.mp3" if there is also
+    a talk.wav. The name of a span of a recording has its seconds.
     """
     paths = [Path(os.path.abspath(item.path)) for item in items]  # noqa: PTH100 (a link is a file of its own)
     root = os.path.commonpath([path.parent for path in paths])
@@ -24,17 +24,17 @@ def stems(items: Sequence[Item], kept: Mapping[Item, str] | None = None) -> list
     for name, path in zip(short, paths, strict=True):
         sources.setdefault(name, set()).add(path)
     names: list[str] = []
-    kept = kept or {}
-    taken = set(kept.values())
+    earlier = earlier or {}
+    used = set(earlier.values())
     for name, path, item in zip(short, paths, items, strict=True):
-        if item in kept:
-            names.append(kept[item])
+        if item in earlier:
+            names.append(earlier[item])
             continue
-        wanted = (name if len(sources[name]) == 1 else str(path.relative_to(root))) + _span(item)
-        unique, number = wanted, 2
-        while unique in taken:
-            unique, number = f"{wanted}-{number}", number + 1
-        taken.add(unique)
+        base = (name if len(sources[name]) == 1 else str(path.relative_to(root))) + _span(item)
+        unique, number = base, 2
+        while unique in used:
+            unique, number = f"{base}-{number}", number + 1
+        used.add(unique)
         names.append(unique)
     return names
 
@@ -46,5 +46,5 @@ def _span(item: Item) -> str:
 
 
 def _seconds(value: float) -> str:
-    """To the millisecond, without zeros at the end: 2.5 and 36000.51."""
+    """Rounded to milliseconds, without trailing zeros: 2.5 and 36000.51."""
     return f"{value:.3f}".rstrip("0").rstrip(".")

@@ -21,7 +21,7 @@ from zoo.encoder import Encoder
 from zoo.errors import ConfigError
 from zoo.models.ctc import Alphabet, NGram, align, beam_search, characters, collapse, greedy, words
 from zoo.models.ctc.beam import Fusion
-from zoo.models.ctc.transcription import LONGEST, segments
+from zoo.models.ctc.transcription import MAX_SEGMENT, segments
 from zoo.text.transcript import Transcript
 
 ABC = Alphabet(("<blank>", "|", "a", "b"))
@@ -60,8 +60,8 @@ def labelings(log_probs: Tensor) -> dict[tuple[int, ...], float]:
 def lm_score(lm: NGram, text: str, weight: float, word_score: float) -> float:
     context, score = lm.start, 0.0
     for word in text.split():
-        chance, context = lm.score(context, word)
-        score += weight * chance + word_score
+        log_prob, context = lm.score(context, word)
+        score += weight * log_prob + word_score
     return score + weight * lm.score(context, "</s>")[0]
 
 
@@ -92,8 +92,8 @@ def test_a_wide_beam_with_a_language_model_finds_the_best_sum(lm: NGram, seed: i
     log_probs = random_scores(seed, size)
     weight, word_score = 0.8, 0.3
     truth = {
-        labels: chance + lm_score(lm, ABC.decode(labels), weight, word_score)
-        for labels, chance in labelings(log_probs[0]).items()
+        labels: log_prob + lm_score(lm, ABC.decode(labels), weight, word_score)
+        for labels, log_prob in labelings(log_probs[0]).items()
     }
     fusion = Fusion(lm, ABC, weight, word_score)
     (found,) = beam_search(log_probs, torch.tensor([size]), width=300, alphabet=ABC, fusion=fusion)
@@ -108,7 +108,7 @@ def test_a_beam_beats_the_likeliest_path() -> None:
     assert beam_search(log_probs, torch.tensor([2]), width=4, alphabet=ABC) == [[2]]
 
 
-def test_clips_of_a_batch_do_not_touch_each_other(lm: NGram) -> None:
+def test_clips_of_a_batch_do_not_affect_each_other(lm: NGram) -> None:
     log_probs, lengths = random_scores(3, 40, batch=3), torch.tensor([40, 17, 29])
     for fusion in (None, Fusion(lm, ABC, 1.0, 0.5)):
         together = beam_search(log_probs, lengths, width=8, alphabet=ABC, fusion=fusion)
@@ -152,8 +152,8 @@ def test_the_alphabet_of_transcripts() -> None:
     alphabet = Alphabet.of(["to be", "or not"])
     assert alphabet.symbols == ("<blank>", "|", *"benort")
     assert alphabet.decode(alphabet.encode(" to  be?")) == "to be"
-    assert alphabet.encode("?? b ?? e") == [2, 1, 3], "what cannot be written leaves no word behind"
-    with pytest.raises(ConfigError, match="between words"):
+    assert alphabet.encode("?? b ?? e") == [2, 1, 3], "words without a known character are left out"
+    with pytest.raises(ConfigError, match="separates words"):
         Alphabet.of(["a|b"])
     with pytest.raises(ConfigError, match="no characters"):
         Alphabet.of([" "])
@@ -207,7 +207,7 @@ def test_endless_speech_is_cut_between_words() -> None:
     rate = 50.0
     path = ([2, 0, 3, 1] * 9 + [2, 0, 3, 1, 0, 0, 0, 0]) * 100
     spans = segments(path_scores(path), ABC, rate)
-    assert max(s.stop - s.start for s in spans) <= LONGEST * rate
+    assert max(s.stop - s.start for s in spans) <= MAX_SEGMENT * rate
     assert "".join("|" + ABC.decode(collapse(torch.tensor([path[s]]))[0]) for s in spans).count("bab") == 0
     assert segments(path_scores([2, 0] * 2000), ABC, rate) == [slice(0, 4000)], "one word is not cut"
 
@@ -217,13 +217,13 @@ def reader() -> Encoder:
     torch.manual_seed(3)
     model = zoo.create("hubert-base", **SMALL["hubert"], vocabulary=("<blank>", "|", *"abcdefg"))
     with torch.no_grad():
-        model.ctc.weight.mul_(40)  # so that many symbols come up
+        model.ctc.weight.mul_(40)  # so that many symbols are likely
         model.ctc.bias[1] += 1.0
     return model
 
 
 @pytest.mark.parametrize("beam_size", [1, 5])
-def test_transcripts_do_not_depend_on_company(reader: Encoder, beam_size: int) -> None:
+def test_transcripts_do_not_depend_on_the_batch(reader: Encoder, beam_size: int) -> None:
     clips = [noise(2.0, 1), noise(0.8, 2), noise(1.3, 3)]
     options = {"beam_size": beam_size, "word_timestamps": True}
     together = reader.transcribe(clips, 16_000, **options)
@@ -245,7 +245,7 @@ def test_a_clip_too_short_for_a_frame_has_no_text(reader: Encoder) -> None:
     assert [first.text, last.text] == [reader.transcribe(clips[i], 16_000).text for i in (0, 2)]  # type: ignore[attr-defined]
 
 
-def test_long_recordings_pass_in_windows(reader: Encoder) -> None:
+def test_long_recordings_are_encoded_in_windows(reader: Encoder) -> None:
     reader.window_seconds, reader.context_seconds = 4.0, 1.0
     try:
         done: list[float] = []
@@ -256,7 +256,7 @@ def test_long_recordings_pass_in_windows(reader: Encoder) -> None:
         del reader.window_seconds, reader.context_seconds
 
 
-def test_options_that_ctc_cannot_honor(reader: Encoder) -> None:
+def test_options_that_ctc_does_not_support(reader: Encoder) -> None:
     clip = noise(0.5)
     with pytest.raises(ConfigError, match="task 'translate'"):
         reader.transcribe(clip, 16_000, task="translate")
@@ -269,7 +269,7 @@ def test_options_that_ctc_cannot_honor(reader: Encoder) -> None:
     for options in ({"lm_weight": 2.0}, {"beam_size": 20, "word_score": 0.0}):
         with pytest.raises(ConfigError, match=r"lm_weight, word_score.*give lm too"):
             reader.transcribe(clip, 16_000, **options)
-    with pytest.raises(ConfigError, match=r"words\.arpa: cannot be read"):  # before any recording is
+    with pytest.raises(ConfigError, match=r"words\.arpa: cannot be read"):  # before any recording is read
         reader.transcribe("nowhere.wav", beam_size=20, lm="words.arpa")
     with pytest.raises(ConfigError, match="its vocabulary is empty"):
         zoo.create("hubert-base", **SMALL["hubert"]).transcribe(clip, 16_000)
@@ -303,7 +303,7 @@ def test_a_language_model_is_read_once_for_many_calls(
     assert read == [path, path]  # it changed in between
 
 
-def test_zoo_transcribe_takes_it(reader: Encoder, tmp_path: Path) -> None:
+def test_zoo_transcribe_with_ctc(reader: Encoder, tmp_path: Path) -> None:
     import soundfile
 
     from zoo.transcribe import run
@@ -328,10 +328,10 @@ def test_zoo_transcribe_takes_it(reader: Encoder, tmp_path: Path) -> None:
         prompt=None,
         condition_on_previous_text=False,
         word_timestamps=True,
-        context=None,
+        padding=None,
         batch_size=16,
     )
     assert summary.written == 1
-    written = json.loads((tmp_path / "out" / "a.json").read_text())
-    assert written["text"] == reader.transcribe(tmp_path / "a.wav").text and written["language"] == "en"
-    assert written["segments"][0]["words"]
+    transcript = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert transcript["text"] == reader.transcribe(tmp_path / "a.wav").text and transcript["language"] == "en"
+    assert transcript["segments"][0]["words"]

@@ -1,4 +1,4 @@
-"""Whole recordings: batches against single ones, the walk through long files, and whatever sound may come."""
+"""Whole recordings: batches against single recordings, windows of long files, and any kind of sound."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def text_of(waves: Any, model: Any = None, **options: Any) -> Any:
 
 
 def check(transcript: Transcript, samples: int) -> None:
-    """What holds of every transcript: times in order and inside the audio, and words that make up the text."""
+    """Check a transcript: times in order and inside the audio, and words that add up to the text."""
     times = [t for s in transcript.segments for t in (s.start, s.end)]
     assert times == sorted(times) and all(0 <= t <= samples / RATE for t in times)
     words = [t for w in transcript.words for t in (w.start, w.end)]
@@ -53,8 +53,8 @@ WAYS: list[dict[str, Any]] = [
     {"mode": "sequential", "condition_on_previous_text": True},
     {"timestamps": False, "prompt": "and the", "word_timestamps": True, "suppress_tokens": tuple(range(Z, Z + 1501))},
     {"vad": "energy"},
-    {"context": "clip"},
-    {"context": "clip", "temperature": (0.0, 0.4), "best_of": 2},
+    {"padding": "none"},
+    {"padding": "none", "temperature": (0.0, 0.4), "best_of": 2},
 ]
 
 
@@ -99,7 +99,7 @@ def sound(kind: str, samples: int, seed: int) -> torch.Tensor:
         {
             "mode": st.sampled_from(MODES),
             "vad": st.sampled_from(["none", "energy"]),
-            "context": st.sampled_from(["full", "clip"]),
+            "padding": st.sampled_from(["30s", "none"]),
             "beam_size": st.sampled_from([1, 2]),
             "temperature": st.sampled_from([0.0, (0.0, 1.0)]),
             "timestamps": st.booleans(),
@@ -110,8 +110,8 @@ def sound(kind: str, samples: int, seed: int) -> torch.Tensor:
         }
     ),
 )
-@example(  # a timestamp, sampled though none were wanted, moved the next window back
-    [("clicks", 7.0)], 1, {"mode": "sequential", "vad": "none", "context": "full", "temperature": (0.0, 1.0)} | NO_TIMES
+@example(  # without timestamps, a sampled one moved the next window back
+    [("clicks", 7.0)], 1, {"mode": "sequential", "vad": "none", "padding": "30s", "temperature": (0.0, 1.0)} | NO_TIMES
 )
 def test_any_sound_gives_times_inside_the_audio(
     sounds: list[tuple[str, float]], seed: int, options: dict[str, Any]
@@ -127,7 +127,7 @@ def test_any_sound_gives_times_inside_the_audio(
 
 
 class Script:
-    """Replaces decoding: each window gets what `answer` makes of its cursor, start and stop; all are recorded."""
+    """Replaces decoding: each window gets `answer` of its length. The windows are recorded."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
         self.seen: list[tuple[int, float, float, tuple[int, ...]]] = []
@@ -135,7 +135,7 @@ class Script:
         def decode(model: Any, batch: Any, settings: Any) -> Any:
             self.batches.append(len(batch))
             for w in batch:
-                self.seen.append((len(w.cursor.clip), w.start / RATE, w.stop / RATE, w.request.prompt))
+                self.seen.append((len(w.segmenter.clip), w.start / RATE, w.stop / RATE, w.request.prompt))
             return [answer(w.seconds) for w in batch], None
 
         self.batches: list[int] = []
@@ -184,12 +184,12 @@ def test_the_next_window_begins_at_the_last_pair_of_timestamps(monkeypatch: pyte
     assert script.batches == [2, 1, 1, 1]
 
 
-def test_hot_text_is_no_context_and_silence_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_of_a_high_temperature_is_no_prompt_and_silence_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(
         [
             decoded([*stamps(0), 65, *stamps(30)], temperature=0.8),
             decoded([*stamps(0), 65, *stamps(5), *stamps(5)], no_speech=0.9, log_probability=-2.0),
-            decoded([*stamps(0), 65, *stamps(0), *stamps(0)]),  # no step forward
+            decoded([*stamps(0), 65, *stamps(0), *stamps(0)]),  # no progress
         ]
     )
     script = Script(monkeypatch, lambda seconds: next(answers))
@@ -199,7 +199,7 @@ def test_hot_text_is_no_context_and_silence_is_skipped(monkeypatch: pytest.Monke
     assert isinstance(found, Transcript) and len(found.segments) == 1
 
 
-def test_times_behind_a_window_do_not_skip_what_is_said_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_after_a_window_do_not_skip_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(monkeypatch, lambda seconds: decoded([*stamps(0), 65, *stamps(25, 25), 66]))
     wave = torch.cat([noise(5.0, seed=1), torch.zeros(3 * RATE), noise(4.0, seed=2), torch.zeros(RATE)])
     transcribe(small_whisper(), wave, RATE, vad="energy", mode="sequential", language="en")
@@ -216,26 +216,26 @@ def test_windows_of_all_recordings_share_batches_longest_first(monkeypatch: pyte
     assert [len(t.segments) for t in found] == [1, 3, 1, 1]
 
 
-def test_the_first_window_tells_the_language_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_language_of_the_first_window_is_used_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(monkeypatch, lambda seconds: decoded([*stamps(0), 65, *stamps(1)]))
     counts: list[int] = []
-    whole = longform.Share.of
-    monkeypatch.setattr(longform.Share, "of", lambda *a: counts.append(a[-1]) or whole(*a))
+    whole = longform.BatchScheduler.of
+    monkeypatch.setattr(longform.BatchScheduler, "of", lambda *a: counts.append(a[-1]) or whole(*a))
     found = transcribe(small_whisper(), torch.zeros(100 * RATE), RATE, vad="none")
-    assert counts == [4], "cores are shared out by all windows, not by the one that tells the language"
+    assert counts == [4], "the number of workers depends on all windows, not only on the first one"
     assert script.batches == [1, 3] and isinstance(found, Transcript) and found.language == "en"
 
 
 def test_text_at_a_border_keeps_its_order_whichever_window_ends_first() -> None:
-    cursor = segmenters.ChunkedSegmenter(
+    segmenter = segmenters.ChunkedSegmenter(
         noise(20.0), small_whisper(), DecodingOptions(), "en", cuts=[(0, 8 * RATE), (8 * RATE, 20 * RATE)]
     )
-    first, second = cursor.windows()
+    first, second = segmenter.windows()
     early = decoded([*stamps(0), 65, *stamps(8, 8), 67, *stamps(9)])  # the window ends at 8
     late = decoded([*stamps(0), 66, *stamps(1)])
     for window, result in ((second, late), (first, early)):
-        cursor.take(window, result, cursor.cut(window, result), None)
-    found = [(s.start, s.end, s.tokens[1]) for s in cursor.transcript().segments]
+        segmenter.consume(window, result, segmenter.cut(window, result), None)
+    found = [(s.start, s.end, s.tokens[1]) for s in segmenter.transcript().segments]
     assert found == [(0, 8, 65), (8, 8, 67), (8, 9, 66)]
 
 
@@ -247,12 +247,12 @@ BURSTS = torch.cat([noise(10.0, seed=1), torch.zeros(2 * RATE), noise(6.0, seed=
     [
         ([10.2, 7.6], "energy", [(0, 18.3), (10.2, 18.3)]),  # speech follows the first text, not the second
         ([10.2, 3.0, 4.0], "energy", [(0, 18.3), (10.2, 18.3), (13.2, 18.3)]),
-        ([17.5], "energy", [(0, 18.3)]),  # what is left is too short
-        ([10.2], "none", [(0, 19)]),  # who knows whether it is speech
+        ([17.5], "energy", [(0, 18.3)]),  # the remaining speech is too short
+        ([10.2], "none", [(0, 19)]),  # without VAD it is unknown whether it is speech
         ([0.0], "energy", [(0, 18.3)]),  # no text
     ],
 )
-def test_speech_that_a_text_leaves_out_is_a_window_of_its_own(
+def test_speech_after_the_end_of_a_text_is_decoded_again(
     monkeypatch: pytest.MonkeyPatch, ends: list[float], vad: str, seen: list[tuple[float, float]]
 ) -> None:
     answers = iter(decoded([*stamps(0), 65, *stamps(end)]) for end in ends)
@@ -264,7 +264,7 @@ def test_speech_that_a_text_leaves_out_is_a_window_of_its_own(
     assert times == sorted(times) and [s.tokens.count(66) for s in found.segments][1:] == [0] * (len(seen) - 1)
 
 
-def test_a_text_whose_end_has_no_time_is_not_heard_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_without_an_end_time_is_not_decoded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(monkeypatch, lambda seconds: decoded([*stamps(0.5), 65]))
     found = transcribe(small_whisper(), noise(10.0), RATE, vad=VoiceActivity("energy"), language="en")
     assert isinstance(found, Transcript) and len(script.seen) == 1
@@ -272,65 +272,65 @@ def test_a_text_whose_end_has_no_time_is_not_heard_twice(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("first", "heard"),
+    ("first", "expected"),
     [
-        ({"text": "Dial again."}, ["clip"]),
-        ({"text": "Dial again. Dial again."}, ["clip", "full"]),
-        ({"text": "Dial again.", "log_probability": -3.0}, ["clip", "full"]),
+        ({"text": "Dial again."}, ["none"]),
+        ({"text": "Dial again. Dial again."}, ["none", "30s"]),
+        ({"text": "Dial again.", "log_probability": -3.0}, ["none", "30s"]),
     ],
 )
-def test_what_goes_wrong_in_context_clip_is_heard_in_full(
-    monkeypatch: pytest.MonkeyPatch, first: dict[str, Any], heard: list[str]
+def test_windows_that_fail_without_padding_are_decoded_again_with_it(
+    monkeypatch: pytest.MonkeyPatch, first: dict[str, Any], expected: list[str]
 ) -> None:
-    contexts: list[str] = []
+    paddings: list[str] = []
     answers = iter([replace(decoded([*stamps(0), 65, *stamps(1)]), **first), decoded([*stamps(0), 66, *stamps(1)])])
-    monkeypatch.setattr(longform, "listen", lambda model, batch, context: contexts.append(context))
+    monkeypatch.setattr(longform, "encode_batch", lambda model, batch, padding: paddings.append(padding))
     monkeypatch.setattr(longform, "decode", lambda model, states, requests, options, *_: [next(answers)])
-    found = transcribe(small_whisper(), torch.zeros(2 * RATE), RATE, vad="none", language="en", context="clip")
-    assert isinstance(found, Transcript) and contexts == heard
-    assert found.segments[0].tokens == [*stamps(0), 64 + len(heard), *stamps(1)]
+    found = transcribe(small_whisper(), torch.zeros(2 * RATE), RATE, vad="none", language="en", padding="none")
+    assert isinstance(found, Transcript) and paddings == expected
+    assert found.segments[0].tokens == [*stamps(0), 64 + len(expected), *stamps(1)]
 
 
-def test_a_model_that_was_taught_on_clips_hears_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    contexts: list[str] = []
+def test_a_model_that_was_trained_unpadded_is_never_padded(monkeypatch: pytest.MonkeyPatch) -> None:
+    paddings: list[str] = []
     twice = replace(decoded([*stamps(0), 65, *stamps(1)]), text="Ba ba.")
-    monkeypatch.setattr(longform, "listen", lambda model, batch, context: contexts.append(context))
+    monkeypatch.setattr(longform, "encode_batch", lambda model, batch, padding: paddings.append(padding))
     monkeypatch.setattr(longform, "decode", lambda *_: [twice])
     model = small_whisper()
-    monkeypatch.setattr(model, "config", replace(model.config, context="clip", tail=10))
+    monkeypatch.setattr(model, "config", replace(model.config, padding="none", pad_positions=10))
     transcribe(model, torch.zeros(2 * RATE), RATE, vad="none", language="en")
-    assert contexts == ["clip"]
+    assert paddings == ["none"]
 
 
 def test_windows_are_cut_from_the_mel_of_the_whole_recording() -> None:
     model, clip = small_whisper(), noise(65.0)
     clip[40 * RATE :] *= 5
-    cursor = segmenters.ChunkedSegmenter(clip, model, DecodingOptions(), "en")
+    segmenter = segmenters.ChunkedSegmenter(clip, model, DecodingOptions(), "en")
     peak, whole = model.norm_stats(clip), model.mel_of(clip)
     for start, stop in ((0, 30), (30, 60), (60, 65)):
         found = longform._mel(model, clip, start * RATE, stop * RATE, peak)
         torch.testing.assert_close(found, whole[start * 100 : stop * 100], atol=1e-5, rtol=0)
-    assert cursor.transcript().text == ""
+    assert segmenter.transcript().text == ""
 
 
 REFUSED = [
     ({"mode": "fast"}, "mode 'fast' is unknown"),
     ({"condition_on_previous_text": True}, 'needs mode="sequential"'),
     ({"batch_size": 0}, "batch_size 0"),
-    ({"context": "Clip"}, "context 'Clip' is unknown; choose one of full, clip"),
+    ({"padding": "60s"}, "padding '60s' is unknown; choose one of 30s, none"),
     ({"beams": 3}, "unknown option 'beams'; options are .*language.*temperature.*vad"),
     ({"temperature": "warm"}, "temperature 'warm': give a number"),
     ({"temperature": (0, None)}, "temperature .* give a number"),
     ({"vad": "loud"}, "vad 'loud' is unknown"),
     ({"language": "tlh"}, "'tlh' is unknown"),
     ({"language": ["en", "de"]}, "2 codes for 1 recordings"),
-    ({"prefix": "the", "wave": 61.0}, "recordings of one window"),
+    ({"prefix": "the", "wave": 61.0}, "prefix: .* recordings of one window"),
     ({"prefix": "the " * 30}, "at most 12 leave room"),
 ]
 
 
 @pytest.mark.parametrize(("options", "words"), REFUSED)
-def test_options_that_cannot_be_honored_are_refused(options: dict[str, Any], words: str) -> None:
+def test_options_that_are_not_supported_are_refused(options: dict[str, Any], words: str) -> None:
     wave = noise(options.pop("wave", 1.0))
     with pytest.raises(ConfigError, match=words):
         transcribe(small_whisper(), [wave], RATE, **{**PLAIN, **options})
@@ -343,13 +343,13 @@ def test_options_that_cannot_be_honored_are_refused(options: dict[str, Any], wor
         {"temperature": (0.4, 0.0), "beam_size": 2, "patience": 2.0},
     ],
 )
-def test_options_of_later_temperatures_go_with_context_clip(options: dict[str, Any]) -> None:
-    """There the first temperature is tried alone."""
-    found = text_of([noise(1.0)], context="clip", logprob_threshold=0.0, best_of=2, **options)
+def test_options_of_later_temperatures_work_without_padding(options: dict[str, Any]) -> None:
+    """Without padding the first temperature is tried alone."""
+    found = text_of([noise(1.0)], padding="none", logprob_threshold=0.0, best_of=2, **options)
     assert len(found) == 1
 
 
-def test_options_are_looked_at_before_recordings() -> None:
+def test_options_are_checked_before_recordings() -> None:
     for options, words in (
         ({"language": "tlh"}, "'tlh'"),
         ({"language": ["en", "tlh"]}, "'tlh'"),
@@ -361,14 +361,14 @@ def test_options_are_looked_at_before_recordings() -> None:
         transcribe(small_whisper(), [], language="en", **PLAIN)
 
 
-def test_a_detector_that_is_missing_is_told_before_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_detector_is_an_error_before_recordings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     silero.silero.cache_clear()
     monkeypatch.setattr(silero, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match="silero-vad"):
         transcribe(small_whisper(), ["nowhere.wav"], vad="silero")
 
 
-def test_models_that_cannot_write_are_refused() -> None:
+def test_models_that_cannot_transcribe_are_refused() -> None:
     with pytest.raises(ConfigError, match="has no tokenizer"):
         small("whisper-tiny").transcribe(noise(1.0), RATE)
     with pytest.raises(ConfigError, match="English-only"):

@@ -1,4 +1,4 @@
-"""How windows are shared out among batches and cores."""
+"""How windows are assigned to batches and cores."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from zoo.models.whisper.segmenters import Window
 RATE = 16_000
 
 
-def share(
+def scheduler(
     monkeypatch: pytest.MonkeyPatch,
     windows: int,
     *,
     cores: int = 1,
-    most: int | None = None,
-    context: str = "full",
+    max_windows: int | None = None,
+    padding: str = "30s",
     dim: int = 512,
     **options: Any,
 ) -> BatchScheduler:
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     config = WhisperConfig(dim=dim, heads=8, decoder_heads=8, decoder_layers=6, encoder_layers=1)
     model = Whisper(config).to(torch.bfloat16)
-    return BatchScheduler.of(model, context, DecodingOptions(**options), most, windows)
+    return BatchScheduler.of(model, padding, DecodingOptions(**options), max_windows, windows)
 
 
 def of_seconds(seconds: float, count: int) -> list[Window]:
@@ -40,15 +40,15 @@ def of_seconds(seconds: float, count: int) -> list[Window]:
     ("windows", "cores", "workers"),
     [(1, 1, 1), (99, 1, 1), (7, 2, 1), (8, 2, 2), (0, 2, 1), (40, 16, 8), (64, 16, 16), (11, 3, 1), (12, 3, 3)],
 )
-def test_each_worker_has_windows_enough(
+def test_each_worker_has_enough_windows(
     monkeypatch: pytest.MonkeyPatch, windows: int, cores: int, workers: int
 ) -> None:
-    found = share(monkeypatch, windows, cores=cores)
+    found = scheduler(monkeypatch, windows, cores=cores)
     assert found.workers == workers and found.workers * found.cores == cores
 
 
 @pytest.mark.parametrize(
-    ("windows", "cores", "most", "size"),
+    ("windows", "cores", "max_windows", "size"),
     [
         (21, 2, None, 11),  # two batches, not three
         (40, 2, None, 10),  # four batches rather than 16, 16 and 8
@@ -59,23 +59,26 @@ def test_each_worker_has_windows_enough(
     ],
 )
 def test_batches_are_even(
-    monkeypatch: pytest.MonkeyPatch, windows: int, cores: int, most: int | None, size: int
+    monkeypatch: pytest.MonkeyPatch, windows: int, cores: int, max_windows: int | None, size: int
 ) -> None:
-    assert share(monkeypatch, windows, cores=cores, most=most).batch_size(of_seconds(30, windows)) == size
+    assert (
+        scheduler(monkeypatch, windows, cores=cores, max_windows=max_windows).batch_size(of_seconds(30, windows))
+        == size
+    )
 
 
 @pytest.mark.parametrize(
-    ("context", "seconds", "options", "size"),
+    ("padding", "seconds", "options", "size"),
     [
-        ("full", 3, {}, 6),  # (1500 + 224) keys and values of 2048 numbers in 6 layers, 2 bytes each: 85 MB
-        ("clip", 3, {}, 16),
-        ("clip", 28, {}, 6),
-        ("full", 3, {"beam_size": 5}, 4),  # 129 MB
-        ("full", 3, {"temperatures": (0.5,), "best_of": 10}, 4),
+        ("30s", 3, {}, 6),  # (1500 + 224) keys and values of 2048 numbers in 6 layers, 2 bytes each: 85 MB
+        ("none", 3, {}, 16),
+        ("none", 28, {}, 6),
+        ("30s", 3, {"beam_size": 5}, 4),  # 129 MB
+        ("30s", 3, {"temperatures": (0.5,), "best_of": 10}, 4),
     ],
 )
 def test_a_batch_takes_half_a_gib(
-    monkeypatch: pytest.MonkeyPatch, context: str, seconds: float, options: dict[str, Any], size: int
+    monkeypatch: pytest.MonkeyPatch, padding: str, seconds: float, options: dict[str, Any], size: int
 ) -> None:
-    found = share(monkeypatch, 99, context=context, dim=2048, **options)
-    assert found._room(of_seconds(seconds, 1)[0]) == size
+    found = scheduler(monkeypatch, 99, padding=padding, dim=2048, **options)
+    assert found._capacity(of_seconds(seconds, 1)[0]) == size

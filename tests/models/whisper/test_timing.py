@@ -1,4 +1,4 @@
-"""Word times: the warping against the textbook, and what must hold of words whatever the model says."""
+"""Word times: warping against the textbook algorithm, and properties of words for any model output."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from small import noise
 from small_whisper import small_whisper
 
 from zoo.models.whisper.decoding import DecodingOptions
-from zoo.models.whisper.timing import _merge_marks, _shorten, find_words, median_filter, warp
+from zoo.models.whisper.timing import _cut_pauses, _merge_marks, find_words, median_filter, warp
 from zoo.text.transcript import Word
 
 
 def textbook(cost: np.ndarray) -> tuple[float, list[int]]:
-    """Cheapest corner-to-corner path cell by cell; its cost and where it enters each row."""
+    """Cheapest corner-to-corner path cell by cell: its cost, and the column at which it enters each row."""
     rows, size = cost.shape
     total = np.full((rows + 1, size + 1), np.inf)
     total[0, 0] = 0
@@ -55,7 +55,7 @@ def spoken(*words: tuple[str, float, float]) -> list[Word]:
     return [Word(text, start, end, 1.0) for text, start, end in words]
 
 
-def test_marks_join_the_word_they_stand_by() -> None:
+def test_marks_join_the_word_beside_them() -> None:
     found = _merge_marks(spoken((' "', 0, 0.1), (" well", 0.1, 0.5), (",", 0.5, 0.6), (" said", 0.6, 1.0), (".", 1, 3)))
     assert [(w.text, w.start, w.end) for w in found] == [(' " well,', 0.1, 0.5), (" said.", 0.6, 1.0)]
     assert [w.text for w in _merge_marks(spoken((" (", 0, 1)))] == [" ("]
@@ -63,7 +63,7 @@ def test_marks_join_the_word_they_stand_by() -> None:
 
 def test_a_pause_belongs_to_no_word() -> None:
     words = spoken((" one", 0.0, 3.0), (" two", 3.0, 3.2), (" three", 3.2, 3.4), (".", 3.4, 9.0), (" four", 9.0, 15.0))
-    _shorten(words)
+    _cut_pauses(words)
     times = [t for w in words for t in (w.start, w.end)]
     assert times == pytest.approx([1.6, 3.0, 3.0, 3.2, 3.2, 3.4, 3.4, 4.8, 13.6, 15.0])
 

@@ -1,4 +1,4 @@
-"""What is particular to Whisper's encoder: context, log-mel, windows of long recordings, what the decoder hears."""
+"""Whisper's encoder: padding, log-mel, windows of long recordings, states for the decoder."""
 
 from __future__ import annotations
 
@@ -64,23 +64,23 @@ def test_log_mel_of_a_recording_is_that_of_its_windows(model: Whisper, monkeypat
     torch.testing.assert_close(model.norm_stats(wave)[0], torch.cat(list(model.mel.blocks(wave))).max())
 
 
-def test_clip_context_hears_the_clip_alone(model: Whisper) -> None:
+def test_without_padding_the_clip_alone_is_encoded(model: Whisper) -> None:
     wave = noise(1.0, 1)
-    full = model.encode(wave, 16_000).x
-    model.context = "clip"
-    assert model.config.context == model.preprocessing()["context"] == "clip"
-    clip = model.encode(wave, 16_000).x
-    assert clip.shape == full.shape
-    assert (clip - full).abs().max() > 1e-3, "the silence after the clip is heard in full context"
+    padded = model.encode(wave, 16_000).x
+    model.padding = "none"
+    assert model.config.padding == model.preprocessing()["padding"] == "none"
+    unpadded = model.encode(wave, 16_000).x
+    assert unpadded.shape == padded.shape
+    assert (unpadded - padded).abs().max() > 1e-3, "silence after the clip changes the frames"
     inputs = small("whisper-tiny").encode(wave, 16_000, layer=0).x
     torch.testing.assert_close(model.encode(wave, 16_000, layer=0).x, inputs, atol=TOLERANCE, rtol=0)
 
 
-def test_contexts_agree_on_a_clip_that_fills_the_window(model: Whisper) -> None:
+def test_padding_does_not_matter_for_a_clip_that_fills_the_window(model: Whisper) -> None:
     wave = noise(3.0, 1)
-    full = model.encode(wave, 16_000).x
-    model.context = "clip"
-    torch.testing.assert_close(model.encode(wave, 16_000).x, full, atol=TOLERANCE, rtol=0)
+    padded = model.encode(wave, 16_000).x
+    model.padding = "none"
+    torch.testing.assert_close(model.encode(wave, 16_000).x, padded, atol=TOLERANCE, rtol=0)
 
 
 def test_windows_of_a_recording_are_normalized_like_it(model: Whisper) -> None:
@@ -94,15 +94,15 @@ def test_windows_of_a_recording_are_normalized_like_it(model: Whisper) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(sizes=st.lists(st.integers(0, 48_000), min_size=1, max_size=4), context=st.sampled_from(["full", "clip"]))
-def test_what_a_window_says_does_not_depend_on_its_batch(sizes: list[int], context: str) -> None:
+@given(sizes=st.lists(st.integers(0, 48_000), min_size=1, max_size=4), padding=st.sampled_from(["30s", "none"]))
+def test_states_of_a_window_do_not_depend_on_its_batch(sizes: list[int], padding: str) -> None:
     model = small("whisper-tiny")
     assert isinstance(model, Whisper)
     waves = [noise(3.0, i)[: max(1, n)] for i, n in enumerate(sizes)]
     with torch.no_grad():
-        together = model.encode_windows(waves, context=context)
+        together = model.encode_windows(waves, padding=padding)
         for b, wave in enumerate(waves):
-            alone = model.encode_windows([wave], context=context)
+            alone = model.encode_windows([wave], padding=padding)
             n = int(alone.lengths[0])
             assert n == int(together.lengths[b])
             torch.testing.assert_close(together.x[b, :n], alone.x[0, :n], atol=TOLERANCE, rtol=0)
@@ -117,7 +117,7 @@ def test_mel_is_padded_to_a_window_with_zeros(model: Whisper) -> None:
     assert cut.lengths.tolist() == [150]
 
 
-def test_windows_longer_than_the_model_hears_are_refused(model: Whisper) -> None:
+def test_windows_that_are_too_long_are_refused(model: Whisper) -> None:
     with pytest.raises(AudioError, match=r"waveform 1: 48001 samples"):
         model.encode_windows([noise(1.0), noise(3.1)[:48_001]])
 
@@ -140,14 +140,14 @@ def test_fewer_bits_keep_states_and_logits(model: Whisper, dtype: str, cosine: f
     found = []
     for each in (model, rough):
         states = each.encode_windows(waves)
-        said, _ = each.decoder(ids, each.decoder.cross(states), each.decoder.new_cache(2, 4))
-        found.append((states.x.float(), said))
+        logits, _ = each.decoder(ids, each.decoder.cross(states), each.decoder.new_cache(2, 4))
+        found.append((states.x.float(), logits))
     for exact, near in zip(*found, strict=True):
         assert torch.cosine_similarity(exact, near, dim=-1).min() > cosine
 
 
 @pytest.mark.parametrize(
-    "override", [{"context": "half"}, {"heads": 5}, {"decoder_heads": 7}, {"alignment_heads": ((9, 0),)}]
+    "override", [{"padding": "half"}, {"heads": 5}, {"decoder_heads": 7}, {"alignment_heads": ((9, 0),)}]
 )
 def test_impossible_configurations_are_refused(override: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=str(next(iter(override)))):

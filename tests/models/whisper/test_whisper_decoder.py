@@ -1,4 +1,4 @@
-"""The decoder's cache: token by token, row by row, beam by beam it must say what one plain pass says."""
+"""The decoder's cache: tokens, rows and beams must give the same logits as one plain pass."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_token_by_token_equals_one_pass(decoder: Decoder) -> None:
     torch.testing.assert_close(torch.stack(steps, 1), whole[:, 3:], atol=TOLERANCE, rtol=0)
 
 
-def test_logits_are_computed_where_they_are_wanted(decoder: Decoder) -> None:
+def test_logits_of_chosen_columns(decoder: Decoder) -> None:
     audio, text = states(9, 9), tokens(2, 6)
     whole, _ = decoder(text, decoder.cross(audio), decoder.new_cache(2, 6), last_only=False)
     at = torch.tensor([[0, 5], [3, 5]])
@@ -79,7 +79,7 @@ def test_rows_of_different_prompts_and_windows_are_independent(decoder: Decoder)
         torch.testing.assert_close(torch.stack(found)[:, row], expected, atol=TOLERANCE, rtol=0)
 
 
-def test_beams_share_the_window_they_stand_beside(decoder: Decoder) -> None:
+def test_beams_share_their_window(decoder: Decoder) -> None:
     audio, text = states(6, 9), tokens(6, 5)
     found, _ = decoder(text, decoder.cross(audio), decoder.new_cache(6, 5), last_only=False)
     for row in range(6):
@@ -105,7 +105,7 @@ def test_beams_are_reordered_and_finished_rows_leave(decoder: Decoder) -> None:
         torch.testing.assert_close(last[row], alone(decoder, audio, 1, ids)[-1], atol=TOLERANCE, rtol=0)
 
 
-def test_alignment_heads_show_where_they_look(decoder: Decoder) -> None:
+def test_scores_of_alignment_heads(decoder: Decoder) -> None:
     audio, text = states(9, 6), tokens(2, 5)
     logits, scores = decoder(text, decoder.cross(audio), decoder.new_cache(2, 5), last_only=False, need_attention=True)
     assert scores is not None and scores.shape == (2, 3, 5, 9) and scores.dtype == torch.float32

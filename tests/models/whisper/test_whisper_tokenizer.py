@@ -1,4 +1,4 @@
-"""Text to ids and back, special tokens, words, and every file that a tokenizer can come from."""
+"""Text to ids and back, special tokens, words, and all tokenizer files."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_file_brings_back_the_same(small: WhisperTokenizer, tmp_path: Path) -> N
 
 
 def add_tokens(folder: Path, small: WhisperTokenizer, first: int | None = None) -> Path:
-    """A tokenizer.json of fine-tuning: two more tokens behind the timestamps, or from `first` on."""
+    """A tokenizer.json of fine-tuning: two more tokens after the timestamps, or from id `first` on."""
     small.save(folder / "tokenizer.json")
     content = json.loads((folder / "tokenizer.json").read_text())
     stamps = [(f"<|{i * 0.02:.2f}|>", small.timestamp_begin + i, False) for i in range(TIMESTAMPS)]
@@ -110,7 +110,7 @@ def test_tokens_of_fine_tuning_are_text(small: WhisperTokenizer, tmp_path: Path)
     assert ids == [*small.encode(" the "), FIRST, *small.encode(", and")]
     assert tuned.decode([*ids, FIRST + 1, tuned.timestamp_begin]) == text
     assert tuned.split_to_words(ids)[0] == [" the", " Straße", ",", " and"]
-    assert FIRST + 1 not in tuned.encode("<|laugh|>"), "names of special tokens are text like any other"
+    assert FIRST + 1 not in tuned.encode("<|laugh|>"), "names of special tokens are plain text"
 
 
 def test_tokens_of_fine_tuning_are_saved(small: WhisperTokenizer, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_tokens_of_fine_tuning_are_saved(small: WhisperTokenizer, tmp_path: Path
     assert theirs.encode(" the Straße", add_special_tokens=False) == tuned.encode(" the Straße")
 
 
-def test_an_added_token_in_the_place_of_a_timestamp_is_named(small: WhisperTokenizer, tmp_path: Path) -> None:
+def test_an_added_token_with_the_id_of_a_timestamp_is_refused(small: WhisperTokenizer, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"'Straße' has the id {small.timestamp_begin} of a timestamp"):
         WhisperTokenizer.from_file(add_tokens(tmp_path, small, first=small.timestamp_begin))
 
@@ -153,7 +153,7 @@ def test_older_files_of_transformers(small: WhisperTokenizer, tmp_path: Path) ->
     assert WhisperTokenizer.from_vocabulary(tmp_path).fingerprint() == small.fingerprint()
 
 
-def test_a_lost_merge_is_put_back(small: WhisperTokenizer, tmp_path: Path) -> None:
+def test_a_missing_merge_is_restored(small: WhisperTokenizer, tmp_path: Path) -> None:
     """The tokenizer.json of the multilingual models lacks "Ġ t"."""
     small.save(tmp_path / "tokenizer.json")
     content = json.loads((tmp_path / "tokenizer.json").read_text())
@@ -177,7 +177,7 @@ def test_files_that_are_no_tokenizer(tmp_path: Path, text: str) -> None:
         WhisperTokenizer.from_file(tmp_path / "tokenizer.json")
 
 
-def test_what_is_missing_is_named(small: WhisperTokenizer, tmp_path: Path) -> None:
+def test_errors_name_what_is_missing(small: WhisperTokenizer, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such file"):
         WhisperTokenizer.from_file(tmp_path / "none.json")
     with pytest.raises(CheckpointError, match=r"vocab\.json"):

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification (Graves et al. 2006): from a symbol or blank in every frame to text.
+"""Connectionist temporal classification (Graves et al. 2006): a symbol or a blank in every frame -> text.
 
 log-probabilities (T, V) -> path -> characters -> words        greedy: the likeliest symbol of each frame
                          -> beam search (+ n-gram) -> labels -> alignment -> path ...

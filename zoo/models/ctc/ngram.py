@@ -1,6 +1,6 @@
-"""Back-off n-gram models of words, as SRILM and KenLM write them (ARPA format).
+"""Back-off n-gram models of words in ARPA format, as written by SRILM and KenLM.
 
-log p(w | h) = the entry of (h, w) where there is one, else back-off(h) + log p(w | h without its first word)
+log p(w | h) = the entry of (h, w) if there is one, else back-off(h) + log p(w | h without its first word)
 """
 
 from __future__ import annotations
@@ -14,24 +14,28 @@ from pathlib import Path
 from zoo.errors import ConfigError
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
-UNSEEN = -10 * math.log(10)  # log-probability of an unknown word where the model has no <unk>
+UNSEEN = -10 * math.log(10)  # log-probability of an unknown word if the model has no <unk>
 
 Context = tuple[str, ...]
 
 
 class NGram:
-    """entries: n-gram -> (log-probability, back-off), natural logarithms. order: length of the longest."""
+    """An n-gram model.
+
+    entries: n-gram -> (log-probability, back-off), natural logarithms; order: length of the longest n-gram.
+    Raises ConfigError without entries.
+    """
 
     def __init__(self, entries: Mapping[Context, tuple[float, float]]) -> None:
         if not entries:
-            raise ConfigError("an n-gram model without entries")
+            raise ConfigError("an n-gram model needs at least one entry")
         self.entries = dict(entries)
         self.order = max(map(len, self.entries))
         self.start: Context = (BEGIN,) if self.order > 1 else ()
 
     @classmethod
     def read(cls, path: str | Path) -> NGram:
-        """Read an ARPA file, gzipped or not. Raises ConfigError naming the line that is none."""
+        """Read an ARPA file, gzipped or not. Raises ConfigError, naming the line that is not an n-gram."""
         path = Path(path).expanduser()
         try:
             with (
@@ -46,21 +50,21 @@ class NGram:
 
     @property
     def words(self) -> set[str]:
-        """The words that it knows."""
+        """The words of the model, without <s>, </s> and <unk>."""
         return {gram[0] for gram in self.entries if len(gram) == 1} - {BEGIN, END, UNKNOWN}
 
     def score(self, context: Context, word: str) -> tuple[float, Context]:
-        """log p(word | context), and the context of the word after it."""
+        """log p(word | context), and the context of the next word."""
         if (word,) not in self.entries:
             word = UNKNOWN
-        backed = 0.0
+        back_off = 0.0
         history = context
-        while (found := self.entries.get((*history, word))) is None and history:
-            backed += self.entries.get(history, (0.0, 0.0))[1]
+        while (entry := self.entries.get((*history, word))) is None and history:
+            back_off += self.entries.get(history, (0.0, 0.0))[1]
             history = history[1:]
-        chance = UNSEEN if found is None else found[0]
+        log_prob = UNSEEN if entry is None else entry[0]
         after = (*context, word)
-        return backed + chance, after[max(0, len(after) - self.order + 1) :]
+        return back_off + log_prob, after[max(0, len(after) - self.order + 1) :]
 
 
 def _entries(lines: Iterable[str], path: Path) -> dict[Context, tuple[float, float]]:
@@ -75,10 +79,10 @@ def _entries(lines: Iterable[str], path: Path) -> dict[Context, tuple[float, flo
         elif text and length:
             parts = text.split()
             try:
-                chance, back = float(parts[0]), float(parts[length + 1]) if len(parts) > length + 1 else 0.0
+                log_prob, back_off = float(parts[0]), float(parts[length + 1]) if len(parts) > length + 1 else 0.0
                 if not length + 1 <= len(parts) <= length + 2:
                     raise ValueError
             except ValueError:
                 raise ConfigError(f"{path}:{number}: not a {length}-gram of an ARPA file: {text!r}") from None
-            entries[tuple(parts[1 : length + 1])] = (chance * math.log(10), back * math.log(10))
+            entries[tuple(parts[1 : length + 1])] = (log_prob * math.log(10), back_off * math.log(10))
     return entries

@@ -1,4 +1,4 @@
-"""Paths: one symbol or blank for each frame, and what they spell when.
+"""Paths (one symbol or blank for each frame), and the characters and words that they spell, with times.
 
 Legend: B clips, T frames, V symbols, U labels.
 """
@@ -19,7 +19,7 @@ from zoo.text.transcript import Word
 
 @dataclass(frozen=True)
 class Character:
-    """A symbol that a path emits in frames start ... stop; probability: in the surest of them."""
+    """A symbol that a path emits in frames start ... stop; probability: the highest of these frames."""
 
     symbol: int
     start: int
@@ -28,15 +28,15 @@ class Character:
 
 
 def greedy(scores: Tensor, lengths: Tensor) -> Tensor:
-    """scores (B, T, V), lengths (B,) -> the likeliest path (B, T); blank behind each clip."""
+    """scores (B, T, V), lengths (B,) -> the likeliest path (B, T); blank after each clip."""
     return torch.where(lengths_to_mask(lengths, scores.shape[1]), scores.argmax(-1), Alphabet.blank)
 
 
 def collapse(paths: Tensor) -> list[list[int]]:
-    """paths (B, T) -> the labels that each spells: repetitions once, blanks not at all."""
+    """paths (B, T) -> the labels of each: repetitions once, without blanks."""
     first = torch.ones_like(paths[:, :1], dtype=torch.bool)
-    kept = torch.cat([first, paths[:, 1:] != paths[:, :-1]], dim=1) & (paths != Alphabet.blank)  # (B, T)
-    return [path[keep].tolist() for path, keep in zip(paths, kept, strict=True)]
+    is_label = torch.cat([first, paths[:, 1:] != paths[:, :-1]], dim=1) & (paths != Alphabet.blank)  # (B, T)
+    return [path[mask].tolist() for path, mask in zip(paths, is_label, strict=True)]
 
 
 def align(log_probs: Tensor, labels: Sequence[int]) -> Tensor:
@@ -52,29 +52,30 @@ def characters(path: Tensor, log_probs: Tensor) -> list[Character]:
     if not len(path):
         return []
     symbols, counts = path.unique_consecutive(return_counts=True)
-    chosen = log_probs.gather(1, path[:, None])[:, 0].exp()  # (T,)
-    found, start = [], 0
+    probabilities = log_probs.gather(1, path[:, None])[:, 0].exp()  # (T,)
+    characters, start = [], 0
     for symbol, count in zip(symbols.tolist(), counts.tolist(), strict=True):
         if symbol != Alphabet.blank:
-            found.append(Character(symbol, start, start + count, float(chosen[start : start + count].max())))
+            probability = float(probabilities[start : start + count].max())
+            characters.append(Character(symbol, start, start + count, probability))
         start += count
-    return found
+    return characters
 
 
-def words(found: Sequence[Character], alphabet: Alphabet, rate: float, offset: float = 0.0) -> list[Word]:
+def words(characters: Sequence[Character], alphabet: Alphabet, rate: float, offset: float = 0.0) -> list[Word]:
     """Characters as words, each with its leading space. rate: frames a second; offset: s, where frame 0 begins.
 
-    A word begins with its first character and ends with its last. CTC says a character once, somewhere while it is
-    heard, so ends tend to be early.
+    A word begins with its first character and ends with its last one. CTC emits a character once, at any time while it
+    sounds, so ends tend to be early.
     """
-    made: list[Word] = []
+    words: list[Word] = []
     group: list[Character] = []
-    for character in [*found, None]:
+    for character in [*characters, None]:
         if character is not None and character.symbol != alphabet.boundary:
-            group += [character] if alphabet.written[character.symbol] else []
+            group += [character] if alphabet.is_text[character.symbol] else []
         elif group:
             text = alphabet.decode(c.symbol for c in group)
-            chance = sum(c.probability for c in group) / len(group)
-            made.append(Word(f" {text}", offset + group[0].start / rate, offset + group[-1].stop / rate, chance))
+            probability = sum(c.probability for c in group) / len(group)
+            words.append(Word(f" {text}", offset + group[0].start / rate, offset + group[-1].stop / rate, probability))
             group = []
-    return made
+    return words

@@ -1,8 +1,8 @@
-"""Transcripts of recordings of any length by a model with a CTC head.
+"""Transcription of recordings of any length by a model with a CTC head.
 
 recordings -> log-probabilities, window by window -> segments, cut at pauses -> greedy or beam -> words -> Transcript
 
-What stays in memory of a recording is (T, V): some 20 MB an hour. Legend: B segments, T frames, V symbols.
+A recording takes (T, V) in memory: some 20 MB an hour. Legend: B segments, T frames, V symbols.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from zoo.models.ctc.ngram import NGram
 from zoo.models.ctc.path import align, characters, collapse, greedy, words
 from zoo.text.transcript import Segment, Transcript, Word
 
-PAUSE = 0.5  # s without a character, but with a word boundary, that end a segment
-SILENCE = 2.0  # s without a character that do so in any case: CTC may write the first letters of a word early
-LONGEST = 30.0  # s; longer segments are cut at their longest pause between words
+PAUSE = 0.5  # s without a character, but with a word boundary, after which a segment ends
+SILENCE = 2.0  # s without a character after which it ends in any case; CTC may write the first letters of a word early
+MAX_SEGMENT = 30.0  # s; longer segments are cut at their longest pause between words
 LM_WEIGHT, WORD_SCORE = 0.5, 1.0
 BATCH = 16  # segments
 
-# Options of other transcribers, and what they must be: CTC hears all, once, and without a prompt.
+# Options of Whisper, and their allowed values: CTC encodes everything once, without a prompt.
 FIXED: dict[str, tuple[Any, ...]] = {
     "task": ("transcribe",),
     "mode": ("batched",),
@@ -40,18 +40,19 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "prompt": (None,),
     "prefix": (None,),
     "condition_on_previous_text": (False,),
-    "context": (None,),
+    "padding": (None,),
 }
 
 
 @dataclass(frozen=True)
-class Options:
+class CtcOptions:
     """How log-probabilities become text.
 
-    beam_size: 1 takes the likeliest symbol of each frame; more searches for the likeliest text.
-    lm: an ARPA file of words or an `NGram`, which needs a beam; lm_weight: of its natural logarithms (the published
-        weight 2 is for base 10: 0.87 here); word_score: added for each word.
+    beam_size: 1 takes the likeliest symbol of each frame; a larger beam searches for the likeliest text.
+    lm: an ARPA file of words or an `NGram`; it needs a beam. lm_weight: weight of its natural logarithms (the published
+        weight 2 is for base 10; here that is 0.87). word_score: added for each word.
     batch_size: segments that are searched together; None = 16.
+    Raises ConfigError for values that are out of range or do not go together.
     """
 
     beam_size: int = 1
@@ -65,22 +66,22 @@ class Options:
         if self.beam_size < 1 or (self.batch_size is not None and self.batch_size < 1):
             raise ConfigError(f"beam_size {self.beam_size}, batch_size {self.batch_size}: both at least 1")
         if self.lm is None and (self.lm_weight, self.word_score) != (LM_WEIGHT, WORD_SCORE):
-            raise ConfigError("lm_weight, word_score: they weigh a language model; give lm too")
+            raise ConfigError("lm_weight, word_score: they need a language model; give lm too")
         if self.lm is not None and self.beam_size == 1:
-            raise ConfigError("lm: a language model needs a beam to choose from; give beam_size, 20 or more")
+            raise ConfigError("lm: a language model needs a beam; give beam_size, 20 or more")
 
     @classmethod
-    def of(cls, *, temperature: Any = 0.0, **options: Any) -> Options:
+    def of(cls, *, temperature: Any = 0.0, **options: Any) -> CtcOptions:
         """From the keyword arguments of `transcribe`. Raises ConfigError, naming the option."""
         first = temperature[0] if isinstance(temperature, (tuple, list)) and temperature else temperature
         if first not in (0, None):
             raise ConfigError(f"temperature {temperature!r}: CTC does not sample; leave it at 0")
         for name, allowed in FIXED.items():
             if name in options and (value := options.pop(name)) not in allowed:
-                raise ConfigError(f"{name} {value!r}: a CTC model cannot honor it; only {allowed[0]!r}")
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(options.keys() - known):
-            raise ConfigError(f"unknown option {unknown[0]!r}; options are {', '.join(sorted(known))}")
+                raise ConfigError(f"{name} {value!r}: a CTC model supports only {allowed[0]!r}")
+        names = {f.name for f in fields(cls)}
+        if unknown := sorted(options.keys() - names):
+            raise ConfigError(f"unknown option {unknown[0]!r}; options are {', '.join(sorted(names))}")
         return cls(**options)
 
 
@@ -93,25 +94,25 @@ def transcribe(
     progress: Callable[[float], None] | None = None,
     **options: Any,
 ) -> Transcript | list[Transcript]:
-    """Transcripts of any number of recordings of any lengths; the same whether they come together or alone.
+    """Transcribe any number of recordings of any length. A transcript does not depend on the other recordings.
 
-    waves, sample_rate: as for `Encoder.encode`. language: code, where the model knows several or none.
-    progress: called with seconds of audio that are done. options: fields of `Options`; those of Whisper that mean
-    nothing here are accepted at their defaults.
+    waves, sample_rate: as for `Encoder.encode`. language: code, if the model has several languages or none.
+    progress: called with the seconds of audio that are done. options: fields of `CtcOptions`; the options of Whisper
+    are accepted with their defaults.
 
-    Returns a Transcript for a single input, else a list; of a clip too short for a frame an empty one. Raises
-    ConfigError for a model without a vocabulary and for options that it cannot honor, before any recording is read;
-    AudioError, naming the item.
+    Returns a Transcript for a single input, else a list. The transcript of a clip without a whole frame is empty.
+    Raises ConfigError for a model without a vocabulary and for options that it does not support, before any recording
+    is read; AudioError, naming the item.
     """
-    settings = Options.of(**options)
+    settings = CtcOptions.of(**options)
     language = _language(model, language)
-    model.log_probabilities([])  # of nothing: raises where there is no head
+    model.log_probabilities([])  # raises if the model has no head
     alphabet = Alphabet(model.config.vocabulary)
     fusion = _fusion(settings, alphabet)
     clips, single = audio.as_clips(waves, sample_rate, model.sample_rate)
-    heard = [i for i, clip in enumerate(clips) if len(clip) >= model.min_samples]
-    rows = model.log_probabilities([clips[i] for i in heard], progress or (lambda seconds: None))
-    scores = dict(zip(heard, rows, strict=True))
+    long_enough = [i for i, clip in enumerate(clips) if len(clip) >= model.min_samples]
+    rows = model.log_probabilities([clips[i] for i in long_enough], progress or (lambda seconds: None))
+    scores = dict(zip(long_enough, rows, strict=True))
     offset = (model.frame_samples - model.hop) / 2 / model.sample_rate
     spans = [(clip, span) for clip, x in scores.items() for span in segments(x, alphabet, model.frame_rate)]
     parts = [scores[clip][span] for clip, span in spans]
@@ -119,15 +120,15 @@ def transcribe(
     for (clip, span), part, labels in zip(spans, parts, decode(parts, alphabet, settings, fusion), strict=True):
         path = align(part, labels)
         begin = offset + span.start / model.frame_rate
-        said = words(characters(path, part), alphabet, model.frame_rate, begin)
-        if said:
-            said[-1].end = min(said[-1].end, transcripts[clip].duration)
-            chance = float(part.gather(1, path[:, None]).mean())
-            transcripts[clip].segments.append(_segment(said, labels, chance, settings.word_timestamps))
+        spoken = words(characters(path, part), alphabet, model.frame_rate, begin)
+        if spoken:
+            spoken[-1].end = min(spoken[-1].end, transcripts[clip].duration)
+            log_probability = float(part.gather(1, path[:, None]).mean())
+            transcripts[clip].segments.append(_segment(spoken, labels, log_probability, settings.word_timestamps))
     return transcripts[0] if single else transcripts
 
 
-def _fusion(settings: Options, alphabet: Alphabet) -> Fusion | None:
+def _fusion(settings: CtcOptions, alphabet: Alphabet) -> Fusion | None:
     """Raises ConfigError for a language model that cannot be read."""
     if settings.lm is None:
         return None
@@ -136,21 +137,21 @@ def _fusion(settings: Options, alphabet: Alphabet) -> Fusion | None:
 
 
 def _read(path: Path) -> NGram:
-    return _kept(path, path.stat().st_mtime_ns if path.is_file() else None)
+    return _read_cached(path, path.stat().st_mtime_ns if path.is_file() else None)
 
 
 @lru_cache(maxsize=1)
-def _kept(path: Path, time: int | None) -> NGram:
-    """The file as it was at that time: those who transcribe in many calls wait for it once."""
+def _read_cached(path: Path, time: int | None) -> NGram:
+    """The file with this modification time, so that many calls read it once."""
     return NGram.read(path)
 
 
 def decode(
-    parts: Sequence[Tensor], alphabet: Alphabet, settings: Options, fusion: Fusion | None = None
+    parts: Sequence[Tensor], alphabet: Alphabet, settings: CtcOptions, fusion: Fusion | None = None
 ) -> list[list[int]]:
-    """The labels of each segment (T, V), blanks left out; fusion: with a language model."""
+    """The labels of each segment (T, V), without blanks; fusion: with a language model."""
     size = settings.batch_size or BATCH
-    found: list[list[int]] = [[] for _ in parts]
+    decoded: list[list[int]] = [[] for _ in parts]
     order = sorted(range(len(parts)), key=lambda i: -len(parts[i]))
     for first in range(0, len(order), size):
         chosen = order[first : first + size]
@@ -161,12 +162,12 @@ def decode(
         else:
             labels = beam_search(batch, lengths, width=settings.beam_size, alphabet=alphabet, fusion=fusion)
         for i, row in zip(chosen, labels, strict=True):
-            found[i] = row
-    return found
+            decoded[i] = row
+    return decoded
 
 
 def segments(log_probs: Tensor, alphabet: Alphabet, rate: float) -> list[slice]:
-    """Frames (T, V) cut in the middle of pauses: the slices cover all frames."""
+    """Frames (T, V) cut in the middle of pauses. The slices cover all frames."""
     path = log_probs.argmax(-1)  # (T,)
     quiet = path == Alphabet.blank
     between = path == (-1 if alphabet.boundary is None else alphabet.boundary)
@@ -178,7 +179,7 @@ def segments(log_probs: Tensor, alphabet: Alphabet, rate: float) -> list[slice]:
     ]
     edges = [0, *cuts, len(path)]
     spans = [slice(a, b) for a, b in itertools.pairwise(edges)]
-    return [part for span in spans for part in _shorten(span, pauses, int(LONGEST * rate))]
+    return [part for span in spans for part in _shorten(span, pauses, int(MAX_SEGMENT * rate))]
 
 
 def _pauses(quiet: Tensor, between: Tensor) -> Iterator[tuple[int, int, bool]]:
@@ -192,25 +193,26 @@ def _pauses(quiet: Tensor, between: Tensor) -> Iterator[tuple[int, int, bool]]:
 
 
 def _shorten(span: slice, pauses: Sequence[tuple[int, int, bool]], longest: int) -> list[slice]:
-    """The span, cut at its longest pauses between words until no part is longer than `longest`, if it has any."""
+    """The span, cut at its longest pauses between words until no part is longer than `longest`, if it has pauses."""
     inside = [(b - a, (a + b) // 2) for a, b, word in pauses if word and span.start < a and b < span.stop]
     if span.stop - span.start <= longest or not inside:
         return [span]
-    _, place = max(inside)
-    parts = (slice(span.start, place), slice(place, span.stop))
+    _, cut = max(inside)
+    parts = (slice(span.start, cut), slice(cut, span.stop))
     return [short for part in parts for short in _shorten(part, pauses, longest)]
 
 
-def _segment(said: list[Word], labels: list[int], chance: float, timed: bool) -> Segment:
-    text = "".join(word.text for word in said)
-    return Segment(said[0].start, said[-1].end, text, labels, log_probability=chance, words=said if timed else None)
+def _segment(words: list[Word], labels: list[int], log_probability: float, word_timestamps: bool) -> Segment:
+    text = "".join(word.text for word in words)
+    shown = words if word_timestamps else None
+    return Segment(words[0].start, words[-1].end, text, labels, log_probability=log_probability, words=shown)
 
 
 def _language(model: Any, language: str | None) -> str:
-    """The code to write into transcripts. Raises ConfigError for one that the model was not trained on."""
-    known = tuple(model.provenance.get("languages", ()))
+    """The language code of the transcripts. Raises ConfigError for a language that the model was not trained on."""
+    trained = tuple(model.provenance.get("languages", ()))
     if language is None:
-        return known[0] if len(known) == 1 else ""
-    if known and language not in known:
-        raise ConfigError(f"language {language!r}: this model was trained on {', '.join(known)}")
+        return trained[0] if len(trained) == 1 else ""
+    if trained and language not in trained:
+        raise ConfigError(f"language {language!r}: this model was trained on {', '.join(trained)}")
     return language

@@ -1,4 +1,4 @@
-"""Byte-level BPE as files hold it: the bytes that characters stand for, merges, and merges found from ranks."""
+"""Byte-level BPE in files: the byte of each printable character, the merges, and merges computed from ranks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any, AnyStr
 
 
 def pairs(merges: Sequence[Any]) -> list[tuple[str, str]]:
-    """Merges as pairs; files hold them as pairs or, before tokenizers 0.20, as two words in one string."""
+    """Merges as pairs. Files hold pairs, or before tokenizers 0.20 two words in one string.
+
+    Raises ValueError for a merge that does not name two tokens.
+    """
     split = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
     if any(len(pair) != 2 for pair in split):
         raise ValueError("a merge must name two tokens")
@@ -16,25 +19,29 @@ def pairs(merges: Sequence[Any]) -> list[tuple[str, str]]:
 
 
 def complete(merges: list[tuple[str, str]], vocabulary: Mapping[str, int]) -> list[tuple[str, str]]:
-    """The merges, and those of tokens that none leads to. A published multilingual file lacks the first of all (space
-    and t), and so spells words that begin with a t as the model never saw them.
+    """The merges, and the missing ones for tokens that no merge makes.
+
+    The published multilingual file lacks the first merge (space and t). Without it, words that begin with a t get
+    tokens that the model never saw in training.
     """
     made = {a + b for a, b in merges}
-    lost = {t: i for t, i in vocabulary.items() if len(t) > 1 and t not in made and not t.startswith("<|")}
-    found = list(merges_of(vocabulary, lost))
-    return sorted([*merges, *found], key=lambda pair: vocabulary[pair[0] + pair[1]]) if found else merges
+    unreachable = {t: i for t, i in vocabulary.items() if len(t) > 1 and t not in made and not t.startswith("<|")}
+    missing = list(merges_of(vocabulary, unreachable))
+    if not missing:
+        return merges
+    return sorted([*merges, *missing], key=lambda pair: vocabulary[pair[0] + pair[1]])
 
 
 def byte_of_character() -> dict[str, int]:
-    """GPT-2's printable stand-ins for the 256 bytes."""
+    """Printable character -> byte, for all 256 bytes, as in GPT-2."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     table = {chr(byte): byte for byte in printable}
     others = [byte for byte in range(256) if byte not in table.values()]
-    return table | {chr(256 + place): byte for place, byte in enumerate(others)}
+    return table | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
 def merges_of(ranks: Mapping[AnyStr, int], tokens: Mapping[AnyStr, int]) -> Iterator[tuple[AnyStr, AnyStr]]:
-    """The two parts that each longer token was joined from: what BPE makes of it with lower ranks alone."""
+    """The two parts of each token that is longer than one byte: the result of BPE with lower ranks only."""
     for token, rank in sorted(tokens.items(), key=lambda item: item[1]):
         parts = [token[i : i + 1] for i in range(len(token))]
         while len(parts) > 2:
@@ -42,7 +49,7 @@ def merges_of(ranks: Mapping[AnyStr, int], tokens: Mapping[AnyStr, int]) -> Iter
             lowest = min(joined)
             if lowest >= rank:
                 break
-            place = joined.index(lowest)
-            parts[place : place + 2] = [parts[place] + parts[place + 1]]
+            i = joined.index(lowest)
+            parts[i : i + 2] = [parts[i] + parts[i + 1]]
         if len(parts) == 2:
             yield parts[0], parts[1]

@@ -18,9 +18,9 @@ _MINI: dict[str, Any] = {
     "decoder_layers": 2,
     "text_ctx": 192,
     "vocab_size": 1_841,
-    "context": "clip",
-    "tail": 25,
-    "least": 50,
+    "padding": "none",
+    "pad_positions": 25,
+    "min_positions": 50,
 }
 
 _DATA = {

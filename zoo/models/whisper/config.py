@@ -1,4 +1,4 @@
-"""What builds a Whisper."""
+"""Configuration of a Whisper."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ from dataclasses import dataclass
 
 from zoo.errors import ConfigError
 
-CONTEXTS = ("full", "clip")
-
-
-TAIL = 200  # positions of silence that a decoder hears after a clip in context "clip": with fewer it repeats itself
-
-
-LEAST = 400  # positions that it hears of the shortest clips: it was not taught on shorter windows
+PADDINGS = ("30s", "none")
+PAD_POSITIONS = 200  # positions of silence after a clip with padding "none"; with fewer the decoder repeats itself
+MIN_POSITIONS = 400  # positions of the shortest window; published models were not trained on shorter ones
 
 
 @dataclass(frozen=True)
 class WhisperConfig:
-    """Everything that builds a Whisper but the tokenizer. Defaults are those of tiny.
+    """All settings of a Whisper except its tokenizer. The defaults are those of tiny.
 
     audio_ctx: positions of the longest window, 20 ms each; text_ctx: tokens that the decoder can hold.
-    context: "full" (every clip is heard as 30 s, silence after it, as published) or "clip" (nothing but the clip).
-    tail, least: positions of silence that the decoder hears after a clip in context "clip", and positions in all; a
-        model that was trained on clips says with how many.
+    padding: "30s" (silence fills the window after every clip, as published) or "none" (the clip alone is encoded).
+        The window is audio_ctx positions long, 30 s in published models.
+    pad_positions: positions of silence that the decoder receives after a clip with padding "none".
+    min_positions: positions that it receives at least with padding "none". A model that was trained without padding
+        sets both to the values of its training.
     alignment_heads: (layer, head) of the cross-attention heads that follow the words in time.
+    Raises ConfigError for values that do not fit together.
     """
 
     mels: int = 80
@@ -35,23 +34,27 @@ class WhisperConfig:
     decoder_heads: int = 6
     text_ctx: int = 448
     vocab_size: int = 51_865
-    context: str = "full"
-    tail: int = TAIL
-    least: int = LEAST
+    padding: str = "30s"
+    pad_positions: int = PAD_POSITIONS
+    min_positions: int = MIN_POSITIONS
     alignment_heads: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         heads = tuple((int(layer), int(head)) for layer, head in self.alignment_heads)
         object.__setattr__(self, "alignment_heads", heads)
-        if self.context not in CONTEXTS:
-            raise ConfigError(f'context {self.context!r}: choose "full" or "clip"')
+        if self.padding not in PADDINGS:
+            raise ConfigError(f'padding {self.padding!r}: choose "30s" or "none"')
         for name, count in (("heads", self.heads), ("decoder_heads", self.decoder_heads)):
             if self.dim % count:
                 raise ConfigError(f"dim {self.dim} is not a multiple of {name} {count}")
-        if any(not (0 <= a < self.decoder_layers and 0 <= b < self.decoder_heads) for a, b in heads):
-            raise ConfigError(f"alignment_heads {heads}: the decoder has {self.decoder_layers} layers of heads only")
+        for layer, head in heads:
+            if not (0 <= layer < self.decoder_layers and 0 <= head < self.decoder_heads):
+                raise ConfigError(
+                    f"alignment_heads {heads}: ({layer}, {head}) does not exist; the decoder has {self.decoder_layers} "
+                    f"layers of {self.decoder_heads} heads"
+                )
 
     @property
-    def taught_on_clips(self) -> bool:
-        """Whether the model was trained in context "clip": then it says how much silence it heard after a clip."""
-        return (self.tail, self.least) != (TAIL, LEAST)
+    def trained_unpadded(self) -> bool:
+        """Whether the model was trained without padding: then pad_positions or min_positions is not the default."""
+        return (self.pad_positions, self.min_positions) != (PAD_POSITIONS, MIN_POSITIONS)

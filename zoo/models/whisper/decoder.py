@@ -31,7 +31,7 @@ from zoo.nn.transformer import FeedForward
 
 @dataclass
 class AudioStates:
-    """What the decoder listens to: x (W, T, D) in the model's type, of which lengths (W,) positions may be attended."""
+    """Encoder states that the decoder attends to: x (W, T, D) in the model's type, the first lengths (W,) positions."""
 
     x: Tensor
     lengths: Tensor
@@ -44,8 +44,8 @@ class AudioStates:
 class Cross:
     """Keys and values of the windows in all layers, once for all steps: (layers, W, H, T, d) each.
 
-    They are most of the memory that decoding takes: two tensors for all layers, which go back to the system when they
-    are freed, and no copy when windows leave. mask (W, 1, 1, T), True = real, or None when every position is.
+    They are most of the memory of decoding. So there are only two tensors for all layers. The system gets their memory
+    back when they are freed, and `keep` makes no copy. mask (W, 1, 1, T), True = real, or None when every position is.
     """
 
     keys: Tensor
@@ -56,10 +56,10 @@ class Cross:
         return self.keys.shape[1]
 
     def keep(self, windows: Tensor) -> None:
-        """Go on with these windows alone, ascending; the others are overwritten."""
-        for place, window in enumerate(windows.tolist()):
-            if place != window:
-                self.keys[:, place], self.values[:, place] = self.keys[:, window], self.values[:, window]
+        """Keep these windows, in ascending order; the others are overwritten."""
+        for i, window in enumerate(windows.tolist()):
+            if i != window:
+                self.keys[:, i], self.values[:, i] = self.keys[:, window], self.values[:, window]
         self.keys, self.values = self.keys[:, : len(windows)], self.values[:, : len(windows)]
         self.mask = None if self.mask is None else self.mask[windows]
 
@@ -67,7 +67,7 @@ class Cross:
 class Cache:
     """Keys and values of the tokens so far, in buffers of fixed size: per layer (R, H, C, d) each.
 
-    length: columns filled; padding (R,): columns at the left of each row that hold no token.
+    length: filled columns; padding (R,): columns at the left of each row without a token.
     """
 
     def __init__(self, like: Tensor, layers: int, heads: int, capacity: int, padding: Tensor) -> None:
@@ -87,7 +87,7 @@ class Cache:
         return self.keys[0].shape[2]
 
     def select(self, rows: Tensor) -> None:
-        """Keep these rows, in this order, repeats allowed: rows that ended leave, beams are reordered."""
+        """Keep these rows, in this order, repeats allowed: drops ended rows and reorders beams."""
         used = slice(0, self.length)
         for buffers in (self.keys, self.values):
             for i, buffer in enumerate(buffers):
@@ -149,9 +149,10 @@ class DecoderBlock(nn.Module):
         y = F.scaled_dot_product_attention(q, keys[:, :, :end], values[:, :, :end], attn_mask=mask)  # (R, H, U, d)
         return self.attention.out(y.transpose(1, 2).flatten(2))
 
-    def teach(self, x: Tensor, states: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x (R, U, D) of whole texts, one for each window of states (W, T, D), mask (W, 1, 1, T) -> (R, U, D), and the
-        scores of cross-attention before the softmax (R, H, U, T).
+    def forward_text(self, x: Tensor, states: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Whole texts x (R, U, D), one for each window of states (W, T, D), mask (W, 1, 1, T) -> (R, U, D).
+
+        Also returns the scores of cross-attention before the softmax (R, H, U, T).
         """
         qkv = self.attention.qkv(self.attention_norm(x))
         q, k, v = qkv.unflatten(-1, (3, self.attention.heads, -1)).permute(2, 0, 3, 1, 4)  # each (R, H, U, d)
@@ -178,7 +179,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.heads = heads
         self.text_ctx = text_ctx
-        # As openai-whisper, where nobody has looked for the heads that follow the words: all of the upper half.
+        # Without known alignment heads, all heads of the upper half, as in openai-whisper.
         upper = tuple((layer, head) for layer in range(layers // 2, layers) for head in range(heads))
         self.alignment_heads = tuple(alignment_heads) or upper
         self.tokens = nn.Embedding(vocab_size, dim)
@@ -186,7 +187,7 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(DecoderBlock(dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
         self._to_logits = PackedLinear()
-        self.layerdrop = 0.0  # of `teach`: share of blocks that a step leaves out
+        self.layerdrop = 0.0  # of `forward_text`: share of blocks that a training step leaves out
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Decoder:
         self._to_logits = PackedLinear()
@@ -199,26 +200,27 @@ class Decoder(nn.Module):
         keys, values = states.x.new_empty(shape), states.x.new_empty(shape)
         for i, block in enumerate(self.blocks):
             keys[i], values[i] = cast(DecoderBlock, block).cross.project(states.x)
-        return Cross(keys, values, _audible(states))
+        return Cross(keys, values, _attended(states))
 
-    def teach(self, tokens: Tensor, states: AudioStates) -> tuple[Tensor, Tensor]:
-        """The differentiable path: tokens (R, U) of whole texts, padded at the right, one for each window -> (R, U, D)
-        after the output norm. What a token sees does not depend on the padding after it.
+    def forward_text(self, tokens: Tensor, states: AudioStates) -> tuple[Tensor, Tensor]:
+        """Teacher forcing, differentiable: tokens (R, U) of whole texts, one for each window -> (R, U, D).
 
-        Also what the last block's cross-attention sees before the softmax: (R, H, U, T), empty where it was left out.
+        Texts are padded at the right; padding does not change the output of the tokens before it. The output norm is
+        applied. Also returns the cross-attention scores of the last block before the softmax: (R, H, U, T), empty if
+        layerdrop left the block out.
         """
         scores = states.x.new_empty(0)
         x = F.embedding(tokens, self.tokens.weight) + self.positions[: tokens.shape[1]]  # (R, U, D)
-        mask = _audible(states)
+        mask = _attended(states)
         for block in self.blocks:
             if self.training and torch.rand(()).item() < self.layerdrop:
                 scores = states.x.new_empty(0)
             else:
-                x, scores = cast(DecoderBlock, block).teach(x, states.x, mask)
+                x, scores = cast(DecoderBlock, block).forward_text(x, states.x, mask)
         return self.norm(x), scores
 
     def new_cache(self, rows: int, capacity: int, padding: Tensor | None = None) -> Cache:
-        """Room for `capacity` columns. padding (R,): those at the left of each row without a token."""
+        """An empty cache of `capacity` columns. padding (R,): columns at the left of each row without a token."""
         like = self.tokens.weight
         padding = torch.zeros(rows, dtype=torch.long, device=like.device) if padding is None else padding
         return Cache(like, len(self.blocks), self.heads, capacity, padding)
@@ -233,28 +235,28 @@ class Decoder(nn.Module):
         at: Tensor | None = None,
         need_attention: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """tokens (R, U), to be appended to what the cache holds; aligned to the right the first time.
+        """Append tokens (R, U) to the cache and decode them. The first tokens are aligned to the right.
 
         Returns float32 logits: (R, V) after the last token, (R, P, V) after the tokens in columns `at` (R, P), or
-        (R, U, V) after each where last_only is off. With need_attention also what the alignment heads see before the
-        softmax, (R, A, U, T). Raises ConfigError when a text outgrows cache or positions.
+        (R, U, V) after each token without last_only. With need_attention also the scores of the alignment heads before
+        the softmax, (R, A, U, T). Raises ConfigError for a text that is too long for the cache or the positions.
         """
         start, end = cache.length, cache.length + tokens.shape[1]
-        place = torch.arange(start, end, device=tokens.device) - cache.padding[:, None]  # (R, U)
-        if end > cache.capacity or int(place.max()) >= self.text_ctx:
+        position = torch.arange(start, end, device=tokens.device) - cache.padding[:, None]  # (R, U)
+        if end > cache.capacity or int(position.max()) >= self.text_ctx:
             raise ConfigError(
                 f"{end} tokens, but the cache holds {cache.capacity} and the decoder has {self.text_ctx} positions"
             )
-        x = F.embedding(tokens, self.tokens.weight) + self.positions[place.clamp(min=0)]  # (R, U, D)
+        x = F.embedding(tokens, self.tokens.weight) + self.positions[position.clamp(min=0)]  # (R, U, D)
         mask = _visible(start, end, cache.padding)
-        seen: dict[int, Tensor] = {}
-        wanted = {layer for layer, _ in self.alignment_heads} if need_attention else set()
+        scores_of: dict[int, Tensor] = {}  # layer -> (R, H, U, T)
+        alignment_layers = {layer for layer, _ in self.alignment_heads} if need_attention else set()
         for i, module in enumerate(self.blocks):
             block = cast(DecoderBlock, module)
             x = x + block.attend(block.attention_norm(x), cache.keys[i], cache.values[i], start, mask)
             y, scores = block.cross(block.cross_norm(x), cross.keys[i], cross.values[i], cross.mask)
-            if i in wanted:
-                seen[i] = scores
+            if i in alignment_layers:
+                scores_of[i] = scores
             x = x + y
             x = x + block.ffn(block.ffn_norm(x))
         cache.length = end
@@ -266,17 +268,17 @@ class Decoder(nn.Module):
         logits = self._to_logits(x, self.tokens.weight).float()  # (R, V) or (R, U, V)
         if not need_attention:
             return logits, None
-        return logits, torch.stack([seen[i][:, h] for i, h in self.alignment_heads], dim=1).float()
+        return logits, torch.stack([scores_of[i][:, h] for i, h in self.alignment_heads], dim=1).float()
 
 
-def _audible(states: AudioStates) -> Tensor | None:
+def _attended(states: AudioStates) -> Tensor | None:
     """(W, 1, 1, T), True = real, or None when every position is."""
     size = states.x.shape[1]
     return lengths_to_mask(states.lengths, size)[:, None, None] if int(states.lengths.min()) < size else None
 
 
 def _visible(start: int, end: int, padding: Tensor) -> Tensor:
-    """(R, 1, U, C) which columns each new token attends: real ones up to its own; padding attends itself."""
+    """(R, 1, U, C): columns that each new token attends to: real ones up to its own. Padding attends to itself."""
     column = torch.arange(end, device=padding.device)
     query = column[start:, None]  # (U, 1)
     real = column >= padding[:, None, None]  # (R, 1, C)

@@ -1,9 +1,9 @@
 """Transcription of recordings of any length and number.
 
-    recordings -> spans of speech -> cursors -> windows, longest first -> batches -> decode -> cursors -> transcripts
-                                        ^------- windows that begin where these ended -------'
+    recordings -> spans of speech -> segmenters -> windows, longest first -> batches -> decode -> segmenters -> texts
+                                                      ^--------------- next windows -----------------'
 
-Windows of different recordings share a batch; no window depends on the others in it. Legend: S samples, M mel frames.
+Windows of different recordings share a batch. No window depends on the others in it. Legend: S samples, M mel frames.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zoo.audio import Clip
 from zoo.audio.vad import VoiceActivity, windows
 from zoo.errors import ConfigError
 from zoo.io.threads import core_pool
-from zoo.models.whisper.config import CONTEXTS
+from zoo.models.whisper.config import PADDINGS
 from zoo.models.whisper.decoding import Decoded, DecodingOptions, decode
 from zoo.models.whisper.decoding.language import check_languages, one_for_each
 from zoo.models.whisper.decoding.repetition import doubled
@@ -34,20 +34,21 @@ from zoo.text.transcript import Transcript
 
 MODES = ("batched", "sequential")
 JOIN_SECONDS = 2.0  # pauses up to this length do not end a window in mode "batched"
-EDGE = 2  # mel frames beside a window that its own see
-Heard = list[tuple[Window, Decoded, Cut, Words]]
+EDGE = 2  # mel frames beside a window whose samples its own frames include
+DecodedBatch = list[tuple[Window, Decoded, Cut, Words]]
 
 
 @dataclass(frozen=True)
 class LongformOptions:
-    """How recordings are transcribed, besides how a window is decoded.
+    """How recordings are transcribed; `decoding` has the options for each window.
 
-    mode: "batched" cuts at pauses into windows of at most 30 s, decoded independently of each other, and again what a
-        text leaves out at its end; "sequential" lets each window begin where the last segment of the one before ended,
-        as published.
+    mode: "batched" cuts recordings at pauses into windows of at most 30 s, which are decoded independently of each
+        other. Speech that a text misses at its end is decoded again. "sequential" begins each window at the end of the
+        last segment of the window before, as published.
     condition_on_previous_text: gives each window the text so far; "sequential" only.
-    batch_size: windows decoded together at most, None = what memory and cores allow, see `BatchScheduler`.
-    context: "full", "clip" or None for the model's own.
+    batch_size: windows decoded together at most, None = as many as memory and cores allow, see `BatchScheduler`.
+    padding: "30s", "none" or None for the padding of the model.
+    Raises ConfigError for values that are unknown or do not go together.
     """
 
     mode: str = "batched"
@@ -55,33 +56,35 @@ class LongformOptions:
     condition_on_previous_text: bool = False
     word_timestamps: bool = False
     batch_size: int | None = None
-    context: str | None = None
+    padding: str | None = None
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ConfigError(f"mode {self.mode!r} is unknown; choose one of {', '.join(MODES)}")
         if self.condition_on_previous_text and self.mode != "sequential":
-            raise ConfigError('condition_on_previous_text needs mode="sequential": batched windows know no other')
+            raise ConfigError(
+                'condition_on_previous_text needs mode="sequential": in mode "batched" windows have no previous text'
+            )
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size {self.batch_size}: at least 1")
-        if self.context not in (None, *CONTEXTS):
-            raise ConfigError(f"context {self.context!r} is unknown; choose one of {', '.join(CONTEXTS)}")
+        if self.padding not in (None, *PADDINGS):
+            raise ConfigError(f"padding {self.padding!r} is unknown; choose one of {', '.join(PADDINGS)}")
 
     @classmethod
     def of(cls, *, vad: str | VoiceActivity = "auto", temperature: Any = None, **options: Any) -> LongformOptions:
         """From the keyword arguments of `transcribe`. Raises ConfigError, naming the option."""
-        own = {f.name for f in fields(cls)} - {"decoding", "vad"}
-        known = {f.name for f in fields(DecodingOptions)} - {"temperatures"}
-        if unknown := sorted(options.keys() - own - known):
-            every = sorted(own | known | {"language", "prefix", "prompt", "temperature", "vad"})
-            raise ConfigError(f"unknown option {unknown[0]!r}; options are {', '.join(every)}")
-        chosen = {name: value for name, value in options.items() if name in known}
+        own_names = {f.name for f in fields(cls)} - {"decoding", "vad"}
+        decoding_names = {f.name for f in fields(DecodingOptions)} - {"temperatures"}
+        if unknown := sorted(options.keys() - own_names - decoding_names):
+            names = sorted(own_names | decoding_names | {"language", "prefix", "prompt", "temperature", "vad"})
+            raise ConfigError(f"unknown option {unknown[0]!r}; options are {', '.join(names)}")
+        decoding = {name: value for name, value in options.items() if name in decoding_names}
         if temperature is not None:
-            chosen["temperatures"] = _numbers(temperature)
+            decoding["temperatures"] = _numbers(temperature)
         activity = vad if isinstance(vad, VoiceActivity) else VoiceActivity(vad)
-        rest = {name: value for name, value in options.items() if name in own}
-        return cls(vad=activity, decoding=DecodingOptions(**chosen), **rest)
+        own = {name: value for name, value in options.items() if name in own_names}
+        return cls(vad=activity, decoding=DecodingOptions(**decoding), **own)
 
 
 def _numbers(temperature: Any) -> tuple[float, ...]:
@@ -103,35 +106,37 @@ def transcribe(
     progress: Callable[[float], None] | None = None,
     **options: Any,
 ) -> Transcript | list[Transcript]:
-    """Transcripts of any number of recordings of any lengths; the same whether they come together or alone.
+    """Transcribe any number of recordings of any length. A transcript does not depend on the other recordings.
 
-    waves, sample_rate: as for `Encoder.encode`. language: code, one for each recording, or None to identify it.
-    prompt: text or ids that precede each recording (names, spelling, style); prefix: that its first window begins with.
-    progress: called with seconds of audio that are done; silence that no window hears is not counted.
-    options: fields of `LongformOptions` and `DecodingOptions`; vad "auto", "silero", "energy", "none" or a
-        `VoiceActivity`; temperature, a number or several to be tried in turn.
+    waves, sample_rate: as for `Encoder.encode`. language: one code, a code for each recording, or None to identify it.
+    prompt: text or ids that precede each recording (names, spelling, style); prefix: text or ids with which its first
+        window begins.
+    progress: called with the seconds of audio that are done; silence outside of all windows is not counted.
+    options: fields of `LongformOptions` and `DecodingOptions`. vad: "auto", "silero", "energy", "none" or a
+        `VoiceActivity`. temperature: a number, or several that are tried in turn.
 
-    Returns a Transcript for a single input, else a list. Raises ConfigError for options that the model or the mode
-    cannot honor, MissingDependencyError for a detector that is not installed, both before any recording is read;
+    Returns a Transcript for a single input, else a list. Raises ConfigError for options that the model or the mode does
+    not support and MissingDependencyError for a detector that is not installed, both before any recording is read;
     AudioError, naming the item.
     """
     settings = LongformOptions.of(**options)
     tokenizer = model.tokenizer
     if tokenizer is None:
         raise ConfigError(
-            f"{model.name or model.family} has no tokenizer, and so cannot write: put the tokenizer.json that it was "
-            f"trained with beside its weights and load it again (zoo.create gives models without one)"
+            f"{model.name or model.family} has no tokenizer and cannot transcribe: put its tokenizer.json beside its "
+            f"weights and load it again (zoo.create makes models without a tokenizer)"
         )
     language = check_languages(language, tokenizer.languages, settings.decoding.task)
-    before, beginning = _ids(tokenizer, prompt), _ids(tokenizer, prefix)
+    prompt_ids, prefix_ids = _ids(tokenizer, prompt), _ids(tokenizer, prefix)
     settings.vad.check()
     clips, single = audio.as_clips(waves, sample_rate, RATE)
     languages = one_for_each(language, len(clips))
-    cursors = [
-        _cursor(model, clip, settings, code, before, beginning) for clip, code in zip(clips, languages, strict=True)
+    segmenters = [
+        _segmenter(model, clip, settings, code, prompt_ids, prefix_ids)
+        for clip, code in zip(clips, languages, strict=True)
     ]
-    _run(model, cursors, settings, progress or (lambda seconds: None))
-    transcripts = [cursor.transcript() for cursor in cursors]
+    _run(model, segmenters, settings, progress or (lambda seconds: None))
+    transcripts = [segmenter.transcript() for segmenter in segmenters]
     return transcripts[0] if single else transcripts
 
 
@@ -141,7 +146,7 @@ def _ids(tokenizer: Any, text: str | Sequence[int] | None) -> tuple[int, ...]:
     return tuple(tokenizer.encode(" " + text.strip()) if isinstance(text, str) else text)
 
 
-def _cursor(
+def _segmenter(
     model: Any,
     clip: Clip,
     settings: LongformOptions,
@@ -149,8 +154,8 @@ def _cursor(
     prompt: tuple[int, ...],
     prefix: tuple[int, ...],
 ) -> Segmenter:
-    chances = settings.vad.probabilities(clip)
-    spans = settings.vad.spans(chances, len(clip))
+    probabilities = settings.vad.probabilities(clip)
+    spans = settings.vad.spans(probabilities, len(clip))
     longest = model.config.audio_ctx * 2 * FRAME
     if settings.mode == "sequential":
         return SequentialSegmenter(
@@ -164,63 +169,64 @@ def _cursor(
             longest=longest,
             condition=settings.condition_on_previous_text,
         )
-    cuts = windows(spans, chances, longest - FRAME, JOIN_SECONDS * RATE)
+    cuts = windows(spans, probabilities, longest - FRAME, JOIN_SECONDS * RATE)
     if prefix and len(cuts) > 1:
-        raise ConfigError('prefix: goes with recordings of one window in mode "batched"; use mode="sequential"')
-    speech = None if settings.vad.detector == "none" else chances >= settings.vad.threshold
+        raise ConfigError('prefix: mode "batched" supports it for recordings of one window only; use mode="sequential"')
+    speech = None if settings.vad.detector == "none" else probabilities >= settings.vad.threshold
     return ChunkedSegmenter(clip, model, settings.decoding, language, prompt, prefix, cuts=cuts, speech=speech)
 
 
 def _run(
-    model: Any, cursors: Sequence[Segmenter], settings: LongformOptions, progress: Callable[[float], None]
+    model: Any, segmenters: Sequence[Segmenter], settings: LongformOptions, progress: Callable[[float], None]
 ) -> None:
-    """Decode until no cursor has a window left; the longest first, so that a batch ends together."""
-    ready = [window for cursor in cursors for window in cursor.windows()]
-    known = len(ready) + sum(len(cursor.rest) for cursor in cursors)
-    share = BatchScheduler.of(model, settings.context or model.context, settings.decoding, settings.batch_size, known)
-    running: set[Future[Heard]] = set()
-    with eval_mode(model), core_pool(share.workers, "zoo-transcribe", share.cores) as pool:
+    """Decode all windows of all segmenters, the longest first, so that the windows of a batch end together."""
+    ready = [window for segmenter in segmenters for window in segmenter.windows()]
+    count = len(ready) + sum(len(segmenter.pending) for segmenter in segmenters)
+    padding = settings.padding or model.padding
+    scheduler = BatchScheduler.of(model, padding, settings.decoding, settings.batch_size, count)
+    running: set[Future[DecodedBatch]] = set()
+    with eval_mode(model), core_pool(scheduler.workers, "zoo-transcribe", scheduler.cores) as pool:
         while ready or running:
             ready.sort(key=lambda window: window.start - window.stop)
-            while ready and len(running) < share.workers:
-                size = share.batch_size(ready)
+            while ready and len(running) < scheduler.workers:
+                size = scheduler.batch_size(ready)
                 batch, ready = ready[:size], ready[size:]
-                running.add(pool.submit(_hear, model, batch, settings))
+                running.add(pool.submit(_transcribe_batch, model, batch, settings))
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            for window, result, cut, words in (heard for future in done for heard in future.result()):
-                following = window.cursor.take(window, result, cut, words)
+            for window, result, cut, words in (row for future in done for row in future.result()):
+                following = window.segmenter.consume(window, result, cut, words)
                 ready += following
-                progress(_passed(window, following))
+                progress(_seconds_done(window, following))
 
 
-def _passed(window: Window, following: Sequence[Window]) -> float:
-    """Seconds of a window that none of the following ones of its recording hears again."""
+def _seconds_done(window: Window, following: Sequence[Window]) -> float:
+    """Seconds of a window that the following windows of its recording do not cover again."""
     again = sum(max(0, min(w.stop, window.stop) - max(w.start, window.start)) for w in following)
     return (window.stop - window.start - again) / RATE
 
 
-def _hear(model: Any, batch: Sequence[Window], settings: LongformOptions) -> Heard:
-    """What became of each window, its segments and their words."""
+def _transcribe_batch(model: Any, batch: Sequence[Window], settings: LongformOptions) -> DecodedBatch:
+    """The decoded text of each window, its segments and their words."""
     results, states = _decode(model, batch, settings)
-    cuts = [window.cursor.cut(window, result) for window, result in zip(batch, results, strict=True)]
+    cuts = [window.segmenter.cut(window, result) for window, result in zip(batch, results, strict=True)]
     words = _words(model, states, batch, results, cuts, settings)
     return list(zip(batch, results, cuts, words, strict=True))
 
 
 def _decode(model: Any, batch: Sequence[Window], settings: LongformOptions) -> tuple[list[Decoded], Any]:
-    """What became of each window, and the states that were listened to.
+    """The decoded text of each window, and the encoder states.
 
-    Models that were taught on 30 s sometimes fail in context "clip", or say the same twice in a row: that is heard
-    again in "full" before the temperature rises.
+    Models that were trained on 30 s sometimes fail with padding "none", or write the same text twice in a row. Such
+    windows are decoded again with padding "30s" before the temperature rises.
     """
-    options, context = settings.decoding, settings.context or model.context
-    states = listen(model, batch, context)
-    if context == "clip" and not model.config.taught_on_clips:
+    options, padding = settings.decoding, settings.padding or model.padding
+    states = encode_batch(model, batch, padding)
+    if padding == "none" and not model.config.trained_unpadded:
         results = decode(model, states, [w.request for w in batch], options, options.temperatures[:1])
         failed = [i for i, result in enumerate(results) if result.failed(options) or doubled(result.text)]
         if failed:
             again = [batch[i] for i in failed]
-            second = decode(model, listen(model, again, "full"), [w.request for w in again], options)
+            second = decode(model, encode_batch(model, again, "30s"), [w.request for w in again], options)
             for i, result in zip(failed, second, strict=True):
                 results[i] = result
     else:
@@ -236,31 +242,33 @@ def _words(
     cuts: Sequence[Cut],
     settings: LongformOptions,
 ) -> Sequence[Words]:
-    """Word times of each window's segments, where they are wanted."""
+    """Words of each window's segments, None without word_timestamps."""
     if not settings.word_timestamps:
         return [None] * len(batch)
     eot = model.tokenizer.eot
-    texts = [[[t for t in piece.tokens if t < eot] for piece in cut.pieces] for cut in cuts]
+    texts = [[[t for t in segment.tokens if t < eot] for segment in cut.segments] for cut in cuts]
     languages, seconds = [result.language for result in results], [window.seconds for window in batch]
     return find_words(model, states, texts, languages, seconds, settings.decoding)
 
 
-def listen(model: Any, batch: Sequence[Window], context: str) -> Any:
-    """Encoder states of windows. In context "full" their mel is followed by zeros up to 30 s, as openai-whisper has it;
-    in "clip" by a second of silence.
+def encode_batch(model: Any, batch: Sequence[Window], padding: str) -> Any:
+    """Encoder states of windows.
+
+    With padding "30s" zeros follow their mel up to 30 s, as in openai-whisper. With "none" the model's pad_positions of
+    silence follow.
     """
     with torch.no_grad():
-        if context == "clip":
-            waves = [w.cursor.clip[w.start : w.stop].to(model.device) for w in batch]
-            return model.encode_windows(waves, context=context)
-        mels = [_mel(model, w.cursor.clip, w.start, w.stop, w.peak) for w in batch]
+        if padding == "none":
+            waves = [w.segmenter.clip[w.start : w.stop].to(model.device) for w in batch]
+            return model.encode_windows(waves, padding=padding)
+        mels = [_mel(model, w.segmenter.clip, w.start, w.stop, w.peak) for w in batch]
         size = max(len(mel) for mel in mels)
         padded = [torch.nn.functional.pad(mel, (0, 0, 0, size - len(mel))) for mel in mels]
         return model.encode_mel(torch.stack(padded))
 
 
 def _mel(model: Any, clip: Clip, start: int, stop: int, peak: Tensor | None) -> Tensor:
-    """Log-mel (M, N) of samples start ... stop (start in whole frames); frames at the edges see the samples beyond."""
+    """Log-mel (M, N) of samples start ... stop (start in whole frames). Frames at the edges include samples beyond."""
     first = max(0, start - EDGE * FRAME)
     power = next(model.mel.blocks(clip[first : stop + EDGE * FRAME].to(model.device)))
     peak = power.amax() if peak is None else peak[0].to(power)

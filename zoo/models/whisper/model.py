@@ -31,7 +31,7 @@ from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.transformer import Transformer
 
 MEL_HOP = 160  # samples
-CHUNK = 1_500  # positions in one go without gradients: what stays near a CPU's caches
+CHUNK = 1_500  # positions encoded at once without gradients; this fits a CPU's caches
 
 
 class AudioEncoder(nn.Module):
@@ -58,10 +58,12 @@ class AudioEncoder(nn.Module):
 
 
 class Whisper(TokenizedEncoder):
-    """Layer 0 = input of the encoder's transformer, with positions; the last layer includes the output norm.
+    """Encoder and decoder of Whisper.
 
-    A clip of S samples has S // 320 frames. Clips of more than 30 s are encoded in overlapping windows; each counts its
-    positions from its own start, as in the model's training.
+    Layer 0 is the input of the encoder's transformer, positions included. The last layer includes the output norm.
+
+    A clip of S samples has S // 320 frames. Clips of more than 30 s are encoded in overlapping windows. Each window
+    counts its positions from its own start, as in training.
     """
 
     family = "whisper"
@@ -88,13 +90,13 @@ class Whisper(TokenizedEncoder):
         )
 
     @property
-    def context(self) -> str:
-        """ "full" or "clip", see WhisperConfig; may be set on a loaded model."""
-        return str(self.config.context)
+    def padding(self) -> str:
+        """ "30s" or "none", see WhisperConfig. It may be set on a loaded model."""
+        return str(self.config.padding)
 
-    @context.setter
-    def context(self, value: str) -> None:
-        self.config = replace(self.config, context=value)
+    @padding.setter
+    def padding(self, value: str) -> None:
+        self.config = replace(self.config, padding=value)
 
     def norm_stats(self, clip: Clip) -> Tensor:
         """The loudest log power of the clip (1,)."""
@@ -107,7 +109,7 @@ class Whisper(TokenizedEncoder):
         clips = [wave[:n] for wave, n in zip(waves, lengths.tolist(), strict=True)]
         mel = self.log_mel(clips, peaks=norm_stats)
         size = int(counts.max())
-        if self.context == "full":
+        if self.padding == "30s":
             mask, states = lengths_to_mask(counts, size), self._encode(mel, None, layers)
         else:
             mask = lengths_to_mask(counts, mel.shape[1] // 2)
@@ -116,14 +118,20 @@ class Whisper(TokenizedEncoder):
         return Frames(x[0] if isinstance(layer, int) else x, counts, self.frame_rate)
 
     def log_mel(
-        self, clips: Sequence[Tensor], *, peaks: Tensor | None = None, context: str | None = None, tail: int = 1
+        self,
+        clips: Sequence[Tensor],
+        *,
+        peaks: Tensor | None = None,
+        padding: str | None = None,
+        pad_positions: int = 1,
     ) -> Tensor:
         """Log-mel of clips of at most 30 s, each relative to its own loudest frame: (B, M, N).
 
-        peaks (B, 1): `norm_stats` of the recordings that the clips are windows of. In context "full" M spans 30 s, in
-        "clip" the longest clip and at least `tail` positions of silence after it, if they fit.
+        peaks (B, 1): `norm_stats` of the recordings that the clips are cut from. With padding "30s" M spans 30 s. With
+        "none" it spans the longest clip and `pad_positions` positions of silence after it, if they fit.
+        Raises AudioError for a clip that is longer than a window.
         """
-        context = self.context if context is None else context
+        padding = self.padding if padding is None else padding
         longest = max(len(clip) for clip in clips)
         if longest > self.window_samples:
             raise AudioError(
@@ -131,8 +139,8 @@ class Whisper(TokenizedEncoder):
                 f"{longest} samples are more than the {self.window_samples} of one window; cut it first",
             )
         positions = self.config.audio_ctx
-        if context == "clip":
-            positions = min(positions, -(-longest // self.hop) + tail)
+        if padding == "none":
+            positions = min(positions, -(-longest // self.hop) + pad_positions)
         out = []
         for i, clip in enumerate(clips):
             power = self.mel.log_power(clip, end=self.window_samples)[: 2 * positions]  # (M_i, N)
@@ -147,37 +155,40 @@ class Whisper(TokenizedEncoder):
         return self.mel.compress(power, power.amax())[: max(1, len(clip) // self.mel.hop)]
 
     def _encode(self, mel: Tensor, mask: Tensor | None, layers: list[int]) -> Tensor:
-        """mel (B, M, N), mask (B, T) -> (L, B, T, D), without gradients in pieces of CHUNK positions."""
+        """mel (B, M, N), mask (B, T) -> (L, B, T, D), without gradients in chunks of CHUNK positions."""
         if torch.is_grad_enabled():
             return torch.stack(self.encoder(mel, mask, layers))
         size, step = mel.shape[1] // 2, max(1, 2 * CHUNK // mel.shape[1])
         out = mel.new_zeros(len(layers), len(mel), size, self.dim, dtype=self.encoder.conv_in.weight.dtype)
         for i in range(0, len(mel), step):
-            part, kept = slice(i, i + step), size
-            if mask is not None:  # what lies behind the longest clip of the piece is nobody's
-                kept = min(size, int(mask[part].sum(1).max()) + 1)
-            own = None if mask is None else mask[part, :kept]
-            out[:, part, :kept] = torch.stack(self.encoder(mel[part, : 2 * kept], own, layers))
+            rows, used = slice(i, i + step), size
+            if mask is not None:  # positions behind the longest clip of the chunk are not used
+                used = min(size, int(mask[rows].sum(1).max()) + 1)
+            chunk_mask = None if mask is None else mask[rows, :used]
+            out[:, rows, :used] = torch.stack(self.encoder(mel[rows, : 2 * used], chunk_mask, layers))
         return out
 
-    def encode_windows(self, waves: Sequence[Tensor], *, context: str | None = None) -> AudioStates:
-        """What the decoder listens to, for windows of at most 30 s at 16 kHz each.
+    def encode_windows(self, waves: Sequence[Tensor], *, padding: str | None = None) -> AudioStates:
+        """Encoder states for the decoder. waves: windows of at most 30 s at 16 kHz.
 
-        In context "full" it attends to 30 s of positions, silence included, as published; in "clip" to those of the
-        clip and config.tail of silence after it, config.least in all.
+        With padding "30s" the decoder attends to 30 s of positions, silence included, as published. With "none" it
+        attends to the positions of the clip and config.pad_positions of silence, but at least to config.min_positions.
         """
-        context = self.context if context is None else context
+        padding = self.padding if padding is None else padding
         with eval_mode(self):
             counts = torch.tensor([-(-len(wave) // self.hop) for wave in waves], device=self.device)
-            heard = (counts + self.config.tail).clamp(min=self.config.least)
-            # One position more than is kept: the last one must hear silence after it, not the convolution's padding.
-            tail = int(heard.max() - counts.max()) + 1
-            mel = self.log_mel([wave.to(self.device) for wave in waves], context=context, tail=tail)
-            return self.encode_mel(mel, heard if context == "clip" else None)
+            attended = (counts + self.config.pad_positions).clamp(min=self.config.min_positions)
+            # One position more than is attended: silence must follow the last one, not the convolution's zeros.
+            pad_positions = int(attended.max() - counts.max()) + 1
+            on_device = [wave.to(self.device) for wave in waves]
+            mel = self.log_mel(on_device, padding=padding, pad_positions=pad_positions)
+            return self.encode_mel(mel, attended if padding == "none" else None)
 
     def encode_mel(self, mel: Tensor, lengths: Tensor | None = None) -> AudioStates:
-        """As `encode_windows`, from log-mel (B, M, N). Without lengths (B,) in positions it is padded with zeros to
-        30 s, as openai-whisper pads the last window of a recording; with them, it is taken as it is.
+        """As `encode_windows`, from log-mel (B, M, N).
+
+        Without lengths (B,) in positions, zeros pad it to 30 s, as openai-whisper pads the last window of a recording.
+        With lengths it is encoded as it is.
         """
         with eval_mode(self):
             if lengths is None:
@@ -189,13 +200,13 @@ class Whisper(TokenizedEncoder):
             return AudioStates(x[:, : int(lengths.max())], lengths)
 
     def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
-        """A Transcript, or a list of them; `zoo.models.whisper.longform.transcribe` describes the options."""
+        """A Transcript, or a list of them. For the options see `zoo.models.whisper.longform.transcribe`."""
         from zoo.models.whisper.longform import transcribe
 
         return transcribe(self, waves, sample_rate, **options)
 
     def preprocessing(self) -> dict[str, Any]:
-        return super().preprocessing() | {"mels": self.config.mels, "context": self.context}
+        return super().preprocessing() | {"mels": self.config.mels, "padding": self.padding}
 
     def load_assets(self, directory: Path) -> None:
         if (directory / TOKENIZER).is_file():

@@ -1,7 +1,7 @@
-"""How windows are shared out: how many are decoded together, and how many batches at once.
+"""How many windows are decoded together, and how many batches at once.
 
-The steps of a decoder are too small to be divided among cores. On a CPU several batches at once, each on cores of its
-own, take about as long as one of them would with all the cores.
+A decoder step is too small to be divided among cores. On a CPU several batches run at once, each on its own cores.
+Together they take about as long as one batch on all cores.
 """
 
 from __future__ import annotations
@@ -16,47 +16,51 @@ import torch
 from zoo.models.whisper.decoding import DecodingOptions
 from zoo.models.whisper.segmenters import Window
 
-MEMORY = 1 << 29  # bytes of keys and values, of all batches together
-FEWEST, MOST = 4, 16  # windows of a batch: the weights are read once for all of them; few differ little in length
+MEMORY = 1 << 29  # bytes of keys and values of all batches together
+MIN_WINDOWS, MAX_WINDOWS = 4, 16  # of a batch: many share one pass over the weights, few have similar lengths
 
 
 @dataclass
 class BatchScheduler:
-    """workers batches at once on `cores` cores each; most: windows of a batch, None = by memory.
+    """Runs `workers` batches at once, each on `cores` cores.
 
-    position, text: bytes that a window takes for a position that it hears, and for all that it may write.
+    max_windows: windows of a batch, None = as many as memory allows.
+    position_bytes: memory of a window for each encoder position; text_bytes: for the longest text.
     """
 
     model: Any
-    context: str
+    padding: str
     workers: int
     cores: int
-    most: int | None
-    position: int
-    text: int
+    max_windows: int | None
+    position_bytes: int
+    text_bytes: int
 
     @classmethod
-    def of(cls, model: Any, context: str, options: DecodingOptions, most: int | None, windows: int) -> BatchScheduler:
-        """For so many windows: each worker gets a batch that is worth reading the weights for."""
+    def of(
+        cls, model: Any, padding: str, options: DecodingOptions, max_windows: int | None, windows: int
+    ) -> BatchScheduler:
+        """For `windows` windows. There are no more workers than windows can keep busy with batches of MIN_WINDOWS."""
         cores = torch.get_num_threads() if model.device.type == "cpu" else 1
-        fits = [n for n in range(1, cores + 1) if cores % n == 0 and n * FEWEST <= max(windows, FEWEST)]
-        config, workers = model.config, max(fits)
-        position = 2 * config.decoder_layers * config.dim * model.decoder.positions.element_size()
+        possible = [n for n in range(1, cores + 1) if cores % n == 0 and n * MIN_WINDOWS <= max(windows, MIN_WINDOWS)]
+        config, workers = model.config, max(possible)
+        position_bytes = 2 * config.decoder_layers * config.dim * model.decoder.positions.element_size()
         candidates = options.samples if options.temperatures[0] else options.beam_size
-        text = candidates * config.text_ctx // 2 * position
-        return cls(model, context, workers, cores // workers, most, position, text)
+        text_bytes = candidates * config.text_ctx // 2 * position_bytes
+        return cls(model, padding, workers, cores // workers, max_windows, position_bytes, text_bytes)
 
     def batch_size(self, ready: Sequence[Window]) -> int:
-        """How many of these windows, longest first, the next batch takes: all workers get as many."""
-        most = self.most or self._room(ready[0])
-        rounds = math.ceil(len(ready) / (most * self.workers))
+        """Number of windows in the next batch. ready: longest first. All workers get equal batches."""
+        max_windows = self.max_windows or self._capacity(ready[0])
+        rounds = math.ceil(len(ready) / (max_windows * self.workers))
         return math.ceil(len(ready) / (rounds * self.workers))
 
-    def _room(self, longest: Window) -> int:
+    def _capacity(self, longest: Window) -> int:
+        """Windows of this length that fit into memory."""
         config = self.model.config
         positions = config.audio_ctx
-        if self.context == "clip":
-            heard = math.ceil((longest.stop - longest.start) / self.model.hop) + config.tail
-            positions = min(positions, max(heard, config.least))
-        held = MEMORY // self.workers // (positions * self.position + self.text)
-        return max(FEWEST, min(MOST, held))
+        if self.padding == "none":
+            attended = math.ceil((longest.stop - longest.start) / self.model.hop) + config.pad_positions
+            positions = min(positions, max(attended, config.min_positions))
+        count = MEMORY // self.workers // (positions * self.position_bytes + self.text_bytes)
+        return max(MIN_WINDOWS, min(MAX_WINDOWS, count))

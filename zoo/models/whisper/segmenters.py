@@ -1,4 +1,4 @@
-"""How a recording is walked through in windows: one after the other by its timestamps, or all at once by its pauses.
+"""Cuts a recording into windows: one after the other at its timestamps, or all at once at its pauses.
 
 Legend: S samples, T frames of 32 ms. Times count in samples at 16 kHz, frames are 160 samples.
 """
@@ -20,19 +20,21 @@ from zoo.text.transcript import Segment, Transcript, Word
 
 RATE = 16_000
 FRAME = 160  # samples of one mel frame, in which windows begin and end
-LEAST_STEP = 3_200  # samples: without it, a decoder that babbles could take 50 windows for a second
-LEAST_UNHEARD = 1.0  # seconds of speech after a text that are worth another window
-HOT = 0.5  # above this temperature a text is no context for the next
+MIN_STEP = 3_200  # samples; without it a decoder that repeats itself could take 50 windows for one second
+MIN_MISSED_SPEECH = 1.0  # seconds of speech after a text; with less, no further window is decoded
+MAX_CONTEXT_TEMPERATURE = 0.5  # a text that was sampled at a higher temperature is no prompt for the next window
 Words = Sequence[list[Word]] | None
-"""Of the segments of a window, in seconds from its start; None where they were not asked for."""
+"""Words of each segment of a window, in seconds from its start; None without word timestamps."""
 
 
 @dataclass(eq=False)
 class Window:
-    """Samples start ... stop of a clip, to be decoded on behalf of `cursor`. peak: `norm_stats` of the clip, where its
-    windows are normalized by it."""
+    """Samples start ... stop of a clip; `segmenter` receives the decoded text.
 
-    cursor: Segmenter
+    peak: `norm_stats` of the clip, if its windows are normalized by them.
+    """
+
+    segmenter: Segmenter
     start: int
     stop: int
     request: DecodingRequest
@@ -44,22 +46,22 @@ class Window:
 
 
 class Segmenter(Protocol):
-    """The state of one recording."""
+    """Makes the windows of one recording, and a transcript from their texts."""
 
     clip: Clip
-    rest: list[Window]
-    """Windows that wait for the first one."""
+    pending: list[Window]
+    """Windows that cannot be decoded before the first one."""
 
     def windows(self) -> list[Window]:
-        """The windows that can be decoded from the start."""
+        """The windows that can be decoded first."""
         ...
 
     def cut(self, window: Window, decoded: Decoded) -> Cut:
         """The segments of a window."""
         ...
 
-    def take(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Window]:
-        """Keep what became of a window; returns those that can be decoded now."""
+    def consume(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Window]:
+        """Add the text of a window to the transcript; returns the windows that can be decoded now."""
         ...
 
     def transcript(self) -> Transcript:
@@ -68,8 +70,8 @@ class Segmenter(Protocol):
 
 
 @dataclass(eq=False)
-class Recording:
-    """What both cursors share. prompt, prefix: ids."""
+class RecordingSegmenter:
+    """Base of both segmenters. prompt, prefix: ids."""
 
     clip: Clip
     model: Any
@@ -77,75 +79,76 @@ class Recording:
     language: str | None
     prompt: tuple[int, ...] = ()
     prefix: tuple[int, ...] = ()
-    certainty: float = 1.0
+    language_probability: float = 1.0
     segments: list[Segment] = field(default_factory=list)
-    rest: list[Window] = field(default_factory=list)
+    pending: list[Window] = field(default_factory=list)
 
-    def _learn_language(self, decoded: Decoded) -> None:
+    def _set_language(self, decoded: Decoded) -> None:
         if self.language is None:
-            self.language, self.certainty = decoded.language, decoded.language_probability
+            self.language, self.language_probability = decoded.language, decoded.language_probability
 
-    def _keep(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Segment]:
-        """Segments of a window in seconds of the recording, inside the window; those without text are left out."""
+    def _segments(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Segment]:
+        """Segments of a window with times in seconds of the recording, inside the window. Empty ones are left out."""
         tokenizer, offset = self.model.tokenizer, window.start / RATE
-        kept, here = [], 0.0
-        for i, piece in enumerate(cut.pieces):
-            own = None if words is None else words[i]
-            if not has_text(piece, tokenizer.decode):
+        segments, previous_end = [], 0.0
+        for i, part in enumerate(cut.segments):
+            part_words = None if words is None else words[i]
+            if not has_text(part, tokenizer.decode):
                 continue
-            start, end = min(piece.start, window.seconds), min(piece.end, window.seconds)
-            if own:
-                start, end = own[0].start, own[-1].end
-            start = max(start, here)
-            end = here = max(end, start)
-            for word in own or ():
+            start, end = min(part.start, window.seconds), min(part.end, window.seconds)
+            if part_words:
+                start, end = part_words[0].start, part_words[-1].end
+            start = max(start, previous_end)
+            end = previous_end = max(end, start)
+            for word in part_words or ():
                 word.start, word.end = round(offset + word.start, 3), round(offset + word.end, 3)
                 word.probability = round(word.probability, 4)
-            kept.append(
+            segments.append(
                 Segment(
                     start=round(offset + start, 3),
                     end=round(offset + end, 3),
-                    text=tokenizer.decode(piece.tokens),
-                    tokens=piece.tokens,
+                    text=tokenizer.decode(part.tokens),
+                    tokens=part.tokens,
                     temperature=decoded.temperature,
                     log_probability=round(decoded.log_probability, 4),
                     compression_ratio=round(decoded.compression_ratio, 4),
                     no_speech=round(decoded.no_speech, 4),
-                    words=own,
+                    words=part_words,
                 )
             )
-        return kept
+        return segments
 
     def transcript(self) -> Transcript:
-        """See Cursor."""
-        # They come as windows end; one without duration at a border belongs before what begins there.
+        """See Segmenter."""
+        # Windows end in any order. A segment without duration at a border comes before one that begins there.
         segments = sorted(self.segments, key=lambda segment: (segment.start, segment.end))
-        return Transcript(self.language or "", len(self.clip) / RATE, segments, round(self.certainty, 4))
+        return Transcript(self.language or "", len(self.clip) / RATE, segments, round(self.language_probability, 4))
 
 
 @dataclass(eq=False)
-class SequentialSegmenter(Recording):
-    """Each window begins where the last whole segment of the one before ended: openai-whisper's transcribe.
+class SequentialSegmenter(RecordingSegmenter):
+    """Each window begins at the end of the last whole segment of the window before, as in openai-whisper.
 
-    spans: of speech; a window does not reach beyond the span it begins in.
+    spans: of speech; a window ends with its span at the latest. longest: samples of a window.
+    condition: whether the text so far is the prompt of the next window.
     """
 
     spans: Sequence[Span] = ()
     longest: int = 30 * RATE
     condition: bool = False
-    tail: list[int] = field(default_factory=list)  # the prompt so far
+    context: list[int] = field(default_factory=list)  # ids of the prompt and the text so far
     peak: Tensor | None = None
 
     def windows(self) -> list[Window]:
-        """See Cursor."""
-        self.tail = list(self.prompt)
+        """See Segmenter."""
+        self.context = list(self.prompt)
         self.ends = [stop // FRAME * FRAME for _, stop in self.spans]
         return self._next(0)
 
-    def _next(self, place: int) -> list[Window]:
-        """The window that begins at `place`, or at the next span."""
+    def _next(self, position: int) -> list[Window]:
+        """The window that begins at this sample, or with the next span."""
         for (start, _), end in zip(self.spans, self.ends, strict=True):
-            start = max(start // FRAME * FRAME, place)
+            start = max(start // FRAME * FRAME, position)
             if start < end:
                 break
         else:
@@ -154,78 +157,79 @@ class SequentialSegmenter(Recording):
         whole = start == 0 and stop == len(self.clip) // FRAME * FRAME
         if self.peak is None and not whole:
             self.peak = self.model.norm_stats(self.clip)
-        request = DecodingRequest(self.language, tuple(self.tail), () if self.segments else self.prefix, start)
+        request = DecodingRequest(self.language, tuple(self.context), () if self.segments else self.prefix, start)
         return [Window(self, start, stop, request, self.peak)]
 
     def cut(self, window: Window, decoded: Decoded) -> Cut:
-        """See Cursor."""
+        """See Segmenter."""
         tokens = [*window.request.prefix, *decoded.tokens]
         return split(tokens, self.model.tokenizer.timestamp_begin, window.seconds)
 
-    def take(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Window]:
-        """See Cursor."""
-        self._learn_language(decoded)
+    def consume(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Window]:
+        """See Segmenter."""
+        self._set_language(decoded)
         if decoded.silent(self.options):
             return self._next(window.stop)
-        kept, done = self._keep(window, decoded, cut, words), cut.done
-        self.segments += kept
-        if not self.condition or decoded.temperature > HOT:
-            self.tail = []
+        segments, done = self._segments(window, decoded, cut, words), cut.done
+        self.segments += segments
+        if not self.condition or decoded.temperature > MAX_CONTEXT_TEMPERATURE:
+            self.context = []
         else:
-            self.tail += [token for segment in kept for token in segment.tokens]
-        if words and not cut.closed and kept and kept[-1].end * RATE > window.start:
-            done = kept[-1].end - window.start / RATE  # the end of the last word is known better
-        # Times behind the window are made up, and what lies there is another's.
+            self.context += [token for segment in segments for token in segment.tokens]
+        if words and not cut.closed and segments and segments[-1].end * RATE > window.start:
+            done = segments[-1].end - window.start / RATE  # the end of the last word is more exact
+        # The model cannot know times after the window. Another window covers them.
         advance = round(min(done, window.seconds) * RATE / FRAME) * FRAME
-        return self._next(window.stop if advance <= 0 else window.start + max(advance, LEAST_STEP))
+        return self._next(window.stop if advance <= 0 else window.start + max(advance, MIN_STEP))
 
 
 @dataclass(eq=False)
-class ChunkedSegmenter(Recording):
+class ChunkedSegmenter(RecordingSegmenter):
     """Windows cut at pauses, decoded independently of each other, many at a time.
 
-    speech (T,): frames of vad.FRAME samples that hold speech, None = unknown. Where a text ends though much of it
-    follows, what follows is a window of its own: a decoder that is led to the end by pauses leaves out whole sentences.
+    cuts: start and stop of each window. speech (T,): whether each frame of vad.FRAME samples holds speech, None =
+    unknown. If a text ends long before the speech of its window, another window covers the speech that is missed: at a
+    pause a decoder sometimes stops and leaves out whole sentences.
     """
 
     cuts: Sequence[Span] = ()
     speech: Tensor | None = None
 
     def windows(self) -> list[Window]:
-        """See Cursor. Where the language is unknown the first window comes alone, and tells it to the others."""
+        """See Segmenter. If the language is unknown, the first window comes alone and its language is used for all."""
         borders = [(start // FRAME * FRAME, stop // FRAME * FRAME) for start, stop in self.cuts]
-        self.rest = [
+        self.pending = [
             Window(self, start, stop, DecodingRequest(self.language, self.prompt, self.prefix, start))
             for start, stop in borders
             if start < stop
         ]
-        first = self.rest if self.language is not None else self.rest[:1]
-        self.rest = self.rest[len(first) :]
+        first = self.pending if self.language is not None else self.pending[:1]
+        self.pending = self.pending[len(first) :]
         return first
 
     def cut(self, window: Window, decoded: Decoded) -> Cut:
-        """See Cursor."""
+        """See Segmenter."""
         tokens = [*window.request.prefix, *decoded.tokens]
         return split_all(tokens, self.model.tokenizer.timestamp_begin, window.seconds)
 
-    def take(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Window]:
-        """See Cursor."""
-        self._learn_language(decoded)
-        ready, self.rest = self.rest, []
-        for waiting in ready:
-            waiting.request = DecodingRequest(self.language, self.prompt, self.prefix, waiting.start)
+    def consume(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Window]:
+        """See Segmenter."""
+        self._set_language(decoded)
+        ready, self.pending = self.pending, []
+        for other in ready:
+            other.request = DecodingRequest(self.language, self.prompt, self.prefix, other.start)
         if decoded.silent(self.options):
             return ready
-        kept = self._keep(window, decoded, cut, words)
-        self.segments += kept
-        return ready + self._unheard(window, kept)
+        segments = self._segments(window, decoded, cut, words)
+        self.segments += segments
+        return ready + self._missed_speech(window, segments)
 
-    def _unheard(self, window: Window, kept: Sequence[Segment]) -> list[Window]:
-        """A window of what follows the text, if that is speech."""
-        if not kept or self.speech is None:
+    def _missed_speech(self, window: Window, segments: Sequence[Segment]) -> list[Window]:
+        """A window from the end of the text to the end of its window, if that holds speech."""
+        if not segments or self.speech is None:
             return []
-        end = round(kept[-1].end * RATE / FRAME) * FRAME
-        left = self.speech[end // SPEECH_FRAME : window.stop // SPEECH_FRAME]
-        if end < window.start + LEAST_STEP or int(left.sum()) * SPEECH_FRAME < LEAST_UNHEARD * RATE:
+        end = round(segments[-1].end * RATE / FRAME) * FRAME
+        after = self.speech[end // SPEECH_FRAME : window.stop // SPEECH_FRAME]
+        if end < window.start + MIN_STEP or int(after.sum()) * SPEECH_FRAME < MIN_MISSED_SPEECH * RATE:
             return []
-        return [Window(self, end, window.stop, DecodingRequest(self.language, self.prompt, place=end))]
+        return [Window(self, end, window.stop, DecodingRequest(self.language, self.prompt, start=end))]

@@ -1,7 +1,7 @@
-"""Decoded tokens -> segments with times, and where the next window begins. As published in openai-whisper's transcribe.
+"""Decoded tokens -> segments with times, and the start of the next window, as in openai-whisper's transcribe.
 
-Two timestamps in a row end a segment and begin the next. What follows the last pair is cut off by the window's end; it
-is decoded again, in a window that begins there.
+Two timestamps in a row end a segment and begin the next one. The text after the last pair is cut off by the end of the
+window. It is decoded again, in a window that begins there.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ class TokenSegment:
 
 @dataclass
 class Cut:
-    """The segments of a window, the seconds of it that are done with, and whether the model said that no speech
-    follows: by a timestamp without a twin at the end.
+    """The segments of a window.
+
+    done: seconds of the window that need no further decoding; closed: whether the text ends with a single timestamp,
+    which means that no speech follows.
     """
 
-    pieces: list[TokenSegment]
+    segments: list[TokenSegment]
     done: float
     closed: bool
 
@@ -38,29 +40,29 @@ def split(tokens: Sequence[int], begin_stamps: int, seconds: float) -> Cut:
     ends_alone = stamps[-2:] == [False, True]
     cuts = [i for i in range(1, len(tokens)) if stamps[i - 1] and stamps[i]]
     if not cuts:
-        # openai-whisper takes the last stamp for the end even where it is the one that opens the text.
+        # openai-whisper takes the last timestamp for the end, even if it is the first one of the text.
         end = (tokens[-1] - begin_stamps) * STAMP_SECONDS if ends_alone else seconds
         return Cut([TokenSegment(list(tokens), 0.0, end)], seconds, ends_alone)
     if ends_alone:
         cuts.append(len(tokens))
-    pieces = []
+    segments = []
     for a, b in zip([0, *cuts], cuts, strict=False):
         start, end = (max(0, tokens[i] - begin_stamps) * STAMP_SECONDS for i in (a, b - 1))  # a prefix has no stamp
-        pieces.append(TokenSegment(list(tokens[a:b]), start, end))
-    return Cut(pieces, seconds if ends_alone else pieces[-1].end, ends_alone)
+        segments.append(TokenSegment(list(tokens[a:b]), start, end))
+    return Cut(segments, seconds if ends_alone else segments[-1].end, ends_alone)
 
 
 def split_all(tokens: Sequence[int], begin_stamps: int, seconds: float) -> Cut:
-    """As `split` for a window that nothing follows: what comes after the last pair is a segment to the window's end."""
+    """As `split`, but no window follows: the text after the last pair is a segment that ends with the window."""
     cut = split(tokens, begin_stamps, seconds)
-    pieces = cut.pieces
-    rest = list(tokens[sum(len(piece.tokens) for piece in pieces) :])
-    if any(token < begin_stamps for token in rest):
-        start = (rest[0] - begin_stamps) * STAMP_SECONDS if rest[0] >= begin_stamps else pieces[-1].end
-        pieces.append(TokenSegment(rest, start, max(start, seconds)))
-    return Cut(pieces, seconds, True)
+    segments = cut.segments
+    remaining = list(tokens[sum(len(segment.tokens) for segment in segments) :])
+    if any(token < begin_stamps for token in remaining):
+        start = (remaining[0] - begin_stamps) * STAMP_SECONDS if remaining[0] >= begin_stamps else segments[-1].end
+        segments.append(TokenSegment(remaining, start, max(start, seconds)))
+    return Cut(segments, seconds, True)
 
 
-def has_text(piece: TokenSegment, decode: Callable[[Sequence[int]], str]) -> bool:
-    """Whether a segment is more than an instant and holds more than spaces."""
-    return piece.end > piece.start and bool(decode(piece.tokens).strip())
+def has_text(segment: TokenSegment, decode: Callable[[Sequence[int]], str]) -> bool:
+    """Whether a segment has a duration and a text that is not only spaces."""
+    return segment.end > segment.start and bool(decode(segment.tokens).strip())

@@ -1,6 +1,4 @@
-"""The sizes that OpenAI published Whisper in (Radford et al. 2022, arXiv 2212.04356). Plain data, of which `zoo.cards`
-makes the cards.
-"""
+"""The sizes of Whisper that OpenAI published (Radford et al. 2022, arXiv 2212.04356): plain data for the cards."""
 
 from __future__ import annotations
 
@@ -25,15 +23,15 @@ class WhisperSize(NamedTuple):
     limits: tuple[str, ...] = ()
 
 
-_CLIP = {  # benchmarks/results/whisper-contexts-2026-11-23.md and real-2026-11-23.md
+_UNPADDED = {  # benchmarks/results/whisper-contexts-2026-11-23.md and real-2026-11-23.md
     "tiny.en": (
-        'Context "clip" gives other numbers than "full", 6.6 times as fast: the means over time of a recording have a '
-        "median cosine of 0.980, one in twenty below 0.892.",
-        "Probes lose nothing by it: wake words 1.000 accuracy either way, sounds 0.955 (0.912 in full).",
+        'Padding "none" is 6.6 times as fast as "30s" and gives other vectors: the mean vectors of a recording have a '
+        "median cosine of 0.980; one in twenty is below 0.892.",
+        'Probes lose nothing by padding "none": wake words 1.000 accuracy with both, sounds 0.955 (0.912 with "30s").',
     ),
     "base": (
-        'Context "clip" gives other numbers than "full", 7.5 times as fast: the means over time of a recording have a '
-        "median cosine of 0.973, one in twenty below 0.861.",
+        'Padding "none" is 7.5 times as fast as "30s" and gives other vectors: the mean vectors of a recording have a '
+        "median cosine of 0.973; one in twenty is below 0.861.",
     ),
 }
 
@@ -46,10 +44,16 @@ PUBLISHED = (
         layers=(4, 4),
         dim=384,
         heads="1: 0; 2: 0 5; 3: 0 1 2 3 4",
-        limits=_CLIP["tiny.en"],
+        limits=_UNPADDED["tiny.en"],
     ),
     WhisperSize(
-        "base", "whisper-base", 71.8, layers=(6, 6), dim=512, heads="3: 1; 4: 2 3 7; 5: 1 2 4 6", limits=_CLIP["base"]
+        "base",
+        "whisper-base",
+        71.8,
+        layers=(6, 6),
+        dim=512,
+        heads="3: 1; 4: 2 3 7; 5: 1 2 4 6",
+        limits=_UNPADDED["base"],
     ),
     WhisperSize("base.en", "whisper-base.en", 71.8, layers=(6, 6), dim=512, heads="3: 3; 4: 7; 5: 1 5 7"),
     WhisperSize(

@@ -1,7 +1,8 @@
-"""The tokenizer of Whisper: byte-level BPE and the special tokens that steer the decoder.
+"""The tokenizer of Whisper: byte-level BPE, and special tokens that control the decoder.
 
 Text ids come first, then <|endoftext|> and the other specials, then one token for each 20 ms from 0.00 to 30.00 s.
-Files of fine-tuned models may hold more behind these; here such tokens follow the text, so that the order holds.
+Files of fine-tuned models may have added tokens after the timestamps. Here these follow the text, so that the order is
+always the same.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from zoo.models.whisper.bpe import byte_of_character, complete, merges_of, pairs
 EOT, SOT = "<|endoftext|>", "<|startoftranscript|>"
 TASKS = ("<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>")
 NO_SPEECH = "<|nospeech|>"
-RENAMED = {"<|nocaptions|>": NO_SPEECH, "<|iw|>": "<|he|>"}  # names in older files
+RENAMED = {"<|nocaptions|>": NO_SPEECH, "<|iw|>": "<|he|>"}  # name in older files -> name today
 NO_TIMESTAMPS = "<|notimestamps|>"
 TIMESTAMPS = 1501
 _STAMP = re.compile(r"<\|\d+\.\d\d\|>")
-_ENGLISH_EOT = 50_256  # English-only models have GPT-2's vocabulary, and tokens of languages that they never use
+_ENGLISH_EOT = 50_256  # English-only models have GPT-2's vocabulary, and language tokens that they never use
 _CODES = (
     "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
     "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
     "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"
 )
 LANGUAGES = tuple(_CODES.split())
-"""Language codes in the order of their tokens; only large-v3 and turbo have the last."""
+"""Language codes in the order of their tokens; only large-v3 and turbo have the last one."""
 UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")
-"""Languages whose words no space separates."""
+"""Languages without spaces between words."""
 _SIGNS = '"#()*+/:;<=>@[\\]^_`{|}~「」『』'
 _SIGN_RUNS = "<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪"
 _MUSIC = "♩♪♫♬♭♮♯"
@@ -49,10 +50,11 @@ _MUSIC = "♩♪♫♬♭♮♯"
 class WhisperTokenizer:
     """Text to ids and back, and the ids of the special tokens as attributes.
 
-    eot, sot, sot_prev, sot_lm, no_speech, no_timestamps, timestamp_begin, transcribe, translate; languages: code -> id,
-    in the order of ids, empty in an English-only model. vocabulary, merges: of the text tokens, as given.
-    added: tokens of fine-tuning -> ids, the last of the text; moved: the ids that they had behind the timestamps in the
-    file, and still have in its weights.
+    Ids: eot, sot, sot_prev, sot_lm, no_speech, no_timestamps, timestamp_begin, transcribe, translate.
+    languages: code -> id in the order of ids, empty for an English-only model.
+    vocabulary, merges: of the text tokens.
+    added: token -> id of tokens from fine-tuning; they have the last ids of the text.
+    moved: ids of added tokens after the timestamps, as in the file and in the rows of its weights.
     """
 
     def __init__(
@@ -62,23 +64,23 @@ class WhisperTokenizer:
         specials: Mapping[str, int],
         silent: Collection[str] = (),
     ):
-        """vocabulary and merges: byte-level BPE of the text tokens; specials: all others, those added later included;
-        silent: those that are never written.
+        """vocabulary, merges: byte-level BPE of the text tokens; specials: all other tokens, added ones included;
+        silent: tokens that decode to no text.
 
-        Raises ConfigError when a special token is missing, or another has the id of a timestamp.
+        Raises ConfigError for a missing special token, and for an added token with the id of a timestamp.
         """
         specials = {RENAMED.get(token, token): i for token, i in specials.items()}
         missing = [token for token in (EOT, SOT, *TASKS, NO_SPEECH, NO_TIMESTAMPS) if token not in specials]
         if missing:
             raise ConfigError(f"not the tokenizer of a Whisper: it lacks {', '.join(missing)}")
-        late = _behind_timestamps(specials)
-        eot, count = specials[EOT], len(late)
+        moved = _after_timestamps(specials)
+        eot, count = specials[EOT], len(moved)
         text = {i for i in vocabulary.values() if i < eot}
-        self.moved = tuple(late.values())
+        self.moved = tuple(moved.values())
         self.added = {token: i for token, i in specials.items() if i < eot and i not in text}
-        self.added |= {token: eot + place for place, token in enumerate(late)}
+        self.added |= {token: eot + i for i, token in enumerate(moved)}
         self._silent = {token for token in self.added if token in silent}
-        specials = {token: i + count for token, i in specials.items() if i >= eot and token not in late}
+        specials = {token: i + count for token, i in specials.items() if i >= eot and token not in moved}
         self.eot, self.sot = specials[EOT], specials[SOT]
         self.translate, self.transcribe, self.sot_lm, self.sot_prev = (specials[t] for t in TASKS)
         self.no_speech = specials[NO_SPEECH]
@@ -89,39 +91,39 @@ class WhisperTokenizer:
         self._specials = {t: i for t, i in specials.items() if i < self.timestamp_begin}
         self._bpe = tokenizers.Tokenizer(models.BPE(vocab=dict(self.vocabulary), merges=self.merges))
         self._bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        spoken = {t[2:-2]: i for t, i in specials.items() if self.sot < i < self.translate}
-        self.languages = dict(sorted(spoken.items(), key=lambda item: item[1]))
+        languages = {t[2:-2]: i for t, i in specials.items() if self.sot < i < self.translate}
+        self.languages = dict(sorted(languages.items(), key=lambda item: item[1]))
         self.multilingual = bool(self.languages) and self.eot - len(self.added) != _ENGLISH_EOT
         if not self.multilingual:
             self.languages = {}
 
     def __len__(self) -> int:
-        """Ids in all, timestamps included: the rows of the decoder's embedding."""
+        """Number of ids, timestamps included; the decoder's embedding has as many rows."""
         return self.timestamp_begin + TIMESTAMPS
 
     @cached_property
     def _bytes(self) -> dict[int, bytes]:
-        """Text id -> the bytes it stands for."""
+        """Text id -> its bytes."""
         table = byte_of_character()
         added = {i: b"" if token in self._silent else token.encode() for token, i in self.added.items()}
         return {i: bytes(table[c] for c in token) for token, i in self.vocabulary.items()} | added
 
     @cached_property
-    def _written(self) -> re.Pattern[str]:
-        """Finds the added tokens in a text, of several that begin at a place the longest."""
+    def _added_pattern(self) -> re.Pattern[str]:
+        """Matches the added tokens in a text, the longest first."""
         names = sorted(self.added.keys() - self._silent, key=lambda token: (-len(token), token))
         return re.compile("|".join(map(re.escape, names)) or "(?!)")
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text. Names of special tokens in it are text like any other."""
+        """Ids of a text. Names of special tokens in it are plain text."""
         ids, start = list[int](), 0
-        for found in self._written.finditer(text):
-            ids += [*self._bpe.encode(text[start : found.start()]).ids, self.added[found[0]]]
-            start = found.end()
+        for match in self._added_pattern.finditer(text):
+            ids += [*self._bpe.encode(text[start : match.start()]).ids, self.added[match[0]]]
+            start = match.end()
         return [*ids, *self._bpe.encode(text[start:]).ids]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids; specials and timestamps are skipped, incomplete UTF-8 becomes U+FFFD."""
+        """The text of ids. Specials and timestamps are skipped; incomplete UTF-8 becomes U+FFFD."""
         return b"".join(self._bytes.get(int(i), b"") for i in ids).decode("utf-8", errors="replace")
 
     def timestamp(self, seconds: float) -> int:
@@ -130,56 +132,56 @@ class WhisperTokenizer:
 
     @cached_property
     def _non_speech(self) -> tuple[int, ...]:
-        # " -" and " '" as words of their own start no word that is spoken, unlike "-" and "'" inside one.
-        found = {self.encode(" -")[0], self.encode(" '")[0]}
+        # " -" and " '" do not begin a spoken word; "-" and "'" inside a word are allowed.
+        excluded = {self.encode(" -")[0], self.encode(" '")[0]}
         for symbol in (*_SIGNS, *_SIGN_RUNS.split(), *_MUSIC):
             for ids in (self.encode(symbol), self.encode(" " + symbol)):
                 if len(ids) == 1 or symbol in _MUSIC:
-                    found.add(ids[0])
-        return tuple(sorted(found))
+                    excluded.add(ids[0])
+        return tuple(sorted(excluded))
 
     def non_speech_tokens(self) -> tuple[int, ...]:
-        """Text ids of signs that annotate rather than transcribe: brackets, notes, speaker dashes (openai/whisper)."""
+        """Text ids of annotation signs: brackets, notes, speaker dashes (openai/whisper)."""
         return self._non_speech
 
     def split_to_words(self, ids: Sequence[int], language: str = "en") -> tuple[list[str], list[list[int]]]:
-        """Words of a sequence of ids, and the ids of each. A special token is a word of its own.
+        """Words of a sequence of ids, and the ids of each word. A special token is one word.
 
-        Words begin with their space; in languages without spaces each complete character sequence is one.
+        Words begin with their space. In languages without spaces each complete character sequence is a word.
         """
-        pieces, parts = self._split_on_characters(ids)
+        texts, groups = self._split_on_characters(ids)
         if language in UNSPACED:
-            return pieces, parts
+            return texts, groups
         words: list[str] = []
         tokens: list[list[int]] = []
-        for piece, part in zip(pieces, parts, strict=True):
-            alone = part[0] >= self.eot or piece.startswith(" ") or piece.strip() in string.punctuation
-            if alone or not words or tokens[-1][0] >= self.eot:
-                words.append(piece)
-                tokens.append(list(part))
+        for text, group in zip(texts, groups, strict=True):
+            begins_word = group[0] >= self.eot or text.startswith(" ") or text.strip() in string.punctuation
+            if begins_word or not words or tokens[-1][0] >= self.eot:
+                words.append(text)
+                tokens.append(list(group))
             else:
-                words[-1] += piece
-                tokens[-1] += part
+                words[-1] += text
+                tokens[-1] += group
         return words, tokens
 
     def _split_on_characters(self, ids: Sequence[int]) -> tuple[list[str], list[list[int]]]:
-        """The shortest runs of ids that end with a whole character; joined, the texts are what `decode` gives."""
+        """Texts and ids of the shortest runs that end with a whole character. Joined, the texts equal `decode`."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        pieces: list[str] = []
-        parts: list[list[int]] = []
+        texts: list[str] = []
+        groups: list[list[int]] = []
         text, pending = "", list[int]()
         for i in ids:
             pending.append(int(i))
             text += decoder.decode(self._bytes.get(int(i), b""))
             unfinished, _ = decoder.getstate()
             if not unfinished:
-                pieces.append(text)
-                parts.append(pending)
+                texts.append(text)
+                groups.append(pending)
                 text, pending = "", []
         if pending:
-            pieces.append(text + decoder.decode(b"", final=True))
-            parts.append(pending)
-        return pieces, parts
+            texts.append(text + decoder.decode(b"", final=True))
+            groups.append(pending)
+        return texts, groups
 
     @classmethod
     def from_file(cls, path: str | Path) -> WhisperTokenizer:
@@ -216,7 +218,7 @@ class WhisperTokenizer:
 
     @classmethod
     def from_tokens(cls, tokens: Sequence[str]) -> WhisperTokenizer:
-        """From all tokens in the order of their ids, as CTranslate2 keeps them. Raises ConfigError."""
+        """From all tokens in the order of their ids, as CTranslate2 stores them. Raises ConfigError."""
         ids = {token: i for i, token in enumerate(tokens)}
         eot = ids.get(EOT, 0)
         vocabulary = {token: i for token, i in ids.items() if i < eot}
@@ -236,22 +238,22 @@ class WhisperTokenizer:
         except (OSError, ValueError, binascii.Error) as error:
             raise CheckpointError(f"{path}: not a tiktoken vocabulary ({error})") from error
         names = [EOT, SOT, *(f"<|{code}|>" for code in LANGUAGES[:num_languages]), *TASKS, NO_SPEECH, NO_TIMESTAMPS]
-        specials = {name: len(ranks) + place for place, name in enumerate(names)}
+        specials = {name: len(ranks) + i for i, name in enumerate(names)}
         characters = {byte: character for character, byte in byte_of_character().items()}
-        spell = {token: "".join(characters[byte] for byte in token) for token in ranks}
-        merges = [(spell[a], spell[b]) for a, b in merges_of(ranks, ranks)]
-        return cls({spell[token]: rank for token, rank in ranks.items()}, merges, specials)
+        spelling = {token: "".join(characters[byte] for byte in token) for token in ranks}
+        merges = [(spelling[a], spelling[b]) for a, b in merges_of(ranks, ranks)]
+        return cls({spelling[token]: rank for token, rank in ranks.items()}, merges, specials)
 
     def save(self, path: str | Path) -> None:
-        """Write a tokenizer.json that this class, transformers and faster-whisper read."""
+        """Write a tokenizer.json for this class, transformers and faster-whisper."""
         full = tokenizers.Tokenizer(models.BPE(vocab=dict(self.vocabulary), merges=self.merges))
         full.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         full.decoder = decoders.ByteLevel()
         content: dict[str, Any] = json.loads(full.to_str())
         flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-        written = self.added.keys() - self._silent
+        with_text = self.added.keys() - self._silent
         content["added_tokens"] = [
-            {"id": i, "content": token, "special": token not in written} | flags
+            {"id": i, "content": token, "special": token not in with_text} | flags
             for token, i in sorted((self.added | self._specials).items(), key=lambda item: item[1])
         ]
         Path(path).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
@@ -264,14 +266,14 @@ class WhisperTokenizer:
         return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
-def _behind_timestamps(specials: Mapping[str, int]) -> dict[str, int]:
-    """Tokens behind the timestamps, in the order of ids. Raises ConfigError for one in the place of a timestamp."""
+def _after_timestamps(specials: Mapping[str, int]) -> dict[str, int]:
+    """Tokens after the timestamps, in the order of ids. Raises ConfigError for one with the id of a timestamp."""
     last = specials[NO_TIMESTAMPS]
     others = {t: i for t, i in specials.items() if i > last and not _STAMP.fullmatch(t)}
     for token, i in others.items():
         if i <= last + TIMESTAMPS:
             raise ConfigError(
-                f"the added token {token!r} has the id {i} of a timestamp; zoo reads added tokens behind the "
+                f"the added token {token!r} has the id {i} of a timestamp; zoo reads added tokens after the "
                 f"{TIMESTAMPS} timestamps only: remove it from the file if it was never trained"
             )
     return dict(sorted(others.items(), key=lambda item: item[1]))

@@ -23,8 +23,8 @@ def with_head(
     Otherwise it gets a new head; rows of symbols that the old head has are copied. say: gets a line about this choice.
     """
     old, new = Alphabet(model.config.vocabulary), Alphabet(vocabulary)
-    old_rows = {row: index for symbol, row in new.numbers.items() if (index := _index(old, symbol)) is not None}
-    fresh = [symbol for symbol, row in new.numbers.items() if row not in old_rows]
+    old_rows = {row: index for symbol, row in new.indices.items() if (index := _index(old, symbol)) is not None}
+    fresh = [symbol for symbol, row in new.indices.items() if row not in old_rows]
     keep_head = not fresh and bool(old.symbols)
     config = replace(
         model.config,
@@ -41,7 +41,7 @@ def with_head(
     elif old_rows.keys() - {new.boundary}:
         _copy_rows(model, tuned, {Alphabet.blank: Alphabet.blank, **old_rows})
         say(
-            f"the CTC head has rows of init for {len(old_rows)} of {len(new.numbers)} symbols; fresh: {' '.join(fresh)}"
+            f"the CTC head has rows of init for {len(old_rows)} of {len(new.indices)} symbols; fresh: {' '.join(fresh)}"
         )
     elif old.symbols:
         say(
@@ -53,7 +53,7 @@ def with_head(
 
 def _index(alphabet: Alphabet, symbol: str) -> int | None:
     """The index of a symbol in the alphabet. The word boundary is a space in some models and "|" in others."""
-    return alphabet.boundary if symbol == BOUNDARY else alphabet.numbers.get(symbol)
+    return alphabet.boundary if symbol == BOUNDARY else alphabet.indices.get(symbol)
 
 
 def _copy_rows(old: HuBERT, new: HuBERT, old_rows: Mapping[int, int]) -> None:

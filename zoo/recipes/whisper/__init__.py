@@ -1,1 +1,1 @@
-"""Whisper: training from scratch, fine-tuning, LoRA and distillation (train)."""
+"""Whisper: training from scratch, fine-tuning, LoRA and distillation; see train."""

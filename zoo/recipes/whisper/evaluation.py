@@ -1,4 +1,4 @@
-"""What a finished model, and the one that it began as, write about recordings that training never saw."""
+"""Evaluation of the trained model, and of the model before training, on recordings that are not in training."""
 
 from __future__ import annotations
 
@@ -26,49 +26,52 @@ TEST, TEXTS = "test.json", "test.tsv"
 
 @dataclass
 class WhisperEvaluation:
-    """Recordings with their transcripts, and what models wrote: model -> texts. stamped: whether models write times."""
+    """Recordings with reference texts, and the transcripts of models.
+
+    with_timestamps: whether models write times; transcripts: name of a model -> texts.
+    """
 
     name: str
     entries: Sequence[Entry]
-    normalize: str
-    stamped: bool = True
-    written: dict[str, list[str]] = field(default_factory=dict)
+    wer_normalizer: str
+    with_timestamps: bool = True
+    transcripts: dict[str, list[str]] = field(default_factory=dict)
 
-    def sit(self, candidate: str, model: Whisper) -> None:
-        """Let a model write, about each recording whole, and in its language where it has a token for that; recordings
-        that cannot be read leave the exam, with a warning.
+    def evaluate(self, name: str, model: Whisper) -> None:
+        """Transcribe all recordings with a model, each in its language if the model has a token for it.
 
-        Raises ConfigError where none can be read.
+        Recordings that cannot be read are left out, with a warning. Raises ConfigError if none can be read.
         """
-        options: dict[str, Any] = {"vad": "none", "timestamps": self.stamped}
-        heard: list[Entry] = []
+        options: dict[str, Any] = {"vad": "none", "timestamps": self.with_timestamps}
+        read: list[Entry] = []
         texts: list[str] = []
         model.eval()
         for group, clips in readable(self.entries, model.sample_rate, GROUP):
-            heard += group
-            spoken = languages_of(group, model)
-            found = model.transcribe(clips, model.sample_rate, language=spoken, **options)
-            texts += [transcript.text for transcript in found]
-        if not heard:
-            raise ConfigError(f"exam {self.name}: none of its {len(self.entries)} recordings can be read")
-        self._keep(heard)
-        self.written[candidate] = texts
+            read += group
+            languages = languages_of(group, model)
+            transcripts = model.transcribe(clips, model.sample_rate, language=languages, **options)
+            texts += [transcript.text for transcript in transcripts]
+        if not read:
+            raise ConfigError(f"test source {self.name}: none of its {len(self.entries)} recordings can be read")
+        self._keep(read)
+        self.transcripts[name] = texts
 
-    def _keep(self, heard: Sequence[Entry]) -> None:
-        """Leave out all other entries, and what was written about them."""
-        kept = {id(entry) for entry in heard}
-        for candidate, texts in self.written.items():
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        """Leave out all other entries and their transcripts."""
+        ids = {id(entry) for entry in entries}
+        for name, texts in self.transcripts.items():
             pairs = zip(self.entries, texts, strict=True)
-            self.written[candidate] = [text for entry, text in pairs if id(entry) in kept]
-        self.entries = heard
+            self.transcripts[name] = [text for entry, text in pairs if id(entry) in ids]
+        self.entries = entries
 
-    def guess(self, entries: Sequence[Entry]) -> None:
-        """The baseline that writes the text most frequent in `entries`, whatever is said."""
+    def add_most_frequent_text(self, entries: Sequence[Entry]) -> None:
+        """Add the baseline that writes the most frequent text of `entries` for every recording."""
         likeliest = Counter(entry.text for entry in entries if entry.text).most_common(1)[0][0] or ""
-        self.written["most frequent text"] = [likeliest] * len(self.entries)
+        self.transcripts["most frequent text"] = [likeliest] * len(self.entries)
 
-    def rates(self, candidate: str) -> ErrorRates:
-        return error_rates(self.references, self.written[candidate], self.normalize, self.speakers)
+    def rates(self, name: str) -> ErrorRates:
+        """Error rates of the transcripts of a model."""
+        return error_rates(self.references, self.transcripts[name], self.wer_normalizer, self.speakers)
 
     @property
     def references(self) -> list[str]:
@@ -76,44 +79,45 @@ class WhisperEvaluation:
 
     @property
     def speakers(self) -> np.ndarray:
-        """Whom the interval is over: speakers where there are several, else clips."""
+        """Groups for the bootstrap: speakers if there are several, else clips."""
         names = np.array([entry.speaker or str(entry.audio) for entry in self.entries])
         return names if len(set(names)) > 1 else np.arange(len(names))
 
     def results(self) -> dict[str, Any]:
-        """Error rates of every candidate with 95 % intervals; of two models, a paired test."""
-        rates = {candidate: self.rates(candidate) for candidate in self.written}
-        found: dict[str, Any] = {"clips": len(self.entries), "normalize": self.normalize}
-        for candidate, rate in rates.items():
-            found[candidate] = {"wer": rate.wer, "cer": rate.cer, "interval": [rate.interval.low, rate.interval.high]}
+        """Error rates of every model with 95 % intervals, and a paired test of "after" against "before"."""
+        rates = {name: self.rates(name) for name in self.transcripts}
+        results: dict[str, Any] = {"clips": len(self.entries), "normalize": self.wer_normalizer}
+        for name, rate in rates.items():
+            results[name] = {"wer": rate.wer, "cer": rate.cer, "interval": [rate.interval.low, rate.interval.high]}
         if {"before", "after"} <= rates.keys():
             after, before = rates["after"], rates["before"]
             test = paired_bootstrap(after.errors, before.errors, after.words, self.speakers)
-            found["difference"] = {
+            results["difference"] = {
                 "wer": test.difference,
                 "interval": [test.interval.low, test.interval.high],
                 "p": test.p,
             }
-        return found
+        return results
 
     def line(self) -> str:
-        """The results in words."""
-        found = self.results()
-        low, high = found["after"]["interval"]
-        line = f"{self.name}: WER {found['after']['wer']:.1%} ({low:.1%} to {high:.1%}, {len(self.entries)} clips)"
-        if "difference" in found:
-            line += f", before {found['before']['wer']:.1%}, p = {found['difference']['p']:.2g}"
+        """The results in one line."""
+        results = self.results()
+        low, high = results["after"]["interval"]
+        line = f"{self.name}: WER {results['after']['wer']:.1%} ({low:.1%} to {high:.1%}, {len(self.entries)} clips)"
+        if "difference" in results:
+            line += f", before {results['before']['wer']:.1%}, p = {results['difference']['p']:.2g}"
         return line
 
 
-def write(exams: Sequence[WhisperEvaluation], folder: Path) -> None:
-    """test.json with the rates, test.tsv with all texts."""
+def write(evaluations: Sequence[WhisperEvaluation], folder: Path) -> None:
+    """Write test.json with the error rates, and test.tsv with all transcripts."""
     with replacing_file(folder / TEST) as partial:
-        partial.write_text(json.dumps({exam.name: exam.results() for exam in exams}, indent=2) + "\n", encoding="utf-8")
+        results = {evaluation.name: evaluation.results() for evaluation in evaluations}
+        partial.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     with replacing_file(folder / TEXTS) as partial, partial.open("w", encoding="utf-8") as file:
-        file.write("exam\tcandidate\tfile\tspeaker\treference\ttranscript\n")
-        for exam in exams:
-            for candidate, texts in exam.written.items():
-                for entry, text in zip(exam.entries, texts, strict=True):
-                    row = (exam.name, candidate, entry.audio.name, entry.speaker, entry.text, text)
+        file.write("source\tmodel\tfile\tspeaker\treference\ttranscript\n")
+        for evaluation in evaluations:
+            for name, texts in evaluation.transcripts.items():
+                for entry, text in zip(evaluation.entries, texts, strict=True):
+                    row = (evaluation.name, name, entry.audio.name, entry.speaker, entry.text, text)
                     file.write("\t".join(" ".join((cell or "").split()) for cell in row) + "\n")

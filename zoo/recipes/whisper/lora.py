@@ -1,10 +1,9 @@
 """Low-rank updates of frozen linear layers (Hu et al. 2021, arXiv 2106.09685).
 
-y = W x + b + (alpha / r) B A x, A (r, I) drawn at random, B (O, r) zero at first. Q, K and V are one product here, so
-they share an A. What is exported is an ordinary model, with W + (alpha / r) B A in place of W.
+y = W x + b + (alpha / r) B A x, A (r, I) random, B (O, r) zero at first. Q, K and V are one product here, so they share
+an A. The exported model is an ordinary one, with W + (alpha / r) B A instead of W.
 
-Written here rather than taken from peft: it is this one class, it leaves the model's modules their names, and a run
-resumes from the same checkpoints as any other.
+peft is not used: this is one class, the names of the modules stay the same, and a run resumes like any other.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ UPDATES = ("lora_a", "lora_b")
 
 
 class LoraLinear(Linear):
-    """A Linear whose weight stays as it is and whose update learns."""
+    """A Linear with a frozen weight and a trained low-rank update."""
 
     def __init__(self, base: nn.Linear, config: LoraConfig) -> None:
         super().__init__(base.in_features, base.out_features, base.bias is not None)
@@ -44,25 +43,25 @@ class LoraLinear(Linear):
 
 
 def add_lora(model: Whisper, config: LoraConfig) -> None:
-    """Freeze the model and give every linear layer whose name ends in one of config.modules an update, in place.
+    """Freeze the model and add an update to every linear layer named by an ending in config.modules, in place.
 
-    Raises ConfigError for an ending that no layer has.
+    Raises ConfigError for an ending without a layer.
     """
     model.requires_grad_(False)
-    found: set[str] = set()
+    used: set[str] = set()
     for name, module in list(model.named_modules()):
         ending = _ending(name, config.modules)
         if ending and isinstance(module, nn.Linear):
             parent, _, own = name.rpartition(".")
             setattr(model.get_submodule(parent), own, LoraLinear(module, config))
-            found.add(ending)
-    if missing := sorted(set(config.modules) - found):
+            used.add(ending)
+    if missing := sorted(set(config.modules) - used):
         layers = sorted({".".join(n.split(".")[-2:]) for n, m in model.named_modules() if isinstance(m, nn.Linear)})
         raise ConfigError(f"tune.lora.modules: no layer ends in {', '.join(missing)}; there are {', '.join(layers)}")
 
 
 def without_lora(model: Whisper) -> Whisper:
-    """The same function as an ordinary Whisper; the model itself where it has no updates."""
+    """An ordinary Whisper with the same outputs; the model itself if it has no updates."""
     layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLinear)}
     if not layers:
         return model

@@ -1,4 +1,4 @@
-"""The model that training starts from: a fresh one, a loaded one, or a student with fewer decoder layers."""
+"""The model at the start of training: a new one, a loaded one, or a student with fewer decoder layers."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ from zoo.recipes.whisper.config import WhisperTrainConfig, WhisperTuneConfig
 from zoo.recipes.whisper.lora import add_lora
 from zoo.recipes.whisper.vocabulary import read_tokenizer, train_tokenizer
 
-POSITION_SCALE = 0.01  # standard deviation of the decoder's fresh positions, as openai-whisper's
+POSITION_SCALE = 0.01  # standard deviation of the decoder's initial positions, as in openai-whisper
 
 
-def starting_model(config: WhisperTrainConfig, entries: Sequence[Entry], clean: Callable[[str], str]) -> Whisper:
-    """A fresh Whisper with a vocabulary for the cleaned texts of `entries`, or the one at config.init.
+def starting_model(config: WhisperTrainConfig, entries: Sequence[Entry], normalize: Callable[[str], str]) -> Whisper:
+    """A new Whisper with a vocabulary for the normalized texts of `entries`, or the one at config.init.
 
-    Raises ConfigError where there is none, and for one without a tokenizer.
+    Raises ConfigError if there is none at config.init, or if it has no tokenizer.
     """
-    model = loaded(config.init) if config.init else fresh(config, entries, clean)
-    given = {name: getattr(config.windows, name) for name in ("context", "tail", "least")}
-    model.config = replace(model.config, **{name: value for name, value in given.items() if value is not None})
+    model = loaded(config.init) if config.init else fresh(config, entries, normalize)
+    names = ("padding", "pad_positions", "min_positions")
+    overrides = {name: getattr(config.windows, name) for name in names if getattr(config.windows, name) is not None}
+    model.config = replace(model.config, **overrides)
     return model.train()
 
 
-def fresh(config: WhisperTrainConfig, entries: Sequence[Entry], clean: Callable[[str], str]) -> Whisper:
-    """Weights from the seed; languages are those of the training texts."""
+def fresh(config: WhisperTrainConfig, entries: Sequence[Entry], normalize: Callable[[str], str]) -> Whisper:
+    """A new Whisper with weights from the seed, and with the languages of the training texts. Raises ConfigError."""
     if config.vocabulary.file:
         tokenizer = read_tokenizer(config.vocabulary.file)
     else:
-        learned = [entry for entry in entries if entry.split == "train" and entry.text]
-        codes = {entry.lang or "en" for entry in learned}
+        training = [entry for entry in entries if entry.split == "train" and entry.text]
+        codes = {entry.lang or "en" for entry in training}
         if unknown := sorted(codes - set(LANGUAGES)):
             raise ConfigError(f"lang {unknown[0]!r}: not one of Whisper's languages; use a code such as en or de")
-        texts = [clean(entry.text or "") for entry in learned]
+        texts = [normalize(entry.text or "") for entry in training]
         tokenizer = train_tokenizer(texts, config.vocabulary.size, sorted(codes, key=LANGUAGES.index))
     model = Whisper(replace(config.model, vocab_size=len(tokenizer)))
     model.tokenizer = tokenizer
@@ -64,7 +65,7 @@ def initialize(model: Whisper) -> None:
 
 
 def loaded(source: str) -> Whisper:
-    """The Whisper of a run folder, checkpoint, name or file. Raises ConfigError where there is none."""
+    """The Whisper of a run folder, checkpoint, name or file. Raises ConfigError for any other source."""
     model = loading.load(model_source(source, "best", "`zoo list` shows the names"), device="cpu")
     if not isinstance(model, Whisper):
         raise ConfigError(f"init {source!r} is a {model.family}; this recipe starts from a Whisper")
@@ -74,14 +75,17 @@ def loaded(source: str) -> Whisper:
 
 
 def student_of(model: Whisper, layers: int) -> Whisper:
-    """The same encoder and embeddings with `layers` of the decoder's blocks, at even distances from first to last."""
-    most = model.config.decoder_layers
-    if not 0 < layers <= most:
-        raise ConfigError(f"distil.decoder_layers {layers}: the teacher has {most}")
-    kept = [int(i) for i in torch.linspace(0, most - 1, layers)[:-1]] + [most - 1]
+    """A copy with `layers` of the decoder's blocks, at even distances from first to last.
+
+    Raises ConfigError for more layers than there are.
+    """
+    teacher_layers = model.config.decoder_layers
+    if not 0 < layers <= teacher_layers:
+        raise ConfigError(f"distil.decoder_layers {layers}: the teacher has {teacher_layers}")
+    copied = [int(i) for i in torch.linspace(0, teacher_layers - 1, layers)[:-1]] + [teacher_layers - 1]
     student = Whisper(replace(model.config, decoder_layers=layers, alignment_heads=()))
     blocks = model.decoder.blocks
-    model.decoder.blocks = nn.ModuleList(blocks[i] for i in kept)
+    model.decoder.blocks = nn.ModuleList(blocks[i] for i in copied)
     student.load_state_dict(model.state_dict())
     model.decoder.blocks = blocks
     student.name, student.tokenizer = model.name, model.tokenizer
@@ -89,14 +93,14 @@ def student_of(model: Whisper, layers: int) -> Whisper:
 
 
 def teacher_of(model: Whisper) -> Decoder:
-    """The decoder as it is now, for ever."""
+    """A frozen copy of the decoder."""
     return copy.deepcopy(model.decoder).requires_grad_(False).eval()
 
 
 def freeze_layers(model: Whisper, tune: WhisperTuneConfig) -> None:
-    """Freeze what is not to learn, set stochastic depth, add low-rank updates; in place.
+    """Freeze layers, set stochastic depth, add low-rank updates; in place.
 
-    Raises ConfigError for more blocks than there are.
+    Raises ConfigError for more blocks than there are, and for low-rank updates together with frozen blocks.
     """
     model.encoder.transformer.layerdrop = model.decoder.layerdrop = tune.layerdrop
     if tune.lora.rank:
@@ -121,7 +125,7 @@ def freeze_layers(model: Whisper, tune: WhisperTuneConfig) -> None:
 
 
 def languages_of(entries: Sequence[Entry], model: Whisper) -> list[str | None]:
-    """In which language a model is to hear each clip: the clip's own where there is a token for it; None: it tells."""
+    """The language of each clip if the model has a token for it; None: the model identifies it."""
     assert model.tokenizer is not None
-    known = model.tokenizer.languages
-    return [entry.lang if entry.lang in known else None for entry in entries]
+    languages = model.tokenizer.languages
+    return [entry.lang if entry.lang in languages else None for entry in entries]

@@ -1,6 +1,6 @@
-"""Pseudo-labels: what a teacher writes about the training clips, which a student learns instead of the transcripts.
+"""Pseudo-labels: a teacher's transcripts of the training clips, on which the student is trained.
 
-The texts are kept as they come, so that a stopped run goes on with them; those of another teacher are not.
+Each text is stored when it is ready, so that a stopped run resumes. Texts of another teacher are not used.
 """
 
 from __future__ import annotations
@@ -21,47 +21,48 @@ from zoo.text.normalizers import normalizer
 from zoo.train import processes
 
 FILE = "pseudo-labels.jsonl"
-GROUP = 64  # clips that are transcribed, and recorded, at once
+GROUP = 64  # clips that are transcribed and stored at once
 
 
 def pseudo_labeled(
     teacher: Whisper,
     entries: Sequence[Entry],
     folder: Path,
-    normalize: str,
+    wer_normalizer: str,
     max_wer: float | None,
-    stamped: bool = True,
+    with_timestamps: bool = True,
 ) -> list[Entry]:
-    """The entries with the teacher's texts for split "train"; those whose text differs by more than max_wer from the
-    transcript are left out: the teacher made it up, or the transcript is wrong. So are clips that cannot be read.
-    stamped: it writes times too.
+    """The entries; those of split "train" get the teacher's texts.
+
+    max_wer: clips with a larger WER of the teacher against the transcript are left out, because one of both is wrong.
+    Clips that cannot be read are left out too. with_timestamps: whether the teacher writes times.
     """
-    wanted = [entry for entry in entries if entry.split == "train" and entry.text]
+    training = [entry for entry in entries if entry.split == "train" and entry.text]
     if processes.is_main():
-        _complete(teacher, wanted, folder, stamped)
+        _complete(teacher, training, folder, with_timestamps)
     processes.barrier()
-    texts = _read(folder / FILE, _name(teacher, stamped))
-    kept = [
-        replace(entry, text=text)
-        for entry in wanted
-        if (text := texts.get(_key(entry))) and (max_wer is None or _wer(entry.text or "", text, normalize) <= max_wer)
-    ]
-    processes.say(f"pseudo-labels: {len(kept)} of {len(wanted)} training clips are kept")
-    return kept + [entry for entry in entries if entry.split != "train"]
+    texts = _read(folder / FILE, _name(teacher, with_timestamps))
+    labeled: list[Entry] = []
+    for entry in training:
+        text = texts.get(_key(entry))
+        if text and (max_wer is None or _wer(entry.text or "", text, wer_normalizer) <= max_wer):
+            labeled.append(replace(entry, text=text))
+    processes.say(f"pseudo-labels: {len(labeled)} of {len(training)} training clips are used")
+    return labeled + [entry for entry in entries if entry.split != "train"]
 
 
-def _complete(teacher: Whisper, wanted: Sequence[Entry], folder: Path, stamped: bool) -> None:
-    """Transcribe what is not in the file yet."""
+def _complete(teacher: Whisper, entries: Sequence[Entry], folder: Path, with_timestamps: bool) -> None:
+    """Transcribe the entries that are not in the file yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    name = _name(teacher, stamped)
-    known = _read(folder / FILE, name)
-    missing = [entry for entry in wanted if _key(entry) not in known]
+    name = _name(teacher, with_timestamps)
+    done = _read(folder / FILE, name)
+    missing = [entry for entry in entries if _key(entry) not in done]
     with (folder / FILE).open("a", encoding="utf-8") as file:
-        file.write("\n")  # a line that was cut stays alone
+        file.write("\n")  # the last line may be incomplete
         for group, clips in readable(missing, teacher.sample_rate, GROUP):
-            spoken = languages_of(group, teacher)
+            languages = languages_of(group, teacher)
             transcripts = teacher.transcribe(
-                clips, teacher.sample_rate, language=spoken, vad="none", timestamps=stamped
+                clips, teacher.sample_rate, language=languages, vad="none", timestamps=with_timestamps
             )
             for entry, transcript in zip(group, transcripts, strict=True):
                 line = {"clip": _key(entry), "text": transcript.text, "teacher": name}
@@ -69,15 +70,15 @@ def _complete(teacher: Whisper, wanted: Sequence[Entry], folder: Path, stamped: 
             file.flush()
 
 
-def _name(teacher: Whisper, stamped: bool) -> str:
-    return f"{teacher.fingerprint()} {'with' if stamped else 'without'} times"
+def _name(teacher: Whisper, with_timestamps: bool) -> str:
+    return f"{teacher.fingerprint()} {'with' if with_timestamps else 'without'} times"
 
 
 def _read(path: Path, teacher: str) -> dict[str, str]:
-    """Clip -> text, of those that this teacher wrote."""
+    """Clip -> text by this teacher."""
     texts: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").split("\n") if path.is_file() else ():
-        with suppress(ValueError):  # a line that was cut
+        with suppress(ValueError):  # an incomplete line
             record = json.loads(line)
             if record.get("teacher") == teacher:
                 texts[record["clip"]] = record["text"]
@@ -88,7 +89,7 @@ def _key(entry: Entry) -> str:
     return f"{entry.audio} {entry.start} {entry.end}"
 
 
-def _wer(reference: str, text: str, normalize: str) -> float:
-    if not normalizer(normalize)(reference).split():  # "...": nothing to hold the text against
+def _wer(reference: str, text: str, wer_normalizer: str) -> float:
+    if not normalizer(wer_normalizer)(reference).split():  # a reference without words, such as "..."
         return math.inf
-    return error_rates([reference], [text], normalize).wer
+    return error_rates([reference], [text], wer_normalizer).wer

@@ -1,4 +1,4 @@
-"""Whisper from scratch, fine-tuned or distilled, in one command that can be stopped and resumed.
+"""Command that trains a Whisper from scratch, fine-tunes or distils it. It can be stopped and resumed.
 
 python -m zoo.recipes.whisper.train                                             the mini preset, a quarter of an hour
 python -m zoo.recipes.whisper.train --config finetune init=whisper-base data.source=my.jsonl

@@ -1,4 +1,4 @@
-"""Byte-level BPE that is learned from a corpus, and BPE dropout.
+"""Training of a byte-level BPE vocabulary, and BPE dropout.
 
 The result is a WhisperTokenizer like the published ones: text, then specials, then a token for each 20 ms up to 30 s.
 """
@@ -18,9 +18,9 @@ from zoo.models.whisper.tokenizer import EOT, NO_SPEECH, NO_TIMESTAMPS, SOT, TAS
 
 
 def train_tokenizer(texts: Iterable[str], size: int, languages: Sequence[str]) -> WhisperTokenizer:
-    """BPE of at most `size` tokens over `texts`, bytes included, and the specials of Whisper.
+    """BPE of at most `size` tokens from `texts`, bytes included, and the specials of Whisper.
 
-    languages: codes that get a token each; for English alone there is none, as in the published English-only models.
+    languages: codes, one token each; none if English is the only one, as in the published English-only models.
     The same texts give the same tokenizer.
     """
     bpe = tokenizers.Tokenizer(models.BPE())
@@ -32,20 +32,21 @@ def train_tokenizer(texts: Iterable[str], size: int, languages: Sequence[str]) -
     vocabulary = bpe.get_vocab()
     codes = [f"<|{code}|>" for code in languages] if list(languages) != ["en"] else []
     names = [EOT, SOT, *codes, *TASKS, NO_SPEECH, NO_TIMESTAMPS]
-    specials = {name: len(vocabulary) + place for place, name in enumerate(names)}
+    specials = {name: len(vocabulary) + i for i, name in enumerate(names)}
     merges = [(a, b) for a, b in json.loads(bpe.to_str())["model"]["merges"]]
     return WhisperTokenizer(vocabulary, merges, specials)
 
 
 def read_tokenizer(path: str | Path) -> WhisperTokenizer:
-    """From a file, as VocabularyConfig.file names it. Raises CheckpointError."""
+    """Read the file of VocabularyConfig.file. Raises CheckpointError."""
     path = Path(path).expanduser()
     return WhisperTokenizer.from_tiktoken(path) if path.suffix == ".tiktoken" else WhisperTokenizer.from_file(path)
 
 
-class Speller:
-    """Text -> ids, with BPE dropout (Provilkov et al. 2020, algorithm 1): each time it could be applied, a merge is
-    left out with probability `dropout`.
+class BpeEncoder:
+    """Text -> ids, with BPE dropout (Provilkov et al. 2020, algorithm 1).
+
+    Each time a merge could be applied, it is left out with probability `dropout`.
     """
 
     def __init__(self, tokenizer: WhisperTokenizer, dropout: float = 0.0) -> None:
@@ -54,7 +55,7 @@ class Speller:
         self._words = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
     def __call__(self, text: str, draws: Random) -> list[int]:
-        """Ids of a text; what is left out depends on `draws` alone."""
+        """Ids of a text. `draws` decides which merges are left out."""
         if not self.dropout:
             return self.tokenizer.encode(text)
         return [
@@ -66,9 +67,11 @@ class Speller:
     def _split(self, word: str, draws: Random) -> list[str]:
         parts = list(word)
         while True:
-            known = [(rank, i) for i, pair in enumerate(pairwise(parts)) if (rank := self._ranks.get(pair)) is not None]
-            kept = [merge for merge in known if draws.random() >= self.dropout]
-            if not kept:
+            possible = [
+                (rank, i) for i, pair in enumerate(pairwise(parts)) if (rank := self._ranks.get(pair)) is not None
+            ]
+            merges = [merge for merge in possible if draws.random() >= self.dropout]
+            if not merges:
                 return parts
-            _, place = min(kept)
-            parts[place : place + 2] = [parts[place] + parts[place + 1]]
+            _, i = min(merges)
+            parts[i : i + 2] = [parts[i] + parts[i + 1]]

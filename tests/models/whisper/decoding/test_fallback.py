@@ -34,13 +34,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("options", "words"), REFUSED)
-def test_what_no_mode_can_honor_is_refused(options: dict, words: str) -> None:
+def test_options_that_are_invalid_are_refused(options: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         DecodingOptions(**options)
 
 
 class Scripted(Search):
-    """Attempts whose quality is given: temperature -> (log-probability, no-speech, ratio, looped) for each window."""
+    """Attempts with scripted results: temperature -> (log-probability, no-speech, ratio, looped) for each window."""
 
     def attempt(self, windows: Sequence[int], requests: Sequence[DecodingRequest], temperature: float) -> list[Decoded]:
         self.log.append((temperature, list(windows)))
@@ -59,7 +59,7 @@ def scripted(script: list[dict[float, tuple]], **options: object) -> tuple[list[
 BAD = (-1.5, 0.0, 1.0, False)
 
 
-def test_only_what_failed_is_tried_again() -> None:
+def test_only_failed_windows_are_tried_again() -> None:
     script = [
         {},
         {0.0: BAD, 0.2: BAD},
@@ -84,8 +84,8 @@ def test_thresholds_can_be_switched_off() -> None:
 
 def real_search(context: int = 64, **options: object) -> Search:
     ids = FakeIds()
-    found = DecodingOptions(**options)  # type: ignore[arg-type]
-    return Search(lambda windows, prompts, steps: FakeRows(list(windows), ids), ids, ids.size, context, found, "cpu")  # type: ignore[arg-type]
+    decoding = DecodingOptions(**options)  # type: ignore[arg-type]
+    return Search(lambda windows, prompts, steps: FakeRows(list(windows), ids), ids, ids.size, context, decoding, "cpu")  # type: ignore[arg-type]
 
 
 def test_prompts_keep_their_end_and_long_prefixes_are_refused() -> None:
@@ -133,8 +133,12 @@ def test_languages() -> None:
     assert check_language(None, {}, "transcribe") == "en" and check_language(None, {"en": 4}, "translate") is None
     assert check_languages(["en", None], {"en": 4}, "transcribe") == ["en", None]
     assert one_for_each(["en", None], 2) == ["en", None] and one_for_each("de", 2) == ["de", "de"]
-    for language, known, task in (("de", {}, "transcribe"), ("en", {}, "translate"), ("xx", {"en": 4}, "transcribe")):
+    for language, languages, task in (
+        ("de", {}, "transcribe"),
+        ("en", {}, "translate"),
+        ("xx", {"en": 4}, "transcribe"),
+    ):
         with pytest.raises(ConfigError, match=r"English-only|'xx' is unknown; use a code: en"):
-            check_language(language, known, task)
+            check_language(language, languages, task)
     with pytest.raises(ConfigError, match="1 codes for 2 recordings"):
         one_for_each(["en"], 2)

@@ -1,4 +1,4 @@
-"""The rules for the next token: by hand, against transformers, and what always holds."""
+"""The rules for the next token: by hand, against transformers, and as properties."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rules(**options: object) -> Rules:
 
 
 def after(rule: Rules, *rows: list[int]) -> State:
-    """The state of rows that hold these tokens, all of one length."""
+    """The state after rows of tokens, all of one length."""
     state = rule.begin(len(rows))
     for tokens in zip(*rows, strict=True):
         rule.advance(state, torch.tensor(tokens))
@@ -36,19 +36,19 @@ def allowed(rule: Rules, state: State, logits: torch.Tensor | None = None) -> li
     return [(row > NEVER).nonzero()[:, 0].tolist() for row in logits]
 
 
-def test_a_window_opens_with_a_timestamp() -> None:
+def test_a_window_begins_with_a_timestamp() -> None:
     assert allowed(rules(), after(rules(), [])) == [list(range(Z, IDS.size))]
     assert allowed(rules(max_initial=2), after(rules(), [])) == [[Z, Z + 1, Z + 2]]
 
 
-def test_without_timestamps_it_opens_with_a_word_that_is_no_space() -> None:
+def test_without_timestamps_it_begins_with_a_word_that_is_no_space() -> None:
     rule = rules(timestamps=False, suppress_blank=True, suppress_non_speech=True)
     words = [t for t in range(12) if t not in (0, 3, 5)]
     assert allowed(rule, after(rule, []))[0] == words
     assert allowed(rule, after(rule, [1]))[0] == sorted([0, *words, IDS.eot])
 
 
-def test_rows_behind_the_last_timestamp_are_never_chosen() -> None:
+def test_ids_after_the_last_timestamp_are_never_chosen() -> None:
     size = Z + 1501
     rule = Rules(IDS, size + 3, max_initial=None, suppress_blank=False, suppress_non_speech=False)
     logits = torch.zeros(1, size + 3)
@@ -60,7 +60,7 @@ LOUD_WORDS = torch.zeros(1, IDS.size).index_fill_(1, torch.arange(13), 9.0)  # s
 HISTORIES = [
     ([Z + 1], [*range(12), IDS.eot]),  # opened: words or the end
     ([Z + 1, 4], [*range(12), IDS.eot, *range(Z + 2, IDS.size)]),  # a segment has a length
-    ([Z + 1, 4, Z + 3], [IDS.eot, *range(Z + 3, IDS.size)]),  # closed: its twin or later, or the end
+    ([Z + 1, 4, Z + 3], [IDS.eot, *range(Z + 3, IDS.size)]),  # closed: the same timestamp or a later one, or the end
     ([Z + 1, 4, Z + 3, Z + 3], [*range(12), IDS.eot]),  # opened again
     ([Z + 1, 4, Z + 5], [IDS.eot, Z + 5]),
     ([Z + 5, 4], [*range(12), IDS.eot]),  # no time is left
@@ -72,7 +72,7 @@ def test_the_grammar_of_timestamps(history: list[int], expected: list[int]) -> N
     assert allowed(rules(), after(rules(), history), LOUD_WORDS) == [expected]
 
 
-def test_a_timestamp_is_forced_where_all_together_outweigh_every_word() -> None:
+def test_a_timestamp_is_forced_if_their_sum_exceeds_every_word() -> None:
     state = after(rules(), [Z, 4])
     logits = torch.zeros(1, IDS.size)
     logits[0, 7] = 1.5  # 5 timestamps of weight 1 against e^1.5 = 4.5
@@ -81,7 +81,7 @@ def test_a_timestamp_is_forced_where_all_together_outweigh_every_word() -> None:
     assert 7 in allowed(rules(), state, logits)[0]
 
 
-def test_where_nothing_is_left_a_row_ends() -> None:
+def test_a_row_without_allowed_tokens_ends() -> None:
     rule = rules(suppress=tuple(range(IDS.size)))
     logits = torch.zeros(2, IDS.size)
     norm = rule.apply_(logits, after(rule, [Z], [Z]))
@@ -97,7 +97,7 @@ def histories(draw: st.DrawFn) -> list[list[int]]:
 
 @settings(max_examples=150, deadline=None)
 @given(histories(), st.integers(0, 2**32 - 1), st.sampled_from([None, 0, 3]), st.floats(0.1, 6))
-def test_the_same_tokens_are_left_as_in_transformers(
+def test_the_same_tokens_are_allowed_as_in_transformers(
     rows: list[list[int]], seed: int, initial: int | None, scale: float
 ) -> None:
     rule = rules(max_initial=initial)
@@ -110,13 +110,13 @@ def test_the_same_tokens_are_left_as_in_transformers(
     )
     ours = logits.clone()
     norm = rule.apply_(ours, after(rule, *rows))
-    left = (theirs > NEVER).any(1)  # they have nothing to say where nothing is left
+    left = (theirs > NEVER).any(1)  # transformers does not handle rows without allowed tokens
     assert torch.equal(ours[left], theirs[left])
     torch.testing.assert_close(norm, ours.logsumexp(1))
 
 
 @given(histories(), st.integers(0, 99))
-def test_rows_can_leave_and_change_places(rows: list[list[int]], seed: int) -> None:
+def test_rows_can_be_dropped_and_reordered(rows: list[list[int]], seed: int) -> None:
     rule, logits = rules(), torch.randn(len(rows), IDS.size, generator=torch.Generator().manual_seed(seed))
     order = torch.randperm(len(rows))[: max(1, len(rows) - 1)]
     state = after(rule, *rows)

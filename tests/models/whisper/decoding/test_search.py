@@ -51,7 +51,7 @@ def beam_by_hand(name: int, rule: Rules, limit: int, size: int, patience: float)
     """Finished sequences and their scores: the published loop, with dictionaries."""
     beams: dict[tuple[int, ...], float] = {(): 0.0}
     finished: dict[tuple[int, ...], float] = {}
-    wanted = max(1, round(size * patience))
+    candidates = max(1, round(size * patience))
     for _ in range(limit):
         scores: dict[tuple[int, ...], float] = {}
         for tokens, score in beams.items():
@@ -68,9 +68,9 @@ def beam_by_hand(name: int, rule: Rules, limit: int, size: int, patience: float)
                 if len(beams) == size:
                     break
         for tokens, score in ended.items():
-            if len(finished) < wanted and score > float("-inf"):
+            if len(finished) < candidates and score > float("-inf"):
                 finished[tokens] = score
-        if len(finished) >= wanted:
+        if len(finished) >= candidates:
             return finished
     for tokens, score in beams.items():
         if len(finished) < size:
@@ -114,13 +114,13 @@ def test_beam_search_is_the_published_one(
         assert ours == pytest.approx(finite, abs=1e-3)
 
 
-def test_ended_windows_leave_the_batch() -> None:
+def test_ended_windows_are_dropped_from_the_batch() -> None:
     rows = FakeRows(list(range(40)), IDS)
     logits, _ = rows.begin()
     found = sample(rows, logits, rules(), torch.full((40,), 30))
     work = sum(len(h.tokens) for (h,) in found)
     assert rows.rows_stepped < 1.5 * work
-    assert 40 * max(len(h.tokens) for (h,) in found) > 2 * work  # what it would be otherwise
+    assert 40 * max(len(h.tokens) for (h,) in found) > 2 * work  # the work without dropping
 
 
 @given(windows, st.integers(1, 4))
@@ -135,7 +135,7 @@ def test_samples_do_not_depend_on_the_batch(chosen: list[tuple[int, int]], group
         assert len(found) == group
 
 
-def test_numbers_depend_on_seed_and_place_alone() -> None:
+def test_numbers_depend_on_seed_and_start_only() -> None:
     numbers = uniform_numbers([7, 9], 2, 5, seed=1)
     assert torch.equal(numbers[1], uniform_numbers([9], 2, 5, seed=1)[0])
     assert not torch.equal(numbers[1], uniform_numbers([9], 2, 5, seed=2)[0])
@@ -154,7 +154,7 @@ PHRASES = [([7], True), ([1, 2, 3], True), (list(range(12)), True), (list(range(
 
 
 @pytest.mark.parametrize(("phrase", "is_loop"), PHRASES)
-def test_a_loop_is_a_phrase_over_and_over(phrase: list[int], is_loop: bool) -> None:
+def test_a_loop_is_a_repeated_phrase(phrase: list[int], is_loop: bool) -> None:
     tokens = [50, 51, *(phrase * 60)[: SPAN + 5]]
     assert bool(loops(torch.tensor([tokens]), 100)[0]) == is_loop
     assert cut_loop(tokens, 100) == ([50, 51, *phrase] if is_loop else tokens)
@@ -167,7 +167,7 @@ def test_a_phrase_with_growing_timestamps_is_a_loop_too() -> None:
     assert cut_loop(tokens[: SPAN - 1], 100) == tokens[: SPAN - 1]
 
 
-SAID_TWICE = [
+REPEATED = [
     ("Dial again. Dial again.", True),
     ("It is: check the number and dial again, check the number, and dial again!", True),
     ("17, 17.", True),
@@ -178,7 +178,7 @@ SAID_TWICE = [
 ]
 
 
-@pytest.mark.parametrize(("text", "twice"), SAID_TWICE)
+@pytest.mark.parametrize(("text", "twice"), REPEATED)
 def test_a_text_that_ends_with_the_same_twice(text: str, twice: bool) -> None:
     assert doubled(text) == twice
 

@@ -1,4 +1,4 @@
-"""Decoding windows of up to 30 s: rules for the next token, greedy search, beams, sampling, fallback, language.
+"""Decodes windows of up to 30 s: rules for the next token, greedy search, beams, sampling, fallback, language.
 
     requests -> prompts -> rows of the decoder -> rules -> sample | beam_search -> rank -> Decoded
                                   ^---- the next temperature, for the windows that failed ----'

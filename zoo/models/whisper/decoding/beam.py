@@ -1,7 +1,7 @@
-"""Beam search over many windows at once, as openai-whisper does it for one.
+"""Beam search over many windows at once; openai-whisper searches one at a time.
 
-A window is finished when `candidates` = round(beam_size x patience) hypotheses have ended. In each step the 2 K best
-continuations of a window are looked at in order: those that end leave the beam, the first K others go on.
+A window is finished when `candidates` = round(beam_size x patience) hypotheses have ended. Each step sorts the best
+continuations of a window. Those that end leave the beam; the first K others stay in it.
 
 Legend: W windows, K beams, C continuations, P candidates, R = W x K rows, V vocabulary, U tokens.
 """
@@ -34,16 +34,16 @@ class Pool:
         return cls(score, length.new_zeros(windows, candidates, steps), length, length.new_zeros(windows))
 
     def add(self, live: Tensor, ending: Tensor, score: Tensor, tokens: Tensor) -> None:
-        """Take up hypotheses, the best first, as long as there is room.
+        """Add hypotheses, the best first, until the pool is full.
 
-        live (W',): numbers of the windows; ending (W', C) bool, best first; score (W', C); tokens (W', C, U').
+        live (W',): indices of the windows; ending (W', C) bool, best first; score (W', C); tokens (W', C, U').
         """
         slot = self.count[live][:, None] + ending.cumsum(1) - 1  # (W', C)
-        window, place = (ending & (slot < self.score.shape[1])).nonzero(as_tuple=True)
-        where = live[window], slot[window, place]
-        self.score[where] = score[window, place]
-        self.tokens[where[0], where[1], : tokens.shape[2]] = tokens[window, place]
-        self.length[where] = tokens.shape[2]
+        window, column = (ending & (slot < self.score.shape[1])).nonzero(as_tuple=True)
+        target = live[window], slot[window, column]
+        self.score[target] = score[window, column]
+        self.tokens[target[0], target[1], : tokens.shape[2]] = tokens[window, column]
+        self.length[target] = tokens.shape[2]
         self.count[live] = torch.minimum(self.count[live] + ending.sum(1), torch.tensor(self.score.shape[1]))
 
     @property
@@ -57,12 +57,12 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """Continue every window until enough hypotheses have ended, or to its limit.
 
-    logits (W, V) of the first token; limits (W,): most tokens of each window.
-    Returns the hypotheses of each window that ended; where they are fewer than beams, the unfinished ones as well.
+    logits (W, V): of the first token; limits (W,): maximum number of tokens of each window.
+    Returns the ended hypotheses of each window. If they are fewer than beams, unfinished ones follow.
     """
     windows, steps = len(logits), int(limits.max())
     pool = Pool.empty(windows, max(1, round(beam_size * patience)), steps)
-    rest: list[list[Hypothesis]] = [[] for _ in range(windows)]
+    unfinished: list[list[Hypothesis]] = [[] for _ in range(windows)]
     live, done = torch.arange(windows), torch.zeros(windows, dtype=torch.bool)
     beams, score = 1, torch.zeros(windows, 1)  # until the first step a window has one row
     out = torch.zeros(windows, 1, steps, dtype=torch.long)  # (live W, K, U)
@@ -75,7 +75,7 @@ def beam_search(
         chosen = tokens.cpu().view(len(live), -1).gather(1, order)
         parent = order // (beam_size + 1)
         ends = chosen == rules.eot
-        ahead = (~ends).cumsum(1)  # continuations that go on, up to and with this one
+        ahead = (~ends).cumsum(1)  # continuations that go on, up to and including this one
         ending = ends & (ahead < beam_size) & (total > NEVER) & ~done[live, None]
         pool.add(live, ending, total, out.gather(1, _like(parent, out))[..., :step])
         going = (~ends).long().sort(dim=1, descending=True, stable=True).indices[:, :beam_size]  # (live W, K)
@@ -84,37 +84,37 @@ def beam_search(
         out[..., step] = chosen
         over = (step + 1 >= limits[live]) & ~pool.full[live] & ~done[live]
         for w in over.nonzero()[:, 0].tolist():  # once a window
-            rest[int(live[w])] = _unfinished(out[w, :, : step + 1], score[w])
+            unfinished[int(live[w])] = _hypotheses(out[w, :, : step + 1], score[w])
         done[live] |= over | pool.full[live]
         on = ~done[live]
         if not on.any():
             break
         drop = must_drop(~on, step + 1 >= limits[live])
-        kept = on.nonzero()[:, 0] if drop else torch.arange(len(live))
-        source = (kept[:, None] * beams + parent[kept]).flatten()  # (R',)
-        following = chosen[kept].flatten()
-        rows.select(source, kept if len(kept) < len(live) else None)
+        remaining = on.nonzero()[:, 0] if drop else torch.arange(len(live))
+        source = (remaining[:, None] * beams + parent[remaining]).flatten()  # (R',)
+        following = chosen[remaining].flatten()
+        rows.select(source, remaining if len(remaining) < len(live) else None)
         state.select(source)
-        live, score, out, beams = live[kept], score[kept], out[kept], beam_size
+        live, score, out, beams = live[remaining], score[remaining], out[remaining], beam_size
         rules.advance(state, following.to(logits.device))
         logits = rows.step(following.to(logits.device))
-    return [_finish(pool, w, rest[w], beam_size) for w in range(windows)]
+    return [_finish(pool, w, unfinished[w], beam_size) for w in range(windows)]
 
 
 def _like(parent: Tensor, out: Tensor) -> Tensor:
-    """Indices (W, N) as gather along dimension 1 of out (W, K, U) needs them."""
+    """Indices (W, N) expanded for gather along dimension 1 of out (W, K, U)."""
     return parent[..., None].expand(-1, -1, out.shape[2])
 
 
-def _unfinished(tokens: Tensor, score: Tensor) -> list[Hypothesis]:
-    """Beams at the limit, best first (they are sorted)."""
+def _hypotheses(tokens: Tensor, score: Tensor) -> list[Hypothesis]:
+    """Beams (K, U) at the limit as hypotheses; they are sorted, the best first."""
     return [Hypothesis(t, s) for t, s in zip(tokens.tolist(), score.tolist(), strict=True)]
 
 
-def _finish(pool: Pool, w: int, rest: list[Hypothesis], beam_size: int) -> list[Hypothesis]:
-    """Ended hypotheses of window w; fewer than beams are made up by unfinished ones."""
+def _finish(pool: Pool, w: int, unfinished: list[Hypothesis], beam_size: int) -> list[Hypothesis]:
+    """Ended hypotheses of window w; unfinished ones are added if these are fewer than beams."""
     ended = [
         Hypothesis(pool.tokens[w, p, : int(pool.length[w, p])].tolist(), float(pool.score[w, p]))
         for p in range(int(pool.count[w]))
     ]
-    return ended + rest[: max(0, beam_size - len(ended))]
+    return ended + unfinished[: max(0, beam_size - len(ended))]

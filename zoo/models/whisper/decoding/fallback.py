@@ -1,4 +1,4 @@
-"""A batch of windows from encoder states to text, at rising temperatures for the windows that need it.
+"""Decodes a batch of windows from encoder states to text, at rising temperatures for windows that fail.
 
 Legend: W windows, G candidates a window, U tokens.
 """
@@ -24,8 +24,8 @@ from zoo.models.whisper.decoding.sampling import Hypothesis, sample, uniform_num
 STAMP_SECONDS = 0.02
 
 
-class Speech(Ids, Protocol):
-    """What decoding needs of a WhisperTokenizer."""
+class SpeechTokenizer(Ids, Protocol):
+    """The part of a WhisperTokenizer that decoding needs."""
 
     @property
     def languages(self) -> dict[str, int]: ...
@@ -34,15 +34,15 @@ class Speech(Ids, Protocol):
 
 
 RowsOf = Callable[[Sequence[int], list[list[int]], int], Rows]
-"""(numbers of the windows, their prompts, most steps; 0 = the prompts are only read) -> rows."""
+"""(indices of the windows, their prompts, maximum steps; 0 = the prompts are only read) -> rows."""
 
 
 @dataclass
 class Search:
-    """All that the attempts at one batch share."""
+    """What all attempts at one batch share."""
 
     rows_of: RowsOf
-    tokenizer: Speech
+    tokenizer: SpeechTokenizer
     vocabulary: int
     context: int
     options: DecodingOptions
@@ -65,9 +65,10 @@ class Search:
         )
 
     def prompt(self, request: DecodingRequest) -> list[int]:
-        """What precedes the transcript: <|startofprev|> text <|startoftranscript|> <|en|> <|transcribe|> prefix.
+        """Ids before the transcript: <|startofprev|> text <|startoftranscript|> <|en|> <|transcribe|> prefix.
 
-        Of the earlier text, the last ids are used that fit in half the context. Raises ConfigError for a longer prefix.
+        Only the end of the earlier text is used, as much as fits in half the context. Raises ConfigError for a prefix
+        that is longer.
         """
         half, tokenizer = self.context // 2, self.tokenizer
         if len(request.prefix) > half - 4:
@@ -75,30 +76,30 @@ class Search:
         previous = [tokenizer.sot_prev, *request.prompt[-(half - 1) :]] if request.prompt and half > 1 else []
         return [*previous, *start_sequence(tokenizer, request.language, self.options), *request.prefix]
 
-    def _most(self, request: DecodingRequest, prompt: Sequence[int]) -> int:
-        """Tokens that a transcript may have: behind its prompt, and with <|notimestamps|> and its end when its words
-        are timed.
+    def _max_tokens(self, request: DecodingRequest, prompt: Sequence[int]) -> int:
+        """Maximum tokens of a transcript. It must fit after its prompt, and with <|notimestamps|> and the end token
+        when word times are computed.
         """
         start = len(start_sequence(self.tokenizer, request.language, self.options)) + self.options.timestamps
         room = min(self.context + 1 - len(prompt), self.context - 1 - start - len(request.prefix))
         return max(1, min(self.options.max_tokens or self.context // 2, room))
 
     def attempt(self, windows: Sequence[int], requests: Sequence[DecodingRequest], temperature: float) -> list[Decoded]:
-        """Decode the windows of these numbers at one temperature."""
+        """Decode the windows with these indices at one temperature."""
         options, prompts = self.options, [self.prompt(request) for request in requests]
-        limits = torch.tensor([self._most(*pair) for pair in zip(requests, prompts, strict=True)])
+        limits = torch.tensor([self._max_tokens(*pair) for pair in zip(requests, prompts, strict=True)])
         rows = self.rows_of(windows, prompts, int(limits.max()))
         logits, at_start = rows.begin()
         no_speech = at_start.softmax(1)[:, self.tokenizer.no_speech].tolist()
         if temperature == 0 and options.beam_size > 1:
             patience = options.patience or 1.0
-            found = beam_search(rows, logits, self.rules, limits, beam_size=options.beam_size, patience=patience)
+            candidates = beam_search(rows, logits, self.rules, limits, beam_size=options.beam_size, patience=patience)
         else:
             uniform = None
             if temperature > 0:
-                places = [request.place for request in requests]
-                uniform = uniform_numbers(places, options.samples, int(limits.max()), options.seed)
-            found = sample(
+                starts = [request.start for request in requests]
+                uniform = uniform_numbers(starts, options.samples, int(limits.max()), options.seed)
+            candidates = sample(
                 rows,
                 logits,
                 self.rules,
@@ -109,11 +110,13 @@ class Search:
             )
         return [
             self._decoded(best(hypotheses, options.length_penalty), request, temperature, silence)
-            for hypotheses, request, silence in zip(found, requests, no_speech, strict=True)
+            for hypotheses, request, silence in zip(candidates, requests, no_speech, strict=True)
         ]
 
-    def _decoded(self, found: Hypothesis, request: DecodingRequest, temperature: float, no_speech: float) -> Decoded:
-        tokens = found.tokens
+    def _decoded(
+        self, hypothesis: Hypothesis, request: DecodingRequest, temperature: float, no_speech: float
+    ) -> Decoded:
+        tokens = hypothesis.tokens
         if self.options.repetition_stop:
             tokens = cut_loop(tokens, self.tokenizer.timestamp_begin)
         return Decoded(
@@ -122,10 +125,10 @@ class Search:
             language=request.language or "en",
             language_probability=1.0,
             temperature=temperature,
-            log_probability=found.score / (len(found.tokens) + 1),
+            log_probability=hypothesis.score / (len(hypothesis.tokens) + 1),
             no_speech=no_speech,
-            compression_ratio=compression_ratio(self.tokenizer.decode(found.tokens).strip()),
-            looped=found.looped,
+            compression_ratio=compression_ratio(self.tokenizer.decode(hypothesis.tokens).strip()),
+            looped=hypothesis.looped,
         )
 
 
@@ -138,22 +141,22 @@ def decode(
 ) -> list[Decoded]:
     """Decode windows from their encoder states.
 
-    model: a Whisper; states: what its `encode_windows` gave for them; one request for each; temperatures: to be tried
-    in turn instead of all those of the options.
-    Raises ConfigError for what the model cannot do.
+    model: a Whisper; states: from its `encode_windows`; requests: one for each window; temperatures: tried in turn
+    instead of those of the options.
+    Raises ConfigError for options that the model does not support.
     """
     with torch.no_grad():
-        cross = model.decoder.cross(states)  # of all windows, until a search takes it
+        cross = model.decoder.cross(states)  # of all windows; None after the first search
 
         def rows_of(windows: Sequence[int], prompts: list[list[int]], steps: int) -> Rows:
             nonlocal cross
             whole = len(windows) == len(requests)
-            those = cross if whole else None
-            if those is None:
-                those = model.decoder.cross(states.select(torch.tensor(windows, device=model.device)))
+            chosen = cross if whole else None
+            if chosen is None:
+                chosen = model.decoder.cross(states.select(torch.tensor(windows, device=model.device)))
             if whole and steps:
-                cross = None  # its windows will leave it
-            return DecoderRows(model.decoder, those, prompts, model.tokenizer.sot, steps)
+                cross = None  # the search drops ended windows from it
+            return DecoderRows(model.decoder, chosen, prompts, model.tokenizer.sot, steps)
 
         config = model.config
         search = Search(rows_of, model.tokenizer, config.vocab_size, config.text_ctx, options, model.device)
@@ -163,8 +166,8 @@ def decode(
 def search_all(
     search: Search, requests: Sequence[DecodingRequest], temperatures: Sequence[float] | None = None
 ) -> list[Decoded]:
-    """Identify languages where they are not known, then try one temperature after the other."""
-    requests, certainty = _with_languages(search, requests)
+    """Identify unknown languages, then try one temperature after the other."""
+    requests, probabilities = _with_languages(search, requests)
     results: list[Decoded] = []
     pending = list(range(len(requests)))
     for temperature in temperatures or search.options.temperatures:
@@ -175,25 +178,25 @@ def search_all(
         pending = [w for w in pending if results[w].failed(search.options)]
         if not pending:
             break
-    for result, probability in zip(results, certainty, strict=True):
+    for result, probability in zip(results, probabilities, strict=True):
         result.language_probability = probability
     return results
 
 
 def _with_languages(search: Search, requests: Sequence[DecodingRequest]) -> tuple[list[DecodingRequest], list[float]]:
-    """The requests with a language each, and how likely it is (1 where it was given)."""
+    """The requests, each with a language, and the probability of the language (1 if the request has one)."""
     languages = search.tokenizer.languages
     unknown = [w for w, request in enumerate(requests) if request.language is None]
-    requests, certainty = list(requests), [1.0] * len(requests)
+    requests, probabilities = list(requests), [1.0] * len(requests)
     if unknown and languages:
         _, logits = search.rows_of(unknown, [[search.tokenizer.sot]] * len(unknown), 0).begin()
         for w, (code, probability) in zip(unknown, identify(logits, languages), strict=True):
-            requests[w], certainty[w] = replace(requests[w], language=code), probability
-    return requests, certainty
+            requests[w], probabilities[w] = replace(requests[w], language=code), probability
+    return requests, probabilities
 
 
-def start_sequence(tokenizer: Speech, language: str | None, options: DecodingOptions) -> list[int]:
-    """<|startoftranscript|>, in a multilingual model language and task, and <|notimestamps|> where none are wanted."""
+def start_sequence(tokenizer: SpeechTokenizer, language: str | None, options: DecodingOptions) -> list[int]:
+    """<|startoftranscript|>, language and task of a multilingual model, and <|notimestamps|> without timestamps."""
     sequence = [tokenizer.sot]
     if tokenizer.languages:
         task = tokenizer.translate if options.task == "translate" else tokenizer.transcribe
@@ -202,16 +205,16 @@ def start_sequence(tokenizer: Speech, language: str | None, options: DecodingOpt
 
 
 def best(hypotheses: Sequence[Hypothesis], length_penalty: float | None) -> Hypothesis:
-    """The likeliest for its length: score / length, or / ((5 + length) / 6) ** penalty (Wu et al. 2016, eq. 14)."""
+    """The best by score / length, or by score / ((5 + length) / 6) ** penalty (Wu et al. 2016, eq. 14)."""
 
-    def value(found: Hypothesis) -> float:
-        length = len(found.tokens)
-        return found.score / (max(length, 1) if length_penalty is None else ((5 + length) / 6) ** length_penalty)
+    def value(hypothesis: Hypothesis) -> float:
+        length = len(hypothesis.tokens)
+        return hypothesis.score / (max(length, 1) if length_penalty is None else ((5 + length) / 6) ** length_penalty)
 
     return max(hypotheses, key=value)
 
 
 def compression_ratio(text: str) -> float:
-    """How many times smaller zlib makes the text; it grows where the text repeats itself."""
+    """Size of the text divided by its size after zlib; it is large for a text that repeats itself."""
     data = text.encode()
     return len(data) / len(zlib.compress(data))

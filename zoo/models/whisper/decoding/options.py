@@ -1,4 +1,4 @@
-"""How windows are decoded: one set of options for a whole batch, one request for each window."""
+"""Decoding options of a batch, requests and results of its windows."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from zoo.errors import ConfigError
 TASKS = ("transcribe", "translate")
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 BEST_OF = 5
-"""Samples of which the likeliest is taken, where a temperature is above 0 and the caller names no number."""
+"""Default number of samples at a temperature above 0; the likeliest one is used."""
 MAX_INITIAL = 1.0  # s
 
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """Radford et al. 2022, section 4.5, with openai-whisper's names and values where it has the option.
+    """Radford et al. 2022, section 4.5, with the names and defaults of openai-whisper.
 
-    temperatures: tried in turn until an attempt is good enough; 0 is greedy search or a beam, above it `best_of`
-        samples are drawn, with numbers that depend on `seed` and the window's place in its recording alone.
-    An attempt fails where its text compresses more than compression_ratio_threshold times, its mean log-probability is
-        below logprob_threshold, or it runs into a loop (repetition_stop). A window counts as silence where the
+    temperatures: tried in turn until an attempt succeeds. 0 is greedy search or a beam. Above 0, `best_of` samples are
+        drawn; the random numbers depend on `seed` and the window's start in its recording only.
+    An attempt fails if its text compresses more than compression_ratio_threshold times, if its mean log-probability is
+        below logprob_threshold, or if it runs into a loop (repetition_stop). A window counts as silence if the
         probability of <|nospeech|> exceeds no_speech_threshold and the mean log-probability is below its threshold.
-    patience: candidates to finish, in beams (Kasai et al. 2022); length_penalty: exponent of Wu et al. 2016, None
-        divides the log-probability by the length.
-    max_initial_timestamp: seconds into the window by which speech must begin; None = anywhere.
-    suppress_non_speech: no brackets, notes and speaker dashes; suppress_tokens: further ids never to be chosen.
+    patience: hypotheses to finish, in multiples of beam_size (Kasai et al. 2022); length_penalty: exponent of Wu et al.
+        2016, None divides the log-probability by the length.
+    max_initial_timestamp: seconds into the window at which speech must begin at the latest; None = any time.
+    suppress_non_speech: no brackets, notes and speaker dashes; suppress_tokens: further ids that are never chosen.
     max_tokens: per window; None = half the context.
-    repetition_stop: give up an attempt that repeats the same few words again and again, and cut the loop off.
+    repetition_stop: stop an attempt that repeats the same few words again and again, and cut the repetitions off.
+    Raises ConfigError for values that are out of range or do not go together.
     """
 
     task: str = "transcribe"
@@ -86,32 +87,32 @@ class DecodingOptions:
 
     @property
     def samples(self) -> int:
-        """Samples at a temperature above 0."""
+        """Number of samples at a temperature above 0."""
         return BEST_OF if self.best_of is None else self.best_of
 
     @property
     def ranks(self) -> bool:
-        """Whether any attempt has several candidates."""
+        """Whether an attempt can have several candidates."""
         return self.beam_size > 1 or (any(self.temperatures) and self.samples > 1)
 
 
 @dataclass(frozen=True)
 class DecodingRequest:
-    """What is particular to one window.
+    """Decoding input of one window.
 
-    language: code, None to identify it; prompt: ids of preceding text, of which the end is used;
-    prefix: ids that the transcript must begin with; place: number that random draws depend on.
+    language: code, None to identify it; prompt: ids of preceding text, only its end is used if it is long;
+    prefix: ids with which the transcript begins; start: first sample of the window, which random numbers depend on.
     """
 
     language: str | None = None
     prompt: tuple[int, ...] = ()
     prefix: tuple[int, ...] = ()
-    place: int = 0
+    start: int = 0
 
 
 @dataclass
 class Decoded:
-    """What became of one window. Meanings as in `Segment`; tokens without prompt, prefix and end."""
+    """Decoded text of one window. Fields as in `Segment`; tokens without prompt, prefix and end."""
 
     tokens: list[int]
     text: str
@@ -124,7 +125,7 @@ class Decoded:
     looped: bool = False
 
     def silent(self, options: DecodingOptions) -> bool:
-        """Whether nothing was said: <|nospeech|> is likely and the text is not."""
+        """Whether the window is silence: <|nospeech|> is likely and the text is unlikely."""
         if options.no_speech_threshold is None or self.no_speech <= options.no_speech_threshold:
             return False
         return options.logprob_threshold is None or self.log_probability <= options.logprob_threshold
@@ -140,6 +141,6 @@ class Decoded:
         return not (silence and unlikely) and (self.looped or repeats or unlikely)
 
 
-def _require(holds: Any, message: str) -> None:
-    if not holds:
+def _require(condition: Any, message: str) -> None:
+    if not condition:
         raise ConfigError(message)

@@ -1,6 +1,6 @@
-"""The decoder as the search loops see it: rows that are begun, stepped, reordered and dropped.
+"""Interface between the decoder and the search loops: rows that begin, step, are reordered and dropped.
 
-rows = windows x group: the candidates of one window (beams, samples) stand together and share its cross-attention.
+rows = windows x group: the candidates of one window (beams, samples) are neighbors and share its cross-attention.
 
 Legend: W windows, G candidates a window, R = W x G rows, U tokens, V vocabulary.
 """
@@ -15,20 +15,20 @@ from torch import Tensor
 
 
 class Rows(Protocol):
-    """What a search needs. Logits are float32 and the caller's to overwrite."""
+    """What a search needs from a decoder. Logits are float32; the caller may overwrite them."""
 
     def begin(self) -> tuple[Tensor, Tensor]:
-        """Read the prompts, one row a window -> logits (W, V) of the first token, those at <|startoftranscript|>."""
+        """Read the prompts, one row a window -> logits (W, V) of the first token, and at <|startoftranscript|>."""
         ...
 
     def step(self, tokens: Tensor) -> Tensor:
-        """One more token (R,) a row -> (R, V) logits of the next."""
+        """Append one token (R,) to each row -> logits (R, V) of the next."""
         ...
 
     def select(self, rows: Tensor, windows: Tensor | None = None) -> None:
-        """Go on with these rows, in this order, repetitions allowed.
+        """Keep these rows, in this order, repetitions allowed.
 
-        windows: those that are left, ascending; None = all.
+        windows: the windows to keep, ascending; None = all.
         """
         ...
 
@@ -37,8 +37,8 @@ class DecoderRows:
     """Rows of a Whisper decoder."""
 
     def __init__(self, decoder: Any, cross: Any, prompts: Sequence[Sequence[int]], sot: int, steps: int) -> None:
-        """cross: of the windows; it loses those that leave. prompts: ids that precede the transcript of each, `sot`
-        among them; steps: most tokens to follow.
+        """cross: of the windows; `select` drops windows from it in place. prompts: ids before each transcript, `sot`
+        among them; steps: maximum number of tokens that follow.
         """
         self.decoder, self.cross, self.sot = decoder, cross, sot
         longest = max(map(len, prompts))
@@ -50,12 +50,12 @@ class DecoderRows:
         self.cache = decoder.new_cache(len(prompts), longest + steps, padding)
 
     def begin(self) -> tuple[Tensor, Tensor]:
-        """See Rows. Prompts are aligned at their ends, so that all rows write the same column from here on."""
+        """See Rows. Prompts are aligned at their ends, so that all rows write to the same column from here on."""
         is_sot = self.prompts == self.sot
         is_sot &= torch.arange(is_sot.shape[1], device=self.device) >= self.cache.padding[:, None]
         first = is_sot.int().argmax(1)  # (W,)
-        places = torch.stack([first, torch.full_like(first, is_sot.shape[1] - 1)], 1)  # (W, 2)
-        logits, _ = self.decoder(self.prompts, self.cross, self.cache, at=places)  # (W, 2, V)
+        columns = torch.stack([first, torch.full_like(first, is_sot.shape[1] - 1)], 1)  # (W, 2)
+        logits, _ = self.decoder(self.prompts, self.cross, self.cache, at=columns)  # (W, 2, V)
         return logits[:, 1].contiguous(), logits[:, 0]
 
     def step(self, tokens: Tensor) -> Tensor:

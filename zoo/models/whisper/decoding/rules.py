@@ -1,9 +1,9 @@
-"""Which tokens may come next: suppressed ones, and the grammar of timestamps.
+"""Which tokens may come next: suppressed tokens, and the grammar of timestamps.
 
     <|0.00|> text text <|2.40|> <|2.40|> text ... <|5.00|> <|endoftext|>
 
-Timestamps come in pairs that enclose text and never decrease. The state is a few numbers a row, so that a step costs no
-loop over rows. As published in openai-whisper's decoding.py.
+Timestamps come in pairs around text and never decrease. The state is a few numbers for each row, so that a step needs
+no loop over rows. As in openai-whisper's decoding.py.
 
 Legend: R rows, V vocabulary, Z timestamps (1501).
 """
@@ -23,7 +23,7 @@ NEVER = float("-inf")
 
 
 class Ids(Protocol):
-    """The ids of special tokens, as a WhisperTokenizer has them."""
+    """The special tokens of a WhisperTokenizer."""
 
     eot: int
     sot: int
@@ -42,10 +42,10 @@ class Ids(Protocol):
 
 @dataclass
 class State:
-    """Where each row stands in the grammar.
+    """Grammar state of each row.
 
-    step: tokens sampled so far; was_stamp, before_was_stamp (R,): of the last token and the one before it, True where
-    there is none; latest (R,): index of the latest timestamp, -1 for none.
+    step: tokens sampled so far; was_stamp, before_was_stamp (R,): whether the last token and the one before it are
+    timestamps, True if there is no such token; latest (R,): index of the latest timestamp, -1 for none.
     """
 
     step: int
@@ -59,13 +59,13 @@ class State:
         return cls(0, none, none, torch.full((rows,), -1, device=device))
 
     def select(self, rows: Tensor) -> None:
-        """Go on with these rows (R',), in this order."""
+        """Keep these rows (R',), in this order."""
         self.was_stamp, self.before_was_stamp = self.was_stamp[rows], self.before_was_stamp[rows]
         self.latest = self.latest[rows]
 
 
 class Rules:
-    """Restricts logits in place; the same object serves all rows and steps of a batch."""
+    """Restricts logits in place; one object is used for all rows and steps of a batch."""
 
     def __init__(
         self,
@@ -79,25 +79,25 @@ class Rules:
         suppress: Sequence[int] = (),
         device: torch.device | None = None,
     ) -> None:
-        """max_initial: index of the latest timestamp that may open a window; None = any."""
+        """max_initial: index of the latest timestamp with which a window may begin; None = any."""
         self.eot, self.begin_stamps, self.vocabulary = ids.eot, ids.timestamp_begin, vocabulary
         self.timestamps, self.max_initial = timestamps, max_initial
         never = {*suppress, ids.transcribe, ids.translate, ids.sot, ids.sot_prev, ids.sot_lm, ids.no_speech}
         if suppress_non_speech:
             never |= set(ids.non_speech_tokens())
-        never.add(ids.no_timestamps)  # chosen by the prompt, never by the model
-        # Without times a sampled timestamp would cut the text; rows behind the last of them stand for nothing.
+        never.add(ids.no_timestamps)  # only the prompt has it
+        # Without timestamps a sampled one would cut the text. Ids after the last timestamp have no meaning.
         never |= set(range(ids.timestamp_begin + (TIMESTAMPS if timestamps else 0), vocabulary))
         self.never = torch.tensor(sorted(t for t in never if 0 <= t < vocabulary), device=device)
         blank = {*ids.encode(" "), ids.eot} if suppress_blank else set()
         self.blank = torch.tensor(sorted(blank), dtype=torch.long, device=device)
-        self.stamp_places = torch.arange(vocabulary - self.begin_stamps, device=device)  # (Z,)
+        self.stamp_indices = torch.arange(vocabulary - self.begin_stamps, device=device)  # (Z,)
 
     def begin(self, rows: int) -> State:
         return State.begin(rows, self.never.device)
 
     def advance(self, state: State, tokens: Tensor) -> None:
-        """Take note of the tokens (R,) chosen for each row."""
+        """Update the state with the tokens (R,) that were chosen."""
         stamp = tokens >= self.begin_stamps
         state.before_was_stamp = state.was_stamp
         state.was_stamp = stamp
@@ -107,8 +107,8 @@ class Rules:
     def apply_(self, logits: Tensor, state: State) -> Tensor:
         """Forbid tokens in logits (R, V), in place.
 
-        Returns (R,): what to subtract from the logits for log-probabilities over the allowed tokens. A row in which
-        nothing is left may only end.
+        Returns (R,): subtract it from the logits for log-probabilities over the allowed tokens. A row without allowed
+        tokens may only end.
         """
         logits.index_fill_(1, self.never, NEVER)
         if not state.step:
@@ -127,10 +127,12 @@ class Rules:
             if self.max_initial is not None:
                 stamps[:, self.max_initial + 1 :] = NEVER
             return stamps.logsumexp(1)
-        closes = state.was_stamp & ~state.before_was_stamp  # the end of a segment: its twin may follow, or the end
+        closes = (
+            state.was_stamp & ~state.before_was_stamp
+        )  # the end of a segment: the same timestamp again, or the end token, may follow
         floor = state.latest + 1 - closes.long()
-        floor = floor.masked_fill(state.was_stamp & state.before_was_stamp, len(self.stamp_places))
-        stamps.masked_fill_(self.stamp_places < floor[:, None], NEVER)
+        floor = floor.masked_fill(state.was_stamp & state.before_was_stamp, len(self.stamp_indices))
+        stamps.masked_fill_(self.stamp_indices < floor[:, None], NEVER)
         if closes.any():
             logits[closes.nonzero()[:, 0], : self.eot] = NEVER
         stamp_mass, likeliest = stamps.logsumexp(1), text.amax(1)  # (R,)

@@ -1,4 +1,4 @@
-"""Greedy search, and sampling of several candidates a window.
+"""Greedy search, and sampling of several candidates for each window.
 
 Legend: W windows, G candidates a window, R = W x G rows, V vocabulary, U tokens.
 """
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.models.whisper.decoding.repetition import LOOK_EVERY, SPAN, loops
+from zoo.models.whisper.decoding.repetition import CHECK_EVERY, SPAN, loops
 from zoo.models.whisper.decoding.rows import Rows
 from zoo.models.whisper.decoding.rules import Rules
 
-DROP = 0.25  # share of windows that have ended before the others' keys and values are moved together
+DROP = 0.25  # share of ended windows at which their rows are dropped; dropping moves the keys and values of the others
 
 
 @dataclass
@@ -38,8 +38,8 @@ def sample(
 ) -> list[list[Hypothesis]]:
     """Continue every window to its end token or its limit.
 
-    logits (W, V) of the first token; limits (W,): most tokens of each window.
-    uniform (W, G, U): numbers in [0, 1) that draw the tokens at a temperature above 0, one for each; None is greedy.
+    logits (W, V): of the first token; limits (W,): maximum number of tokens of each window.
+    uniform (W, G, U): numbers in [0, 1), one for each token, that draw it at a temperature above 0; None = greedy.
     Returns G hypotheses for each window.
     """
     windows, group = len(logits), 1 if uniform is None else uniform.shape[1]
@@ -55,11 +55,11 @@ def sample(
         tokens = logits.argmax(1) if uniform is None else _draw(logits, temperature, uniform[live, :, step].flatten())
         gain = (logits.gather(1, tokens[:, None])[:, 0] - norm).view(-1, group)
         chosen = tokens.view(-1, group).cpu()
-        still = ~ended[live]  # (live W, G)
-        score[live] += torch.where(still, gain.cpu(), 0.0)
-        out[live, :, step] = torch.where(still, chosen, rules.eot)
+        active = ~ended[live]  # (live W, G)
+        score[live] += torch.where(active, gain.cpu(), 0.0)
+        out[live, :, step] = torch.where(active, chosen, rules.eot)
         ended[live] |= (chosen == rules.eot) | (step + 1 >= limits[live])[:, None]
-        if repetition_stop and step + 1 >= SPAN and (step + 1) % LOOK_EVERY == 0:
+        if repetition_stop and step + 1 >= SPAN and (step + 1) % CHECK_EVERY == 0:
             looped[live] |= loops(out[live, :, : step + 1], rules.begin_stamps) & ~ended[live]
             ended |= looped
         going = ~ended[live].all(1)
@@ -67,11 +67,11 @@ def sample(
             break
         rules.advance(state, tokens)
         if must_drop(~going, step + 1 >= limits[live]):
-            kept = going.nonzero()[:, 0]
-            chosen_rows = (kept[:, None] * group + torch.arange(group)).flatten()
-            rows.select(chosen_rows, kept)
+            remaining = going.nonzero()[:, 0]
+            chosen_rows = (remaining[:, None] * group + torch.arange(group)).flatten()
+            rows.select(chosen_rows, remaining)
             state.select(chosen_rows)
-            live, tokens = live[kept], tokens[chosen_rows]
+            live, tokens = live[remaining], tokens[chosen_rows]
         logits = rows.step(tokens)
     return [
         [_hypothesis(out[w, g], float(score[w, g]), bool(looped[w, g]), rules.eot) for g in range(group)]
@@ -80,23 +80,26 @@ def sample(
 
 
 def must_drop(ended: Tensor, full: Tensor) -> bool:
-    """Whether windows that have ended are to leave now: many have, or the context of one is full (W,)."""
+    """Whether to drop ended windows now: many have ended, or the context of one is full. ended, full (W,)."""
     return bool(full.any()) or int(ended.sum()) >= max(1, DROP * len(ended))
 
 
-def uniform_numbers(places: list[int], group: int, steps: int, seed: int) -> Tensor:
-    """(W, G, U) numbers in [0, 1), a function of seed, place and candidate alone: no window depends on its batch."""
-    numbers = torch.empty(len(places), group, steps)
-    for w, place in enumerate(places):
-        numbers[w] = torch.rand(group, steps, generator=torch.Generator().manual_seed(hash((seed, place)) % 2**63))
+def uniform_numbers(starts: list[int], group: int, steps: int, seed: int) -> Tensor:
+    """(W, G, U) numbers in [0, 1) that depend on seed, start and candidate only, not on the batch.
+
+    starts: first sample of each window.
+    """
+    numbers = torch.empty(len(starts), group, steps)
+    for w, start in enumerate(starts):
+        numbers[w] = torch.rand(group, steps, generator=torch.Generator().manual_seed(hash((seed, start)) % 2**63))
     return numbers
 
 
 def _draw(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
     """Tokens (R,) with probability softmax(logits / temperature), by inversion of the distribution function."""
     cumulated = (logits / temperature).softmax(1).double().cumsum(1)  # (R, V)
-    wanted = uniform.to(cumulated)[:, None] * cumulated[:, -1:]
-    return torch.searchsorted(cumulated, wanted, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
+    threshold = uniform.to(cumulated)[:, None] * cumulated[:, -1:]
+    return torch.searchsorted(cumulated, threshold, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
 
 
 def _hypothesis(tokens: Tensor, score: float, looped: bool, eot: int) -> Hypothesis:
