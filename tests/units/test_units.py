@@ -78,7 +78,7 @@ def test_a_changed_model_is_saved_without_its_quantizer(clips: list[Entry], tmp_
     model = with_units(clips)
     with torch.no_grad():
         model.mask_embedding.add_(1)
-    with pytest.warns(UserWarning, match="without a quantizer"):
+    with pytest.warns(UserWarning, match="without the quantizer"):
         model.save(tmp_path / "model")
     with pytest.raises(ConfigError, match="no quantizer"):
         zoo.load(tmp_path / "model", device="cpu").units(noise(1), 16_000)  # type: ignore[operator]
