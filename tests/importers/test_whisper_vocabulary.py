@@ -136,5 +136,5 @@ def test_a_ctranslate2_directory_without_a_vocabulary(tmp_path: Path) -> None:
     (write_tiktoken(folder / "multilingual.tiktoken")).unlink()
     silent = load(folder)
     assert silent.tokenizer is None
-    with pytest.raises(ConfigError, match=r"cannot transcribe: put its tokenizer\.json .* beside its weights"):
+    with pytest.raises(ConfigError, match=r"cannot transcribe: put its tokenizer\.json beside its weights"):
         silent.transcribe(noise(1.0), 16_000)
