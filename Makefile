@@ -8,7 +8,7 @@ READY = $(if $(VENV),$(VENV)/.ready)
 
 .PHONY: demo test check lint wheel docs tables fresh speed clean
 
-demo: $(READY)  ## the packaged models at work on generated clips, and part of their exam
+demo: $(READY)  ## one page, demo/index.html: the packaged models at work on generated clips; about a minute
 	$(PYTHON) -m zoo demo --out demo
 
 test: $(READY)  ## the default tests: a few minutes on two cores
@@ -21,7 +21,7 @@ lint: $(READY)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	$(dir $(PYTHON))lint-imports
+	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 wheel: $(READY)  ## build the wheel, install it in a fresh environment, use it from another folder
 	PYTHON=$(PYTHON) .ci/wheel

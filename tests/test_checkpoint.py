@@ -1,4 +1,4 @@
-"""Checkpoint directories: what is saved comes back bit for bit; what does not fit is refused by name."""
+"""Checkpoint directories: models are saved and loaded bit for bit; errors name what does not fit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", zoo.list_models())
-def test_every_model_comes_back_bit_for_bit(name: str, tmp_path: Path) -> None:
+def test_every_model_is_saved_and_loaded_bit_for_bit(name: str, tmp_path: Path) -> None:
     model = small(name)
     model.save(tmp_path / "model")
     again = zoo.load(tmp_path / "model", device="cpu")
@@ -55,7 +55,7 @@ def test_a_loaded_model_can_be_trained_and_leaves_its_file_alone(saved: Path) ->
     torch.optim.SGD(model.parameters(), lr=1.0).step()
     assert model.fingerprint() != checkpoint.read(saved).fingerprint
     assert (saved / "model.safetensors").read_bytes() == before
-    model.save(saved)  # over the very file that its weights were mapped from
+    model.save(saved)  # replaces the file that its weights are mapped from
     assert zoo.load(saved, device="cpu").fingerprint() == model.fingerprint()
 
 
@@ -82,8 +82,13 @@ def test_provenance_is_kept_until_replaced(tmp_path: Path) -> None:
 
 def test_numbers_of_numpy_and_torch_are_written_as_numbers(tmp_path: Path) -> None:
     model = zoo.create("hubert-base", **SMALL["hubert"] | {"layers": np.int64(1)}, temperature=np.float64(0.25))
-    found = {"rate": np.float32(0.5), "steps": torch.tensor(7), "curve": np.array([1.5, 2.0]), "loss": Loss.infonce}
-    checkpoint.save(model, tmp_path, provenance=found)
+    provenance = {
+        "rate": np.float32(0.5),
+        "steps": torch.tensor(7),
+        "curve": np.array([1.5, 2.0]),
+        "loss": Loss.infonce,
+    }
+    checkpoint.save(model, tmp_path, provenance=provenance)
     again = load_checkpoint(tmp_path)
     assert (again.config.layers, again.config.temperature) == (1, 0.25)
     assert again.provenance == {"rate": 0.5, "steps": 7, "curve": [1.5, 2.0], "loss": "infonce"}
@@ -111,10 +116,10 @@ def test_card_is_valid_for_the_hub(tmp_path: Path) -> None:
     assert ctc.data.pipeline_tag == "automatic-speech-recognition"
     assert "| source | hf:a/b |" in ctc.text
     assert (plain.data.license, plain.data.pipeline_tag) == ("unknown", "feature-extraction")
-    assert "Nothing is recorded" in plain.text
+    assert "not recorded" in plain.text
 
 
-def test_edited_preprocessing_is_pointed_out(saved: Path) -> None:
+def test_edited_preprocessing_gives_a_warning(saved: Path) -> None:
     header = yaml.safe_load((saved / "config.yaml").read_text())
     header["preprocessing"]["normalize"] = True
     (saved / "config.yaml").write_text(yaml.safe_dump(header))
@@ -123,7 +128,7 @@ def test_edited_preprocessing_is_pointed_out(saved: Path) -> None:
     assert model.config.normalize is False
 
 
-def test_every_misfit_is_listed_at_once() -> None:
+def test_all_tensors_that_do_not_fit_are_listed() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))
     tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     tensors["0.weight"] = torch.zeros(2, 3)
@@ -136,21 +141,21 @@ def test_every_misfit_is_listed_at_once() -> None:
     assert message.startswith("the file: 3 tensors do not fit")
     assert "missing     1.bias (4,)" in message
     assert "unexpected  surplus (5,)" in message
-    assert "misshapen   0.weight: (2, 3) in the file, (3, 2) in the model" in message
+    assert "wrong shape 0.weight: (2, 3) in the file, (3, 2) in the model" in message
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_assign_takes_no_integers_for_weights() -> None:
-    whole = {"weight": torch.ones(2, 3), "bias": torch.ones(2, dtype=torch.int32)}
+def test_assign_refuses_integers_for_weights() -> None:
+    tensors = {"weight": torch.ones(2, 3), "bias": torch.ones(2, dtype=torch.int32)}
     with pytest.raises(
         CheckpointError, match=r"not float   bias: torch\.int32 in the file, torch\.float32 in the model"
     ):
-        checkpoint.assign(nn.Linear(3, 2), whole, source="the file")
-    counter = nn.BatchNorm1d(2)  # whose count of batches is an integer
-    checkpoint.assign(counter, counter.state_dict(), source="the file")
+        checkpoint.assign(nn.Linear(3, 2), tensors, source="the file")
+    norm = nn.BatchNorm1d(2)  # its number of batches is an integer
+    checkpoint.assign(norm, norm.state_dict(), source="the file")
 
 
-def test_assign_converts_copies_and_takes_over() -> None:
+def test_assign_converts_copies_and_adopts() -> None:
     half = {"weight": torch.randn(3, 2).half(), "bias": torch.randn(3).half()}
     real = nn.Linear(2, 3)
     parameter = real.weight
@@ -163,7 +168,7 @@ def test_assign_converts_copies_and_takes_over() -> None:
     assert real.weight.requires_grad
 
 
-def test_building_skips_parameters_alone_and_only_in_this_thread() -> None:
+def test_uninitialized_applies_only_to_parameters_and_this_thread() -> None:
     class Filter(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -174,16 +179,16 @@ def test_building_skips_parameters_alone_and_only_in_this_thread() -> None:
                 fill(self.weight)
             nn.init.constant_(tensor=self.weight, val=3.0)
 
-    elsewhere: list[Filter] = []
+    in_other_thread: list[Filter] = []
     with checkpoint.uninitialized():
-        thread = threading.Thread(target=lambda: elsewhere.append(Filter()))
+        thread = threading.Thread(target=lambda: in_other_thread.append(Filter()))
         thread.start()
         thread.join()
         inside = Filter()
     assert torch.equal(inside.weight, torch.full((8, 1), 7.0))
     assert torch.equal(inside.window, torch.full((8,), 0.5))
     assert not inside.frozen.requires_grad
-    assert torch.equal(elsewhere[0].weight, torch.full((8, 1), 3.0))
+    assert torch.equal(in_other_thread[0].weight, torch.full((8, 1), 3.0))
     assert torch.equal(Filter().weight, torch.full((8, 1), 3.0))
 
 
@@ -194,7 +199,7 @@ def test_loading_does_not_import_the_decompositions(saved: Path) -> None:
     assert done.stdout == "False\n", done.stderr
 
 
-def test_bfloat16_is_stored_as_such_and_loaded_in_float32(tmp_path: Path) -> None:
+def test_bfloat16_is_stored_in_bfloat16_and_loaded_in_float32(tmp_path: Path) -> None:
     model = small("hubert-base").to(torch.bfloat16)
     model.save(tmp_path / "model")
     stored = load_file(tmp_path / "model" / "model.safetensors")
@@ -204,7 +209,7 @@ def test_bfloat16_is_stored_as_such_and_loaded_in_float32(tmp_path: Path) -> Non
     assert torch.equal(again.mask_embedding, model.mask_embedding.float())
 
 
-def test_int8_is_not_saved(tmp_path: Path) -> None:
+def test_int8_cannot_be_saved(tmp_path: Path) -> None:
     model = small("hubert-base")
     quantize_linears(model)
     with pytest.raises(CheckpointError, match="int8"):
@@ -213,7 +218,6 @@ def test_int8_is_not_saved(tmp_path: Path) -> None:
 
 
 def test_config_record_equals_the_dataclass(saved: Path) -> None:
-    found = checkpoint.read(saved)
-    assert found.config == {
+    assert checkpoint.read(saved).config == {
         k: list(v) if isinstance(v, tuple) else v for k, v in asdict(small("hubert-base").config).items()
     }

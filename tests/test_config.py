@@ -1,4 +1,4 @@
-"""Configurations: what wins over what, and errors that a person can act on."""
+"""Configurations: the order of precedence, and error messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Inner:
     """Sizes."""
 
     steps: int = 10  # optimizer steps
-    rate: float = 0.1  # peak # not a tail
+    rate: float = 0.1  # peak # not the last value
     shape: Shape = Shape.linear
 
 
@@ -59,7 +59,7 @@ def test_frozen_and_tuple_fields_can_be_overridden() -> None:
     )
 
 
-def test_yaml_returns(tmp_path: Path) -> None:
+def test_yaml_can_be_read_back(tmp_path: Path) -> None:
     config = load(Outer, overrides=["codebooks=[1,2]", "data=hf:owner/name", "model.units=[7]", "train.shape=cosine"])
     (tmp_path / "c.yaml").write_text(to_yaml(config))
     assert load(Outer, [tmp_path / "c.yaml"]) == config
@@ -92,7 +92,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
             load(Outer, [tmp_path / f"{name}.yaml"])
 
 
-def test_strange_arguments_are_refused() -> None:
+def test_unknown_arguments_are_refused() -> None:
     for argument in ("steps", "--steps=3", "--config"):
         with pytest.raises(ConfigError, match="expected key=value"):
             parse(Outer, [argument])
@@ -101,30 +101,30 @@ def test_strange_arguments_are_refused() -> None:
 def test_help_lists_every_field_with_default_and_comment(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         parse(Outer, ["--help"], "python -m recipe")
-    shown = capsys.readouterr().out
-    assert stop.value.code == 0 and shown.startswith("usage: python -m recipe")
+    output = capsys.readouterr().out
+    assert stop.value.code == 0 and output.startswith("usage: python -m recipe")
     for line in ("data=corpus:speech/small +where the audio is", "train.steps=10 +optimizer steps", "train: Sizes."):
-        assert re.search(line, shown)
-    assert "model.layers=2" in shown and "train.shape=linear" in shown
+        assert re.search(line, output)
+    assert "model.layers=2" in output and "train.shape=linear" in output
 
 
-def test_help_shows_values_as_they_are_written(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever stands behind the equals sign can be given again, lists of rounds included."""
+def test_values_in_help_can_be_used_as_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    """This includes lists of rounds."""
     with pytest.raises(SystemExit):
         parse(HubertTrainConfig, ["--help"])
-    shown = re.findall(r"^  (rounds|init|final_units)=(.*?)(?:  .*)?$", capsys.readouterr().out, re.MULTILINE)
+    values = re.findall(r"^  (rounds|init|final_units)=(.*?)(?:  .*)?$", capsys.readouterr().out, re.MULTILINE)
     rounds = "{features: mfcc, units: [100], centered: false}, {features: layer, units: [100], centered: true}"
-    assert dict(shown) == {"init": "null", "rounds": f"[{rounds}]", "final_units": "100"}
-    assert load(HubertTrainConfig, overrides=[f"{key}={value}" for key, value in shown]) == HubertTrainConfig()
+    assert dict(values) == {"init": "null", "rounds": f"[{rounds}]", "final_units": "100"}
+    assert load(HubertTrainConfig, overrides=[f"{key}={value}" for key, value in values]) == HubertTrainConfig()
 
 
-def test_print_config_is_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_print_config_output_can_be_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(Outer, ["--print-config", "train.steps=7"])
     (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
     assert load(Outer, [tmp_path / "printed.yaml"]) == load(Outer, overrides=["train.steps=7"])
 
 
-def test_a_model_is_named_after_its_run_unless_it_has_a_name() -> None:
+def test_the_default_model_name_comes_from_the_run_folder() -> None:
     assert load(HubertTrainConfig, overrides=["out=runs/night/"]).name == "hubert-night"
     assert load(HubertTrainConfig, overrides=["out=runs/night", "name=mine"]).name == "mine"

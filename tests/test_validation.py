@@ -1,4 +1,4 @@
-"""Numbers that make no sense are refused when the configuration is read, by field and range."""
+"""Numbers outside their range are refused when the configuration is read; the error names field and range."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from zoo.validation import check_range
     ("schema", "override", "message"),
     [
         (HubertTrainConfig, "mask.length=0", "mask.length 0: must be at least 1"),
-        (HubertTrainConfig, "mask.starts=-3", "mask.starts -3: must be at least 0 and at most 1"),
-        (HubertTrainConfig, "mask.least=-1", "mask.least -1: must be at least 0"),
+        (HubertTrainConfig, "mask.mask_prob=-3", "mask.mask_prob -3: must be at least 0 and at most 1"),
+        (HubertTrainConfig, "mask.min_masks=-1", "mask.min_masks -1: must be at least 0"),
         (HubertTrainConfig, "data.batch_seconds=0", "data.batch_seconds 0: must be more than 0"),
         (HubertTrainConfig, "train.learning_rate=-1", "learning_rate -1: must be at least 0"),
         (HubertTrainConfig, "rounds=[{features: mfcc}, {steps: 0}]", "rounds: steps 0: must be at least 1"),
@@ -44,7 +44,7 @@ def test_errors_name_field_and_range(schema: type, override: str, message: str) 
         load(schema, overrides=[override])
 
 
-def test_bounds_are_inside_unless_above_is_asked_for() -> None:
+def test_bounds_are_allowed_unless_above() -> None:
     for value in (0, 0.5, 1, None):
         check_range("x", value, 0, 1)
     for value, above in ((-0.1, False), (1.1, False), (0, True), (math.nan, False)):

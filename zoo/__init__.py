@@ -1,4 +1,4 @@
-"""zoo: speech and music representations behind one `embed(waveform)`.
+"""zoo: audio encoders for speech and music behind one call, `embed(waveform)`.
 
 >>> import zoo
 >>> model = zoo.load("hubert-base")

@@ -1,4 +1,4 @@
-"""README.md of a checkpoint: what the model is, in prose for people and in front matter for the Hugging Face hub."""
+"""README.md of a checkpoint: a description for people, and front matter for the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PAGE = "README.md"
 def model_card(model: Any, header: Mapping[str, Any], card: ModelCard | None = None, results: str = "") -> str:
     """Markdown with metadata front matter.
 
-    header: the checkpoint's config.yaml, as written beside the page. card: of a model that zoo ships, for its data,
-    limits and scores. results: Markdown of its examinations; see `zoo bench card`.
+    header: config.yaml of the checkpoint. card: for a packaged model, with its data, limits and scores.
+    results: Markdown of its benchmark results; see `zoo bench card`.
     """
     provenance: Mapping[str, Any] = header["provenance"]
     name = model.name or model.family
@@ -35,11 +35,11 @@ def model_card(model: Any, header: Mapping[str, Any], card: ModelCard | None = N
     ]
     if card:
         sections += [f"## Data\n\nTrained on {card.training_data}.", "## Limits\n\n" + bullets(card.limits)]
-        sections += ["## What the recipe measured\n\n" + bullets(card.scores)]
+        sections += ["## Scores measured by the recipe\n\n" + bullets(card.scores)]
     if results:
         sections.append(f"## Results\n\n{results}")
-    known = {key: value for key, value in provenance.items() if value is not None}
-    origin = table_of(known) if known else "Nothing is recorded about where these weights come from."
+    facts = {key: value for key, value in provenance.items() if value is not None}
+    origin = table_of(facts) if facts else "The origin of these weights is not recorded."
     sections += [f"## Origin\n\n{origin}", "Architecture and preprocessing are in `config.yaml`."]
     return "\n\n".join(sections) + "\n"
 
@@ -74,7 +74,7 @@ def _usage(model: Any, source: str) -> str:
 
 
 def _transcribes(model: Any) -> bool:
-    """Whisper does; HuBERT where it has letters to write with."""
+    """Whether the model transcribes: Whisper does, and HuBERT with a CTC vocabulary."""
     return hasattr(model, "transcribe") and bool(getattr(model.config, "vocabulary", True))
 
 

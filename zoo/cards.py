@@ -1,4 +1,4 @@
-"""What is known of a model before it is loaded. Each family has its cards in `zoo/models/FAMILY/cards.py`."""
+"""Model cards: facts about a model before it is loaded. Each family has its cards in `zoo/models/FAMILY/cards.py`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ PACKAGED = "package"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What there is to know of a model before it is loaded.
+    """Facts about a model before it is loaded.
 
-    name: what `zoo.load` and `zoo.create` take; family: folder under zoo/models.
-    config: where it differs from the family's defaults.
-    source: "hf:owner/name" where weights are published, PACKAGED where they come with zoo (zoo/assets/NAME), None where
+    name: the name for `zoo.load` and `zoo.create`; family: folder under zoo/models.
+    config: options that differ from the defaults of the family.
+    source: "hf:owner/name" if weights are published, PACKAGED if they come with zoo (zoo/assets/NAME), None if
         `zoo.create` or a recipe must make them.
-    parameters: millions. scores: published results, "task: figure (where it is printed)".
-    assets: folder under zoo/assets with what an untrained one needs beside fresh weights, such as a vocabulary.
-    recipe: the command that trains it, where there is one.
-    limits: what it cannot do, or was never tried on, one sentence each.
+    parameters: millions. scores: published results, "task: figure (where it is published)".
+    assets: folder under zoo/assets with files that the untrained model needs, such as a vocabulary.
+    recipe: the command that trains it, if there is one.
+    limits: what the model cannot do, or was never tested on, one sentence each.
     """
 
     name: str
@@ -39,5 +39,5 @@ class ModelCard:
 
     @property
     def has_weights(self) -> bool:
-        """Whether there is anything to load: published weights, or nothing to learn in the first place."""
+        """Whether `zoo.load` works: weights are published, or the model has no weights."""
         return self.source is not None or self.parameters == 0

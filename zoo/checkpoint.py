@@ -1,9 +1,9 @@
-"""Self-describing checkpoint directories: written whole or not at all, read strictly or not at all.
+"""Self-describing checkpoint directories: written in one step, checked strictly when read.
 
 config.yaml         format version, name, family, config, preprocessing, provenance, hash of the weights
 model.safetensors   the weights, under the names of the model's own state_dict
 README.md           model card with Hugging Face metadata
-tokenizer.json, quantizer.safetensors, state/       where a model or a training run has them
+tokenizer.json, quantizer.safetensors, state/       if the model or the training run has them
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _REQUIRED = {"format", "name", "family", "config", "preprocessing", "fingerprint
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint directory as read: nothing is built yet.
+    """The content of a checkpoint directory. The model is not built yet.
 
     config: values for the family's Config; preprocessing and provenance: records for people and checks.
-    tensors: mapped from the file, so that reading costs no memory until they are used.
+    tensors: memory-mapped from the file, so they take no memory until they are used.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class Checkpoint:
 
 
 class Savable(Protocol):
-    """What `save` needs of a model; every `Encoder` has it."""
+    """The model interface that `save` needs. Every `Encoder` implements it."""
 
     family: ClassVar[str]
     name: str
@@ -74,7 +74,7 @@ class Savable(Protocol):
 
 
 def is_checkpoint(path: str | Path) -> bool:
-    """Whether `path` is a directory that `save` wrote, whatever its condition since."""
+    """Whether `path` is a directory written by `save`. The files in it may be damaged."""
     try:
         header = yaml.safe_load((Path(path) / CONFIG).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -89,18 +89,18 @@ def save(
     provenance: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write `model` to `directory`, replacing a checkpoint that is there already.
+    """Write `model` to `directory`. A checkpoint that is there already is replaced.
 
-    provenance: plain values worth knowing later (source, license, recipe, commit, data fingerprint, ...); without it,
-    what the model was loaded with is kept.
-    dtype: of the weights in the file, if not the model's; see `zoo.exporters.half`.
+    provenance: plain values that describe the origin (source, license, recipe, commit, data fingerprint, ...);
+    default: the provenance that the model was loaded with.
+    dtype: number format of the weights in the file; default: the model's. See `zoo.exporters.half`.
 
-    `directory` goes from the old checkpoint to the new one in one step that survives a power cut (`zoo.io.atomic`).
-    Raises CheckpointError when `directory` holds anything that is not part of a checkpoint.
+    `directory` is replaced in one step that is safe against a power cut (`zoo.io.atomic`).
+    Raises CheckpointError if `directory` contains anything that is not part of a checkpoint.
     """
     if any(isinstance(module, Int8Linear) for module in model.modules()):
         raise CheckpointError(
-            "an int8 model cannot be saved: its weights are rounded; save the float32 one, load as int8"
+            "an int8 model cannot be saved, because its weights are rounded; save the float32 model and load it as int8"
         )
     with replacing_directory(Path(directory), may_replace=_check_replaceable) as folder:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -108,7 +108,7 @@ def save(
             tensors = {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
         weights = folder / WEIGHTS
         save_file(tensors, weights, metadata={"format": "pt"})
-        weights.chmod(folder.stat().st_mode & 0o666)  # safetensors lets the owner alone read it
+        weights.chmod(folder.stat().st_mode & 0o666)  # safetensors makes the file readable for its owner only
         model.save_assets(folder)
         header = {
             "format": FORMAT,
@@ -121,7 +121,7 @@ def save(
             "weights_sha256": _sha256(weights),
             "zoo_version": __version__,
         }
-        # ASCII only: PyYAML writes some Unicode line breaks unescaped, and reads them back as spaces.
+        # ASCII only: PyYAML writes some Unicode line breaks without escapes, and reads them as spaces.
         text = yaml.safe_dump(header, sort_keys=False, default_flow_style=None, width=120)
         (folder / CONFIG).write_text(text, encoding="utf-8")
         (folder / CARD).write_text(model_card(model, header), encoding="utf-8")
@@ -130,7 +130,7 @@ def save(
 def read(directory: str | Path) -> Checkpoint:
     """Read and verify a checkpoint directory.
 
-    Raises CheckpointError: a file is missing or damaged, the format is unknown, the weights are not the ones hashed.
+    Raises CheckpointError if a file is missing or damaged, the format is unknown, or the hash of the weights is wrong.
     """
     path = expand_path(directory)
     header = read_header(path)
@@ -138,10 +138,10 @@ def read(directory: str | Path) -> Checkpoint:
     if not weights.is_file():
         raise CheckpointError(f"{weights}: no such file; the checkpoint is incomplete")
     tensors = read_safetensors(weights)
-    found = _sha256(weights)
-    if found != header["weights_sha256"]:
+    digest = _sha256(weights)
+    if digest != header["weights_sha256"]:
         raise CheckpointError(
-            f"{weights}: its SHA-256 is {found[:16]}..., but {path / CONFIG} was written for "
+            f"{weights}: its SHA-256 is {digest[:16]}..., but {path / CONFIG} expects "
             f"{str(header['weights_sha256'])[:16]}...; the file was changed or damaged: restore it"
         )
     return Checkpoint(
@@ -157,29 +157,32 @@ def read(directory: str | Path) -> Checkpoint:
 
 
 def assign(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, adopt: bool = False) -> None:
-    """Fill `model` with `tensors`, in the model's dtypes. Every name and every shape must fit.
+    """Load `tensors` into `model`, converted to the model's dtypes. Every name and every shape must match.
 
-    adopt: the tensors themselves become the model's parameters, where their dtype allows it; otherwise they are copied.
+    adopt: make the tensors the model's parameters without a copy, if their dtype is right; otherwise they are copied.
 
-    Raises CheckpointError listing every missing, unexpected and misshapen tensor, and integers where floats are due.
+    Raises CheckpointError listing every missing and unexpected tensor, every wrong shape, and integers in place of
+    floats.
     """
-    own = model.state_dict()
-    problems = [f"unexpected  {name} {tuple(tensors[name].shape)}" for name in tensors if name not in own]
-    for name, ours in own.items():
-        if (theirs := tensors.get(name)) is None:
-            problems.append(f"missing     {name} {tuple(ours.shape)}")
-        elif theirs.shape != ours.shape:
-            problems.append(f"misshapen   {name}: {tuple(theirs.shape)} in the file, {tuple(ours.shape)} in the model")
-        elif ours.is_floating_point() and not theirs.is_floating_point():
-            problems.append(f"not float   {name}: {theirs.dtype} in the file, {ours.dtype} in the model")
+    state = model.state_dict()
+    problems = [f"unexpected  {name} {tuple(tensors[name].shape)}" for name in tensors if name not in state]
+    for name, parameter in state.items():
+        if (tensor := tensors.get(name)) is None:
+            problems.append(f"missing     {name} {tuple(parameter.shape)}")
+        elif tensor.shape != parameter.shape:
+            problems.append(
+                f"wrong shape {name}: {tuple(tensor.shape)} in the file, {tuple(parameter.shape)} in the model"
+            )
+        elif parameter.is_floating_point() and not tensor.is_floating_point():
+            problems.append(f"not float   {name}: {tensor.dtype} in the file, {parameter.dtype} in the model")
     if problems:
         raise CheckpointError(f"{source}: {len(problems)} tensors do not fit the model:\n  " + "\n  ".join(problems))
-    converted = {name: tensors[name].to(tensor.dtype) for name, tensor in own.items()}
+    converted = {name: tensors[name].to(parameter.dtype) for name, parameter in state.items()}
     model.load_state_dict(converted, assign=adopt)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of one file, mapped from it. Raises CheckpointError when it is damaged."""
+    """All tensors of one file, memory-mapped. Raises CheckpointError if it is damaged."""
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -187,7 +190,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """config.yaml of a checkpoint directory. Raises CheckpointError: it is missing, damaged or of another format."""
+    """config.yaml of a checkpoint directory. Raises CheckpointError if it is missing, damaged or of another format."""
     file = path / CONFIG
     try:
         header = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -196,7 +199,7 @@ def read_header(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CheckpointError(f"{file}: cannot be read ({error})") from error
     if not isinstance(header, dict) or "format" not in header:
-        raise CheckpointError(f"{file}: not the config of a zoo checkpoint (it has no `format`)")
+        raise CheckpointError(f"{file}: not the config of a zoo checkpoint (the field `format` is missing)")
     if header["format"] != FORMAT:
         raise CheckpointError(
             f"{file}: checkpoint format {header['format']!r}, but this version of zoo reads format {FORMAT}; "
@@ -215,23 +218,23 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def _check_replaceable(directory: Path) -> None:
     """Raises CheckpointError unless everything in `directory` is part of a checkpoint."""
-    strangers = sorted(entry.name for entry in directory.iterdir() if entry.name not in PARTS)
-    if strangers or (not is_checkpoint(directory) and any(directory.iterdir())):
+    unexpected_files = sorted(entry.name for entry in directory.iterdir() if entry.name not in PARTS)
+    if unexpected_files or (not is_checkpoint(directory) and any(directory.iterdir())):
         raise CheckpointError(
-            f"{directory}: exists and is not a zoo checkpoint alone"
-            + (f" (it holds {', '.join(strangers[:5])})" if strangers else "")
-            + "; nothing was written: choose another directory, or remove it yourself"
+            f"{directory}: exists and is not only a zoo checkpoint"
+            + (f" (it also contains {', '.join(unexpected_files[:5])})" if unexpected_files else "")
+            + "; nothing was written: choose another directory, or remove this one yourself"
         )
 
 
 def plain(value: Any) -> Any:
-    """Mappings, lists and scalars only, as YAML will give them back."""
+    """The value made of mappings, lists and scalars only, as YAML will read it back."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, np.ndarray | np.generic | Tensor):
-        return value.tolist()  # a number of NumPy's is no Python one to YAML
+        return value.tolist()  # YAML cannot write NumPy numbers
     if isinstance(value, Enum):
         return plain(value.value)
     kind = next((kind for kind in (bool, int, float) if isinstance(value, kind)), str)
@@ -247,10 +250,10 @@ def _sha256(path: Path) -> str:
 
 
 class uninitialized(TorchFunctionMode):
-    """Parameters made inside, by this thread, keep whatever their memory held, which costs neither time nor memory.
+    """Context in which new parameters are left uninitialized, for this thread. This saves time and memory.
 
-    Buffers, such as mel filters, are computed as ever. Unlike the meta device this imports nothing (normal_ on it loads
-    all of torch's Python decompositions, and sympy).
+    Buffers, such as mel filters, are computed as usual. Unlike the meta device, this imports nothing: normal_ on the
+    meta device loads all of torch's Python decompositions, and sympy.
     """
 
     fills = frozenset({"normal_", "uniform_", "zero_", "fill_"})

@@ -1,13 +1,13 @@
-"""Configurations: dataclass defaults <- YAML files <- key=value, checked against the dataclass.
+"""Configurations: dataclass defaults, changed by YAML files, then by key=value; checked against the dataclass.
 
     config = parse(RecipeConfig, sys.argv[1:])
     python -m zoo.recipes.hubert.train --config base train.steps=1000 data.batch_seconds=90
 
-A field's documentation is the comment behind it:
+A field is documented by the comment on its line:
 
     steps: int = 2000  # optimizer steps
 
-Use Enum rather than Literal, and lists of dataclasses rather than of tuples: OmegaConf knows no other forms.
+Use Enum, not Literal, and lists of dataclasses, not of tuples: OmegaConf does not support the others.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ usage: {program} [--config NAME_OR_FILE ...] [key=value ...]
 def parse(
     schema: type[C], argv: Sequence[str] | None = None, program: str = "python -m ...", presets: Path | None = None
 ) -> C:
-    """The configuration that a command line describes; --help and --print-config print and raise SystemExit(0).
+    """The configuration from command line arguments; --help and --print-config print and raise SystemExit(0).
 
-    schema: a dataclass whose fields all have defaults. argv: the arguments without the program; None = sys.argv[1:].
-    presets: folder of YAML files that go by name.
+    schema: a dataclass; all its fields need defaults. argv: the arguments without the program; None = sys.argv[1:].
+    presets: folder of YAML files that --config finds by name.
 
-    Raises ConfigError as `load`, and for an argument that is none of the above.
+    Raises ConfigError as `load`, and for an unknown argument.
     """
-    left = list(sys.argv[1:] if argv is None else argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
     files: list[str] = []
     overrides: list[str] = []
     show = False
-    while left:
-        argument = left.pop(0)
+    while arguments:
+        argument = arguments.pop(0)
         if argument in ("--help", "-h"):
             names = ", ".join(preset_names(presets))
             print(
@@ -66,8 +66,8 @@ def parse(
                 + "\n".join(describe(schema()))
             )
             raise SystemExit(0)
-        if argument == "--config" and left:
-            files.append(left.pop(0))
+        if argument == "--config" and arguments:
+            files.append(arguments.pop(0))
         elif argument.startswith("--config="):
             files.append(argument.partition("=")[2])
         elif argument == "--print-config":
@@ -84,29 +84,29 @@ def parse(
 
 
 def preset_names(presets: Path | None) -> list[str]:
-    """The presets in a folder, by name."""
+    """Names of the presets in a folder."""
     return sorted(path.stem for path in presets.glob("*.yaml")) if presets else []
 
 
 def find_preset(name: str, presets: Path | None) -> Path:
-    """The file that `--config name` means: a file of that path, or else a preset.
+    """The file for `--config name`: a file with that path, else the preset of that name.
 
-    Raises ConfigError, listing the presets, where there is neither.
+    Raises ConfigError, listing the presets, if there is neither.
     """
     path = Path(name).expanduser()
     if path.suffix in (".yaml", ".yml") or path.is_file():
         return path
     if name in preset_names(presets):
         return cast(Path, presets) / f"{name}.yaml"
-    known = ", ".join(preset_names(presets)) or "none"
-    raise ConfigError(f"--config {name}: no such file or preset; give a YAML file, or one of the presets: {known}")
+    names = ", ".join(preset_names(presets)) or "none"
+    raise ConfigError(f"--config {name}: no such file or preset; give a YAML file, or one of the presets: {names}")
 
 
 def load(schema: type[C], files: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> C:
     """The defaults of `schema`, changed by YAML files and then by "key=value" (dotted keys, YAML values).
 
-    Raises ConfigError, naming file or override and field, for an unknown field (with near names), a value of the wrong
-    type, a file that cannot be read, and whatever the dataclasses raise in __post_init__.
+    Raises ConfigError, naming file or override and field, for an unknown field (with similar names), a value of the
+    wrong type and a file that cannot be read. Errors from __post_init__ of the dataclasses pass through.
     """
     merged = OmegaConf.structured(schema)
     _unlock(merged)
@@ -121,12 +121,12 @@ def load(schema: type[C], files: Sequence[str | Path] = (), overrides: Sequence[
 
 
 def to_yaml(config: Any) -> str:
-    """A configuration as YAML that `load` reads back."""
+    """A configuration as YAML; `load` reads it."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 def describe(config: Any, prefix: str = "") -> Iterator[str]:
-    """Lines for people: every field with its value and its documentation, nested dataclasses after the rest."""
+    """Help text, line by line: every field with its value and its comment, nested dataclasses last."""
     comments = _comments(type(config))
     nested: list[tuple[str, Any]] = []
     for field in fields(config):
@@ -142,7 +142,7 @@ def describe(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _inline(value: Any) -> str:
-    """As it is written behind key=: text without quotes, everything else as YAML in one line."""
+    """The value as written after key=: text without quotes, everything else as one line of YAML."""
     plain = _plain(value)
     if isinstance(plain, str):
         return plain
@@ -151,7 +151,7 @@ def _inline(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Values of enums, and what is set of dataclasses."""
+    """The value made of plain types: enums as their values, dataclasses as mappings without None."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, list | tuple):
@@ -159,13 +159,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if is_dataclass(value):
-        return {name: _plain(own) for name, own in vars(value).items() if own is not None}
+        return {name: _plain(each) for name, each in vars(value).items() if each is not None}
     return value
 
 
 def _comments(schema: type) -> dict[str, str]:
-    """field -> the comment on its line, base classes included; empty where there is no source."""
-    found: dict[str, str] = {}
+    """field -> the comment on its line, base classes included; empty if the source code is not available."""
+    comments: dict[str, str] = {}
     for owner in reversed(schema.__mro__[:-1]):
         try:
             source = inspect.getsource(owner)
@@ -174,8 +174,8 @@ def _comments(schema: type) -> dict[str, str]:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             name = token.line.partition(":")[0].strip()
             if token.type == tokenize.COMMENT and name.isidentifier():
-                found[name] = token.string.lstrip("# ")
-    return found
+                comments[name] = token.string.lstrip("# ")
+    return comments
 
 
 def _read(path: Path) -> Any:
@@ -195,7 +195,7 @@ def _override(text: str) -> Any:
 
 def _merge(schema: type, base: Any, change: Any, where: str) -> Any:
     if not isinstance(change, DictConfig):
-        raise ConfigError(f"{where}: a mapping of fields to values was expected")
+        raise ConfigError(f"{where}: expected a mapping of fields to values")
     try:
         return OmegaConf.merge(base, change)
     except OmegaConfBaseException as error:
@@ -204,12 +204,12 @@ def _merge(schema: type, base: Any, change: Any, where: str) -> Any:
 
 def _fail(schema: type, where: str, error: OmegaConfBaseException) -> NoReturn:
     key, reason = error.full_key or "", str(error.msg or error).splitlines()[0]
-    known = _names(schema())
-    if key and key not in known and not any(key.startswith(name + ".") for name in known):
-        near = difflib.get_close_matches(key, known, 3, 0.5)
+    names = _names(schema())
+    if key and key not in names and not any(key.startswith(name + ".") for name in names):
+        similar = difflib.get_close_matches(key, names, 3, 0.5)
         last = key.rpartition(".")[2]
-        near += [name for name in known if name.rpartition(".")[2] == last and name not in near]
-        hint = f"near names: {', '.join(near)}" if near else "--help lists all fields"
+        similar += [name for name in names if name.rpartition(".")[2] == last and name not in similar]
+        hint = f"similar names: {', '.join(similar)}" if similar else "--help lists all fields"
         raise ConfigError(f"{where}: there is no field {key!r}; {hint}") from None
     if variable := re.search(r"Environment variable '(\w+)' not found", reason):
         reason = f"the environment variable {variable[1]} is not set"
@@ -217,7 +217,7 @@ def _fail(schema: type, where: str, error: OmegaConfBaseException) -> NoReturn:
 
 
 def _names(config: Any, prefix: str = "") -> list[str]:
-    """Dotted names of all fields that hold values."""
+    """Dotted names of all fields, except those that hold a dataclass."""
     names: list[str] = []
     for field in fields(config):
         value = getattr(config, field.name)
@@ -226,7 +226,7 @@ def _names(config: Any, prefix: str = "") -> list[str]:
 
 
 def _unlock(node: Any) -> None:
-    """Let fields of frozen dataclasses be overridden: their objects are made only after merging."""
+    """Make fields of frozen dataclasses writable while files and overrides are merged."""
     OmegaConf.set_readonly(node, None)
     children = node.keys() if isinstance(node, DictConfig) else range(len(node))
     for key in children:

@@ -1,4 +1,4 @@
-"""Defaults that the command line shows before anything heavy is imported."""
+"""Defaults that the command line shows without importing torch."""
 
-BATCH_SECONDS = 64.0  # padded audio in one batch; more gains nothing on a CPU and costs memory
+BATCH_SECONDS = 64.0  # padded audio in one batch; more costs memory and is not faster on a CPU
 SHARD_ITEMS = 2048  # items in one file of `zoo embed`

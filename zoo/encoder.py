@@ -2,9 +2,9 @@
 
     waves --as_clips--> clips --chunks--> padded batches --forward--> Frames --pool--> (B, D)
 
-Four promises hold for every encoder and are tested over the whole registry: a clip's result does not depend on its
-batch; the same input gives the same bytes; input of any length runs in bounded memory; preprocessing travels with the
-model.
+Four promises hold for every encoder and are tested over the whole registry: the result of a clip does not depend on
+its batch; the same input gives the same bytes; input of any length runs in bounded memory; the checkpoint records the
+preprocessing.
 
 Legend: L layers, B batch, S samples, T frames, D width.
 """
@@ -35,14 +35,14 @@ Layer = int | Sequence[int] | str
 
 
 def plain_layer(layer: Any) -> Layer:
-    """The layer in Python's own integers, whether NumPy's or others are given. Raises ConfigError for anything else."""
+    """The layer as Python integers; NumPy integers are converted. Raises ConfigError for anything else."""
     if isinstance(layer, (str, int)):
         return layer
     if isinstance(layer, (list, tuple)) and all(isinstance(k, int) for k in layer):
-        return list(layer)  # torch.compile follows the way to here, and not the probing below
+        return list(layer)  # torch.compile can trace this branch, but not the try blocks below
     try:
         return operator.index(layer)
-    except TypeError:  # no single number
+    except TypeError:  # not a single number
         pass
     try:
         return [operator.index(k) for k in layer]
@@ -54,7 +54,7 @@ def plain_layer(layer: Any) -> Layer:
 class Frames:
     """Frame-level output of an encoder.
 
-    x (B, T, D), or (L, B, T, D) when several layers were asked for; float32, zero past each clip's end.
+    x (B, T, D), or (L, B, T, D) for several layers; float32, zero past the end of each clip.
     lengths (B,) real frames of each clip; frame_rate in Hz.
     """
 
@@ -77,18 +77,19 @@ class Frames:
 
 
 class Encoder(nn.Module):
-    """Base of all encoders. A subclass sets the attributes below in __init__ and writes `forward`.
+    """Base of all encoders. A subclass sets the attributes below in __init__ and implements `forward`.
 
-    family: registered family name; Config: frozen dataclass of plain values, all that is needed to build the model.
-    sample_rate Hz; hop samples from frame to frame; min_samples that one frame needs; dim width; num_layers blocks.
+    family: registered family name; Config: frozen dataclass of plain values, enough to build the model.
+    sample_rate: Hz; hop: samples from one frame to the next; min_samples: samples needed for one frame;
+    dim: width D; num_layers: transformer blocks.
     """
 
     family: ClassVar[str]
     Config: ClassVar[type]
     window_seconds: float = 40.0
-    """Longer clips are encoded in overlapping windows of this length ..."""
+    """Longer clips are encoded in overlapping windows of this length."""
     context_seconds: float = 4.0
-    """... of which this much at each inner edge only serves as context and is discarded."""
+    """Context at each inner edge of a window: it is encoded, then discarded."""
 
     config: Any
     name: str = ""
@@ -100,19 +101,19 @@ class Encoder(nn.Module):
     num_layers: int
 
     def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
-        """The differentiable path. waves (B, S) float32 at `sample_rate`, zero padded; lengths (B,) samples.
+        """Compute frames, with gradients. waves (B, S) float32 at `sample_rate`, zero padded; lengths (B,) samples.
 
-        norm_stats: `self.norm_stats` of the clips that `waves` are windows of; None when they are whole clips.
+        norm_stats: if `waves` are windows of longer clips, `self.norm_stats` of those clips, stacked; else None.
         """
         raise NotImplementedError
 
     def norm_stats(self, clip: Clip) -> Tensor | None:
-        """What the model normalizes by over a whole clip, in one vector; None if it looks at no such thing."""
+        """Normalization statistics over a whole clip, as one vector; None if the model does not use any."""
         return None
 
     @property
     def frame_samples(self) -> int:
-        """Samples that one frame sees where the clip is long enough; at its end a frame makes do with min_samples."""
+        """Samples that one frame covers in a long clip; the last frame of a clip may cover only min_samples."""
         return self.min_samples
 
     @property
@@ -125,39 +126,39 @@ class Encoder(nn.Module):
         return next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
     def count_frames(self, samples: int) -> int:
-        """Frames of a clip of that many samples; 0 when it is too short."""
+        """Number of frames of a clip with that many samples; 0 if it is too short."""
         return max(0, (samples - self.min_samples) // self.hop + 1)
 
     def resolve_layers(self, layer: Layer) -> list[int]:
-        """Layer numbers in 0 ... num_layers. Raises ConfigError for any other."""
+        """Layer numbers in 0 ... num_layers. Raises ConfigError for a layer that the model does not have."""
         layer = plain_layer(layer)
         if isinstance(layer, str):
-            chosen = list(range(self.num_layers + 1)) if layer == "all" else []
+            layers = list(range(self.num_layers + 1)) if layer == "all" else []
         else:
-            chosen = [layer] if isinstance(layer, int) else list(layer)
-        if not chosen or not all(-self.num_layers - 1 <= k <= self.num_layers for k in chosen):
+            layers = [layer] if isinstance(layer, int) else list(layer)
+        if not layers or not all(-self.num_layers - 1 <= k <= self.num_layers for k in layers):
             raise ConfigError(
                 f"layer {layer!r}: {self.name or self.family} has layers 0 to {self.num_layers} (0 = input of the "
                 f'stack, -1 = last); give a number, a list of numbers, or "all"'
             )
-        return [k % (self.num_layers + 1) for k in chosen]
+        return [k % (self.num_layers + 1) for k in layers]
 
     def postprocess_pooled(self, pooled: Tensor, pooling: str) -> Tensor:
-        """What `embed` does to pooled vectors (..., D) at the end; joint embeddings return to unit length here."""
+        """Last step of `embed` on pooled vectors (..., D); joint embedding models scale to unit length here."""
         return pooled
 
     def encode(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1) -> Frames:
-        """Frames of any number of clips of any lengths.
+        """Encode clips of any number and length into frames.
 
         waves: 1-D tensor or array, (B, S) batch, list of different lengths, path, list of paths; see `audio.as_clips`.
-        sample_rate: Hz; needed for arrays, must be left out for files alone.
+        sample_rate: Hz; required for arrays. Files carry their own.
         layer: number, list of numbers or "all"; see `Layer`.
 
         Returns Frames with x (B, T, D), B = 1 for a single input, or (L, B, T, D) for several layers.
         Raises AudioError, naming the item, for input that cannot be encoded; ConfigError for an unknown layer.
         """
         layer = plain_layer(layer)
-        waves = audio.listed(waves)
+        waves = audio.to_list(waves)
         clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
         lengths = torch.tensor(self._count_all(clips, waves))
         layers = self.resolve_layers(layer)
@@ -168,7 +169,7 @@ class Encoder(nn.Module):
         return Frames(out[0] if isinstance(layer, int) else out, lengths, self.frame_rate)
 
     def embed(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1, pooling: str = "mean") -> Tensor:
-        """One vector a clip, pooled over its real frames; memory does not grow with the length of a clip.
+        """One vector per clip, pooled over its real frames. Memory does not grow with the length of a clip.
 
         Arguments as for `encode`; pooling "mean", "max", "first" or "stats" (mean and standard deviation, 2 D wide).
 
@@ -176,23 +177,24 @@ class Encoder(nn.Module):
         """
         check_pooling(pooling)
         layer = plain_layer(layer)
-        waves = audio.listed(waves)
+        waves = audio.to_list(waves)
         clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
         self._count_all(clips, waves)
         layers = self.resolve_layers(layer)
-        summaries = [PoolingStats.empty(len(layers), self.dim) for _ in clips]
+        stats = [PoolingStats.empty(len(layers), self.dim) for _ in clips]
         for batch, frames in self._forward_batches(clips, layers):
             for chunk, x in zip(batch, frames.unpad(), strict=True):
-                summaries[chunk.clip].add_(x[:, chunk.real], start=chunk.keep.start == 0)  # of (L, T, D)
-        pooled = torch.stack([summary.pool(pooling) for summary in summaries], dim=1)  # (L, B, D)
+                stats[chunk.clip].add_(x[:, chunk.real], start=chunk.keep.start == 0)  # of (L, T, D)
+        pooled = torch.stack([clip_stats.pool(pooling) for clip_stats in stats], dim=1)  # (L, B, D)
         pooled = self.postprocess_pooled(pooled, pooling)
         pooled = pooled[0] if isinstance(layer, int) else pooled
         return pooled[..., 0, :] if single else pooled
 
     def stream(self, wave: Any, sample_rate: int | None = None, *, layer: Layer = -1) -> Iterator[Tensor]:
-        """Consecutive frames (T_i, D) or (L, T_i, D) of one recording, window by window: memory does not grow with it.
+        """Consecutive frames (T_i, D) or (L, T_i, D) of one recording, window by window.
 
-        Arguments and errors as for `encode`, raised by the call itself; AudioError for a list or a batch as well.
+        Memory does not grow with the length of the recording. Arguments and errors as for `encode`; errors are raised
+        by the call itself, not on first use. Raises AudioError for a list or a batch as well.
         """
         layer = plain_layer(layer)
         clip = audio.as_clip(wave, sample_rate, self.sample_rate)
@@ -201,22 +203,22 @@ class Encoder(nn.Module):
         return (x[0] for x in windows) if isinstance(layer, int) else windows
 
     def _windows(self, clip: Clip, layers: list[int]) -> Iterator[Tensor]:
-        """The frames (L, T_i, D) that each window of a clip is for."""
+        """The kept frames (L, T_i, D) of each window of a clip."""
         chunks = self._chunks([clip])
-        norm_stats = self._norm_stats([clip], chunks)  # once, not for each window: it takes a pass over the whole clip
+        norm_stats = self._norm_stats([clip], chunks)  # once per clip: it takes a pass over the whole clip
         for chunk in chunks:
             for _, frames in self._forward_batches([clip], layers, [chunk], norm_stats):
                 yield frames.x[:, 0, chunk.real].cpu()  # (L, T_i, D)
 
     def _count_all(self, clips: Sequence[Clip], waves: Any = None) -> list[int]:
-        """Frames of each clip. Raises AudioError, with its name in `waves`, for the first that is too short for one."""
+        """Number of frames of each clip. Raises AudioError, naming the item, if a clip is too short for one frame."""
         counts = [self.count_frames(len(clip)) for clip in clips]
         if 0 in counts:
-            place = counts.index(0)
-            given = waves[place] if isinstance(waves, list | tuple) else waves
+            index = counts.index(0)
+            wave = waves[index] if isinstance(waves, list | tuple) else waves
             raise AudioError(
-                given if isinstance(given, str | Path) else getattr(clips[place], "path", f"waveform {place}"),
-                f"{len(clips[place])} samples at {self.sample_rate} Hz are too short for one frame; "
+                wave if isinstance(wave, str | Path) else getattr(clips[index], "path", f"waveform {index}"),
+                f"{len(clips[index])} samples at {self.sample_rate} Hz are too short for one frame; "
                 f"{self.name or self.family} needs {self.min_samples}",
             )
         return counts
@@ -238,30 +240,30 @@ class Encoder(nn.Module):
         chunks = self._chunks(clips) if chunks is None else chunks
         norm_stats = self._norm_stats(clips, chunks) if norm_stats is None else norm_stats
         for batch in batches(chunks, self.frame_rate):
-            waves, lengths = audio.pad([self._samples(clips[p.clip], p) for p in batch])
-            known = [m for p in batch if (m := norm_stats.get(p.clip)) is not None]
+            waves, lengths = audio.pad([self._samples(clips[chunk.clip], chunk) for chunk in batch])
+            batch_stats = [stats for chunk in batch if (stats := norm_stats.get(chunk.clip)) is not None]
             with eval_mode(self):
                 frames = self(
                     waves.to(self.device),
                     lengths.to(self.device),
                     layer=layers,
-                    norm_stats=torch.stack(known).to(self.device) if known else None,
+                    norm_stats=torch.stack(batch_stats).to(self.device) if batch_stats else None,
                 )
             yield batch, Frames(frames.x.float(), frames.lengths, frames.frame_rate)
 
     def _norm_stats(self, clips: Sequence[Clip], chunks: list[Chunk]) -> dict[int, Tensor | None]:
-        """`norm_stats` of every clip that is cut into windows, by its place."""
+        """Clip index -> `norm_stats`, for every clip that is cut into windows."""
         with eval_mode(self):
-            return {c: self.norm_stats(clips[c]) for c in {p.clip for p in chunks if not p.whole}}
+            return {index: self.norm_stats(clips[index]) for index in {c.clip for c in chunks if not c.whole}}
 
     def _samples(self, clip: Clip, chunk: Chunk) -> Tensor:
-        """The samples that a chunk's frames cover; a whole clip keeps its tail of less than a hop."""
+        """The samples that the frames of a chunk cover. A whole clip keeps its last samples, fewer than a hop."""
         if chunk.whole:
             return clip[0 : len(clip)]
         return clip[chunk.start * self.hop : (chunk.stop - 1) * self.hop + self.frame_samples]
 
     def preprocessing(self) -> dict[str, Any]:
-        """What happens to a waveform before the first layer, for the record in checkpoints and results."""
+        """How a waveform is prepared for the first layer; recorded in checkpoints and results."""
         return {
             "sample_rate": self.sample_rate,
             "channels": "mean",
@@ -271,7 +273,7 @@ class Encoder(nn.Module):
         }
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of a SHA-256 over family, configuration and every weight as it is now."""
+        """16 hexadecimal digits of a SHA-256 over family, configuration and current weights."""
         digest = hashlib.sha256(repr((self.family, sorted(asdict(self.config).items()))).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -279,11 +281,11 @@ class Encoder(nn.Module):
         return digest.hexdigest()[:16]
 
     def save_assets(self, directory: Path) -> None:
-        """Write what a checkpoint needs beside config and weights, such as tokenizer.json."""
+        """Write files that a checkpoint needs beside config and weights, such as tokenizer.json."""
 
     def load_assets(self, directory: Path) -> None:
-        """Read what `save_assets` wrote. Raises CheckpointError."""
+        """Read the files that `save_assets` wrote. Raises CheckpointError."""
 
     def save(self, directory: str | Path) -> None:
-        """Write a self-describing checkpoint that `zoo.load(directory)` reads back."""
+        """Write a self-describing checkpoint directory; `zoo.load(directory)` reads it."""
         checkpoint.save(self, Path(directory))

@@ -1,11 +1,11 @@
-"""Models with their weights: a registered name, a directory, a file or a repository of the hub becomes an encoder.
+"""Load models with their weights, from a registered name, a directory, a file or a hub repository.
 
     "hubert"            a registered name           registry -> packaged checkpoint, or importers
     "runs/mine/best"    our checkpoint directory    checkpoint.read -> registry.restore
     "hubert.pt"         foreign weights             importers.read -> registry.restore
-    "hf:owner/name"     a repository of the hub     fetched, then as one of the two before
+    "hf:owner/name"     a repository of the hub     downloaded, then as one of the two above
 
-Heavy imports wait: `import zoo` is cheap.
+torch is imported inside the functions, so `import zoo` is cheap.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def load(source: str | Path, device: str = "auto", dtype: str = "float32") -> En
 
     source: a registered name ("hubert": the small one inside this package; "hubert-base": published weights, cached by
             huggingface_hub), "hf:owner/name", a directory (ours, or Hugging Face layout) or a file (fairseq .pt).
-    device: "auto" (the GPU where there is one), "cpu", "cuda", "cuda:1", ...
-    dtype:  "float32", "bfloat16", "float16", "int8" (CPU, linear layers only), or "auto": bfloat16 where the device
-            multiplies it natively, else float32. Results are float32 in any case.
+    device: "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1", ...
+    dtype:  "float32", "bfloat16", "float16", "int8" (CPU, linear layers only), or "auto": bfloat16 if the device
+            multiplies it natively, else float32. Results are always float32.
 
     Raises UnknownModelError, ConfigError, or CheckpointError (missing, damaged, unsupported, no network and no cache).
     """
@@ -46,15 +46,15 @@ def _load_weights(source: str | Path) -> Encoder:
     from zoo.io.paths import expand_path
 
     path = expand_path(source)
-    if isinstance(source, str) and _names_a_model(source, path):
+    if isinstance(source, str) and _is_model_name(source, path):
         return _load_registered(source)
     if is_checkpoint(path):
         return load_checkpoint(path)
     return load_foreign(source)
 
 
-def _names_a_model(source: str, path: Path) -> bool:
-    """Whether `source` means an entry of the table. Raises CheckpointError for a path where nothing is."""
+def _is_model_name(source: str, path: Path) -> bool:
+    """Whether `source` is a model name and not a path. Raises CheckpointError for a path that does not exist."""
     if registry.is_registered(source):
         return True
     if source.startswith("hf:") or path.exists():
@@ -62,10 +62,10 @@ def _names_a_model(source: str, path: Path) -> bool:
     if path.suffix or len(path.parts) > 1:
         hint = ""
         if len(path.parts) == 2:
-            hint = f"; a repository of the hub is written hf:{source}"
-        elif len(path.parts) == 1:  # a dot is in names too: whisper-tiny.en
-            near = registry.near_names(source, cutoff=0.75)
-            hint = f", and no model is called so; did you mean {', '.join(near)}?" if near else ""
+            hint = f"; for a repository of the hub, write hf:{source}"
+        elif len(path.parts) == 1:  # model names may contain a dot too: whisper-tiny.en
+            similar = registry.similar_names(source, cutoff=0.75)
+            hint = f", and no such model; did you mean {', '.join(similar)}?" if similar else ""
         raise CheckpointError(f"{source}: no such file or directory{hint}")
     return True
 
@@ -77,7 +77,7 @@ def _load_registered(name: str) -> Encoder:
     if card.source is None:
         train = f"; `{card.recipe}` trains it" if card.recipe else ""
         raise CheckpointError(
-            f"{name} has no published weights{train}; zoo.create({name!r}) gives the untrained architecture"
+            f"{name} has no published weights{train}; zoo.create({name!r}) builds it with random weights"
         )
     if card.source == PACKAGED:
         return load_checkpoint(registry.ASSETS / card.name)
@@ -87,40 +87,43 @@ def _load_registered(name: str) -> Encoder:
 
 
 def load_checkpoint(directory: str | Path) -> Encoder:
-    """The model of one of our checkpoint directories, on the CPU, in float32 and evaluation mode.
+    """The model in one of our checkpoint directories, on the CPU, in float32 and eval mode.
 
-    Raises CheckpointError as `checkpoint.read`, and when config, weights and this version of the model do not fit.
+    Raises CheckpointError as `checkpoint.read`, and if config, weights and this version of the model do not fit.
     """
     from zoo import checkpoint
 
-    found = checkpoint.read(directory)
+    saved = checkpoint.read(directory)
     model = registry.restore(
-        found.family,
-        found.config,
-        found.tensors,
-        name=found.name,
-        provenance=found.provenance,
-        source=str(found.path),
+        saved.family,
+        saved.config,
+        saved.tensors,
+        name=saved.name,
+        provenance=saved.provenance,
+        source=str(saved.path),
     )
-    model.load_assets(found.path)
-    now = checkpoint.plain(model.preprocessing())
+    model.load_assets(saved.path)
+    current = checkpoint.plain(model.preprocessing())
     changed = [
-        f"{key} {old!r}, now {now.get(key)!r}" for key, old in found.preprocessing.items() if now.get(key) != old
+        f"{key} {old!r}, now {current.get(key)!r}"
+        for key, old in saved.preprocessing.items()
+        if current.get(key) != old
     ]
     if changed:
         warnings.warn(
-            f"{found.path}: preprocessing is not what it was when the model was saved ({'; '.join(changed)}): zoo has "
-            f"changed since, or the record was edited, which has no effect (edit `config` instead)",
+            f"{saved.path}: the preprocessing differs from the one recorded when the model was saved "
+            f"({'; '.join(changed)}): this version of zoo preprocesses differently, or the record was edited; edits of "
+            f"the record have no effect (edit `config` instead)",
             stacklevel=2,
         )
     return model
 
 
 def load_foreign(source: str | Path) -> Encoder:
-    """The model of "hf:owner/name[@revision]", of a directory or of a file, on the CPU, in float32 and eval mode.
+    """The model in "hf:owner/name[@revision]", a directory or a file, on the CPU, in float32 and eval mode.
 
-    Raises CheckpointError: cannot be fetched, damaged, of no known layout, or asking for what zoo does not implement;
-    missing, unexpected and misshapen tensors are listed.
+    Raises CheckpointError if the source cannot be downloaded, is damaged, has an unknown layout or needs a feature that
+    zoo does not implement. The error lists missing and unexpected tensors, and tensors of the wrong shape.
     """
     from zoo import importers
     from zoo.checkpoint import is_checkpoint
@@ -133,7 +136,7 @@ def load_foreign(source: str | Path) -> Encoder:
     if hub.is_hub(source):
         path = hub.fetch(str(source))
         name = hub.parse(str(source))[0].partition("/")[2]
-        origin["revision"] = path.name  # the cache names each snapshot by its commit
+        origin["revision"] = path.name  # in the cache, the folder name is the commit
     if is_checkpoint(path):
         return load_checkpoint(path)
     foreign = importers.read(str(source), path)
@@ -151,9 +154,9 @@ def load_foreign(source: str | Path) -> Encoder:
 
 
 def convert(source: str | Path, destination: str | Path) -> Encoder:
-    """Write what `zoo.load` takes, registered names too, as one of zoo's own checkpoint directories; returns the model.
+    """Load `source` as `zoo.load` does, write it as a zoo checkpoint directory, and return the model.
 
-    Raises as `zoo.load`, and CheckpointError when `destination` holds anything but a checkpoint.
+    Raises as `zoo.load`, and CheckpointError if `destination` contains anything other than a checkpoint.
     """
     model = load(source, device="cpu")
     model.save(destination)
@@ -161,16 +164,16 @@ def convert(source: str | Path, destination: str | Path) -> Encoder:
 
 
 def open_encoder(model: str | Path | Encoder, device: str, dtype: str) -> tuple[Encoder, str, str]:
-    """The encoder, the number format it computes in, and why that one."""
+    """The encoder, the number format that it computes in, and the reason for that format."""
     from zoo.encoder import Encoder
     from zoo.nn.precision import resolve_device, resolve_dtype
 
     if isinstance(model, Encoder):
-        numbers = next((str(p.dtype).removeprefix("torch.") for p in model.parameters()), "float32")
-        return model, numbers, "as it was loaded"
+        precision = next((str(p.dtype).removeprefix("torch.") for p in model.parameters()), "float32")
+        return model, precision, "as it was loaded"
     target = resolve_device(device)
-    numbers, why = resolve_dtype(dtype, target)
-    encoder = load(model, device=str(target), dtype=numbers)
+    precision, reason = resolve_dtype(dtype, target)
+    encoder = load(model, device=str(target), dtype=precision)
     if next(encoder.parameters(), None) is None:
-        numbers, why = "float32", "it has no weights"
-    return encoder, numbers, why
+        precision, reason = "float32", "it has no weights"
+    return encoder, precision, reason

@@ -1,10 +1,10 @@
-"""One flat table from names to models: cards of every family, classes, and models with fresh or given weights.
+"""The model registry: model cards by name, encoder classes by family, and functions that build models.
 
-A family is a folder `zoo/models/FAMILY/` with a `cards.py`, plain data that imports nothing heavy:
+A family is a folder `zoo/models/FAMILY/` with a `cards.py`. That file holds plain data and does not import torch:
 
     ENCODER = "zoo.models.peak.model:Peak"      its Encoder subclass, imported on first use
     CARDS = (ModelCard("peak-base", "peak", ...), ...)
-    DEFAULT = "peak-base"                       what the family's name alone stands for, where it stands for one
+    DEFAULT = "peak-base"                       optional: the model that the name "peak" alone means
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
 ASSETS = Path(__file__).parent / "assets"
 _cards: dict[str, ModelCard] = {}
 _families: dict[str, str | type[Encoder]] = {}
-"""Family name -> class or "module:Class". A checkpoint names a family, never a class: loading cannot import at will."""
+"""Family name -> class or "module:Class". A checkpoint names a family, never a class, so it cannot import any code."""
 _short_names: dict[str, str] = {}
-"""What a family's name alone stands for."""
+"""Family name -> its default model: "hubert" -> "hubert-mini"."""
 
 
 def discover(folders: Iterable[str]) -> None:
-    """Add the families whose folders lie in `folders`, which are entries of `zoo.models.__path__`.
+    """Register every family found in `folders`, which must be entries of `zoo.models.__path__`.
 
-    Raises ConfigError where a name is taken.
+    Raises ConfigError if a model name is registered already.
     """
-    for found in iter_modules(sorted(folders)):
-        if not found.ispkg or not (Path(found.module_finder.path) / found.name / "cards.py").is_file():  # type: ignore[union-attr]
+    for module in iter_modules(sorted(folders)):
+        if not module.ispkg or not (Path(module.module_finder.path) / module.name / "cards.py").is_file():  # type: ignore[union-attr]
             continue
-        family = import_module(f"zoo.models.{found.name}.cards")
+        family = import_module(f"zoo.models.{module.name}.cards")
         for card in family.CARDS:
             register(card, family.ENCODER)
         if hasattr(family, "DEFAULT"):
-            _short_names[found.name] = family.DEFAULT
+            _short_names[module.name] = family.DEFAULT
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -57,48 +57,48 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def is_registered(name: str) -> bool:
-    """Whether the table has the name, in full or in short."""
+    """Whether `name` is a registered model or the short name of one."""
     return _short_names.get(name, name) in _cards
 
 
 def info(name: str) -> ModelCard:
-    """The card of a registered model, "hubert" being short for "hubert-mini" and so on.
+    """The card of a registered model. Short names work too: "hubert" means "hubert-mini".
 
-    Raises UnknownModelError, listing near names.
+    Raises UnknownModelError, listing similar names.
     """
     name = _short_names.get(name, name)
     if name not in _cards:
-        near = near_names(name, cutoff=0.4) or [n for n in _cards if name in n][:3]
-        hint = f"did you mean {', '.join(near)}?" if near else "`zoo list` shows all names"
+        similar = similar_names(name, cutoff=0.4) or [n for n in _cards if name in n][:3]
+        hint = f"did you mean {', '.join(similar)}?" if similar else "`zoo list` shows all names"
         raise UnknownModelError(f"no model is called {name!r}; {hint}")
     return _cards[name]
 
 
-def near_names(name: str, cutoff: float) -> list[str]:
-    """Up to three registered names like this one, whatever the case of their letters."""
-    known = {known.lower(): known for known in _cards}
-    return [known[match] for match in get_close_matches(name.lower(), known, n=3, cutoff=cutoff)]
+def similar_names(name: str, cutoff: float) -> list[str]:
+    """Up to three registered names that are similar to `name`; upper and lower case are the same."""
+    registered = {card_name.lower(): card_name for card_name in _cards}
+    return [registered[match] for match in get_close_matches(name.lower(), registered, n=3, cutoff=cutoff)]
 
 
 def register(card: ModelCard, encoder: str | type[Encoder] | None = None) -> None:
-    """Add a model to the table.
+    """Register a model under `card.name`.
 
-    encoder: class, or "module:Class" to import on first use; needed when card.family is new.
-    Raises ConfigError when the name is taken or the family unknown or bound to another class.
+    encoder: class, or "module:Class" to import on first use; required for a new family.
+    Raises ConfigError if the name is registered already, or the family is unknown or has another class.
     """
-    if card.name in _short_names:  # under it everybody would go on to get the other one
+    if card.name in _short_names:  # `info` resolves short names first, so this card could never be reached
         raise ConfigError(f"{card.name!r} is short for {_short_names[card.name]}; choose another name")
     if card.name in _cards:
-        raise ConfigError(f"a model called {card.name!r} is registered already")
-    if encoder is not None and _written(_families.setdefault(card.family, encoder)) != _written(encoder):
-        raise ConfigError(f"family {card.family!r} is already bound to {_families[card.family]}")
+        raise ConfigError(f"a model called {card.name!r} is registered already; choose another name")
+    if encoder is not None and _class_path(_families.setdefault(card.family, encoder)) != _class_path(encoder):
+        raise ConfigError(f"family {card.family!r} already has the class {_families[card.family]}")
     if card.family not in _families:
         raise ConfigError(f"family {card.family!r} is unknown; pass its class: register(card, encoder=MyEncoder)")
     _cards[card.name] = card
 
 
-def _written(encoder: str | type[Encoder]) -> str:
-    """As "module:Class", imported or not."""
+def _class_path(encoder: str | type[Encoder]) -> str:
+    """The encoder class as "module:Class", without importing it."""
     return encoder if isinstance(encoder, str) else f"{encoder.__module__}:{encoder.__qualname__}"
 
 
@@ -111,7 +111,7 @@ def encoder_class(family: str) -> type[Encoder]:
         import torch
 
         module, _, name = target.partition(":")
-        with torch.device("cpu"):  # or constants of imported modules land on a meta device that the caller builds on
+        with torch.device("cpu"):  # the caller may build on the meta device; constants of the module must not
             target = _families[family] = getattr(import_module(module), name)
     return target
 
@@ -119,42 +119,43 @@ def encoder_class(family: str) -> type[Encoder]:
 def build(family: str, config: Mapping[str, Any], name: str = "") -> Encoder:
     """An untrained encoder from plain configuration values.
 
-    Raises ConfigError, naming unknown fields and near ones, and for values that no model can be built from.
+    Raises ConfigError for unknown fields, listing similar ones, and for values that do not make a valid model.
     """
     cls = encoder_class(family)
-    known = [f.name for f in fields(cls.Config)]
-    unknown = [key for key in config if key not in known]
+    names = [f.name for f in fields(cls.Config)]
+    unknown = [key for key in config if key not in names]
     if unknown:
-        near = get_close_matches(unknown[0], known, n=3) or known
-        raise ConfigError(f"{family} has no option {', '.join(map(repr, unknown))}; near: {', '.join(near)}")
+        similar = get_close_matches(unknown[0], names, n=3) or names
+        raise ConfigError(f"{family} has no option {', '.join(map(repr, unknown))}; similar: {', '.join(similar)}")
     try:
         model = cls(cls.Config(**config))
     except ConfigError:
         raise
-    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # Runtime: torch, of impossible sizes
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # RuntimeError: torch, invalid sizes
         reason = str(error).partition("\n")[0]
-        odd = f": {', '.join(found)} is of the wrong type" if (found := _mistyped(cls.Config, config)) else ""
-        raise ConfigError(f"{family} cannot be built with these options{odd} ({reason})") from error
+        mistyped = _mistyped(cls.Config, config)
+        hint = f": {', '.join(mistyped)} is of the wrong type" if mistyped else ""
+        raise ConfigError(f"{family} cannot be built with these options{hint} ({reason})") from error
     model.name = name
     return model.eval()
 
 
 def _mistyped(schema: Any, config: Mapping[str, Any]) -> list[str]:
-    """The options that are of another kind than their default is."""
-    kinds: dict[type, Any] = {bool: bool, int: Integral, float: Real, str: str, tuple: (tuple, list)}
-    usual = {field.name: kinds.get(type(field.default), object) for field in fields(schema)}
-    return [f"{name}={value!r}" for name, value in config.items() if not isinstance(value, usual[name])]
+    """The options that have another type than their default, as "name=value"."""
+    types: dict[type, Any] = {bool: bool, int: Integral, float: Real, str: str, tuple: (tuple, list)}
+    expected = {field.name: types.get(type(field.default), object) for field in fields(schema)}
+    return [f"{name}={value!r}" for name, value in config.items() if not isinstance(value, expected[name])]
 
 
 def create(name: str, **overrides: Any) -> Encoder:
     """The architecture of a registered model with fresh weights, in eval mode.
 
     overrides: fields of the family's configuration, e.g. zoo.create("hubert-base", layers=6).
-    Initial weights come from torch's global generator: call torch.manual_seed first for the same model twice.
+    Initial weights come from torch's global generator: call torch.manual_seed first to get the same model again.
     """
     card = info(name)
     model = build(card.family, {**card.config, **overrides}, name)
-    if card.assets and "vocab_size" not in overrides:  # another vocabulary is for another tokenizer
+    if card.assets and "vocab_size" not in overrides:  # another vocabulary needs another tokenizer
         model.load_assets(ASSETS / card.assets)
     return model
 
@@ -168,9 +169,9 @@ def restore(
     provenance: Mapping[str, Any],
     source: str,
 ) -> Encoder:
-    """A model of `family` that holds `tensors` and nothing else; no time goes into a random initialization.
+    """A model of `family` with the weights `tensors`. Random initialization is skipped.
 
-    Raises CheckpointError, naming `source`, when config or tensors do not fit the family.
+    Raises CheckpointError, naming `source`, if config or tensors do not fit the family.
     """
     from zoo.checkpoint import assign, uninitialized
 
@@ -178,7 +179,7 @@ def restore(
         with uninitialized():
             model = build(family, config, name)
     except ZooError as error:
-        raise CheckpointError(f"{source}: the config describes no model: {error}") from error
+        raise CheckpointError(f"{source}: the config is not valid: {error}") from error
     assign(model, tensors, source=source, adopt=True)
     model.provenance = dict(provenance)
     return model

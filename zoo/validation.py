@@ -1,4 +1,4 @@
-"""Numbers of a configuration that make no sense are refused where they are given."""
+"""Checks of numbers in configurations and arguments."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from zoo.errors import ConfigError
 
 
-def check_range(name: str, value: float | None, least: float, most: float = math.inf, *, above: bool = False) -> None:
-    """Raises ConfigError for a value outside least ... most, and for NaN. above: `least` itself is outside too.
+def check_range(name: str, value: float | None, low: float, high: float = math.inf, *, above: bool = False) -> None:
+    """Raises ConfigError for a value outside [low, high], and for NaN. above: `low` itself is not allowed.
 
-    None, where a field may be null, is fine.
+    None, for fields that may be null, is allowed.
     """
-    if value is None or (least < value <= most) or (value == least and not above):
+    if value is None or (low < value <= high) or (value == low and not above):
         return
-    lower = f"{'more than' if above else 'at least'} {least:g}"
-    raise ConfigError(f"{name} {value:g}: must be {lower}" + ("" if most == math.inf else f" and at most {most:g}"))
+    lower = f"{'more than' if above else 'at least'} {low:g}"
+    raise ConfigError(f"{name} {value:g}: must be {lower}" + ("" if high == math.inf else f" and at most {high:g}"))
 
 
-def whole(**numbers: Any) -> list[int]:
-    """The numbers as Python's integers, which JSON takes; NumPy's are welcome. Raises ConfigError for others."""
+def to_integers(**numbers: Any) -> list[int]:
+    """The numbers as Python integers, for JSON. NumPy integers are converted. Raises ConfigError for other types."""
     try:
         return [operator.index(number) for number in numbers.values()]
     except TypeError as error:

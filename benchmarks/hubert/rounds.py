@@ -1,10 +1,10 @@
-"""Whether units of each round of HuBERT pre-training tell phones better than those of the round before.
+"""Compare the units of the rounds of HuBERT pre-training: do they represent phones better from round to round?
 
     python -m benchmarks.hubert.rounds RUN... [--fits 5] [--units 100] [--hours 0.5]
 
-RUN is a finished run of `python -m zoo.recipes.hubert.train` on a corpus whose dev split has phones. K-means from other
-starting points gives other units, which differ as much as those of two rounds: so each layer is clustered `fits` times.
-Shown are MFCC and the best layer of each round, by mean PNMI: means over the fits, with standard deviations.
+RUN is a finished run of `python -m zoo.recipes.hubert.train` on a corpus with phones in its dev split. The result of
+k-means depends on its initial centers as much as on the round, so each layer is clustered `fits` times. The table has
+MFCC and the best layer of each round by mean PNMI: means over the fits, with standard deviations.
 """
 
 from __future__ import annotations
@@ -27,29 +27,33 @@ from zoo.units import FeatureSource, fit_quantizer, label_corpus, layer, measure
 
 
 @dataclass(frozen=True)
-class Found:
-    """Of the units of one layer, a value for each fit."""
+class LayerMeasures:
+    """Measures of the units of one layer, one value for each fit."""
 
     layer: int
     pnmi: list[float]
     purity: list[float]
-    spoken_purity: list[float]  # silence left out
+    speech_purity: list[float]  # without silence
 
     def cells(self) -> list[str]:
         return [
             f"{statistics.mean(x):.4f} ({statistics.stdev(x):.4f})"
-            for x in (self.pnmi, self.purity, self.spoken_purity)
+            for x in (self.pnmi, self.purity, self.speech_purity)
         ]
 
 
-def measured(source: FeatureSource, entries: Sequence[Entry], fits: int, units: int, hours: float) -> Found:
+def measure_layer(
+    source: FeatureSource, entries: Sequence[Entry], fits: int, units: int, hours: float
+) -> LayerMeasures:
     train, dev = ([e for e in entries if e.split == split] for split in ("train", "dev"))
     quantizer = fit_quantizer(train, source, (units,) * fits, hours=hours)
     with TemporaryDirectory() as folder:
         labels = label_corpus(quantizer, source, dev, folder)
-        heard = [measure(labels, dev, codebook=book) for book in range(fits)]
-        spoken = [measure(labels, dev, codebook=book, ignore=SILENCES).phone_purity for book in range(fits)]
-    return Found(source.layer, [m.pnmi for m in heard], [m.phone_purity for m in heard], spoken)
+        measures = [measure(labels, dev, codebook=codebook) for codebook in range(fits)]
+        speech_purity = [
+            measure(labels, dev, codebook=codebook, ignore=SILENCES).phone_purity for codebook in range(fits)
+        ]
+    return LayerMeasures(source.layer, [m.pnmi for m in measures], [m.phone_purity for m in measures], speech_purity)
 
 
 def rows(run: Path, fits: int, units: int, hours: float) -> list[str]:
@@ -57,12 +61,12 @@ def rows(run: Path, fits: int, units: int, hours: float) -> list[str]:
     data = yaml.safe_load((folders[0] / "config.yaml").read_text(encoding="utf-8"))["data"]
     entries = [entry for entry in sources.open(data["source"]) if entry.duration >= data["min_seconds"]]
     models = [zoo.load(folder / "last") for folder in folders]
-    found = {"MFCC": measured(mfcc39(models[0].frame_rate), entries, fits, units, hours)}
+    results = {"MFCC": measure_layer(mfcc39(models[0].frame_rate), entries, fits, units, hours)}
     for number, model in enumerate(models, 1):
-        layers = [measured(layer(model, n), entries, fits, units, hours) for n in range(1, model.num_layers + 1)]
+        layers = [measure_layer(layer(model, n), entries, fits, units, hours) for n in range(1, model.num_layers + 1)]
         best = max(layers, key=lambda one: statistics.mean(one.pnmi))
-        found[f"round {number}, layer {best.layer}"] = best
-    return [f"| {run.name} | {name} | {' | '.join(one.cells())} |" for name, one in found.items()]
+        results[f"round {number}, layer {best.layer}"] = best
+    return [f"| {run.name} | {name} | {' | '.join(one.cells())} |" for name, one in results.items()]
 
 
 def main() -> None:
@@ -70,7 +74,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--fits", type=int, default=5)
     parser.add_argument("--units", type=int, default=100)
-    parser.add_argument("--hours", type=float, default=0.5, help="of training audio for each k-means")
+    parser.add_argument("--hours", type=float, default=0.5, help="hours of training audio for each k-means")
     options = parser.parse_args()
     show = Console(soft_wrap=True, markup=False, highlight=False).print
     show("| run | units of | PNMI (deviation over fits) | phone purity | ... without silence |\n|-|-|-|-|-|")

@@ -1,4 +1,4 @@
-"""HuBERT Base embedding speed, zoo against transformers and torchaudio: same random weights, same clips, one process.
+"""HuBERT Base embedding speed of zoo, transformers and torchaudio: same random weights, same clips, one process.
 
     python benchmarks/speed/embed.py [--rounds 3] [--out benchmarks/results/speed-embed-DATE.md]
 
@@ -10,9 +10,9 @@ gets all 64 as 16 kHz waveforms in the same order and returns the last layer, me
                 fp32 and bfloat16 autocast
   torchaudio    hubert_base on the same batches of 8 with lengths; fp32
 
-Rounds are interleaved (every system once, then again) after one warm-up each; the median is reported, with the range.
-Also printed: the matrix-product ceiling of this machine in each number format, the arithmetic that a clip needs, and so
-the share of the ceiling that is reached.
+Rounds are interleaved: after a warm-up of each system, every system runs once per round. The report has medians and
+ranges. It also has the peak matrix-product speed of this machine in each number format, the arithmetic that the clips
+need, and the share of the peak that zoo reaches.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BATCH = 8
 
 
 def clips(count: int = 64) -> list[Tensor]:
-    """Cuts of 1 to 15 s in a fixed shuffled order from the `read` recordings."""
+    """Clips of 1 to 15 s from the `read` recordings, in a fixed random order."""
     rows = [json.loads(line) for line in (DATA / "read" / "manifest.jsonl").read_text().splitlines()]
     speech = torch.cat([audio.load(DATA / "read" / row["audio"], RATE)[:] for row in rows])
     generator = torch.Generator().manual_seed(0)
@@ -84,7 +84,7 @@ def run_torchaudio(model: torch.nn.Module, waves: list[Tensor]) -> Tensor:
 
 
 def ceiling(dtype: str) -> float:
-    """GFLOP/s of the fastest way known to zoo to multiply (2048, 768) by (768, 3072) in this format."""
+    """GFLOP/s of zoo's fastest product of (2048, 768) by (768, 3072) in this format."""
     x, linear = torch.randn(2048, 768), product(dtype)
     x = x.bfloat16() if dtype == "bfloat16" else x.to(torch.int8) if dtype == "int8" else x
     times = []
@@ -105,7 +105,7 @@ def product(dtype: str) -> Callable[[Tensor], Tensor]:
 
 
 def work(waves: list[Tensor], model: zoo.Encoder) -> float:
-    """GFLOP in matrix products and convolutions for these clips without padding (multiply and add count as two)."""
+    """GFLOP of the matrix products and convolutions for these clips without padding. Multiply and add count as two."""
     total = 0.0
     d, f, c = model.config.dim, model.config.ffn_dim, model.config.conv_dim
     for wave in waves:
@@ -120,7 +120,7 @@ def work(waves: list[Tensor], model: zoo.Encoder) -> float:
 
 
 def systems() -> tuple[dict[str, Callable[[list[Tensor]], Tensor]], zoo.Encoder]:
-    """What to time, all with the same random weights, and the fp32 encoder among them."""
+    """The systems to time, all with the same random weights, and the fp32 encoder of zoo."""
     torch.manual_seed(0)
     reference = transformers.HubertModel(transformers.HubertConfig(feat_proj_layer_norm=True)).eval()
     with tempfile.TemporaryDirectory() as folder:
@@ -146,7 +146,7 @@ def main() -> None:
     table, model = systems()
     waves = clips()
     seconds = sum(map(len, waves)) / RATE
-    results = {name: run(waves) for name, run in table.items()}  # warm-up, and what each computes
+    results = {name: run(waves) for name, run in table.items()}  # warm-up; the outputs are compared below
     times: dict[str, list[float]] = {name: [] for name in table}
     for _ in range(options.rounds):
         for name, run in table.items():
@@ -160,7 +160,7 @@ def main() -> None:
 
 
 def processor() -> str:
-    """Its name and the vector extensions that matter here."""
+    """Name and relevant vector extensions of the processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
     fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     extensions = {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"} & set(
@@ -203,9 +203,9 @@ def report(
         )
     lines += [
         "",
-        "Exact: zoo in fp32, each clip alone.",
+        "Exact: zoo in fp32, one clip at a time.",
         "",
-        f"Arithmetic without padding: {gflop:.0f} GFLOP. Share of this machine's matrix ceiling:",
+        f"Arithmetic without padding: {gflop:.0f} GFLOP. Share of the peak matrix-product speed of this machine:",
         "",
     ]
     for dtype in ("float32", "bfloat16", "int8"):

@@ -1,11 +1,11 @@
-"""Gradient caching against the plain large batch: the same gradients, time and peak memory of each.
+"""Gradient caching compared with one large batch: gradients, time and peak memory.
 
     python benchmarks/speed/gradient_caching.py [--model mulan-mini-ast] [--pairs 256] [--micro 32] [--out FILE.md]
 
 One step is forward and backward of --model on random spectrograms and texts, once as one batch and once in
-micro-batches of --micro pairs. Each variant runs in a process of its own, so that peaks do not mix; the peak counts
-from after the model and the data are there. Gradients are compared without dropout and SpecAugment, relative to their
-norm; those in float64, which are not timed, tell what of a difference is rounding.
+micro-batches of --micro pairs. Each variant runs in its own process, for a separate memory peak. The peak excludes
+model and data. Gradients are compared without dropout and SpecAugment, relative to their norm. Gradients in float64,
+which are not timed, show how much of a difference is rounding.
 """
 
 from __future__ import annotations
@@ -68,18 +68,18 @@ def make_batch(model: MuLan, pairs: int, first: int) -> PairBatch:
     )
 
 
-def joined(batches: list[PairBatch]) -> PairBatch:
-    """Several batches of equal widths as one."""
+def join_batches(batches: list[PairBatch]) -> PairBatch:
+    """One batch from several batches of equal widths."""
     values: dict[str, object] = {}
     for name, first in vars(batches[0]).items():
-        every = [getattr(batch, name) for batch in batches]
-        values[name] = torch.cat(every) if isinstance(first, torch.Tensor) else first
+        values_of_batches = [getattr(batch, name) for batch in batches]
+        values[name] = torch.cat(values_of_batches) if isinstance(first, torch.Tensor) else first
     values["entries"] = [entry for batch in batches for entry in batch.entries]
     return PairBatch(**values)
 
 
 def peak() -> float:
-    """Largest resident size of this process so far, in MB."""
+    """Peak resident memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -89,7 +89,7 @@ def backward(output: Output) -> None:
 
 def make_batches(options: argparse.Namespace, name: str, model: MuLan) -> list[PairBatch]:
     parts = [make_batch(model, options.micro, first) for first in range(0, options.pairs, options.micro)]
-    return parts if name == "cached" else [joined(parts)]
+    return parts if name == "cached" else [join_batches(parts)]
 
 
 def gradient(task: Contrast) -> Tensor:
@@ -97,7 +97,7 @@ def gradient(task: Contrast) -> Tensor:
 
 
 def variant(options: argparse.Namespace) -> None:
-    """One process's part: its gradient, times and peak, written to options.save."""
+    """Run one variant in this process. Writes its gradient, times and memory peak to options.save."""
     task = make_task(options.model)
     batches = make_batches(options, options.variant, task.model)
     before, times = peak(), []
@@ -119,16 +119,16 @@ def in_float64(options: argparse.Namespace, name: str) -> Tensor:
 
 
 def differences(options: argparse.Namespace, plain: Tensor, cached: Tensor) -> str:
-    """How far the gradients lie apart, in words. plain, cached: those in fp32."""
+    """A sentence about the differences between the gradients. plain, cached: in fp32."""
     exact = {name: in_float64(options, name) for name in VARIANTS}
 
-    def apart(a: Tensor, b: Tensor) -> str:
+    def distance(a: Tensor, b: Tensor) -> str:
         return f"{float((a.double() - b.double()).norm() / exact['plain'].norm()):.1e}"
 
     return (
-        f"Gradients, relative to their norm: the two differ by {apart(exact['cached'], exact['plain'])} in float64 and "
-        f"by {apart(cached, plain)} in fp32, where the plain batch is {apart(plain, exact['plain'])} from float64 and "
-        f"the cached one {apart(cached, exact['plain'])}."
+        f"Gradients, relative to their norm: the two differ by {distance(exact['cached'], exact['plain'])} in float64 "
+        f"and by {distance(cached, plain)} in fp32, where the plain batch is {distance(plain, exact['plain'])} from "
+        f"float64 and the cached one {distance(cached, exact['plain'])}."
     )
 
 
@@ -139,19 +139,19 @@ def main() -> None:
     parser.add_argument("--micro", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--variant", choices=VARIANTS, help="used by the script itself")
-    parser.add_argument("--save", type=Path, help="used by the script itself")
+    parser.add_argument("--variant", choices=VARIANTS, help="internal")
+    parser.add_argument("--save", type=Path, help="internal")
     options = parser.parse_args()
     if options.variant:
         variant(options)
         return
-    found = {}
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in VARIANTS:
             save = Path(folder) / f"{name}.pt"
             sizes = [f"--{key}={getattr(options, key)}" for key in ("model", "pairs", "micro", "rounds")]
             subprocess.run([sys.executable, __file__, *sizes, f"--variant={name}", f"--save={save}"], check=True)
-            found[name] = torch.load(save, weights_only=True)
+            results[name] = torch.load(save, weights_only=True)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     lines = [
         f"# Gradient caching, {time.strftime('%Y-%m-%d')}",
@@ -162,15 +162,15 @@ def main() -> None:
         f"commit {commit}, {processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}; fp32, a step "
         f"contrasts {options.pairs} pairs; medians.",
         "",
-        differences(options, found["plain"]["gradient"], found["cached"]["gradient"]),
+        differences(options, results["plain"]["gradient"], results["cached"]["gradient"]),
         "",
         "| variant | s a step (min to max) | peak memory beyond model and data, MB |",
         "|-|-|-|",
     ]
     for name, label in VARIANTS.items():
-        times = found[name]["times"]
+        times = results[name]["times"]
         spread = f"{statistics.median(times):.2f} ({min(times):.2f} to {max(times):.2f})"
-        lines.append(f"| {label.format(**vars(options))} | {spread} | {found[name]['peak']:.0f} |")
+        lines.append(f"| {label.format(**vars(options))} | {spread} | {results[name]['peak']:.0f} |")
     Console().print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
     if options.out:
         options.out.write_text("\n".join(lines) + "\n")

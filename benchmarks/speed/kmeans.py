@@ -1,17 +1,17 @@
-"""k-means of 200,000 x 256 features into 200 clusters: zoo, faiss and scikit-learn side by side.
+"""k-means of 200,000 x 256 features into 200 clusters: zoo, faiss and scikit-learn compared.
 
     python benchmarks/speed/kmeans.py [--rows 200000] [--width 256] [--k 200] [--rounds 3] [--only zoo ...] [--out ...]
 
-Features: a mixture of 500 correlated Gaussians of uneven weight and width that overlap, as speech features do.
+Features: a mixture of 500 correlated Gaussians of different weight and width. They overlap like speech features.
 
   zoo           KMeans(k, seed)
   faiss         Kmeans(niter=20) on all rows
   scikit-learn  MiniBatchKMeans as published with HuBERT: batch 10,000, k-means++, n_init 20, max_iter 100, tol 0,
                 max_no_improvement 100, reassignment_ratio 0
 
-Each fit is a process of its own, systems in turn, another seed each round. Inertia (the sum of squared distances, in
-float64) is computed by the same code for all. Memory: the largest resident set while fitting, less the resident set
-before, which is mostly the features themselves.
+Each fit runs in its own process. Systems alternate, and each round has another seed. The same code computes the inertia
+(sum of squared distances, in float64) of all systems. Memory: the peak resident set during the fit minus the resident
+set before, which is mostly the features.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def fit(system: str, x: np.ndarray, k: int, seed: int) -> np.ndarray:
     if system == "faiss":
         import faiss
 
-        found = faiss.Kmeans(x.shape[1], k, niter=20, seed=seed, max_points_per_centroid=len(x))
-        found.train(x)
-        return found.centroids
+        model = faiss.Kmeans(x.shape[1], k, niter=20, seed=seed, max_points_per_centroid=len(x))
+        model.train(x)
+        return model.centroids
     from sklearn.cluster import MiniBatchKMeans
 
     options: dict[str, Any] = {"batch_size": 10_000, "n_init": 20, "max_iter": 100, "tol": 0.0}
@@ -71,7 +71,7 @@ def child(system: str, path: str, k: int, seed: int) -> None:
     x = np.load(path)
     fit(system, x[: 20 * k, :8].copy(), k, seed) if system != "scikit-learn" else None  # starts thread pools
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the largest resident set is counted from here
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak resident set
     start = time.perf_counter()
     centroids = fit(system, x, k, seed)
     seconds = time.perf_counter() - start
@@ -130,7 +130,7 @@ def main() -> None:
         "",
         "| | seconds | inertia | MiB beyond the features |",
         "|-|-|-|-|",
-        *(row(system, found) for system, found in results.items()),
+        *(row(system, system_results) for system, system_results in results.items()),
     ]
     Console().print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
     if options.out:

@@ -1,8 +1,8 @@
-"""How long the models in the package take to be there, each in fresh processes.
+"""Loading time of the packaged models, each in new processes.
 
     python benchmarks/speed/load.py --out FILE.md
 
-Wall time of `import zoo`, of torch's own import, of `zoo.load` after that, and of embedding the first second.
+Wall time of `import zoo`, then of `import torch`, then of `zoo.load`, and then of embedding one second of audio.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
         f"# Loading the models in the package, {date.today()}\n",
         f"`{' '.join(['python', *sys.argv])}`\n",
         f"commit {about['commit']}, {about['machine']}, {about['threads']} threads, torch {about['torch']}; seconds, "
-        f"medians (ranges) of {options.rounds} fresh processes, after one that warms the disk's cache.\n",
+        f"medians (ranges) of {options.rounds} new processes, after one that warms the disk cache.\n",
         "| model | " + " | ".join(PARTS) + " |",
         "|-" * (len(PARTS) + 1) + "|",
     ]

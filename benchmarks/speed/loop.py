@@ -1,9 +1,9 @@
-"""What the training loop costs beside the training: `zoo.train.fit` against a bare PyTorch loop on the same batches.
+"""Overhead of the training loop: `zoo.train.fit` compared with a bare PyTorch loop on the same batches.
 
     python benchmarks/speed/loop.py
 
-A model of two small layers, so that what is left is the loop: data, normalization, reports, checkpoints. Interleaved
-runs; prints microseconds a step and their difference. Run it on a quiet machine.
+The model has only two small layers, so most of the time is the loop: data, normalization, reports, checkpoints. Runs of
+both loops alternate. Prints microseconds for each step and their difference. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def loader(folder: Path) -> Loader:
 
 
 def bare(batches: list[Batch]) -> float:
-    """Seconds a step of the shortest loop that does the same arithmetic."""
+    """Seconds for each step of a minimal loop with the same computation."""
     task = Small()
     optimizer = torch.optim.AdamW(task.parameters(), fused=True)
     began = time.perf_counter()
@@ -72,7 +72,7 @@ def bare(batches: list[Batch]) -> float:
 
 
 def whole(data: Loader, folder: Path) -> float:
-    """Seconds a step of `fit`, from its own reports: the first is left out, as it includes imports."""
+    """Seconds for each step of `fit`, from its reports without the first, which includes imports."""
     config = TrainConfig(steps=STEPS, log_every=50, save_every=STEPS)
     with tempfile.TemporaryDirectory(dir=folder) as run:
         fit(Small(), data, None, config, run)
@@ -89,10 +89,9 @@ def main() -> None:
     for name, values in zip(("bare", "fit"), zip(*times, strict=True), strict=True):
         spread = f"{min(values) * 1e6:.0f} to {max(values) * 1e6:.0f}"
         print(f"{name:<10} {statistics.median(values) * 1e6:6.0f} us a step ({spread})")
-    extra = [b - a for a, b in times]
-    print(
-        f"difference {statistics.median(extra) * 1e6:6.0f} us a step ({min(extra) * 1e6:.0f} to {max(extra) * 1e6:.0f})"
-    )
+    overhead = [b - a for a, b in times]
+    low, high = min(overhead) * 1e6, max(overhead) * 1e6
+    print(f"difference {statistics.median(overhead) * 1e6:6.0f} us a step ({low:.0f} to {high:.0f})")
 
 
 if __name__ == "__main__":

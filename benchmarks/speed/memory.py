@@ -3,7 +3,7 @@
     python benchmarks/speed/memory.py [--dtype auto] [--hours 1] [--files 2000]
 
 Random weights, generated noise (44.1 kHz stereo WAV for the hour, 16 kHz FLAC of 0.5 to 4 s for the files). Each case
-is a process of its own; its largest resident set, as the kernel counted it, is printed with the wall time.
+runs in its own process. The script prints the peak resident set, as counted by the kernel, and the wall time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def write_files(folder: Path, count: int) -> None:
 
 
 def measure(arguments: list[str]) -> tuple[float, float]:
-    """Run `zoo ...` in a child; returns its peak resident set in GiB and its seconds. Raises when it fails."""
+    """Run `zoo ...` in a child process. Returns its peak resident set in GiB and its seconds; exits if it fails."""
     start = time.perf_counter()
     child = os.posix_spawn(sys.executable, [sys.executable, "-m", "zoo", *arguments], dict(os.environ))
     _, status, usage = os.wait4(child, 0)

@@ -9,8 +9,8 @@ like ours: a ResNet-50 with one input channel and no stride in its first convolu
   transformers  ASTModel with its default attention: fp32 and bfloat16 autocast
   zoo           ResNetTower and ASTTower, fp32 and cast to bfloat16
 
-Rounds are interleaved (every system once, then again) after one warm-up each; the median is reported, with the range.
-Also printed: the arithmetic that a clip needs and the share of this machine's matrix-product ceiling that is reached.
+Each round runs every system once, after one warm-up each. The table has medians with their range. Below are the GFLOP
+of a clip, and the share of this machine's peak speed of matrix products.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ System = Callable[[Tensor], Tensor]
 
 
 def randomize(model: nn.Module) -> None:
-    """Normalizations as training might leave them: fresh ones would hide errors in folding them."""
+    """Random normalization weights, as after training. Fresh ones would hide errors in folding them."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -103,7 +103,7 @@ def ours(tower: ResNetTower | ASTTower) -> dict[str, System]:
 
 
 def measure(systems: dict[str, System], mel: Tensor, rounds: int) -> tuple[dict[str, list[float]], dict[str, Tensor]]:
-    """Seconds of every round and what is computed, by system."""
+    """The seconds of each round and the output, by system."""
     with torch.no_grad():
         results = {name: run(mel).float() for name, run in systems.items()}  # the warm-up
         times: dict[str, list[float]] = {name: [] for name in systems}
@@ -115,8 +115,8 @@ def measure(systems: dict[str, System], mel: Tensor, rounds: int) -> tuple[dict[
     return times, results
 
 
-def work(reference: System, mel: Tensor) -> float:
-    """GFLOP of one clip in the peer's products and convolutions (multiply and add count as two)."""
+def count_gflop(reference: System, mel: Tensor) -> float:
+    """GFLOP of one clip in the matrix products and convolutions of the reference (multiply-add = 2)."""
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         reference(mel[:1])
     return counter.get_total_flops() / 1e9
@@ -127,7 +127,7 @@ def report(title: str, systems: dict[str, System], mel: Tensor, rounds: int) -> 
     times, results = measure(systems, mel, rounds)
     exact, *_ = results.values()
     base, autocast, *_ = (statistics.median(values) for values in times.values())
-    gflop = work(next(iter(systems.values())), mel)
+    gflop = count_gflop(next(iter(systems.values())), mel)
     lines = [
         f"## {title}: {len(mel)} clips of {mel.shape[1]} frames, {mel.shape[2]} mels",
         "",
@@ -135,11 +135,11 @@ def report(title: str, systems: dict[str, System], mel: Tensor, rounds: int) -> 
         "|-|-|-|-|-|",
     ]
     for name, values in times.items():
-        middle, (slow, fast) = statistics.median(values), (len(mel) / max(values), len(mel) / min(values))
+        median, (slow, fast) = statistics.median(values), (len(mel) / max(values), len(mel) / min(values))
         cosine = torch.cosine_similarity(results[name], exact, dim=-1).min()
         lines.append(
-            f"| {name} | {len(mel) / middle:.2f} ({slow:.2f} to {fast:.2f}) | {base / middle:.2f} | "
-            f"{autocast / middle:.2f} | {cosine:.5f} |"
+            f"| {name} | {len(mel) / median:.2f} ({slow:.2f} to {fast:.2f}) | {base / median:.2f} | "
+            f"{autocast / median:.2f} | {cosine:.5f} |"
         )
     lines += ["", f"{gflop:.1f} GFLOP a clip."]
     for dtype in ("float32", "bfloat16"):

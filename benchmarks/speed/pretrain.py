@@ -5,12 +5,12 @@
 One step is forward, backward and an AdamW update on a batch of random audio: waveform front end, `layers` blocks of
 width 768, cosine logits of 500 units at temperature 0.1 on masked frames. In fp32 and in bfloat16 (autocast).
 
-  transformers  HubertModel with mask_time_indices, and our head and loss on top: it has no pre-training of its own
-  torchaudio    hubert_pretrain_base without layerdrop: its own masks and head, and logits of unmasked frames too
+  transformers  HubertModel with mask_time_indices, with our head and loss, because it has no pre-training
+  torchaudio    hubert_pretrain_base without layerdrop, with its own masks and head; also computes unmasked logits
   zoo           the Pretrain task
 
-Rounds are interleaved (every system once, then again) after one warm-up each; the median is reported, with the range.
-All systems keep memory between steps, as zoo.train.fit does (zoo/train/malloc.py); --as-is leaves malloc as it is.
+Each round runs every system once, after one warm-up step each. The table has medians with their range. All systems keep
+memory between steps, as zoo.train.fit does (zoo/train/malloc.py); --as-is uses the default malloc settings.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Torchaudio(nn.Module):
 
     def forward(self, batch: UnitBatch) -> Tensor:
         masked, _, penalty = self.model(batch.waves, batch.targets[..., 0], batch.lengths)
-        # Its logits carry the target's own first, as in fairseq: the loss is against class 0.
+        # As in fairseq, the logit of the target is the first one, so the correct class is always 0.
         return F.cross_entropy(masked.float(), torch.zeros(len(masked), dtype=torch.int64)) + 0 * penalty
 
 
@@ -146,10 +146,10 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--clips", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--as-is", action="store_true", help="leave malloc as it is")
+    parser.add_argument("--as-is", action="store_true", help="use the default malloc settings")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    kept = not options.as_is and set_malloc_options()
+    memory_kept = not options.as_is and set_malloc_options()
     torch.manual_seed(0)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     batch = make_batch(options.clips, options.seconds)
@@ -176,16 +176,16 @@ def main() -> None:
         f"commit {commit}, {processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers "
         f"{transformers.__version__}, torchaudio {torchaudio.__version__}; {options.layers} layers of Base, "
         f"{seconds:g} s of audio a step; medians of {options.rounds} interleaved rounds; memory is "
-        f"{'kept' if kept else 'not kept'} between steps.",
+        f"{'kept' if memory_kept else 'not kept'} between steps.",
         "",
         "| system | s a step (min to max) | x real time | vs transformers fp32 | vs its bf16 | vs torchaudio bf16 |",
         "|-|-|-|-|-|-|",
     ]
     for name, values in times.items():
-        middle = medians[name]
-        ratios = [medians[peer] / middle for peer in ("transformers fp32", "transformers bf16", "torchaudio bf16")]
+        median = medians[name]
+        ratios = [medians[peer] / median for peer in ("transformers fp32", "transformers bf16", "torchaudio bf16")]
         lines.append(
-            f"| {name} | {middle:.2f} ({min(values):.2f} to {max(values):.2f}) | {seconds / middle:.1f} | "
+            f"| {name} | {median:.2f} ({min(values):.2f} to {max(values):.2f}) | {seconds / median:.1f} | "
             + " | ".join(f"{ratio:.2f}" for ratio in ratios)
             + " |"
         )

@@ -1,15 +1,15 @@
-"""Batched probes against scikit-learn: every layer x every penalty x every seed, the same splits and penalties.
+"""Batched probes compared with scikit-learn: all layers x penalties x seeds, the same splits and penalties.
 
     python benchmarks/speed/probe.py [--layers 13] [--items 3000] [--width 768] [--classes 10] [--seeds 5]
         [--exact 4 8 12] [--out benchmarks/results/...]
 
-Synthetic features with a spectrum that falls as those of encoders do, and a class signal that grows with the layer.
-Both sides get standardized float32 features of 90 % of the items a seed. scikit-learn runs LogisticRegression as it
-comes (lbfgs, 100 iterations), all fits in as many worker processes as there are threads; and the fits of one seed one
-after the other with all threads in its products, whose time is taken times the seeds. It stops early, and cannot come
-near the minimum in float32, so the accuracies of some layers (--exact) are also taken from runs to the end: float64, a
-tolerance of 1e-8, at most 3,000 iterations, untimed. Ours is timed in the same process, three times before
-scikit-learn's runs and three times after.
+Synthetic features with a spectrum that falls like that of encoder features, and a class signal that grows with the
+layer. Both get standardized float32 features of 90 % of the items for each seed. LogisticRegression of scikit-learn has
+its default settings (lbfgs, 100 iterations). It is timed in two ways: all fits in as many worker processes as there are
+threads; and the fits of one seed one after the other with all threads, times the number of seeds. It stops early, and
+in float32 it cannot get close to the minimum. So the accuracies of some layers (--exact) also come from converged runs:
+float64, tolerance 1e-8, at most 3,000 iterations, not timed. The batched probes are timed in the same process, three
+times before the runs of scikit-learn and three times after.
 """
 
 from __future__ import annotations
@@ -59,21 +59,21 @@ def timed(
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        found = ours(data, weights, config)
+        accuracy = ours(data, weights, config)
         times.append(time.perf_counter() - start)
-    return found, times
+    return accuracy, times
 
 
 def fit(x: np.ndarray, y: np.ndarray, t: np.ndarray, row: np.ndarray, penalty: float, exact: bool) -> list[float]:
-    """One of scikit-learn's probes: its test accuracy, and 1.0 if it ran out of iterations."""
-    kept = row > 0
-    model = LogisticRegression(C=1 / (penalty * kept.sum()))
+    """One probe of scikit-learn: its test accuracy, and 1.0 if it reached the maximum number of iterations."""
+    selected = row > 0
+    model = LogisticRegression(C=1 / (penalty * selected.sum()))
     if exact:
         x, t = x.astype(np.float64), t.astype(np.float64)
         model.set_params(tol=1e-8, max_iter=3000)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        model.fit(x[kept], y[kept])
+        model.fit(x[selected], y[selected])
     return [model.score(t, y), float(bool(caught))]
 
 
@@ -84,7 +84,7 @@ def theirs(
     workers: int,
     exact: bool = False,
 ) -> tuple[np.ndarray, int, float]:
-    """Test accuracy (L, R, S), how many fits ran out of iterations, and the seconds that all took."""
+    """Test accuracy (L, R, S), number of fits that reached the maximum number of iterations, and total seconds."""
     jobs = [
         delayed(fit)(x.numpy(), y, t.numpy(), row, penalty, exact)
         for x, t, y in data
@@ -94,10 +94,10 @@ def theirs(
     with Parallel(n_jobs=workers) as pool:
         pool(jobs[:workers])  # starts the processes
         start = time.perf_counter()
-        found = np.array(pool(jobs))
+        outcomes = np.array(pool(jobs))
         seconds = time.perf_counter() - start
     shape = len(data), len(config.penalties), len(weights)
-    return found[:, 0].reshape(shape), int(found[:, 1].sum()), seconds
+    return outcomes[:, 0].reshape(shape), int(outcomes[:, 1].sum()), seconds
 
 
 def main() -> None:
@@ -121,16 +121,16 @@ def main() -> None:
     fast, times = timed(data, weights, config)
     workers = torch.get_num_threads()
     slow, stopped, side_by_side = theirs(data, weights, config, workers)
-    Console(stderr=True).print(f"{np.median(times):.2f} s, scikit-learn {side_by_side:.1f} s; now fit by fit")
+    Console(stderr=True).print(f"{np.median(times):.2f} s, scikit-learn {side_by_side:.1f} s; next: one fit at a time")
     serial = options.seeds * theirs(data, weights[:1], config, 1)[2]
     times += timed(data, weights, config)[1]
     quick = float(np.median(times))
-    Console(stderr=True).print(f"{serial:.1f} s; now to the end")
+    Console(stderr=True).print(f"{serial:.1f} s; next: converged fits")
     chosen = [k for k in options.exact if k < options.layers]
     exact, unfinished, _ = theirs([data[k] for k in chosen], weights, config, workers, exact=True)
     gap = 100 * np.abs(fast[chosen].mean(-1) - exact.mean(-1))  # (E, R)
     best = 100 * (fast[chosen].mean(-1).max(1) - exact.mean(-1).max(1))  # (E,)
-    found = dict(zip(chosen, (f"{accuracy:.4f}" for accuracy in exact.mean(-1).max(1)), strict=True))
+    exact_best = dict(zip(chosen, (f"{accuracy:.4f}" for accuracy in exact.mean(-1).max(1)), strict=True))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     fits = fast.size
     lines = [
@@ -149,19 +149,19 @@ def main() -> None:
             f"| scikit-learn, {how} | {seconds:.1f} | {1000 * seconds / fits:.1f} | {seconds / quick:.1f} times |"
             for how, seconds in (
                 (f"{workers} processes", side_by_side),
-                (f"fit by fit: one seed, x {options.seeds}", serial),
+                (f"one fit at a time: one seed, x {options.seeds}", serial),
             )
         ),
         "",
-        f"{stopped} of scikit-learn's {fits} fits stopped at 100 iterations. Run to the end in float64 at layers "
-        f"{', '.join(map(str, chosen))} ({unfinished} fits unfinished):",
-        f"accuracy at each layer's best penalty, mean over seeds, ours minus theirs: {best.min():+.2f} to "
-        f"{best.max():+.2f} points; largest difference at any of their penalties: {gap.max():.2f} points.",
+        f"{stopped} of the {fits} fits of scikit-learn stopped at 100 iterations. Compared with converged fits in "
+        f"float64 at layers {', '.join(map(str, chosen))} ({unfinished} fits did not converge):",
+        "accuracy at the best penalty of each layer, mean over seeds, batched minus scikit-learn: "
+        f"{best.min():+.2f} to {best.max():+.2f} points; largest difference at any penalty: {gap.max():.2f} points.",
         "",
-        "| layer | best accuracy, batched | scikit-learn as it comes | scikit-learn to the end |",
+        "| layer | best accuracy, batched | scikit-learn, default settings | scikit-learn, converged |",
         "|-|-|-|-|",
         *(
-            f"| {k} | {fast[k].mean(-1).max():.4f} | {slow[k].mean(-1).max():.4f} | {found.get(k, '')} |"
+            f"| {k} | {fast[k].mean(-1).max():.4f} | {slow[k].mean(-1).max():.4f} | {exact_best.get(k, '')} |"
             for k in range(options.layers)
         ),
     ]

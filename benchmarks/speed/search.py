@@ -1,10 +1,10 @@
-"""Time of a question to an index of 100,000 items: opening it, a first question, questions after that.
+"""Time of a query to an index of 100,000 items: opening the index, the first query, later queries.
 
     python benchmarks/speed/search.py [--items 100000] [--width 128] [--rounds 50] [--out benchmarks/results/...]
 
-Random unit vectors, written as `zoo index` writes them. Asked for 10 hits by 1, 16 and 256 queries at once, through
-torch and, where it is installed, faiss (IndexFlatIP), interleaved; medians with the range. The model's own time for
-embedding a question is not in it.
+Random unit vectors, written like those of `zoo index`. Searches for 10 hits with 1, 16 and 256 queries at once, with
+torch and, if installed, faiss (IndexFlatIP), interleaved; medians and ranges. The time for embedding a query with the
+model is not included.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from rich.console import Console
 from torch.nn.functional import normalize
 
 from zoo.search import Index, store
-from zoo.search.store import IndexEntry, Space, Table
+from zoo.search.store import IndexEntry, IndexTable, Space
 
 K = 10
 
 
 def write(folder: Path, items: int, width: int, storage: str) -> None:
-    """An index of random vectors under paths as long as real ones."""
+    """An index of random vectors, with paths as long as real paths."""
     generator = torch.Generator().manual_seed(0)
     vectors = normalize(torch.randn(items, width, generator=generator), dim=1).to(getattr(torch, storage))
     entries = [
@@ -37,7 +37,7 @@ def write(folder: Path, items: int, width: int, storage: str) -> None:
         for i in range(items)
     ]
     folder.mkdir(parents=True)
-    store.write(folder, Space("", "random", "0" * 16, {}, width, "float32", storage), Table(entries, vectors))
+    store.write(folder, Space("", "random", "0" * 16, {}, width, "float32", storage), IndexTable(entries, vectors))
 
 
 def seconds(index: Index, queries: torch.Tensor) -> float:
@@ -75,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     lines = [
-        f"# Questions to an index of {options.items} x {options.width}, {time.strftime('%Y-%m-%d')}",
+        f"# Queries to an index of {options.items} x {options.width}, {time.strftime('%Y-%m-%d')}",
         "",
         f"`python benchmarks/speed/search.py --items {options.items} --width {options.width}`",
         "",
@@ -85,7 +85,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for storage in ("float32", "float16"):
             write(Path(folder, storage), options.items, options.width, storage)
-            lines += ["", f"## Stored as {storage}", "", "| | queries at once | the first time | median (range) |"]
+            lines += ["", f"## Stored as {storage}", "", "| | queries at once | first search | median (range) |"]
             lines += ["|-|-|-|-|", *measure(Path(folder, storage), options.width, options.rounds)]
     Console().print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
     if options.out:

@@ -1,4 +1,4 @@
-"""Others' interfaces: HEAR's documented checks, an s3prl-style downstream loop, a scikit-learn pipeline."""
+"""Adapters: the documented checks of HEAR, an s3prl-style downstream loop, a scikit-learn pipeline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zoo.adapters.sklearn import AudioEmbedding
 from zoo.errors import AudioError, ConfigError
 
 
-def test_hear_as_its_page_demands(tmp_path: Path) -> None:
+def test_hear_satisfies_its_documented_checks(tmp_path: Path) -> None:
     small("hubert-base").save(tmp_path / "model")
     model = hear.load_model(str(tmp_path / "model"))
     assert isinstance(model, torch.nn.Module)
@@ -82,9 +82,9 @@ def test_a_scikit_learn_pipeline(tmp_path: Path) -> None:
     assert vectors.shape == (40, 80) and vectors.dtype == np.float32
     with pytest.raises(AudioError, match="sample_rate"):
         AudioEmbedding("logmel").transform([noise(0.3).numpy()])
-    with pytest.raises(ConfigError, match="layer 'all': a row of features"):
+    with pytest.raises(ConfigError, match="layer 'all'"):
         AudioEmbedding("logmel", layer="all").transform(paths)
-    with pytest.raises(AudioError, match="holds no clips"):
+    with pytest.raises(AudioError, match="no clips"):
         AudioEmbedding("logmel").transform([])
     assert np.array_equal(
         AudioEmbedding("logmel", layer=np.int64(0)).transform(paths), AudioEmbedding("logmel", layer=0).transform(paths)
@@ -102,8 +102,8 @@ def test_tables_of_clips_for_scikit_learn(tmp_path: Path) -> None:
     expected = embedding.transform(paths)
     for form in (table[["path"]], table["path"], np.array(paths)[:, None], waves, pd.DataFrame(waves)):
         assert np.array_equal(embedding.transform(form), expected)
-    with pytest.raises(AudioError, match="X: has 2 columns; pass the one"):
+    with pytest.raises(AudioError, match="X: has 2 columns"):
         embedding.transform(table)
     for single in (paths[0], Path(paths[0])):
-        with pytest.raises(AudioError, match=r"X: is a .*; scikit-learn wants a list of clips"):
+        with pytest.raises(AudioError, match=r"X: is a .*list of clips"):
             embedding.transform(single)

@@ -1,4 +1,4 @@
-"""Files in: every format, spans, folding, scaling, probe; what comes out is what soundfile and torchaudio say."""
+"""Reading files: every format, spans, mono, scaling, probe; results equal those of soundfile and torchaudio."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def reference(wave: torch.Tensor, rate: int) -> torch.Tensor:
     return torchaudio.functional.resample(wave.double(), rate, RATE).float()
 
 
-def alike(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Cosine of two waves over their common length; lossy codecs pass 0.99."""
+def similarity(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Cosine of two waves over their common length; lossy codecs reach 0.99."""
     size = min(len(a), len(b))
     return float(torch.nn.functional.cosine_similarity(a[:size], b[:size], dim=0))
 
@@ -110,7 +110,7 @@ def test_containers(tmp_path: Path, suffix: str, codec: str, picture: bool) -> N
     assert abs(info.duration - 4.0) < 0.05 and abs(len(wave) / rate - 4.0) < 0.05
     mono = torch.from_numpy(original.mean(1)).float()
     shift = 0 if suffix != "ts" else 1024  # MPEG-TS has no field for the encoder's delay
-    assert alike(wave[shift:], mono) > 0.9  # white noise costs a lossy codec some likeness
+    assert similarity(wave[shift:], mono) > 0.9  # lossy codecs change white noise
     assert abs(len(audio.load(path, RATE)) - len(wave) / 3) <= 1
 
 
@@ -118,12 +118,12 @@ def test_containers(tmp_path: Path, suffix: str, codec: str, picture: bool) -> N
 def test_span_of_a_container(tmp_path: Path, suffix: str, codec: str, picture: bool) -> None:
     pytest.importorskip("av")
     rate = 48000
-    tone = sound(rate, 8.0, noise=0)  # AAC decoders fill in random noise of their own for any that was there
+    tone = sound(rate, 8.0, noise=0)  # AAC decoders replace noise by random noise
     path = write_container(tmp_path / f"a.{suffix}", codec, tone, rate, picture=picture)
     whole, span = audio.load(path, rate), audio.load(path, rate, start=5.25, end=6.5)
     assert len(span) == round(1.25 * rate)
     begin = round(5.25 * rate)
-    millisecond = 48 if suffix in ("mkv", "webm") else 0  # their time stamps know no less
+    millisecond = 48 if suffix in ("mkv", "webm") else 0  # the resolution of their time stamps
     offsets = range(-millisecond, millisecond + 1)
     assert min(float((whole[begin + k : begin + k + len(span)] - span).abs().max()) for k in offsets) < 1e-3
     with pytest.raises(AudioError, match="outside the recording"):
@@ -134,7 +134,7 @@ def test_span_of_a_container(tmp_path: Path, suffix: str, codec: str, picture: b
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mpg", "mp2"), ("mpg", "ac3"), ("avi", "mp2")])
 @pytest.mark.parametrize("picture", [False, True])
-def test_spans_where_a_seek_lands_inside_a_frame(tmp_path: Path, suffix: str, codec: str, picture: bool) -> None:
+def test_spans_if_a_seek_stops_inside_a_frame(tmp_path: Path, suffix: str, codec: str, picture: bool) -> None:
     pytest.importorskip("av")
     path = write_container(tmp_path / f"a.{suffix}", codec, sound(48000, 20, noise=0), 48000, picture=picture)
     whole = audio.load(path, 48000)
@@ -146,7 +146,7 @@ def test_spans_where_a_seek_lands_inside_a_frame(tmp_path: Path, suffix: str, co
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_spans_of_flac_in_ogg(tmp_path: Path, channels: int) -> None:
-    """After a seek ffmpeg gives its frames wrong times."""
+    """After a seek, ffmpeg returns wrong time stamps for the frames."""
     pytest.importorskip("av")
     path = write_container(tmp_path / "a.oga", "flac", sound(RATE, 4.3, channels), RATE)
     whole = audio.load(path, RATE)
@@ -170,7 +170,7 @@ def test_span(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 @pytest.mark.parametrize(("rate", "seconds"), [(8000, 2.37), (16000, 2.37), (16000, 0.4), (48000, 5.01)])
 def test_spans_on_the_last_page_of_an_ogg_file(tmp_path: Path, subtype: str, rate: int, seconds: float) -> None:
-    """Its end is cut from the last block, by which libsndfile is off after a seek into that page."""
+    """After a seek into the last page, libsndfile's position is wrong by the samples that are cut from its end."""
     path = tmp_path / "a.ogg"
     soundfile.write(path, sound(rate, seconds), rate, subtype=subtype)
     whole = audio.load(path, rate)
@@ -181,9 +181,11 @@ def test_spans_on_the_last_page_of_an_ogg_file(tmp_path: Path, subtype: str, rat
 
 @pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT"])
 @pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (44100, 2), (24000, 2), (16000, 1)])
-def test_mp3_of_few_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, channels: int, mode: str) -> None:
-    """Its frames keep their bits in frames before: neither blocks nor spans may begin without those."""
-    monkeypatch.setitem(sys.modules, "av", None)  # it would read those of constant bit rate
+def test_mp3_with_a_low_bit_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, channels: int, mode: str
+) -> None:
+    """Its frames use bits from earlier frames, so blocks and spans need those frames too."""
+    monkeypatch.setitem(sys.modules, "av", None)  # PyAV would read the files of constant bit rate
     path = tmp_path / "a.mp3"
     soundfile.write(path, bursts(rate, 20, channels), rate, bitrate_mode=mode, compression_level=0.99)
     expected = torch.from_numpy(soundfile.read(path, dtype="float32", always_2d=True)[0].mean(1))
@@ -194,7 +196,7 @@ def test_mp3_of_few_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: 
     assert len(audio.load(path, rate, start=19.5)) == len(expected) - round(19.5 * rate)
 
 
-def test_spans_of_a_headless_mp3_of_few_bits(tmp_path: Path) -> None:
+def test_spans_of_a_headless_mp3_with_a_low_bit_rate(tmp_path: Path) -> None:
     pytest.importorskip("av")
     path = write_headless_mp3(tmp_path / "a.mp3", bursts(16000, 20, 2), 16000, compression_level=0.99)
     whole = audio.load(path, 16000)
@@ -207,7 +209,7 @@ def test_spans_of_a_headless_mp3_of_few_bits(tmp_path: Path) -> None:
     ("start", "end"),
     [(-1.0, 1.0), (1.0, 1.0), (1.0, 0.5), (float("nan"), 1.0), (0.0, float("inf")), (2.0, None), (0, 2.2)],
 )
-def test_impossible_spans(tmp_path: Path, start: float, end: float | None) -> None:
+def test_invalid_spans(tmp_path: Path, start: float, end: float | None) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, sound(RATE, 2), RATE)
     with pytest.raises(AudioError, match=r"a\.wav: .*span"):
@@ -228,11 +230,11 @@ def test_span_reads_only_the_span(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert frames == [RATE]
 
 
-def test_streams_of_unstated_length(tmp_path: Path) -> None:
-    """FLAC and MP3 from a pipe: libsndfile would stop short; PyAV reads to the end."""
+def test_streams_of_unknown_length(tmp_path: Path) -> None:
+    """FLAC and MP3 from a pipe: libsndfile would stop too early; PyAV reads to the end."""
     pytest.importorskip("av")
     wave = sound(RATE, 30)
-    wave[15 * RATE :] = 0  # silence is cheap in a variable bit rate: the guess from the noisy start is far too short
+    wave[15 * RATE :] = 0  # silence needs few bits: the length guessed from the noisy start is far too short
     mp3 = write_headless_mp3(tmp_path / "a.mp3", wave, RATE)
     assert soundfile.info(mp3).duration < 25
     assert abs(audio.probe(mp3).duration - 30) < 0.2
@@ -273,11 +275,11 @@ def test_threads_and_descriptors(tmp_path: Path) -> None:
         rate = (8000, 24000, 48000)[index % 3]
         soundfile.write(paths[-1], sound(rate, 0.7, 2, seed=index), rate, **LIBSNDFILE[suffix])
     paths.append(write_container(tmp_path / "a.mp4", "aac", sound(RATE, 1.0), RATE))
-    alone = [audio.load(path, RATE) for path in paths]
+    expected = [audio.load(path, RATE) for path in paths]
     before = open_files()
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda path: audio.load(path, RATE), paths * 10))
-    assert all(torch.equal(wave, alone[i % len(paths)]) for i, wave in enumerate(together))
+        waves = list(pool.map(lambda path: audio.load(path, RATE), paths * 10))
+    assert all(torch.equal(wave, expected[i % len(paths)]) for i, wave in enumerate(waves))
     assert open_files() == before
 
 

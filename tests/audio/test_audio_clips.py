@@ -1,4 +1,4 @@
-"""as_clips and pad: every form that `waves` may take, and every form it may not."""
+"""as_clips and pad: every accepted form of `waves`, and every form that is refused."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_columns_of_tables(tmp_path: Path) -> None:
     for value in (str(tmp_path / "a.wav"), tmp_path / "a.wav", tone().numpy()):
         clips, single = audio.as_clips(pandas.Series([value]), RATE, RATE)
         assert not single and torch.equal(clips[0][:], tone())
-    with pytest.raises(AudioError, match="waves: a list holds one array or path per clip"):
+    with pytest.raises(AudioError, match="waves: a list must hold one array or path per clip"):
         audio.as_clips(pandas.Series([0.1, 0.2], dtype="float32"), RATE, RATE)
     with pytest.raises(AudioError, match="waves: a DataFrame is a table; pass the column"):
         audio.as_clips(pandas.DataFrame({"path": ["a.wav"]}), RATE, RATE)
@@ -131,7 +131,7 @@ def test_types(values: np.ndarray | torch.Tensor, expected: list[float]) -> None
     assert clip.dtype == torch.float32 and clip.tolist() == expected  # type: ignore[union-attr]
 
 
-def test_caller_is_left_alone() -> None:
+def test_arrays_of_the_caller_do_not_change() -> None:
     array = tone().numpy()
     array.flags.writeable = False
     clip = audio.as_clips(array, RATE, RATE)[0][0]
@@ -154,28 +154,28 @@ WRONG = {
     "0-d": (np.array(0.5), r"waveform: has shape \(\)"),
     "empty list": ([], "waves: the list is empty"),
     "empty batch": (np.zeros((0, 4000)), "waves: the batch is empty"),
-    "clips of a batch without samples": (np.zeros((3, 0)), "waveform 0: is empty"),
+    "batch without samples": (np.zeros((3, 0)), "waveform 0: is empty"),
     "empty array": (np.zeros(0), "waveform: is empty"),
     "empty item": ([np.ones(10), np.zeros(0)], "waveform 1: is empty"),
     "2-D item": ([np.ones(10), np.ones((2, 10))], r"waveform 1: has shape \(2, 10\)"),
-    "numbers": ([0.1, 0.2], "waves: a list holds one array or path per clip"),
-    "lists of numbers": ([[0.1, 0.2], [0.3]], "waves: a list holds one array or path per clip"),
+    "numbers": ([0.1, 0.2], "waves: a list must hold one array or path per clip"),
+    "lists of numbers": ([[0.1, 0.2], [0.3]], "waves: a list must hold one array or path per clip"),
     "int64": (np.arange(10), "waveform: int64 samples are not audio"),
     "uint16": ([np.arange(10, dtype=np.uint16)], "waveform 0: uint16 samples are not audio"),
     "bool": (torch.ones(10, dtype=torch.bool), "waveform: bool samples are not audio"),
     "complex": (np.ones(10, np.complex64), "waveform: complex64 samples are not audio"),
     "complex tensor": (torch.ones(10, dtype=torch.complex64), "waveform: complex64 samples are not audio"),
-    "objects": (np.array([None]), "waveform 0: a NoneType is no waveform"),
-    "objects that are numbers": (np.array([0.1, 0.2], object), "waves: a list holds one array or path per clip"),
-    "set": ({"a.wav", "b.wav"}, "waveform: a set is no waveform"),
-    "bytes": (b"RIFF", "waveform: a bytes is no waveform"),
-    "nothing in a generator": (iter(()), "waves: the list is empty"),
-    "None": (None, "waveform: a NoneType is no waveform; pass .* a path, or a list of them"),
-    "text file": (io.StringIO("a.wav"), "waveform: gives text instead of bytes; open it in mode 'rb'"),
-    "file at its end": ([io.BytesIO()], r"waveform 0: gives no bytes; .* seek\(0\)"),
-    "file that is no audio": (io.BytesIO(b"hello, this is text" * 99), "waveform: (is not audio|.*cannot be decoded)"),
-    "dict": ({"array": np.ones(10)}, "waveform: a dict is no waveform"),
-    "None in a list": ([np.ones(10), None], "waveform 1: a NoneType is no waveform"),
+    "objects": (np.array([None]), "waveform 0: a NoneType is not a waveform"),
+    "objects that are numbers": (np.array([0.1, 0.2], object), "waves: a list must hold one array or path per clip"),
+    "set": ({"a.wav", "b.wav"}, "waveform: a set is not a waveform"),
+    "bytes": (b"RIFF", "waveform: a bytes is not a waveform"),
+    "empty generator": (iter(()), "waves: the list is empty"),
+    "None": (None, "waveform: a NoneType is not a waveform; pass .* a path, or a list of them"),
+    "text file": (io.StringIO("a.wav"), "waveform: is open in text mode"),
+    "file at its end": ([io.BytesIO()], r"waveform 0: is empty; .* seek\(0\)"),
+    "file that is not audio": (io.BytesIO(b"hello, this is text" * 99), "waveform: (is not audio|.*cannot be decoded)"),
+    "dict": ({"array": np.ones(10)}, "waveform: a dict is not a waveform"),
+    "None in a list": ([np.ones(10), None], "waveform 1: a NoneType is not a waveform"),
     "NaN": ([np.ones(10), np.array([0, np.nan])], "waveform 1: sample 1 is nan"),
     "infinity": (torch.tensor([[0.0] * 100, [0.0] * 99 + [-torch.inf]]), "waveform 1: sample 99 is -inf"),
     "float16 overflow of float64": (np.array([0, 1e300]), "waveform: sample 1 is inf"),
@@ -201,21 +201,21 @@ def test_arrays_need_a_rate() -> None:
 
 def test_integers_as_floats() -> None:
     for scale in (100, 2000, 32767):
-        with pytest.raises(AudioError, match=r"waveform: .*int16 range given as float.*divide by 2\*\*15"):
+        with pytest.raises(AudioError, match=r"waveform: .*int16 samples in float format.*divide by 2\*\*15"):
             audio.as_clips((tone() * 2 * scale).round(), RATE, RATE)
-        with pytest.raises(AudioError, match="int16 range"):  # resampled: no longer whole
+        with pytest.raises(AudioError, match="int16 samples"):  # resampled: no longer whole
             audio.as_clips(tone() * 2 * max(scale, 200), RATE, RATE)
-    with pytest.raises(AudioError, match="int16 range"):  # very quiet, but whole
+    with pytest.raises(AudioError, match="int16 samples"):  # very quiet, but whole
         audio.as_clips((tone() * 20).round(), RATE, RATE)
-    with pytest.raises(AudioError, match=r"waveform 1: .*int32 range"):
+    with pytest.raises(AudioError, match=r"waveform 1: .*int32 samples"):
         audio.as_clips([tone(), tone() * 2**31], RATE, RATE)
 
 
 def test_loud_floats_pass() -> None:
-    hot = tone() * 6  # a mix 10 dB over
-    standard = (tone() - tone().mean()) / tone().std() * 10  # unit variance with bursts
+    loud = tone() * 6  # a mix 10 dB above full scale
+    standardized = (tone() - tone().mean()) / tone().std() * 10  # unit variance with bursts
     click = torch.tensor([0.0, 1.0, 0.0, -1.0])
-    for wave in (hot, standard, click):
+    for wave in (loud, standardized, click):
         assert torch.equal(audio.as_clips(wave, RATE, RATE)[0][0], wave)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Resampling: block by block equals the whole, and the whole is torchaudio's."""
+"""Resampling: block by block gives the same as the whole waveform, and both equal torchaudio."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def noise(samples: int) -> torch.Tensor:
 
 
 def reference(wave: torch.Tensor, source: int, target: int) -> torch.Tensor:
-    """torchaudio's, with the kernel in float64: in float32 its samples are off by up to 4e-5."""
+    """torchaudio with the kernel in float64: in float32 its samples differ by up to 4e-5."""
     return torchaudio.functional.resample(wave.double(), source, target).float()
 
 
@@ -40,11 +40,11 @@ def close(a: torch.Tensor, b: torch.Tensor) -> None:
 )
 def test_blocks_equal_the_whole(source: int, target: int, samples: int, sizes: list[int]) -> None:
     wave = noise(samples)
-    blocks, here = [], 0
-    while here < samples:
+    blocks, start = [], 0
+    while start < samples:
         size = sizes[len(blocks) % len(sizes)]
-        blocks.append(wave[here : here + size])
-        here += size
+        blocks.append(wave[start : start + size])
+        start += size
     whole = audio.resample(wave, source, target)
     assert len(whole) == math.ceil(samples * target / source)
     close(torch.cat(list(resample_blocks(iter(blocks), source, target))), whole)
@@ -72,11 +72,11 @@ def test_sparse_filter_is_torchaudio(o: int, n: int) -> None:
 
 
 @pytest.mark.parametrize(("source", "target"), [(44100, 16000), (22254, 16000), (8000, 16000), (47999, 16001)])
-def test_a_tone_stays_that_tone(source: int, target: int) -> None:
+def test_a_tone_keeps_its_frequency(source: int, target: int) -> None:
     def tone(rate: int) -> torch.Tensor:
         return torch.sin(2 * math.pi * 440 * torch.arange(rate, dtype=torch.float64) / rate).float()
 
-    inner = slice(100, -100)  # the filter sees zeros beyond the ends
+    inner = slice(100, -100)  # beyond the ends, the input of the filter is zero
     torch.testing.assert_close(
         audio.resample(tone(source), source, target)[inner], tone(target)[inner], atol=2e-3, rtol=0
     )
@@ -91,21 +91,21 @@ def test_long_wave_in_memory() -> None:
 
 
 def test_length_is_exact_where_torchaudio_rounds_it_down() -> None:
-    samples = 441 * 1000 + pow(160, -1, 441)  # R = 160000.x + 1 / 441, which float32 cannot hold
+    samples = 441 * 1000 + pow(160, -1, 441)  # R = 160000.x + 1 / 441, which float32 cannot represent
     wave = noise(samples)
     assert len(reference(wave, 44100, 16000)) == samples * 160 // 441
     assert len(audio.resample(wave, 44100, 16000)) == samples * 160 // 441 + 1
 
 
 def test_all_lengths_share_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each shape that the convolution meets costs time and memory for good."""
+    """Each new input shape of the convolution takes time and memory."""
     run, shapes = resampling._resampler(441, 160), set()
 
-    def seen(wave: torch.Tensor) -> torch.Tensor:
+    def record_shape(wave: torch.Tensor) -> torch.Tensor:
         shapes.add(len(wave))
         return run(wave)
 
-    monkeypatch.setattr(resampling, "_resampler", lambda o, n: seen)
+    monkeypatch.setattr(resampling, "_resampler", lambda o, n: record_shape)
     for samples in range(20000, 30000, 97):
         audio.resample(noise(samples), 44100, 16000)
     for _ in resample_blocks(noise(40 * 50000 + samples).split(50000), 44100, 16000):
@@ -120,7 +120,7 @@ def test_equal_rates_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("rate", [0, -1, 16, 10**7, 16000.5, float("nan"), float("inf"), "16000", None, True])
-def test_impossible_rates(rate: object) -> None:
+def test_invalid_rates(rate: object) -> None:
     with pytest.raises(AudioError, match="sample rate"):
         audio.resample(noise(100), rate, 16000)  # type: ignore[arg-type]
     with pytest.raises(AudioError, match="sample rate"):

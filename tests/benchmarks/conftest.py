@@ -1,4 +1,4 @@
-"""A corpus of tones to examine encoders on."""
+"""A corpus of tones for the tests of tasks."""
 
 from __future__ import annotations
 

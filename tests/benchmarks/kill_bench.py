@@ -1,4 +1,4 @@
-"""Exams that are killed (SIGKILL) at chosen moments, for test_run.
+"""Benchmark runs that are killed (SIGKILL) at chosen moments, for test_run.
 
     python kill_bench.py MANIFEST FOLDER MOMENT...
 
@@ -25,12 +25,12 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "save": (np, "save"),  # between the files of a shard
     "sync": (atomic, "_flush"),
     "probe": (evaluate, "run_probe"),
-    "robustness": (robustness, "of_rows"),
+    "robustness": (robustness, "from_rows"),
     "write": (results.Store, "_write"),
 }
 
 
-def exam(manifest: str | Path) -> Suite:
+def tone_suite(manifest: str | Path) -> Suite:
     """Three tasks on one corpus of tones, in shards of 16 clips."""
     features.SHARD = 16
     return Suite(
@@ -47,7 +47,9 @@ def exam(manifest: str | Path) -> Suite:
 
 def run(manifest: str | Path, out: Path) -> results.Store:
     quiet = Console(quiet=True)
-    return runner.run([small("hubert-base")], exam(manifest), out, cache=out / "cache", baselines=False, console=quiet)
+    return runner.run(
+        [small("hubert-base")], tone_suite(manifest), out, cache=out / "cache", baselines=False, console=quiet
+    )
 
 
 if __name__ == "__main__":

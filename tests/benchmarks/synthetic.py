@@ -1,4 +1,4 @@
-"""Features with a truth that is known, and small corpora of tones to examine encoders on."""
+"""Features with known targets, and small corpora of tones."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ RATE = 16_000
 
 def splits(features: Tensor, targets: np.ndarray, sizes: tuple[int, int, int], groups: int = 40) -> list[Split]:
     """Cut features (L, N, D) into train, dev and test; items fall into `groups` groups of each split."""
-    found, start = [], 0
+    parts, start = [], 0
     for size in sizes:
-        part = slice(start, start + size)
-        layers = features[:, part]
+        span = slice(start, start + size)
+        layers = features[:, span]
         names = np.array([f"{start}-{i % groups}" for i in range(size)])
-        found.append(Split(lambda k, layers=layers: layers[k], targets[part], names))
+        parts.append(Split(lambda k, layers=layers: layers[k], targets[span], names))
         start += size
-    return found
+    return parts
 
 
 def tones(folder: Path, count: int = 60, speakers: int = 15, seed: int = 0) -> Path:
-    """A manifest of tones: label low or high, speaker by place; the first 60 % train, then dev, then test."""
+    """A manifest of tones: label low or high, speaker by position; the first 60 % train, then dev, then test."""
     rng = np.random.default_rng(seed)
     entries = []
     for i in range(count):

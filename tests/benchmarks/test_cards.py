@@ -23,25 +23,25 @@ INSIDE = [name for name in zoo.list_models() if zoo.info(name).source == PACKAGE
 
 
 @pytest.mark.parametrize("name", INSIDE)
-def test_packaged_cards_are_in_step(name: str) -> None:
+def test_packaged_cards_are_up_to_date(name: str) -> None:
     page = registry.ASSETS / name / card_page.PAGE
     assert page.read_text(encoding="utf-8") == cards.page(page.parent, RESULTS), "run: make tables"
 
 
 @pytest.mark.parametrize("name", INSIDE)
-def test_packaged_cards_tell_data_license_and_limits(name: str) -> None:
+def test_packaged_cards_name_data_license_and_limits(name: str) -> None:
     text = read_card(name)
     assert text.startswith(f"# {name}\n") and all(limit in text for limit in zoo.info(name).limits)
     assert zoo.info(name).training_data in text and "| license | MIT |" in text
     assert read_card(zoo.info(name).family) == text
 
 
-def test_results_are_those_of_the_weights_beside_the_baselines(tmp_path: Path) -> None:
+def test_results_are_those_of_the_weights_and_the_baselines(tmp_path: Path) -> None:
     model = small("hubert-base")
     model.save(tmp_path / "mine")
-    old, new = tmp_path / "exam-2000-01-01", tmp_path / "exam-2000-01-02"
-    write(old, "former name", 0.4, 0, model=model.fingerprint())
-    write(new, "mine", 0.8, 0, model=model.fingerprint())
+    old, new = tmp_path / "suite-2000-01-01", tmp_path / "suite-2000-01-02"
+    write(old, "former name", 0.4, 0, fingerprint=model.fingerprint())
+    write(new, "mine", 0.8, 0, fingerprint=model.fingerprint())
     write(new, "another", 0.5, 1)
     files = [(folder / "results.json").rename(tmp_path / f"{folder.name}.json") for folder in (old, new)]
     runner = CliRunner()
@@ -50,12 +50,12 @@ def test_results_are_those_of_the_weights_beside_the_baselines(tmp_path: Path) -
     assert runner.invoke(app, command).exit_code == 0
     assert runner.invoke(app, [*command, "--check"]).exit_code == 0
     text = read_card(str(tmp_path / "mine"))
-    assert "### Suite suite" in text and "| task (accuracy) | 0.7" in text and "exam-2000-01-02.json" in text
-    assert "another" not in text and "former name" not in text, "other models are no baselines; the last run counts"
+    assert "### Suite suite" in text and "| task (accuracy) | 0.7" in text and "suite-2000-01-02.json" in text
+    assert "another" not in text and "former name" not in text, "no other models; the last run counts"
     assert zoo.load(tmp_path / "mine").fingerprint() == model.fingerprint()
 
 
-def test_a_card_without_a_page_is_made_of_the_table() -> None:
+def test_a_card_without_a_page_comes_from_the_registry() -> None:
     text = read_card("hubert-large")
     assert "Apache-2.0" in text and "not measured here" in text and "## Limits" not in text
     assert "## Limits\n\n- Padding" in read_card("whisper-tiny.en")

@@ -1,4 +1,4 @@
-"""Results side by side: paired on the same items, ties where nothing tells two apart."""
+"""Comparison of results: paired on the same items, with ties for differences that are not significant."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from zoo.errors import ConfigError, ZooError
 
 
 def write(
-    folder: Path, subject: str, accuracy: float, seed: int, data: str = "d", items: int = 300, model: str = ""
+    folder: Path, model: str, accuracy: float, seed: int, data: str = "d", items: int = 300, fingerprint: str = ""
 ) -> Path:
-    """A folder with one subject that is right on about so many items; the hard ones are hard for all."""
+    """A folder with results of one model with this accuracy. Hard items are hard for all models."""
     folder.mkdir(exist_ok=True)
     hard = np.random.default_rng(0).random(items)
     right = hard + 0.1 * np.random.default_rng(seed).normal(size=items) < accuracy
     score = float(right.mean())
-    record = Record("task", "class", subject, "model", model or subject, data, "k", metric="accuracy", score=score)
+    record = Record("task", "class", model, "model", fingerprint or model, data, "k", metric="accuracy", score=score)
     rows = [
         {"item": f"i{n}", "group": f"g{n % 60}", "truth": "a", "predicted": ["a" if ok else "b"]}
         for n, ok in enumerate(right)
@@ -33,63 +33,63 @@ def write(
 
 def test_ties_share_a_rank_and_the_worse_one_does_not(tmp_path: Path) -> None:
     folders = [write(tmp_path / n, n, a, s) for s, (n, a) in enumerate([("fair", 0.8), ("poor", 0.5), ("same", 0.805)])]
-    (contest,) = compare.compare(folders)
-    found = {e.record.subject: r for e, r in zip(contest.entrants, contest.ranks or [], strict=True)}
-    assert found == {"fair": 1, "same": 1, "poor": 3}
-    assert contest.entrants[-1].record.subject == "poor"
-    i, j, difference, mcnemar = contest.pairs[-1]
+    (comparison,) = compare.compare(folders)
+    ranks = {m.record.model: r for m, r in zip(comparison.models, comparison.ranks or [], strict=True)}
+    assert ranks == {"fair": 1, "same": 1, "poor": 3}
+    assert comparison.models[-1].record.model == "poor"
+    i, j, difference, mcnemar = comparison.pairs[-1]
     assert difference.difference == pytest.approx(
-        (contest.entrants[i].record.score or 0) - (contest.entrants[j].record.score or 0)
+        (comparison.models[i].record.score or 0) - (comparison.models[j].record.score or 0)
     )
     assert difference.interval.low > 0 and difference.p < 0.001
     assert mcnemar is not None and mcnemar < 0.001
-    page = compare.markdown([contest])
+    page = compare.markdown([comparison])
     assert page.index("| 1 | ") < page.index("| 3 | poor")
     last = next(line for line in page.splitlines() if line.startswith("| 3 | poor"))
-    to_best = contest.entrants[-1].record.score - contest.entrants[0].record.score  # type: ignore[operator]
+    to_best = comparison.models[-1].record.score - comparison.models[0].record.score  # type: ignore[operator]
     assert f"| {to_best:+.3f} (-0." in last and last.endswith(" | < 0.001 | < 0.001 |")
 
 
-def test_two_models_of_one_name_are_told_apart_and_one_model_twice_is_not(tmp_path: Path) -> None:
-    folders = [write(tmp_path / n, "last", 0.7, s, model=m) for s, (n, m) in enumerate([("a", "x"), ("b", "y")])]
-    (contest,) = compare.compare([*folders, folders[0]])
-    assert {entrant.record.subject for entrant in contest.entrants} == {"last (a)", "last (b)"}
+def test_two_models_of_one_name_get_distinct_names_and_one_model_twice_does_not(tmp_path: Path) -> None:
+    folders = [write(tmp_path / n, "last", 0.7, s, fingerprint=m) for s, (n, m) in enumerate([("a", "x"), ("b", "y")])]
+    (comparison,) = compare.compare([*folders, folders[0]])
+    assert {model.record.model for model in comparison.models} == {"last (a)", "last (b)"}
 
 
-def test_folders_of_one_name_are_told_apart_by_those_above(tmp_path: Path) -> None:
+def test_folders_of_one_name_are_named_with_the_folders_above(tmp_path: Path) -> None:
     folders = []
     for seed, name in enumerate("xy"):
         (tmp_path / name).mkdir()
-        folders.append(write(tmp_path / name / "bench", "last", 0.7, seed, model=name))
-    (contest,) = compare.compare(folders)
-    assert {entrant.record.subject for entrant in contest.entrants} == {"last (x/bench)", "last (y/bench)"}
+        folders.append(write(tmp_path / name / "bench", "last", 0.7, seed, fingerprint=name))
+    (comparison,) = compare.compare(folders)
+    assert {model.record.model for model in comparison.models} == {"last (x/bench)", "last (y/bench)"}
 
 
-def test_one_subject_on_other_data_is_left_out_by_name(tmp_path: Path) -> None:
+def test_one_model_on_other_data_is_left_out_by_name(tmp_path: Path) -> None:
     first, second = (write(tmp_path / name, "last", 0.7, 1, data) for name, data in (("a", "x"), ("b", "y")))
     write(first, "peer", 0.6, 2, "x")
-    (contest,) = compare.compare([first, second])
-    assert contest.notes == [f"left out, examined on other data or settings: last in {second}"]
+    (comparison,) = compare.compare([first, second])
+    assert comparison.notes == [f"left out, evaluated on other data or settings: last in {second}"]
 
 
 def test_other_data_is_never_compared(tmp_path: Path) -> None:
     folders = [write(tmp_path / n, n, 0.7, 1, data) for n, data in (("a", "x"), ("b", "y"), ("c", "x"))]
-    (contest,) = compare.compare(folders)
-    assert len(contest.entrants) == 2 and contest.notes == ["left out, examined on other data or settings: b"]
+    (comparison,) = compare.compare(folders)
+    assert len(comparison.models) == 2 and comparison.notes == ["left out, evaluated on other data or settings: b"]
     with pytest.raises(ConfigError, match="same data"):
         compare.compare(folders[:2])
     with pytest.raises(ZooError, match="zoo bench run"):
         compare.compare([tmp_path])
 
 
-def test_two_that_share_data_are_compared_though_the_first_folder_has_other(tmp_path: Path) -> None:
+def test_two_models_with_the_same_data_are_compared_if_the_first_folder_has_other_data(tmp_path: Path) -> None:
     folders = [write(tmp_path / n, n, 0.7, 1, data) for n, data in (("a", "x"), ("b", "y"), ("c", "y"))]
-    (contest,) = compare.compare(folders)
-    assert {entrant.record.subject for entrant in contest.entrants} == {"b", "c"}
-    assert contest.notes == ["left out, examined on other data or settings: a"]
+    (comparison,) = compare.compare(folders)
+    assert {model.record.model for model in comparison.models} == {"b", "c"}
+    assert comparison.notes == ["left out, evaluated on other data or settings: a"]
 
 
-def test_a_task_that_cannot_be_compared_is_not_passed_over(tmp_path: Path) -> None:
+def test_a_task_that_cannot_be_compared_is_still_listed(tmp_path: Path) -> None:
     folders = [write(tmp_path / name, name, 0.7, 1) for name in "ab"]
     for folder, data in zip(folders, "xy", strict=True):
         record = Record("digits", "class", folder.name, "model", folder.name, data, "k", metric="accuracy", score=0.5)
@@ -98,22 +98,22 @@ def test_a_task_that_cannot_be_compared_is_not_passed_over(tmp_path: Path) -> No
     assert "## digits" in page and "| ? | a | 0.500" in page and "other data or settings: b" in page
 
 
-def test_of_one_model_in_two_folders_the_first_counts_as_when_published(tmp_path: Path) -> None:
+def test_first_folder_counts_if_two_hold_one_model(tmp_path: Path) -> None:
     folders = [write(tmp_path / n, s, a, 1) for n, s, a in (("a", "x", 0.8), ("b", "x", 0.5), ("c", "y", 0.2))]
-    (contest,) = compare.compare(folders)
-    assert [entrant.record.subject for entrant in contest.entrants] == ["x", "y"]
-    assert (contest.entrants[0].record.score or 0) > 0.7
+    (comparison,) = compare.compare(folders)
+    assert [model.record.model for model in comparison.models] == ["x", "y"]
+    assert (comparison.models[0].record.score or 0) > 0.7
 
 
 def test_predictions_that_name_an_item_twice_are_refused(tmp_path: Path) -> None:
     folders = [write(tmp_path / n, n, 0.7, 1) for n in "ab"]
     (file,) = (folders[1] / "predictions").iterdir()
     file.write_text(file.read_text().replace('"i17"', '"i18"'))
-    with pytest.raises(ConfigError, match=r"task\.b\.\w+\.jsonl: item 'i18' is there twice.*examine again"):
+    with pytest.raises(ConfigError, match=r"task\.b\.\w+\.jsonl: item 'i18' occurs twice"):
         compare.compare(folders)
 
 
-def test_scores_that_are_no_mean_over_items_are_compared_by_pseudo_values(tmp_path: Path) -> None:
+def test_scores_that_are_not_means_over_items_are_compared_by_pseudo_values(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     truth = (rng.random((120, 3)) < 0.4).astype(float)
     shared = rng.normal(size=truth.shape)
@@ -126,16 +126,16 @@ def test_scores_that_are_no_mean_over_items_are_compared_by_pseudo_values(tmp_pa
             for n in range(120)
         ]
         Store(tmp_path, "suite").add(record, rows)
-        values = [each.credit for each in pseudo_values("roc_auc", rows).values()]
+        values = [each.value for each in pseudo_values("roc_auc", rows).values()]
         assert len(values) == 30 and np.mean(values) == pytest.approx(score, abs=0.01)
-    (contest,) = compare.compare([tmp_path])
-    assert contest.rank_of() == {"good": 1, "same": 1, "poor": 3}
-    assert pseudo_values("roc_auc", rows[:2]) == {}, "two groups tell nothing"
+    (comparison,) = compare.compare([tmp_path])
+    assert comparison.ranks_by_model() == {"good": 1, "same": 1, "poor": 3}
+    assert pseudo_values("roc_auc", rows[:2]) == {}, "two groups are too few"
 
 
-def test_pseudo_values_of_classes_are_of_names_and_seeds() -> None:
+def test_pseudo_values_of_classes_use_names_and_seeds() -> None:
     rows = [
         {"item": str(n), "group": f"g{n % 8}", "truth": "ab"[n % 2], "predicted": ["a", "ab"[n % 2]]} for n in range(40)
     ]
-    values = [each.credit for each in pseudo_values("balanced_accuracy", rows).values()]
+    values = [each.value for each in pseudo_values("balanced_accuracy", rows).values()]
     assert len(values) == 8 and np.mean(values) == pytest.approx(0.75, abs=0.05)

@@ -1,4 +1,4 @@
-"""What may happen to a recording: as strong as its name says, the same every time, never longer than it should be."""
+"""Corruptions have the strength of their name, are the same in every run, and give the expected length."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ ALL = ["pink 10", "white 0", "room 0.4", "speed 0.9", "opus 16", "telephone"]
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("rate", [16_000, 22_050])
-def test_the_same_clip_sounds_the_same_and_others_differ(name: str, rate: int) -> None:
+def test_the_same_clip_gives_the_same_result_and_others_differ(name: str, rate: int) -> None:
     wave, condition = noise(0.7, 1, rate), parse(name)
-    found = corrupt(wave, rate, condition, DIGEST)
-    assert torch.equal(found, corrupt(wave.clone(), rate, condition, DIGEST)) and torch.isfinite(found).all()
-    assert abs(len(found) - len(wave) * condition.stretch) <= 1 and found.dtype == torch.float32
-    assert (found[: len(wave)] - wave[: len(found)]).abs().max() > 1e-3, "something happened"
+    corrupted = corrupt(wave, rate, condition, DIGEST)
+    assert torch.equal(corrupted, corrupt(wave.clone(), rate, condition, DIGEST)) and torch.isfinite(corrupted).all()
+    assert abs(len(corrupted) - len(wave) * condition.stretch) <= 1 and corrupted.dtype == torch.float32
+    assert (corrupted[: len(wave)] - wave[: len(corrupted)]).abs().max() > 1e-3, "the clip changed"
     chance = condition.kind in ("pink", "white", "room")
-    assert torch.equal(found, corrupt(wave, rate, condition, "f" + DIGEST[1:])) != chance
-    assert not corrupt(torch.zeros(4000), rate, condition, DIGEST).any(), "silence has no signal to be noisy beside"
+    assert torch.equal(corrupted, corrupt(wave, rate, condition, "f" + DIGEST[1:])) != chance
+    assert not corrupt(torch.zeros(4000), rate, condition, DIGEST).any(), "silence stays silence"
 
 
 @pytest.mark.parametrize("name", ["pink 10", "white 10", "pink -5"])
@@ -48,11 +48,11 @@ def test_pink_noise_loses_three_decibels_an_octave() -> None:
     assert drops == pytest.approx([3.01] * 4, abs=0.4)
 
 
-def test_a_room_rings_for_as_long_as_it_says() -> None:
+def test_reverberation_has_the_stated_time() -> None:
     click = torch.zeros(RATE)
     click[0] = 1.0
-    heard = corrupt(click, RATE, parse("room 0.5"), DIGEST)[1:].square()
-    tail = heard.flip(0).cumsum(0).flip(0)  # Schroeder's backward integration
+    energy = corrupt(click, RATE, parse("room 0.5"), DIGEST)[1:].square()
+    tail = energy.flip(0).cumsum(0).flip(0)  # Schroeder's backward integration
     fall = 10 * math.log10(float(tail[0] / tail[int(0.25 * RATE)]))
     assert fall == pytest.approx(30, abs=2)
 

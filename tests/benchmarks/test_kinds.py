@@ -1,4 +1,4 @@
-"""Robustness, hallucination and units: on models whose behavior is known."""
+"""Robustness, hallucination and units, on models with known behavior."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from zoo.units import fit_quantizer
 from zoo.units import layer as layer_of
 
 
-def examine(corpus: Path, out: Path, *tasks: SuiteTask, models: Any = ("logmel",), **options: Any) -> dict[str, Record]:
+def evaluate(
+    corpus: Path, out: Path, *tasks: SuiteTask, models: Any = ("logmel",), **options: Any
+) -> dict[str, Record]:
     for task in tasks:
         task.data, task.seeds = "tones", 2
     suite = Suite("tones", frames=3, data={"tones": SuiteSource(str(corpus))}, tasks=list(tasks))
@@ -43,7 +45,7 @@ def blank(kind: str) -> Record:
 
 def test_robustness_is_the_change_of_the_same_probe_on_changed_test_clips(corpus: Path, tmp_path: Path) -> None:
     conditions = ["white 60", "white -20", "speed 0.5"]
-    found = examine(
+    records = evaluate(
         corpus,
         tmp_path / "out",
         SuiteTask("pitch", kind="class", target="pitch", metric="accuracy"),
@@ -53,9 +55,9 @@ def test_robustness_is_the_change_of_the_same_probe_on_changed_test_clips(corpus
         SuiteTask("phones, changed", kind="robustness", of="phones", conditions=["white 60", "speed 0.9"]),
         SuiteTask("height, changed", kind="robustness", of="height", conditions=["white -20"]),
     )
-    assert all(record.status == "ok" for record in found.values())
-    record = found["pitch, changed"]
-    assert record.details["clean"] == pytest.approx(found["pitch"].score)
+    assert all(record.status == "ok" for record in records.values())
+    record = records["pitch, changed"]
+    assert record.details["clean"] == pytest.approx(records["pitch"].score)
     changes = {name: record.details["conditions"][name]["change"] for name in conditions}
     assert changes["white 60"] == 0 and changes["white -20"] < -0.2, "little noise does not hurt, much does"
     assert changes["speed 0.5"] < -0.2, "an octave lower, high tones are low ones"
@@ -63,12 +65,14 @@ def test_robustness_is_the_change_of_the_same_probe_on_changed_test_clips(corpus
     assert record.low is not None and record.high is not None and record.low <= record.score <= record.high
     assert record.metric == "change of accuracy" and not record.lower_is_better and record.test_items == 12
     row = json.loads((tmp_path / "out" / record.predictions).read_text().splitlines()[0])
-    assert set(row) == {"item", "group", "clean", "credit", "weight", *conditions}
-    assert found["phones, changed"].score == pytest.approx(0, abs=0.1)
-    assert (found["height, changed"].score or 0) < -0.2 and found["height, changed"].predictions == ""
+    assert set(row) == {"item", "group", "clean", "value", "weight", *conditions}
+    assert records["phones, changed"].score == pytest.approx(0, abs=0.1)
+    assert (records["height, changed"].score or 0) < -0.2 and records["height, changed"].predictions == ""
 
 
-def test_robustness_leaves_out_what_is_gone_once_changed(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_robustness_leaves_out_clips_that_fail_after_the_corruption(
+    corpus: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
     whole = features.read
 
     def too_short(item: Any, rate: int, condition: Any = None) -> Any:
@@ -79,11 +83,13 @@ def test_robustness_leaves_out_what_is_gone_once_changed(corpus: Path, tmp_path:
         SuiteTask("pitch", kind="class", target="pitch", metric="accuracy"),
         SuiteTask("noisy", kind="robustness", of="pitch", conditions=["white 20"]),
     ]
-    record = examine(corpus, tmp_path / "out", *tasks)["noisy"]
-    assert record.test_items == 11 and "1 test clips could not be used once they were changed" in record.notes
+    record = evaluate(corpus, tmp_path / "out", *tasks)["noisy"]
+    assert record.test_items == 11 and "1 test clips could not be used after the corruption" in record.notes
 
 
-def test_robustness_of_a_verb_says_what_is_gone_once_changed(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_robustness_of_retrieval_notes_clips_that_fail_after_the_corruption(
+    corpus: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
     whole = evaluated.read
 
     def too_short(item: Any, rate: int, condition: Any = None) -> Any:
@@ -96,15 +102,15 @@ def test_robustness_of_a_verb_says_what_is_gone_once_changed(corpus: Path, tmp_p
     entries[58].captions = []
     manifest.write(corpus, entries)
     tasks = [
-        SuiteTask("found", kind="retrieval"),
-        SuiteTask("noisy", kind="robustness", of="found", conditions=["white 20"]),
+        SuiteTask("captions", kind="retrieval"),
+        SuiteTask("noisy", kind="robustness", of="captions", conditions=["white 20"]),
     ]
-    found = examine(corpus, tmp_path / "out", *tasks, models=[mulan])
-    assert found["found"].test_items == 11 and found["noisy"].test_items == 10
-    assert found["noisy"].notes == ["white 20: 1 clips are too short for this encoder and are left out"]
+    records = evaluate(corpus, tmp_path / "out", *tasks, models=[mulan])
+    assert records["captions"].test_items == 11 and records["noisy"].test_items == 10
+    assert records["noisy"].notes == ["white 20: 1 clips are too short for this encoder and are left out"]
 
 
-def test_robustness_counts_clips_of_one_name_in_folders_of_one_name(corpus: Path, tmp_path: Path) -> None:
+def test_robustness_counts_clips_with_equal_file_and_folder_names(corpus: Path, tmp_path: Path) -> None:
     entries = manifest.read(corpus)
     for number, entry in enumerate(entries):
         folder = corpus.parent / str(number // 4) / "wav"
@@ -115,28 +121,28 @@ def test_robustness_counts_clips_of_one_name_in_folders_of_one_name(corpus: Path
         SuiteTask("pitch", kind="class", target="pitch", metric="accuracy"),
         SuiteTask("noisy", kind="robustness", of="pitch", conditions=["white -20"]),
     ]
-    found = examine(corpus, tmp_path / "out", *tasks)
-    assert found["noisy"].test_items == found["pitch"].test_items == 12
-    assert found["noisy"].details["clean"] == pytest.approx(found["pitch"].score)
+    records = evaluate(corpus, tmp_path / "out", *tasks)
+    assert records["noisy"].test_items == records["pitch"].test_items == 12
+    assert records["noisy"].details["clean"] == pytest.approx(records["pitch"].score)
 
 
-def test_metrics_that_are_no_mean_over_items_are_resampled() -> None:
+def test_metrics_that_are_not_means_over_items_are_resampled() -> None:
     groups = np.repeat(np.arange(10), 6)
     truth = np.random.default_rng(0).normal(size=(60, 1))
     test = Examples(np.arange(60), np.zeros(60, dtype=int), truth, groups, [str(i) for i in range(60)])
     record, base = blank("robustness"), Record("a", "value", "", "", "", "", "", metric="r2")
     clean = np.stack([truth, truth])
-    robustness.of_outputs(record, base, test, clean, {"x": clean * 0.5, "y": clean})
+    robustness.from_outputs(record, base, test, clean, {"x": clean * 0.5, "y": clean})
     assert record.details["conditions"]["x"]["change"] == pytest.approx(-0.25, abs=0.02)
     assert record.details["conditions"]["y"] == {"score": 1.0, "change": 0.0, "low": 0.0, "high": 0.0}
     assert record.score == pytest.approx(-0.125, abs=0.01) and record.groups == 10
 
 
-# What a model writes
+# Transcripts
 
 
 class Writer:
-    """Writes "high tone" where the clip is loud enough, nothing else; the shares of what it was asked are kept."""
+    """It transcribes "High tone." if the clip is loud enough, otherwise nothing."""
 
     sample_rate = 16_000
 
@@ -150,7 +156,7 @@ class Writer:
         ]
 
 
-def test_words_where_nobody_speaks_are_counted_by_sound(corpus: Path) -> None:
+def test_words_without_speech_are_counted_by_sound(corpus: Path) -> None:
     items, record = open_source(SuiteSource(str(corpus))), blank("hallucination")
     rows = tasks.run(record, SuiteTask("h", "tones", "hallucination"), items, Writer())  # type: ignore[arg-type]
     assert list(record.details) == ["silence", "white noise", "pink noise", "music"]
@@ -158,18 +164,20 @@ def test_words_where_nobody_speaks_are_counted_by_sound(corpus: Path) -> None:
     minutes = sum(record.details[sound]["minutes"] for sound in record.details)
     assert record.score == pytest.approx(24 / minutes) and record.lower_is_better
     assert record.details["silence"]["clips"] == 16 and record.details["music"]["longest"] == "High tone."
-    assert sum(row["credit"] for row in rows) / sum(row["weight"] for row in rows) == pytest.approx(record.score)
+    assert sum(row["value"] for row in rows) / sum(row["weight"] for row in rows) == pytest.approx(record.score)
     tasks.run(record, SuiteTask("h", "tones", "hallucination"), items, Writer(loud=2.0))  # type: ignore[arg-type]
-    assert record.score == 0 and record.low == 0 and (record.high or 0) > 0, "none of some clips is not never"
-    assert (record.high or 0) > 1 / minutes, "a single word among all clips would be less"
+    assert record.score == 0 and record.low == 0 and (record.high or 0) > 0, (
+        "no words in some clips do not prove a rate of 0"
+    )
+    assert (record.high or 0) > 1 / minutes, "more than one word in all clips"
 
 
-def test_word_errors_under_noise_are_paired_with_those_without(corpus: Path, tmp_path: Path) -> None:
+def test_word_errors_in_noise_are_paired_with_those_on_clean_clips(corpus: Path, tmp_path: Path) -> None:
     items, base, record = open_source(SuiteSource(str(corpus))), blank("wer"), blank("robustness")
     task = SuiteTask("w", "tones", "wer")
     clean = tasks.run(base, task, items, Writer())  # type: ignore[arg-type]
     rows = {"white 20": tasks.run(blank("wer"), task, items, Writer("Low."), parse("white 20"))}  # type: ignore[arg-type]
-    robustness.of_rows(record, base, clean, rows)
+    robustness.from_rows(record, base, clean, rows)
     assert record.details["clean"] == base.score and record.lower_is_better
     assert record.details["conditions"]["white 20"]["score"] == pytest.approx(
         sum(r["errors"] for r in rows["white 20"]) / 24
@@ -179,12 +187,12 @@ def test_word_errors_under_noise_are_paired_with_those_without(corpus: Path, tmp
 # Units
 
 
-def test_units_of_anything_with_a_quantizer(corpus: Path, tmp_path: Path) -> None:
+def test_units_of_any_model_with_a_quantizer(corpus: Path, tmp_path: Path) -> None:
     model = small("hubert-base")
     entries = manifest.read(corpus)
     model.attach(fit_quantizer(entries, layer_of(model, 1), 8))
     tasks = [SuiteTask("units", kind="units", conditions=["white 60", "white -20"])]
-    record = examine(corpus, tmp_path / "out", *tasks, models=[model])["units"]
+    record = evaluate(corpus, tmp_path / "out", *tasks, models=[model])["units"]
     assert record.status == "ok", record.reason
     assert record.score is not None and 0 <= record.score <= 1 and record.metric == "PNMI"
     book = record.details["codebook 0"]
@@ -194,26 +202,24 @@ def test_units_of_anything_with_a_quantizer(corpus: Path, tmp_path: Path) -> Non
     assert 1 >= consistency["white 60"] > consistency["white -20"]
     rows = (tmp_path / "out" / record.predictions).read_text().splitlines()
     assert len(rows) == 12 and len(json.loads(rows[0])["predicted"][0]) == 1
-    other = examine(corpus, tmp_path / "no", SuiteTask("units", kind="units"))["units"]
+    other = evaluate(corpus, tmp_path / "no", SuiteTask("units", kind="units"))["units"]
     assert other.status == "skipped" and "no quantizer" in other.reason
 
 
-def test_units_of_many_clips_are_held_group_by_group_and_changed_batch_by_batch(
-    corpus: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unit_counts_are_per_group_and_corruption_is_per_batch(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [item for item in open_source(SuiteSource(str(corpus))).items if item.entry.split == "test"]
-    model, said = small("hubert-base"), [torch.tensor([0, 1, 1])] * len(items)
-    tables, _ = units._tables(model, items, said, {"H": 0, "L": 1}, 4)
+    model, sequences = small("hubert-base"), [torch.tensor([0, 1, 1])] * len(items)
+    tables, _ = units._tables(model, items, sequences, {"H": 0, "L": 1}, 4)
     assert tables.shape == (3, 2, 4) and len(items) == 12, "three speakers"
     assert tables.sum() == 3 * len(items) and tables[0].sum() == 3 * sum(i.group == items[0].group for i in items)
     batches: list[int] = []
     monkeypatch.setattr(units, "BATCH", 5)
-    monkeypatch.setattr(units, "_units", lambda _, clips: batches.append(len(clips)) or said[: len(clips)])
+    monkeypatch.setattr(units, "_units", lambda _, clips: batches.append(len(clips)) or sequences[: len(clips)])
     clips = [(item, torch.ones(100)) for item in items]
-    assert units._consistency(model, clips, said, "white 20") == 1 and batches == [5, 5, 2]
+    assert units._consistency(model, clips, sequences, "white 20") == 1 and batches == [5, 5, 2]
 
 
-def test_units_that_are_the_phones_have_all_their_information() -> None:
+def test_units_equal_to_the_phones_have_full_information() -> None:
     tables = torch.zeros(20, 4, 4, dtype=torch.int64)
     for clip in range(20):
         tables[clip].fill_diagonal_(5 + clip % 3)

@@ -1,4 +1,4 @@
-"""Probes on features with a known truth: found where it is, not found where it is not."""
+"""Probes on features with known targets: they find the signal, and nothing without a signal."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def planted(layer: int, layers: int = 5, width: int = 24) -> tuple[torch.Tensor,
 def test_a_planted_linear_signal_is_found_at_its_layer() -> None:
     x, labels = planted(layer=3)
     train, dev, test = splits(x, labels, SIZES)
-    found = probe(train, dev, test, range(5), ProbeConfig())
-    assert found.layer == 3
-    assert found.scores.mean() > 0.9
-    assert len(found.scores) == 5 and found.outputs.shape == (5, 240)
-    others = [score for k, score in enumerate(found.test) if k != 3]
+    result = probe(train, dev, test, range(5), ProbeConfig())
+    assert result.layer == 3
+    assert result.scores.mean() > 0.9
+    assert len(result.scores) == 5 and result.outputs.shape == (5, 240)
+    others = [score for k, score in enumerate(result.test) if k != 3]
     assert max(others) < 0.4
 
 
@@ -43,13 +43,13 @@ def test_shuffled_labels_give_chance_within_the_interval() -> None:
     for seed in range(5):
         shuffled = np.random.default_rng(seed).permutation(labels)
         train, dev, test = splits(x, shuffled, SIZES)
-        found = probe(train, dev, test, range(5), ProbeConfig(seeds=3))
-        interval = seeds_interval(found.outputs == test.targets, test.groups)
+        result = probe(train, dev, test, range(5), ProbeConfig(seeds=3))
+        interval = seeds_interval(result.outputs == test.targets, test.groups)
         inside += interval.low <= 0.25 <= interval.high
     assert inside >= 4
 
 
-def test_test_labels_have_no_say_in_what_is_chosen() -> None:
+def test_test_labels_do_not_affect_the_choice() -> None:
     x, labels = planted(layer=1)
     train, dev, test = splits(x, labels, SIZES)
     honest = probe(train, dev, test, range(5), ProbeConfig(seeds=2))
@@ -63,12 +63,12 @@ def test_values_and_tags() -> None:
     g = generator(1)
     x = torch.randn(2, sum(SIZES), 16, generator=g)
     values = (x[1] @ torch.randn(16, 2, generator=g)).double().numpy() * 50 + 120
-    found = probe(*splits(x, values, SIZES), range(2), ProbeConfig("value", "r2", seeds=2))
-    assert found.layer == 1 and found.scores.min() > 0.99
-    assert abs(found.outputs.mean() - 120) < 20, "outputs are in the units of the targets"
+    result = probe(*splits(x, values, SIZES), range(2), ProbeConfig("value", "r2", seeds=2))
+    assert result.layer == 1 and result.scores.min() > 0.99
+    assert abs(result.outputs.mean() - 120) < 20, "outputs are in the units of the targets"
     tags = (values > 120).astype(float)
-    found = probe(*splits(x, tags, SIZES), range(2), ProbeConfig("tags", "map", seeds=2))
-    assert found.layer == 1 and found.scores.min() > 0.9
+    result = probe(*splits(x, tags, SIZES), range(2), ProbeConfig("tags", "map", seeds=2))
+    assert result.layer == 1 and result.scores.min() > 0.9
 
 
 def test_balancing_raises_the_recall_of_rare_classes() -> None:
@@ -87,17 +87,17 @@ def test_a_seed_leaves_out_whole_groups_and_no_class() -> None:
     labels[:10] = 1  # one group has all of class 1
     rows = seed_weights(Split(lambda k: torch.zeros(200, 1), labels, groups), ProbeConfig(seeds=30))
     np.testing.assert_allclose(rows.sum(1), 1, rtol=1e-5)
-    kept = rows.reshape(30, 20, 10) > 0
-    assert (kept.all(2) | ~kept.any(2)).all(), "a group is in or out"
-    assert (kept[:, :1].all()) and set(kept.any(2).sum(1)) <= {18, 19}
-    assert len({tuple(row) for row in kept.any(2)}) > 5, "seeds differ"
+    selected = rows.reshape(30, 20, 10) > 0
+    assert (selected.all(2) | ~selected.any(2)).all(), "a group is in or out"
+    assert (selected[:, :1].all()) and set(selected.any(2).sum(1)) <= {18, 19}
+    assert len({tuple(row) for row in selected.any(2)}) > 5, "seeds differ"
 
 
 def test_constant_features_do_no_harm() -> None:
     x, labels = planted(layer=0, layers=1)
     x = torch.cat([x, torch.full((1, sum(SIZES), 3), 5.0)], dim=2)
-    found = probe(*splits(x, labels, SIZES), [0], ProbeConfig(seeds=2))
-    assert found.scores.mean() > 0.9
+    result = probe(*splits(x, labels, SIZES), [0], ProbeConfig(seeds=2))
+    assert result.scores.mean() > 0.9
 
 
 @pytest.mark.parametrize("width", [3, 900], ids=["fewer than items", "more than items"])
@@ -105,15 +105,15 @@ def test_features_that_are_all_constant_score_as_chance_does(width: int) -> None
     _, labels = planted(layer=0, layers=1)
     silent = torch.full((1, sum(SIZES), width), 5.0)
     for run in (probe, probe_weighted):
-        found = run(*splits(silent, labels, SIZES), [0], ProbeConfig(seeds=2))
-        assert len(set(found.outputs[0].tolist())) == 1, "the commonest class, of every item"
+        result = run(*splits(silent, labels, SIZES), [0], ProbeConfig(seeds=2))
+        assert len(set(result.outputs[0].tolist())) == 1, "the most frequent class for every item"
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [(np.zeros(760, dtype=np.int64), "one class"), (np.r_[np.arange(400) % 2, np.full(360, 2)], "train lacks")],
 )
-def test_what_cannot_be_learned_is_refused(labels: np.ndarray, message: str) -> None:
+def test_targets_that_cannot_be_learned_are_refused(labels: np.ndarray, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         probe(*splits(torch.zeros(1, 760, 2), labels, SIZES), [0], ProbeConfig())
 
@@ -131,8 +131,8 @@ def test_metrics_agree_with_sklearn() -> None:
     assert METRICS["balanced_accuracy"](a, b) == pytest.approx(metrics.balanced_accuracy_score(b, a))
 
 
-def test_probes_answer_as_those_that_are_run_to_the_end() -> None:
-    """Where penalties are small and classes far apart, stopping short gives other answers on shifted data."""
+def test_probes_predict_as_exact_solutions_do() -> None:
+    """With small penalties and separate classes, early stopping changes predictions on shifted data."""
     g = generator(0)
     labels = torch.randint(5, (400,), generator=g)
     means, shift = 0.5 * torch.randn(5, 200, generator=g), 0.5 * torch.randn(200, generator=g)
@@ -141,10 +141,10 @@ def test_probes_answer_as_those_that_are_run_to_the_end() -> None:
     x, y = (((noise[i] + means[labels] + i * shift) * spread) @ basis for i in range(2))
     config = ProbeConfig(seeds=2)
     rows = seed_weights(Split(lambda k: x, labels.numpy(), np.arange(400)), config)
-    said = fit_layer(x, labels.numpy(), rows, config)(y)  # (R, S, N)
+    predicted = fit_layer(x, labels.numpy(), rows, config)(y)  # (R, S, N)
     center, scale = x.double().mean(0), x.double().std(0, correction=0)
     for r, penalty in enumerate(config.penalties):
         for s, row in enumerate(rows):
             exact = LogisticRegression(C=1 / (penalty * (row > 0).sum()), tol=1e-8, max_iter=3000)
             exact.fit(((x - center) / scale)[row > 0], labels[row > 0])
-            assert (said[r, s] == exact.predict((y - center) / scale)).mean() > 0.985, penalty
+            assert (predicted[r, s] == exact.predict((y - center) / scale)).mean() > 0.985, penalty

@@ -1,4 +1,4 @@
-"""Tables in pages: made from results alone, and in step with them."""
+"""Tables in pages: generated from results, and up to date."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ PAGES = [TOP / "README.md", *sorted((TOP / "recipes").glob("*/README.md")), *sor
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
-def test_pages_of_the_repository_are_in_step(page: Path) -> None:
+def test_pages_of_the_repository_are_up_to_date(page: Path) -> None:
     if "<!-- zoo bench table:" in page.read_text(encoding="utf-8"):
         assert published.updated(page) == page.read_text(encoding="utf-8"), f"run: zoo bench table {page}"
 
 
 def results(folder: Path) -> Path:
-    """Two subjects in one folder, the second of them significantly worse."""
+    """Two models in one folder. The second one is significantly worse."""
     write(folder, "good", 0.8, 0)
     write(folder, "poor", 0.5, 1)
-    (contest,) = compare([folder])
-    Store(folder, "suite").rank({"task": contest.rank_of()})
+    (comparison,) = compare([folder])
+    Store(folder, "suite").set_ranks({"task": comparison.ranks_by_model()})
     return folder / "results.json"
 
 
-def test_a_table_is_made_from_the_results_and_only_the_block_changes(tmp_path: Path) -> None:
+def test_table_comes_from_the_results_and_only_the_block_changes(tmp_path: Path) -> None:
     results(tmp_path / "r")
     page = tmp_path / "page.md"
     page.write_text("before\n\n<!-- zoo bench table: r/results.json -->\nold\n<!-- end of table -->\n\nafter\n")
@@ -45,18 +45,19 @@ def test_a_table_is_made_from_the_results_and_only_the_block_changes(tmp_path: P
     assert text.startswith("before\n\n<!-- zoo bench table: r/results.json -->\n| | good | poor |")
     assert text.endswith("|\n<!-- end of table -->\n\nafter\n") and "old" not in text
     row = next(line for line in text.splitlines() if line.startswith("| task (accuracy)"))
-    assert re.search(r"\| \*\*0\.7\d+\*\*<br>", row) and re.search(r"\| 0\.4\d+<br>", row), "the best alone is bold"
+    assert re.search(r"\| \*\*0\.7\d+\*\*<br>", row) and re.search(r"\| 0\.4\d+<br>", row), "only the best is bold"
     assert runner.invoke(app, ["table", str(page), "--check"]).exit_code == 0
     before = text
     assert runner.invoke(app, ["table", str(page)]).exit_code == 0 and page.read_text() == before
 
 
-def test_what_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_invalid_blocks_are_named(tmp_path: Path) -> None:
     results(tmp_path / "r")
     page = tmp_path / "page.md"
     for block, message in (
         ("no block", "holds no"),
         ("<!-- zoo bench table: r/results.json; tasks: task; other -->\n<!-- end of table -->", "no task 'other'"),
+        ("<!-- zoo bench table: r/results.json; tasks: task; models: x -->\n<!-- end of table -->", "no model 'x'"),
         ("<!-- zoo bench table: nowhere.json -->\n<!-- end of table -->", "no such file"),
     ):
         page.write_text(block)
@@ -65,9 +66,9 @@ def test_what_cannot_be_made_is_named(tmp_path: Path) -> None:
         assert page.read_text() == block
 
 
-def test_results_without_their_predictions_are_compared_without_a_test(tmp_path: Path) -> None:
+def test_results_without_predictions_have_no_paired_test(tmp_path: Path) -> None:
     results(tmp_path / "r")
     for file in (tmp_path / "r" / "predictions").iterdir():
         file.unlink()
-    (contest,) = compare([tmp_path / "r"])
-    assert contest.ranks is None and "the predictions of good, poor are not there" in contest.notes[0]
+    (comparison,) = compare([tmp_path / "r"])
+    assert comparison.ranks is None and "the predictions of good, poor are missing" in comparison.notes[0]

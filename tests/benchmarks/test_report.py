@@ -1,4 +1,4 @@
-"""report.html: everything is on it, nothing is fetched for it, and names cannot break it."""
+"""report.html: it is complete and self-contained, and names cannot break it."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ class Page(HTMLParser):
         self.text += data + "\n"
 
 
-def record(task: str, subject: str, kind: str = "class", role: str = "model", **values: object) -> Record:
+def record(task: str, model: str, kind: str = "class", role: str = "model", **values: object) -> Record:
     values = {"metric": "accuracy", "score": 0.7, "low": 0.6, "high": 0.8} | values
-    return Record(task, kind, subject, role, subject, "d", "k", **values)  # type: ignore[arg-type]
+    return Record(task, kind, model, role, model, "d", "k", **values)  # type: ignore[arg-type]
 
 
 def records() -> list[Record]:
     curves = {"dev": [0.5, 0.7, 0.6], "test": [0.4, 0.6, None]}
     conditions = {"pink 10": {"score": 0.4, "change": -0.3, "low": -0.4, "high": -0.2}}
     timing = {"parameters": 4_000_000, "gmacs": 0.3, "peak_mib": 800.0}
-    found = []
+    shown = []
     for name, role in ((EVIL, "model"), ("hubert", "model"), ("mfcc", "baseline")):
         deep = {"curves": curves, "layer": 1} if role == "model" else {"curves": {"dev": [0.4], "test": [0.4]}}
-        found += [
+        shown += [
             record("digits", name, role=role, **deep),
             record("tempo", name, "value", role, metric="r2", score=-3.0, low=None, high=math.nan),
             record("mixed", name, role=role, curves={"weights": [0.2, 0.5, 0.3]}, layer=1),
@@ -69,7 +69,7 @@ def records() -> list[Record]:
             record("speed", name, "speed", role, metric="x real time", score=40.0, low=30.0, high=50.0, details=timing),
             record("words", name, "wer", role, status="skipped", reason="it does not transcribe", score=None),
         ]
-    return found
+    return shown
 
 
 def test_everything_is_on_the_page_and_nothing_is_fetched() -> None:
@@ -77,7 +77,7 @@ def test_everything_is_on_the_page_and_nothing_is_fetched() -> None:
     page = Page(text)
     for name in (EVIL, "hubert", "mfcc", "digits (accuracy)", "tempo (r2)", "mixed", "speed", "words", "torch 2.11"):
         assert name in page.text, name
-    assert page.text.count("it does not transcribe") == 1 and "pink 10" in page.text, "a reason is said once"
+    assert page.text.count("it does not transcribe") == 1 and "pink 10" in page.text, "a reason appears once"
     assert not {"script", "img", "link", "iframe", "object", "image", "use"} & set(page.tags)
     assert not [value for key, value in page.attributes if key in ("src", "href", "xlink:href", "srcset", "data")]
     assert "url(" not in text and "@import" not in text and "default-src 'none'" in text
@@ -98,7 +98,7 @@ def test_one_speaker_gives_no_interval() -> None:
     assert sheet.rows[0][2] == "20.0 % (no interval)"
 
 
-def test_few_groups_are_warned_of() -> None:
+def test_few_groups_give_a_warning() -> None:
     (remark,) = table.notes(
         [record("digits", "m", groups=2), record("digits", "n", groups=2), record("a", "m", groups=9)]
     )
@@ -111,24 +111,26 @@ def test_no_name_breaks_a_table_in_markdown() -> None:
     assert len(lines) == 3 and lines[0] == "| | a\\|b c | plain |" and lines[2].startswith("| one\\|two three (acc")
 
 
-def test_curves_far_below_nothing_are_drawn_at_the_edge() -> None:
+def test_curves_far_below_zero_are_drawn_at_the_edge() -> None:
     chart = svg.lines([svg.Line("a", 0, [-400.0, -5.0], 1, [-3.0, -9.0])], "t", "layer")
     assert not re.search(r"nan|inf", chart) and ElementTree.fromstring(chart) is not None
 
 
 def test_ties_are_on_the_page(tmp_path: Path) -> None:
     folders = [write(tmp_path / n, n, a, s) for s, (n, a) in enumerate([("fair", 0.8), ("poor", 0.5), ("same", 0.805)])]
-    contests = compare.compare(folders)
-    found = [entrant.record for entrant in contests[0].entrants]
-    text = Report("Comparison", found, contests).page()
+    comparisons = compare.compare(folders)
+    shown = [model.record for model in comparisons[0].models]
+    text = Report("Comparison", shown, comparisons).page()
     assert text.count('class="rank">1=<') == 2 and text.count('class="rank">3<') == 1
     assert len(re.findall(r"<b>0\.\d+</b>", text)) == 2
     same = compare.compare([folders[0], folders[2]])
-    text = Report("Comparison", [entrant.record for entrant in same[0].entrants], same).page()
-    assert text.count('class="rank">=<') == 2 and not re.findall(r"<b>0\.\d+</b>", text), "nothing stands out"
+    text = Report("Comparison", [model.record for model in same[0].models], same).page()
+    assert text.count('class="rank">=<') == 2 and not re.findall(r"<b>0\.\d+</b>", text), (
+        "no bold without a significant difference"
+    )
 
 
-def test_compare_writes_what_it_is_asked_for(tmp_path: Path) -> None:
+def test_compare_writes_the_requested_files(tmp_path: Path) -> None:
     folders = [str(write(tmp_path / n, n, a, s)) for s, (n, a) in enumerate([("one", 0.8), ("two", 0.5)])]
     page, markdown = tmp_path / "c.html", tmp_path / "c.md"
     done = CliRunner().invoke(app, ["compare", *folders, "-o", str(page), "-o", str(markdown)])
@@ -164,25 +166,27 @@ def test_numbers_have_the_unit_of_their_metric(kind: str, metric: str, value: fl
     assert table.number(record("t", "m", kind, metric=metric), value) == text
 
 
-def test_details_of_every_kind_are_told_in_words() -> None:
+def test_details_of_every_kind_are_shown() -> None:
     rates = {"wer": 0.1, "cer": 0.05, "low": 0.05, "high": None, "substitutions": 7, "deletions": 2, "insertions": 1}
     sound = {"words": 30, "minutes": 2.0, "clips": 4, "clips with words": 1, "longest": "Thank you | all"}
     book = dict.fromkeys(("pnmi", "phone_purity", "cluster_purity", "boundary_f1", "bit rate", "bit rate of runs"), 0.5)
     book |= {"used": 90, "units": 100, "perplexity": 63.2}
     ranks = {"recall@1": 0.2, "recall@10": 0.6, "median rank": 4.0, "chance": 0.05}
-    told = [
+    detailed = [
         record("words", "m", "wer", metric="WER, basic", details={"basic": rates}),
         record("silence", "m", "hallucination", metric="words a minute", details={"silence": sound}),
         record("units", "m", "units", metric="PNMI", details={"codebook 0": book, "consistency": {"pink 10": 0.25}}),
         record("captions", "m", "retrieval", metric="MRR", details=ranks),
         record("prompts", "m", "zero_shot", details={"chance": 0.2, "by template": {"{}": 0.3, "a {}": 0.4}}),
     ]
-    words = {sheet.title: sheet for sheet in table.details(told)}
-    assert words["Word errors by normalizer"].rows[0][2:] == ["10.0 % (5.0 to ?)", "5.0 %", "7", "2", "1"]
-    assert words["Words where nobody speaks"].rows == [["m, silence", "silence", "15.0", "1 of 4", "Thank you | all"]]
-    assert words["Units"].rows[0][-3:] == ["90 of 100, perplexity 63.2", "0, 0", "pink 10: 25.0 %"]
-    assert words["Retrieval"].rows[0][1:] == ["0.700 (0.600 to 0.800)", "0.050", "0.200", "0.600", "4"]
-    assert words["Zero-shot"].rows[0][-1] == "{}: 0.300; a {}: 0.400"
-    assert all(len(row) == len(sheet.head) for sheet in words.values() for row in sheet.rows)
-    page = Page(Report("Results", told, []).page())
+    sheets = {sheet.title: sheet for sheet in table.details(detailed)}
+    assert sheets["Word errors by normalizer"].rows[0][2:] == ["10.0 % (5.0 to ?)", "5.0 %", "7", "2", "1"]
+    assert sheets["Words in audio without speech"].rows == [
+        ["m, silence", "silence", "15.0", "1 of 4", "Thank you | all"]
+    ]
+    assert sheets["Units"].rows[0][-3:] == ["90 of 100, perplexity 63.2", "0, 0", "pink 10: 25.0 %"]
+    assert sheets["Retrieval"].rows[0][1:] == ["0.700 (0.600 to 0.800)", "0.050", "0.200", "0.600", "4"]
+    assert sheets["Zero-shot"].rows[0][-1] == "{}: 0.300; a {}: 0.400"
+    assert all(len(row) == len(sheet.head) for sheet in sheets.values() for row in sheet.rows)
+    page = Page(Report("Results", detailed, []).page())
     assert "Thank you | all" in page.text

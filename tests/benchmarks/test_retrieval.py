@@ -1,4 +1,4 @@
-"""Retrieval and zero-shot on vectors whose neighbors are known."""
+"""Retrieval and zero-shot on vectors with known neighbors."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from zoo.errors import ConfigError
 def test_ranks_by_hand() -> None:
     audio = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     texts = torch.tensor([[2.0, 0.1], [0.5, 0.9], [0.6, 0.8]])
-    found = retrieve(audio, texts, np.arange(3))
-    assert found.ranks.tolist() == [1, 2, 1]
-    assert found.recall(1) == pytest.approx(2 / 3) and found.mean_reciprocal_rank == pytest.approx(2.5 / 3)
-    assert found.recall(10) == 1 and found.median_rank == 1
+    result = retrieve(audio, texts, np.arange(3))
+    assert result.ranks.tolist() == [1, 2, 1]
+    assert result.recall(1) == pytest.approx(2 / 3) and result.mean_reciprocal_rank == pytest.approx(2.5 / 3)
+    assert result.recall(10) == 1 and result.median_rank == 1
 
 
-def test_clips_with_one_caption_are_as_right_as_each_other() -> None:
+def test_clips_with_the_same_caption_are_equally_right() -> None:
     audio = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
     texts = audio[[1, 1, 2]]
     assert retrieve(audio, texts, np.arange(3)).ranks.tolist() == [2, 1, 1]
     assert retrieve(audio, texts, np.arange(3), np.array([0, 0, 1])).ranks.tolist() == [1, 1, 1]
 
 
-def test_a_model_that_says_the_same_of_everything_is_at_chance() -> None:
-    found = retrieve(torch.ones(21, 4), torch.ones(21, 4), np.arange(21))
-    assert set(found.ranks.tolist()) == {11.0} and found.recall(1) == pytest.approx(1 / 21)
+def test_a_model_with_constant_output_is_at_chance() -> None:
+    result = retrieve(torch.ones(21, 4), torch.ones(21, 4), np.arange(21))
+    assert set(result.ranks.tolist()) == {11.0} and result.recall(1) == pytest.approx(1 / 21)
     pair = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     assert retrieve(pair, pair, np.arange(3)).recall(1) == pytest.approx(2 / 3), "of a tie of two, half"
     same = np.arange(21) // 3  # three clips with one caption each
     by_chance = chance.retrieval(np.full(21, 3), 21)
-    found = retrieve(torch.ones(21, 4), torch.ones(21, 4), np.arange(21), same)
-    assert [found.recall(k) for k in (1, 5, 10)] == pytest.approx([by_chance[f"R@{k}"] for k in (1, 5, 10)])
+    result = retrieve(torch.ones(21, 4), torch.ones(21, 4), np.arange(21), same)
+    assert [result.recall(k) for k in (1, 5, 10)] == pytest.approx([by_chance[f"R@{k}"] for k in (1, 5, 10)])
     with pytest.raises(ConfigError, match="two clips"):
         retrieve(torch.ones(1, 4), torch.ones(1, 4), np.arange(1))
 
@@ -51,7 +51,7 @@ def test_vectors_that_are_not_finite_are_refused() -> None:
 
 
 @pytest.mark.parametrize("same", [np.arange(12), np.arange(12) // 4, np.array([0] * 9 + [1, 2, 3])])
-def test_chance_is_that_of_random_vectors_where_captions_are_shared_too(same: np.ndarray) -> None:
+def test_chance_is_that_of_random_vectors_also_with_shared_captions(same: np.ndarray) -> None:
     rates = []
     for seed in range(400):
         audio, texts = (torch.randn(12, 8, generator=generator(2 * seed + part)) for part in (0, 1))
@@ -60,7 +60,7 @@ def test_chance_is_that_of_random_vectors_where_captions_are_shared_too(same: np
     assert np.mean(rates) == pytest.approx(by_chance, abs=4 * np.std(rates) / 20)
 
 
-def test_zero_shot_uses_all_templates_and_tells_them_apart() -> None:
+def test_zero_shot_uses_all_templates_together_and_alone() -> None:
     names = {"cat": 0, "dog": 1}
     basis = torch.eye(4)
 
@@ -72,4 +72,4 @@ def test_zero_shot_uses_all_templates_and_tells_them_apart() -> None:
     assert together.tolist() == [0, 1, 1] == alone[0].tolist()
     assert len(set(alone[1].tolist())) == 1
     with pytest.raises(ConfigError, match="template"):
-        classify(audio, ["cat", "dog"], embed_text, ["no place"])
+        classify(audio, ["cat", "dog"], embed_text, ["no braces"])

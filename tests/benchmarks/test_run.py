@@ -1,4 +1,4 @@
-"""Whole exams on small encoders: what comes out, what stops them, and what a rerun does."""
+"""Whole benchmark runs on small encoders: results, errors, and second runs."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ import pytest
 import torch
 from dying import kill
 from small import small
-from tone_exams import Parrot, examine, only
+from tone_tasks import Parrot, evaluate, only
 
 from zoo.benchmarks import features, table
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import open_source
-from zoo.benchmarks.results import Record, Store
+from zoo.benchmarks.results import FORMAT, Record, Store
 from zoo.benchmarks.suite import SuiteSource, SuiteTask
-from zoo.benchmarks.tested_models import tested_models, untrained
+from zoo.benchmarks.tested_models import load_tested_models, untrained
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, CheckpointError, ConfigError, MissingDependencyError, ZooError
 
 
-def test_an_exam_with_all_baselines(corpus: Path, tmp_path: Path) -> None:
+def test_a_run_with_all_baselines(corpus: Path, tmp_path: Path) -> None:
     tasks = [
         SuiteTask("pitch", kind="class", target="pitch"),
         SuiteTask("height", kind="value", target="height", metric="r2"),
         SuiteTask("tags", kind="tags", columns=["pitch"], metric="roc_auc"),
         SuiteTask("phones", kind="phones"),
     ]
-    store = examine(corpus, tmp_path / "out", *tasks, models=[small("hubert-base", seed=1)], baselines=True)
-    found = {(r.subject, r.task): r for r in store.records.values()}
-    names = {name for name, _ in found}
-    assert names == {"hubert-base", "hubert-base, untrained", "mfcc", "logmel", "chance"} and len(found) == 20
-    assert all(r.status == "ok" for r in found.values())
+    store = evaluate(corpus, tmp_path / "out", *tasks, models=[small("hubert-base", seed=1)], baselines=True)
+    records = {(r.model, r.task): r for r in store.records.values()}
+    names = {name for name, _ in records}
+    assert names == {"hubert-base", "hubert-base, untrained", "mfcc", "logmel", "chance"} and len(records) == 20
+    assert all(r.status == "ok" for r in records.values())
     for task in ("pitch", "phones"):
-        record = found["logmel", task]
-        assert record.score is not None and record.score > 0.9, "log-mel tells tones an octave apart"
-        assert record.low is not None and record.low < record.score and (found["chance", task].score or 1) < 0.7
-    assert found["hubert-base", "pitch"].groups == 3
-    assert len(found["hubert-base", "pitch"].curves["dev"]) == 4
-    rows = (tmp_path / "out" / found["logmel", "pitch"].predictions).read_text().splitlines()
+        record = records["logmel", task]
+        assert record.score is not None and record.score > 0.9, "log-mel separates tones an octave apart"
+        assert record.low is not None and record.low < record.score and (records["chance", task].score or 1) < 0.7
+    assert records["hubert-base", "pitch"].groups == 3
+    assert len(records["hubert-base", "pitch"].curves["dev"]) == 4
+    rows = (tmp_path / "out" / records["logmel", "pitch"].predictions).read_text().splitlines()
     row = json.loads(rows[0])
     assert len(rows) == 12 and row["truth"] in ("high", "low") and len(row["predicted"]) == 2
     content = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -52,34 +52,34 @@ def test_an_exam_with_all_baselines(corpus: Path, tmp_path: Path) -> None:
 
 def test_a_rerun_computes_nothing_and_changes_nothing(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
     task = SuiteTask("pitch", kind="class", target="pitch")
-    examine(corpus, tmp_path / "out", task)
+    evaluate(corpus, tmp_path / "out", task)
     before = (tmp_path / "out" / "results.json").read_bytes()
 
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("computed again")
 
     monkeypatch.setattr(Encoder, "embed", refuse)
-    examine(corpus, tmp_path / "out", task)
+    evaluate(corpus, tmp_path / "out", task)
     assert (tmp_path / "out" / "results.json").read_bytes() == before
     monkeypatch.setattr("zoo.benchmarks.evaluate.run_probe", refuse)
     with pytest.raises(AssertionError):  # another task is not in the store, though its features are in the cache
-        examine(corpus, tmp_path / "out", SuiteTask("pitch", kind="class", target="pitch", balanced=True))
+        evaluate(corpus, tmp_path / "out", SuiteTask("pitch", kind="class", target="pitch", balanced=True))
 
 
-def test_settings_that_come_back_find_their_numbers_and_their_predictions(corpus: Path, tmp_path: Path) -> None:
+def test_former_settings_find_their_scores_and_predictions_again(corpus: Path, tmp_path: Path) -> None:
     plain, balanced = ({"kind": "class", "target": "pitch", "balanced": each} for each in (False, True))
-    first = only(examine(corpus, tmp_path / "out", SuiteTask("pitch", **plain)))
-    said = (tmp_path / "out" / first.predictions).read_bytes()
-    examine(corpus, tmp_path / "out", SuiteTask("pitch", **balanced))
-    store = examine(corpus, tmp_path / "out", SuiteTask("pitch", **plain))
-    assert (tmp_path / "out" / first.predictions).read_bytes() == said
+    first = only(evaluate(corpus, tmp_path / "out", SuiteTask("pitch", **plain)))
+    predictions = (tmp_path / "out" / first.predictions).read_bytes()
+    evaluate(corpus, tmp_path / "out", SuiteTask("pitch", **balanced))
+    store = evaluate(corpus, tmp_path / "out", SuiteTask("pitch", **plain))
+    assert (tmp_path / "out" / first.predictions).read_bytes() == predictions
     assert len({record.predictions for record in store.records.values()}) == 2
     (shown,) = table.latest(store.records.values())
-    assert shown.task_key == first.task_key, "the table shows what was asked for last"
+    assert shown.task_key == first.task_key, "the table shows the last settings"
     assert Store(tmp_path / "out", "tones").records.keys() == store.records.keys()
 
 
-def test_killed_at_any_moment_and_run_again_it_gives_the_same_numbers(corpus: Path, tmp_path: Path) -> None:
+def test_killed_at_any_moment_and_run_again_gives_the_same_scores(corpus: Path, tmp_path: Path) -> None:
     moments = ["save:4", "sync:6", "write:2", "robustness:1"]
     assert kill(kill_bench.__file__, [corpus, tmp_path], moments) == [f"{moment} 9" for moment in moments]
     shard, kill_bench.features.SHARD = features.SHARD, 16
@@ -95,10 +95,10 @@ def numbers(store: Store) -> list[Any]:
     return [(r.identity, r.score, r.low, r.high, r.curves, r.seeds) for r in store.records.values()]
 
 
-# What goes wrong
+# Errors
 
 
-def test_a_package_that_was_missing_is_asked_for_again(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_task_is_tried_again_after_a_missing_package(corpus: Path, tmp_path: Path, monkeypatch: Any) -> None:
     task = SuiteTask("pitch", kind="class", target="pitch")
     with monkeypatch.context() as patch:
 
@@ -106,49 +106,49 @@ def test_a_package_that_was_missing_is_asked_for_again(corpus: Path, tmp_path: P
             raise MissingDependencyError("tones/000.wav: needs PyAV: pip install 'audiozoo[video]'")
 
         patch.setattr("zoo.benchmarks.features.audio.load", refuse)
-        record = only(examine(corpus, tmp_path / "out", task))
+        record = only(evaluate(corpus, tmp_path / "out", task))
         assert record.status == "skipped" and "pip install" in record.reason
-    assert only(examine(corpus, tmp_path / "out", task)).status == "ok"
+    assert only(evaluate(corpus, tmp_path / "out", task)).status == "ok"
 
 
-def test_what_was_skipped_is_asked_again_and_kept_if_nothing_changed(
+def test_a_skipped_task_is_tried_again_and_unchanged_results_stay(
     corpus: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     task = SuiteTask("words", kind="wer")
-    examine(corpus, tmp_path / "out", task)
+    evaluate(corpus, tmp_path / "out", task)
     before = (tmp_path / "out" / "results.json").read_bytes()
-    examine(corpus, tmp_path / "out", task)
+    evaluate(corpus, tmp_path / "out", task)
     assert (tmp_path / "out" / "results.json").read_bytes() == before
     monkeypatch.setattr("zoo.models.spectral.model.Spectral.transcribe", Parrot.transcribe, raising=False)
-    assert only(examine(corpus, tmp_path / "out", task)).status == "ok"
+    assert only(evaluate(corpus, tmp_path / "out", task)).status == "ok"
 
 
 def test_a_checkpoint_of_the_wrong_kind_stops_the_run(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"not a model")
     with pytest.raises(CheckpointError):
-        examine(corpus, tmp_path / "out", SuiteTask("t", kind="class", target="pitch"), models=[tmp_path / "model.pt"])
+        evaluate(corpus, tmp_path / "out", SuiteTask("t", kind="class", target="pitch"), models=[tmp_path / "model.pt"])
     assert not (tmp_path / "out" / "results.json").exists()
 
 
-def test_an_exam_that_nobody_can_sit_is_an_empty_page(corpus: Path, tmp_path: Path) -> None:
-    assert not examine(corpus, tmp_path / "out", SuiteTask("words", kind="wer"), models=[], baselines=True).records
+def test_a_run_without_a_supporting_model_gives_an_empty_page(corpus: Path, tmp_path: Path) -> None:
+    assert not evaluate(corpus, tmp_path / "out", SuiteTask("words", kind="wer"), models=[], baselines=True).records
     assert (tmp_path / "out" / "results.md").read_text().startswith("# tones")
 
 
 def test_results_of_another_suite_are_not_touched(corpus: Path, tmp_path: Path) -> None:
-    examine(corpus, tmp_path / "out", SuiteTask("pitch", kind="class", target="pitch"))
+    evaluate(corpus, tmp_path / "out", SuiteTask("pitch", kind="class", target="pitch"))
     with pytest.raises(ZooError, match="another folder"):
         Store(tmp_path / "out", "other suite")
     (tmp_path / "out" / "results.json").write_text("{")
     with pytest.raises(ZooError, match="damaged"):
         Store(tmp_path / "out", "tones")
-    former = {"format": 1, "protocol": 0, "suite": "tones", "records": [{"task": "pitch", "grade": 1}]}
-    (tmp_path / "out" / "results.json").write_text(json.dumps(former))
-    with pytest.raises(ZooError, match=r"is of protocol 0, and 1 is wanted; .* examine again, into another folder"):
+    outdated = {"format": FORMAT, "protocol": 0, "suite": "tones", "records": [{"task": "pitch", "grade": 1}]}
+    (tmp_path / "out" / "results.json").write_text(json.dumps(outdated))
+    with pytest.raises(ZooError, match="has protocol 0, but 1 is required"):
         Store(tmp_path / "out", "tones")
 
 
-def test_predictions_are_read_whatever_characters_they_hold(tmp_path: Path) -> None:
+def test_predictions_may_hold_any_characters(tmp_path: Path) -> None:
     record = Record("words", "wer", "parrot", "model", "m", "d", "k", metric="WER, basic", score=0.5)
     rows = [{"item": "a\udcff.wav", "predicted": "one\u2028two\x85three"}, {"item": "b", "predicted": ""}]
     Store(tmp_path, "suite").add(record, rows)
@@ -157,18 +157,18 @@ def test_predictions_are_read_whatever_characters_they_hold(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="damaged"):
         read_rows(tmp_path, record)
     (tmp_path / record.predictions).unlink()
-    with pytest.raises(ConfigError, match="not there; examine again"):
+    with pytest.raises(ConfigError, match="predictions is missing"):
         read_rows(tmp_path, record)
 
 
-def test_no_name_of_a_task_leads_out_of_the_folder(tmp_path: Path) -> None:
+def test_task_names_never_lead_out_of_the_folder(tmp_path: Path) -> None:
     record = Record("../../" + "long " * 60, "wer", "ы" * 300, "model", "m", "d", "k", score=0.5)
     Store(tmp_path / "out", "suite").add(record, [{"item": "a"}])
     (file,) = (tmp_path / "out" / "predictions").iterdir()
     assert record.predictions == f"predictions/{file.name}"
 
 
-def test_a_clip_that_a_model_refuses_skips_the_task_and_not_the_run(
+def test_a_clip_that_a_model_rejects_skips_the_task_and_not_the_run(
     corpus: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
@@ -176,35 +176,35 @@ def test_a_clip_that_a_model_refuses_skips_the_task_and_not_the_run(
 
     monkeypatch.setattr("zoo.models.spectral.model.Spectral.transcribe", refuse, raising=False)
     tasks = [SuiteTask("words", kind="wer"), SuiteTask("pitch", kind="class", target="pitch")]
-    words, pitch = examine(corpus, tmp_path / "out", *tasks).records.values()
+    words, pitch = evaluate(corpus, tmp_path / "out", *tasks).records.values()
     assert words.status == "skipped" and "too loud" in words.reason and pitch.status == "ok"
 
 
-# Features and subjects
+# Features and models under test
 
 
 def test_features_are_those_of_embed_and_follow_the_model(corpus: Path, tmp_path: Path) -> None:
     items, model = open_source(SuiteSource(str(corpus))), small("hubert-base")
-    found = features.extract(model, items, tmp_path, frames=3)
-    places = torch.tensor([40, 3, 17]).numpy()
-    expected = model.embed([str(items.items[i].entry.audio) for i in places], layer=2, pooling="stats")
-    assert (found.pooled(2, places) - expected).abs().max() < 1e-5
-    assert (found.pooled(2, places, "mean") - expected[:, : model.dim]).abs().max() < 1e-5
-    time = features.points_of_time(items.items[3], 3)
+    stored = features.extract(model, items, tmp_path, frames=3)
+    indices = torch.tensor([40, 3, 17]).numpy()
+    expected = model.embed([str(items.items[i].entry.audio) for i in indices], layer=2, pooling="stats")
+    assert (stored.pooled(2, indices) - expected).abs().max() < 1e-5
+    assert (stored.pooled(2, indices, "mean") - expected[:, : model.dim]).abs().max() < 1e-5
+    time = features.time_points(items.items[3], 3)
     frames = model.encode(str(items.items[3].entry.audio), layer=1).x[0]
     middles = (torch.arange(len(frames)) * model.hop + 200) / 16_000
     nearest = (middles[None] - torch.from_numpy(time)[:, None]).abs().argmin(1)
-    assert (found.frames(1, places)[1] - frames[nearest]).abs().max() < 0.01, "float16"
+    assert (stored.frames(1, indices)[1] - frames[nearest]).abs().max() < 0.01, "float16"
     other = features.extract(small("hubert-base", seed=1), items, tmp_path, frames=3)
-    assert other.folder != found.folder
+    assert other.folder != stored.folder
 
 
-def test_a_subject_goes_by_the_name_it_is_given(tmp_path: Path) -> None:
+def test_a_model_has_the_given_name_or_that_of_its_folder(tmp_path: Path) -> None:
     for folder in ("mine", "night/model", "night/run/best"):
         small("hubert-base", seed=1).save(tmp_path / folder)
     names = [f"round 1={tmp_path / 'mine'}", tmp_path / "mine", tmp_path / "night/model", tmp_path / "night/run/best"]
-    found = tested_models([*names, "mfcc"], baselines=False)
-    assert [subject.name for subject in found] == ["round 1", "mine", "night/model", "night/run/best", "mfcc"]
+    models = load_tested_models([*names, "mfcc"], baselines=False)
+    assert [model.name for model in models] == ["round 1", "mine", "night/model", "night/run/best", "mfcc"]
 
 
 def test_untrained_is_the_same_architecture_and_reproducible() -> None:

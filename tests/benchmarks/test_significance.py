@@ -1,4 +1,4 @@
-"""Intervals cover at the stated rate; tests keep their level and see what is there."""
+"""Intervals have the stated coverage; tests keep their level and have power."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_grouped_intervals_cover_at_the_stated_rate(count: int) -> None:
             interval = ratio_interval(correct.astype(float), np.ones(len(correct)), np.arange(len(correct)))
             ignoring += interval.low <= 0.7 <= interval.high
     assert 0.92 <= covered / TRIALS <= 0.985
-    assert ignoring / FEW < 0.88, "items of one speaker taken for independent: too sure of itself"
+    assert ignoring / FEW < 0.88, "too narrow if items of one speaker count as independent"
 
 
 def test_word_error_rates_with_utterances_of_any_length() -> None:
@@ -60,15 +60,15 @@ def test_seeds_widen_the_interval() -> None:
     assert both.low <= correct.mean() <= both.high
 
 
-def test_unanimous_answers_do_not_make_certainty() -> None:
+def test_equal_scores_do_not_give_an_interval_of_zero_width() -> None:
     interval = seeds_interval(np.ones((3, 40), dtype=bool), np.arange(40))
     assert interval.high == 1 and interval.low == pytest.approx(1 - (1 - 0.025 ** (1 / 40)))
     interval = ratio_interval(np.zeros(40), np.ones(40), np.arange(40) // 4)
     assert interval.low == 0 and 0.2 < interval.high < 0.4
-    assert np.isnan(seeds_interval(np.array([[True, False]]), np.array(["a", "a"])).low), "one group says nothing"
+    assert np.isnan(seeds_interval(np.array([[True, False]]), np.array(["a", "a"])).low), "one group gives no interval"
 
 
-def test_a_rate_of_nothing_is_bounded_in_its_own_unit() -> None:
+def test_the_bound_of_a_zero_rate_is_in_its_unit() -> None:
     none, minutes, groups = np.zeros(40), np.full(40, 0.25), np.arange(40)
     interval = ratio_interval(none, minutes, groups, share=False)
     assert interval.low == 0 and interval.high == pytest.approx((1 - 0.025 ** (1 / 40)) / 0.25)
@@ -86,7 +86,7 @@ def test_items_are_grouped_once_however_many_groups_there_are(monkeypatch: pytes
     assert len(calls) == 1 and all(np.array_equal(items[::2] + 50, items[1::2]) for items in drawn)
 
 
-def test_a_perfect_score_of_any_kind_is_no_certainty() -> None:
+def test_a_perfect_score_of_any_metric_has_an_interval() -> None:
     groups = np.arange(40) // 2
     assert significance.statistic_interval(lambda items: 1.0, groups, share=True).low == pytest.approx(
         0.025 ** (1 / 20)
@@ -126,7 +126,7 @@ def test_few_speakers_do_not_raise_false_alarms(count: int) -> None:
     assert alarms / TRIALS < 0.08
     better = np.ones(40 * count), np.zeros(40 * count)
     p = paired_bootstrap(*better, np.ones(40 * count), np.arange(count).repeat(40)).p
-    assert p > 0.05 if count == 2 else p < 0.01, "two speakers prove nothing, a few that agree do"
+    assert p > 0.05 if count == 2 else p < 0.01, "two speakers are too few, more that agree are enough"
 
 
 def test_mcnemar_is_the_exact_binomial_test() -> None:
@@ -136,7 +136,7 @@ def test_mcnemar_is_the_exact_binomial_test() -> None:
     assert mcnemar(a, a) == 1
 
 
-def test_systems_that_are_not_told_apart_share_a_rank() -> None:
+def test_systems_without_a_significant_difference_share_a_rank() -> None:
     p = np.ones((3, 3))
     p[0, 2] = p[2, 0] = p[1, 2] = p[2, 1] = 0.001
     p[0, 1] = p[1, 0] = 0.4

@@ -33,8 +33,8 @@ def solve(x: torch.Tensor, targets: torch.Tensor, loss: str, penalties: torch.Te
 @pytest.mark.parametrize(("items", "width"), [(300, 20), (60, 150)])  # more items than features, and fewer
 def test_softmax_finds_the_minimum_that_sklearn_finds(items: int, width: int) -> None:
     x, y = clusters(items, width, 4)
-    found = solve(x, class_targets(y, 4), "softmax")
-    for w, penalty in zip(found, PENALTIES.tolist(), strict=True):
+    solution = solve(x, class_targets(y, 4), "softmax")
+    for w, penalty in zip(solution, PENALTIES.tolist(), strict=True):
         reference = LogisticRegression(C=1 / (penalty * items), tol=1e-8, max_iter=10_000).fit(x.double(), y)
         ours = (x @ w[:, :-1].T + w[:, -1]).softmax(1).numpy()
         assert np.abs(ours - reference.predict_proba(x.double())).max() < 0.01
@@ -43,8 +43,8 @@ def test_softmax_finds_the_minimum_that_sklearn_finds(items: int, width: int) ->
 def test_squared_is_ridge() -> None:
     x, _ = clusters(200, 30, 3)
     y = x @ torch.randn(30, 2, generator=generator(1)) + torch.randn(200, 2, generator=generator(2)) + 3
-    found = solve(x, y.T.contiguous(), "squared")
-    for w, penalty in zip(found, PENALTIES.tolist(), strict=True):
+    solution = solve(x, y.T.contiguous(), "squared")
+    for w, penalty in zip(solution, PENALTIES.tolist(), strict=True):
         reference = Ridge(alpha=penalty * 200).fit(x.double(), y.double())
         np.testing.assert_allclose(w[:, :-1], reference.coef_, atol=2e-3)
         np.testing.assert_allclose(w[:, -1], reference.intercept_, atol=2e-3)
@@ -53,10 +53,10 @@ def test_squared_is_ridge() -> None:
 def test_sigmoid_is_one_logistic_regression_per_tag() -> None:
     x, _ = clusters(300, 10, 3)
     tags = (x @ torch.randn(10, 3, generator=generator(3)) + torch.randn(300, 3, generator=generator(4)) > 1).float()
-    found = solve(x, tags.T.contiguous(), "sigmoid", torch.tensor([0.01]))[0]
+    solution = solve(x, tags.T.contiguous(), "sigmoid", torch.tensor([0.01]))[0]
     for tag in range(3):
         reference = LogisticRegression(C=1 / (0.01 * 300), tol=1e-8, max_iter=10_000).fit(x.double(), tags[:, tag])
-        ours = (x @ found[tag, :-1] + found[tag, -1]).sigmoid().numpy()
+        ours = (x @ solution[tag, :-1] + solution[tag, -1]).sigmoid().numpy()
         assert np.abs(ours - reference.predict_proba(x.double())[:, 1]).max() < 0.01
 
 

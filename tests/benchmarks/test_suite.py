@@ -1,4 +1,4 @@
-"""Suites are data: every YAML loads, and mistakes in one are named."""
+"""Suites are data: every YAML file loads, and errors name the mistake."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ VARIABLES = ("ZOO_DATA", "LIBRISPEECH", "SUPERB", "MARBLE", "HEAR")
 def test_packaged_suites_load(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in VARIABLES:
         monkeypatch.setenv(variable, "/nowhere")
-    found = suite.load(name)
-    assert found.name == name and found.about
+    loaded = suite.load(name)
+    assert loaded.name == name and loaded.about
     outline = suite.outline(name)
-    assert outline.about == found.about and outline.tasks == [task.name for task in found.tasks]
+    assert outline.about == loaded.about and outline.tasks == [task.name for task in loaded.tasks]
 
 
 def test_the_mini_suite_needs_no_outside_data() -> None:
@@ -49,8 +49,8 @@ def test_the_mini_suite_needs_no_outside_data() -> None:
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, change: str, message: str) -> None:
-    kept = {"name": "a", "data": "d", "kind": "class", "target": "x"}
-    lines = ", ".join([f"{key}: {value}" for key, value in kept.items() if f"{key}: " not in change] + [change])
+    fields = {"name": "a", "data": "d", "kind": "class", "target": "x"}
+    lines = ", ".join([f"{key}: {value}" for key, value in fields.items() if f"{key}: " not in change] + [change])
     path = tmp_path / "own.yaml"
     path.write_text(f"data: {{d: {{source: 'corpus:speech/tiny'}}}}\ntasks: [{{{lines}}}]\n")
     with pytest.raises(ConfigError, match=message) as error:
@@ -58,7 +58,7 @@ def test_mistakes_are_named(tmp_path: Path, change: str, message: str) -> None:
     assert str(error.value).count(str(path)) == 1
 
 
-def test_mistakes_of_the_whole_are_named() -> None:
+def test_mistakes_of_a_whole_suite_are_named() -> None:
     speed, phones = suite.SuiteTask("a", "d", "speed"), suite.SuiteTask("b", "d", "phones")
     data = {"d": suite.SuiteSource("corpus:speech/tiny")}
     for tasks, frames, message in (
@@ -74,8 +74,14 @@ def test_mistakes_of_the_whole_are_named() -> None:
 
 
 def test_options_are_values_and_languages_stay_words() -> None:
-    said = {"beam_size": "5", "language": "no", "timestamps": "False", "temperatures": "[0, 0.2]", "prompt": "a: b: c"}
-    assert suite.SuiteTask(options=said).arguments() == {
+    options = {
+        "beam_size": "5",
+        "language": "no",
+        "timestamps": "False",
+        "temperatures": "[0, 0.2]",
+        "prompt": "a: b: c",
+    }
+    assert suite.SuiteTask(options=options).arguments() == {
         "beam_size": 5,
         "language": "no",
         "timestamps": False,
@@ -84,16 +90,16 @@ def test_options_are_values_and_languages_stay_words() -> None:
     }
 
 
-def test_options_mean_what_they_say_without_quotes(tmp_path: Path) -> None:
+def test_options_need_no_quotes(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
-    said = "{language: no, temperature: [0, 0.2], prompt: 'Names: Zoë, Ann'}"
-    path.write_text(f"data: {{d: {{source: x}}}}\ntasks: [{{name: a, data: d, kind: wer, options: {said}}}]\n")
+    options = "{language: no, temperature: [0, 0.2], prompt: 'Names: Zoë, Ann'}"
+    path.write_text(f"data: {{d: {{source: x}}}}\ntasks: [{{name: a, data: d, kind: wer, options: {options}}}]\n")
     (task,) = suite.load(path).tasks
     assert task.arguments() == {"language": "no", "temperature": [0, 0.2], "prompt": "Names: Zoë, Ann"}
-    path.write_text(path.read_text().replace(f"options: {said}", "where: {lang: no, calm: yes}"))
+    path.write_text(path.read_text().replace(f"options: {options}", "where: {lang: no, calm: yes}"))
     assert suite.load(path).tasks[0].where == {"lang": "no", "calm": "True"}, "labels may be true and false"
     path.write_text(path.read_text().replace("no, calm: yes", "[de, en]"))
-    with pytest.raises(ConfigError, match=r"task 'a': where: lang is \['de', 'en'\], and one value is wanted"):
+    with pytest.raises(ConfigError, match=r"task 'a': where: lang is \['de', 'en'\], but must be one value"):
         suite.load(path)
 
 
@@ -107,14 +113,14 @@ def test_a_variable_that_is_not_set_is_named_with_the_file(monkeypatch: pytest.M
 
 def test_metrics_go_with_the_kind(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
-    for kind, message in (("wer", "for wer choose raw, basic, english"), ("retrieval", "none, it has its own")):
+    for kind, message in (("wer", "for wer choose raw, basic, english"), ("retrieval", "none: its metric is fixed")):
         task = f"{{name: a, data: d, kind: {kind}, metric: accuracy}}"
         path.write_text(f"data: {{d: {{source: 'corpus:speech/tiny'}}}}\ntasks: [{task}]\n")
         with pytest.raises(ConfigError, match=message):
             suite.load(path)
 
 
-def test_robustness_is_asked_of_a_task_that_exists(tmp_path: Path) -> None:
+def test_robustness_needs_a_base_task_that_exists(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     for of, conditions, message in (
         ("a", "[]", "needs conditions"),
@@ -129,14 +135,14 @@ def test_robustness_is_asked_of_a_task_that_exists(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=message):
             suite.load(path)
     path.write_text(path.read_text().replace("pnk", "pink"))
-    found = suite.load(path)
-    assert found.tasks[1].data == "d"
+    loaded = suite.load(path)
+    assert loaded.tasks[1].data == "d"
     path.with_name("where.yaml").write_text(path.read_text().replace("of: a", "of: a, where: {x: y}"))
     with pytest.raises(ConfigError, match="where are those of 'a'"):
         suite.load(path.with_name("where.yaml"))
-    first = found.fingerprint(found.tasks[1])
-    found.tasks[0].target = "y"
-    assert found.fingerprint(found.tasks[1]) != first, "it depends on what it is asked of"
+    first = loaded.fingerprint(loaded.tasks[1])
+    loaded.tasks[0].target = "y"
+    assert loaded.fingerprint(loaded.tasks[1]) != first, "it depends on the base task"
 
 
 def test_unknown_names_list_what_there_is() -> None:

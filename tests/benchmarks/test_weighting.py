@@ -1,4 +1,4 @@
-"""A learned mixture of layers: it finds what no single layer has, and gives weight where the signal is."""
+"""A learned mixture of layers: it beats single layers, and its weights are where the signal is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZES = (400, 150, 300)
 
 
 def halves() -> tuple[torch.Tensor, np.ndarray]:
-    """Four classes: layer 1 tells two bits' first, layer 3 the second; layers 0, 2 and 4 are noise."""
+    """Four classes: layer 1 has the first of two bits, layer 3 the second; layers 0, 2 and 4 are noise."""
     g = generator(5)
     labels = torch.randint(4, (sum(SIZES),), generator=g)
     x = torch.randn(5, sum(SIZES), 16, generator=g)
@@ -25,36 +25,36 @@ def halves() -> tuple[torch.Tensor, np.ndarray]:
     return x, labels.numpy()
 
 
-def test_a_mixture_joins_what_two_layers_know() -> None:
+def test_a_mixture_combines_two_layers() -> None:
     x, labels = halves()
     parts = splits(x, labels, SIZES)
     config = ProbeConfig(seeds=2, penalties=(1e-1, 1e-2))
-    single, found = probe(*parts, range(5), config), probe_weighted(*parts, range(5), config)
-    assert single.scores.mean() < 0.65 and found.scores.mean() > 0.9
-    assert sum(found.weights) == np.float32(1) or abs(sum(found.weights) - 1) < 1e-5
-    assert found.weights[1] + found.weights[3] > 0.9 and found.layer in (1, 3)
-    assert (found.predict(parts[2]) == found.outputs).all(), "what it predicts again is what it predicted"
+    single, mixed = probe(*parts, range(5), config), probe_weighted(*parts, range(5), config)
+    assert single.scores.mean() < 0.65 and mixed.scores.mean() > 0.9
+    assert sum(mixed.weights) == np.float32(1) or abs(sum(mixed.weights) - 1) < 1e-5
+    assert mixed.weights[1] + mixed.weights[3] > 0.9 and mixed.layer in (1, 3)
+    assert (mixed.predict(parts[2]) == mixed.outputs).all(), "a second prediction is equal"
 
 
-def test_dev_and_test_are_mixed_a_layer_at_a_time() -> None:
+def test_dev_and_test_are_mixed_one_layer_at_a_time() -> None:
     x, labels = halves()
     train, dev, test = splits(x, labels, SIZES)
-    read, held = dev.layers, []
+    read, counts = dev.layers, []
 
     def layers(k: int) -> torch.Tensor:
-        held.append(sum(type(each) is torch.Tensor and each.shape == (SIZES[1], 16) for each in gc.get_objects()))
+        counts.append(sum(type(each) is torch.Tensor and each.shape == (SIZES[1], 16) for each in gc.get_objects()))
         return read(k)
 
     dev.layers = layers
     probe_weighted(train, dev, test, range(5), ProbeConfig(seeds=1, penalties=(1e-2,)))
-    assert len(held) == 5 and held[-1] == held[1], "what one layer adds is all that is kept"
+    assert len(counts) == 5 and counts[-1] == counts[1], "only one layer is in memory"
 
 
 def test_shuffled_labels_stay_at_chance_and_values_work() -> None:
     x, labels = halves()
     shuffled = np.random.default_rng(0).permutation(labels)
-    found = probe_weighted(*splits(x, shuffled, SIZES), range(5), ProbeConfig(seeds=2, penalties=(1e-2,)))
-    assert 0.15 < found.scores.mean() < 0.35
+    mixed = probe_weighted(*splits(x, shuffled, SIZES), range(5), ProbeConfig(seeds=2, penalties=(1e-2,)))
+    assert 0.15 < mixed.scores.mean() < 0.35
     values = (x[2] @ torch.randn(16, 1, generator=generator(1))).double().numpy() * 9 + 100
-    found = probe_weighted(*splits(x, values, SIZES), range(5), ProbeConfig("value", "r2", seeds=2, penalties=(1e-3,)))
-    assert found.scores.min() > 0.95 and found.layer == 2
+    mixed = probe_weighted(*splits(x, values, SIZES), range(5), ProbeConfig("value", "r2", seeds=2, penalties=(1e-3,)))
+    assert mixed.scores.min() > 0.95 and mixed.layer == 2

@@ -1,4 +1,4 @@
-"""Word error rates: counted over the corpus, by hand where the hand can."""
+"""Word error rates over a corpus, checked with counts by hand."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import pytest
 from zoo.benchmarks.wer import all_error_rates, error_rates
 from zoo.errors import ConfigError
 
-TRUTH = ["The cat, it sat.", "two words"]
-SAID = ["the cat sat", "two more words"]
+REFERENCES = ["The cat, it sat.", "two words"]
+HYPOTHESES = ["the cat sat", "two more words"]
 
 
 def test_a_corpus_rate_is_all_errors_over_all_words() -> None:
-    found = error_rates(TRUTH, SAID, "basic")
-    assert (found.substitutions, found.deletions, found.insertions) == (0, 1, 1)
-    assert found.wer == pytest.approx(2 / 6)
-    assert found.errors.tolist() == [1, 1] and found.words.tolist() == [4, 2]
+    rates = error_rates(REFERENCES, HYPOTHESES, "basic")
+    assert (rates.substitutions, rates.deletions, rates.insertions) == (0, 1, 1)
+    assert rates.wer == pytest.approx(2 / 6)
+    assert rates.errors.tolist() == [1, 1] and rates.words.tolist() == [4, 2]
     assert error_rates(["a b c d e f g h i j", "x"], ["a b c d e f g h i j", "y"]).wer == pytest.approx(1 / 11)
 
 
-def test_normalizers_stand_side_by_side() -> None:
+def test_all_normalizers_are_reported() -> None:
     rates = all_error_rates(["I've got 2 colors"], ["i have got two colors"])
     assert rates["raw"].wer > rates["basic"].wer > rates["english"].wer == 0
 
 
-def test_words_where_silence_is_right_are_insertions() -> None:
-    found = error_rates(["", "yes"], ["thank you", "yes"])
-    assert found.insertions == 2 and found.wer == 2 and found.wordless == 1
+def test_words_for_empty_references_are_insertions() -> None:
+    rates = error_rates(["", "yes"], ["thank you", "yes"])
+    assert rates.insertions == 2 and rates.wer == 2 and rates.wordless == 1
     with pytest.raises(ConfigError, match="transcript"):
         error_rates(["", "..."], ["a", "b"])
     with pytest.raises(ConfigError, match="hypotheses"):
@@ -36,7 +36,7 @@ def test_words_where_silence_is_right_are_insertions() -> None:
 
 def test_speakers_widen_the_interval() -> None:
     truth = ["one two three four"] * 40
-    said = ["one two three four"] * 20 + ["one five three"] * 20
-    alone = error_rates(truth, said).interval
-    grouped = error_rates(truth, said, groups=np.repeat(np.arange(8), 5)).interval
+    hypotheses = ["one two three four"] * 20 + ["one five three"] * 20
+    alone = error_rates(truth, hypotheses).interval
+    grouped = error_rates(truth, hypotheses, groups=np.repeat(np.arange(8), 5)).interval
     assert grouped.high - grouped.low > 1.3 * (alone.high - alone.low)

@@ -1,4 +1,4 @@
-"""The `zoo` command as a user types it."""
+"""The `zoo` command on the command line."""
 
 from __future__ import annotations
 
@@ -49,25 +49,36 @@ def test_warnings_are_one_line_without_source_code(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == "warning: 1 of 3 clips cannot be read\n" and warnings.showwarning is before
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     assert zoo_version == zoo("--version").stdout.split()[-1]
 
 
-def test_what_the_system_refuses_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+def test_errors_of_the_system_are_one_line_with_the_file(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "one.wav", noise(0.5).numpy(), 16_000)
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     done = zoo("units", tmp_path / "one.wav", "-m", "hubert", "-o", tmp_path / "folder", code=1)
-    assert done.stderr == f"error: {tmp_path}/folder: Is a directory; name a file, not a folder\n"
+    assert done.stderr.startswith(f"error: {tmp_path}/folder: Is a directory; ") and done.stderr.count("\n") == 1
     done = zoo("units", tmp_path / "one.wav", "-m", "hubert", "-o", tmp_path / "file" / "units", code=1)
     assert done.stderr.startswith(f"error: {tmp_path}/file") and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("verb", ["embed", "index"])
-def test_a_disk_that_takes_no_more_is_one_line(tmp_path: Path, verb: str) -> None:
-    """Files that may not grow stand for it: the same calls fail in the same way."""
+@pytest.mark.parametrize("command_name", ["embed", "index"])
+def test_the_error_for_a_full_disk_is_one_line(tmp_path: Path, command_name: str) -> None:
+    """A limit of the file size makes the same calls fail in the same way as a full disk."""
     soundfile.write(tmp_path / "one.wav", noise(0.5).numpy(), 16_000)
-    command = [sys.executable, "-m", "zoo", verb, tmp_path / "one.wav", "-m", "mfcc", "-o", tmp_path / "out", "-q"]
+    command = [
+        sys.executable,
+        "-m",
+        "zoo",
+        command_name,
+        tmp_path / "one.wav",
+        "-m",
+        "mfcc",
+        "-o",
+        tmp_path / "out",
+        "-q",
+    ]
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (60, 60))
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
     assert done.returncode == 1 and "File too large" in done.stderr
@@ -84,7 +95,7 @@ def test_errors_of_the_system_say_what_to_do(capsys: pytest.CaptureFixture[str])
         with pytest.raises(SystemExit, match="1"), readable_errors():
             raise error
         assert capsys.readouterr().err.startswith(words)
-    for other in (BrokenPipeError, KeyboardInterrupt):  # not of the user's making, or of his own
+    for other in (BrokenPipeError, KeyboardInterrupt):  # not errors of the command
         with pytest.raises(other), readable_errors():
             raise other
 
@@ -101,10 +112,10 @@ def test_embed_writes_parquet_and_lists_failures(tmp_path: Path) -> None:
     assert failure["path"].endswith("bad.wav") and failure["reason"]
     zoo("embed", tmp_path / "*.wav", "-m", "mfcc", "-o", out, "--pooling", "stats", "--fail-on-error", code=1)
     done = zoo("embed", tmp_path / "bad.wav", "-m", "mfcc", "-o", tmp_path / "none", code=1)
-    assert "nothing could be embedded" in done.stderr and "error: 1 of 1 items failed" in done.stderr
+    assert "no item could be embedded" in done.stderr and "error: 1 of 1 items failed" in done.stderr
 
 
-def test_describe_takes_a_table_and_a_folder(tmp_path: Path) -> None:
+def test_describe_works_for_a_table_and_a_folder(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "one.wav", noise(0.5).numpy(), 16_000)
     (tmp_path / "list.csv").write_text("audio,mood\none.wav,calm\n")
     for source in (tmp_path / "list.csv", tmp_path):

@@ -1,3 +1,3 @@
-"""A few seconds of "speech" for every test of quantizers."""
+"""A few seconds of "speech" for the tests of quantizers."""
 
 from noise_clips import clips as clips

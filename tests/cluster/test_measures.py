@@ -1,4 +1,4 @@
-"""Purities, PNMI and boundaries against their definitions; alignments from TextGrid and CTM."""
+"""Purities, PNMI and boundaries compared with their definitions; alignments from TextGrid and CTM."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def test_measures_are_their_definitions(pairs: list[tuple[int, int]]) -> None:
     table = torch.zeros(4, 5, dtype=torch.int64)
     for phone, unit in pairs:
         table[phone, unit] += 1
-    found = Measures.of(table)
+    measures = Measures.of(table)
     phones, units = zip(*pairs, strict=True)
     total = len(pairs)
-    assert found.phone_purity == pytest.approx(sum(max(table[:, z].tolist()) for z in range(5)) / total)
-    assert found.cluster_purity == pytest.approx(sum(max(table[y].tolist()) for y in range(4)) / total)
+    assert measures.phone_purity == pytest.approx(sum(max(table[:, z].tolist()) for z in range(5)) / total)
+    assert measures.cluster_purity == pytest.approx(sum(max(table[y].tolist()) for y in range(4)) / total)
     information = mutual_info_score(phones, units) / math.log(2)
-    assert found.mutual_information == pytest.approx(information, abs=1e-9)
+    assert measures.mutual_information == pytest.approx(information, abs=1e-9)
     shares = [phones.count(y) / total for y in set(phones)]
     entropy = -sum(p * math.log2(p) for p in shares)
-    assert found.phone_entropy == pytest.approx(entropy, abs=1e-9)
-    assert found.pnmi == pytest.approx(information / entropy if entropy > 1e-12 else 0.0, abs=1e-6)
-    assert found.frames == total and found.used == len(set(units)) and found.phones == len(set(phones))
+    assert measures.phone_entropy == pytest.approx(entropy, abs=1e-9)
+    assert measures.pnmi == pytest.approx(information / entropy if entropy > 1e-12 else 0.0, abs=1e-6)
+    assert measures.frames == total and measures.used == len(set(units)) and measures.phones == len(set(phones))
 
 
 def test_extremes() -> None:
     perfect = Measures.of(torch.eye(4).long() * 7)
     assert perfect.pnmi == pytest.approx(1) and perfect.phone_purity == perfect.cluster_purity == 1
     assert perfect.perplexity == pytest.approx(4)
-    assert Measures.of(torch.tensor([[4, 1, 1]])).pnmi == 0, "one phone: nothing to be told, whatever the rounding"
+    assert Measures.of(torch.tensor([[4, 1, 1]])).pnmi == 0, "one phone has no information; rounding must not matter"
     useless = Measures.of(torch.full((4, 3), 5))
     assert useless.pnmi == pytest.approx(0, abs=1e-9) and useless.phone_purity == pytest.approx(1 / 4)
     with pytest.raises(ManifestError, match="phones"):
@@ -50,15 +50,15 @@ def test_extremes() -> None:
 
 def test_a_frame_has_the_phone_at_its_middle() -> None:
     phones = [(0.0, 0.1, "a"), (0.1, 0.2, "b"), (0.3, 0.4, "a")]
-    found = phones_of_frames(phones, 6, rate=10.0, center=0.05, symbols={"a": 0, "b": 1})
-    assert found.tolist() == [0, 1, -1, 0, -1, -1]
+    numbers = phones_of_frames(phones, 6, rate=10.0, center=0.05, symbols={"a": 0, "b": 1})
+    assert numbers.tolist() == [0, 1, -1, 0, -1, -1]
 
 
 def test_boundaries() -> None:
     phones = [(0.0, 0.1, "a"), (0.1, 0.2, "b"), (0.2, 0.3, "b"), (0.3, 0.4, "c")]
-    boundaries = Boundaries()  # of phones: 0.1 and 0.3; two "b" in a row are no boundary that units could show
+    boundaries = Boundaries()  # boundaries of phones: 0.1 and 0.3; two "b" in a row have no boundary
     boundaries.add(torch.tensor([5, 5, 5, 5, 5, 1, 1, 1, 1, 1, 1, 1, 1, 4, 4, 4, 4]), phones, 50.0, 0.01)
-    assert (boundaries.phones, boundaries.units, boundaries.met) == (2, 2, 1)
+    assert (boundaries.phones, boundaries.units, boundaries.matched) == (2, 2, 1)
     assert boundaries.scores()["f1"] == 0.5
     every = Boundaries()
     every.add(torch.arange(20), phones, 50.0, 0.01)
@@ -149,7 +149,7 @@ def test_alignments_are_attached_by_name(tmp_path: Path) -> None:
         attach(entries[1:2], tmp_path)
 
 
-def test_alignments_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+def test_alignments_with_the_same_name_are_matched_by_folder(tmp_path: Path) -> None:
     for folder, symbol in (("anna", "AH0"), ("bert", "OW")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.TextGrid").write_text(SHORT.replace("AH0", symbol))

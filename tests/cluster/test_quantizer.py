@@ -1,4 +1,4 @@
-"""From entries to a quantizer: sources, several codebooks, provenance, and what is refused."""
+"""From entries to a quantizer: sources, several codebooks, provenance, and errors."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from zoo.units import features, fit_quantizer, layer, mfcc39
 
 
 def collect(source: features.FeatureSource, entries: list[Entry]) -> dict[int, torch.Tensor]:
-    found: dict[int, list[torch.Tensor]] = {}
+    parts_of: dict[int, list[torch.Tensor]] = {}
     for block in source.frames(entries):
-        for place, x, error in block:
+        for index, x, error in block:
             assert error is None
-            found.setdefault(place, []).append(x)
-    return {place: torch.cat(parts) for place, parts in found.items()}
+            parts_of.setdefault(index, []).append(x)
+    return {index: torch.cat(parts) for index, parts in parts_of.items()}
 
 
 def test_mfcc_frames_fall_on_the_frames_of_the_model(clips: list[Entry]) -> None:
@@ -41,7 +41,7 @@ def test_mfcc_frames_fall_on_the_frames_of_the_model(clips: list[Entry]) -> None
     assert len(frames[2]) == hubert.count_frames(len(wave))
 
 
-def test_frames_of_a_layer_are_what_encode_gives(clips: list[Entry]) -> None:
+def test_frames_of_a_layer_are_those_of_encode(clips: list[Entry]) -> None:
     hubert = small("hubert-base")
     source = layer(hubert, -2)
     assert source.layer == 2 and source.rate == hubert.frame_rate and source.dim == hubert.dim
@@ -51,14 +51,14 @@ def test_frames_of_a_layer_are_what_encode_gives(clips: list[Entry]) -> None:
         torch.testing.assert_close(frames[i], alone, atol=1e-5, rtol=0)
 
 
-def test_centered_frames_lack_the_mean_of_their_clip(clips: list[Entry]) -> None:
+def test_centered_frames_have_the_mean_of_the_clip_subtracted(clips: list[Entry]) -> None:
     hubert = small("hubert-base")
     plain, centered = layer(hubert, 2), layer(hubert, 2, centered=True)
     whole, rest = collect(plain, clips), collect(centered, clips)
     for i in range(len(clips)):
         torch.testing.assert_close(rest[i], whole[i] - whole[i].mean(0))
     quantizer = fit_quantizer(clips, centered, 3)
-    with pytest.raises(CheckpointError, match="the centered differs"):
+    with pytest.raises(CheckpointError, match="centered differs"):
         plain.check(dict(quantizer.source))
     with pytest.raises(CheckpointError, match="without `centered`"):
         hubert.attach(quantizer)
@@ -66,7 +66,7 @@ def test_centered_frames_lack_the_mean_of_their_clip(clips: list[Entry]) -> None
 
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_long_clips_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Every `step`-th frame of the whole clip, wherever the windows are cut."""
+    """Every `step`-th frame of the whole clip, for any limits of the windows."""
     monkeypatch.setattr(features, "_LONG_SECONDS", 3.0)
     monkeypatch.setattr(Encoder, "window_seconds", 2.03)
     monkeypatch.setattr(Encoder, "context_seconds", 0.5)
@@ -86,24 +86,24 @@ def test_a_block_does_not_depend_on_where_the_run_begins(clips: list[Entry], mon
     late = [part for block in source.frames(clips, blocks[1:]) for part in block]
     every = [part for block in source.frames(clips) for part in block]
     for a, b in zip(every[blocks[1].first :], late, strict=True):
-        assert a.place == b.place and torch.equal(a.x, b.x)
+        assert a.entry_index == b.entry_index and torch.equal(a.x, b.x)
 
 
 def test_fit_assign_save_load(clips: list[Entry], tmp_path: Path) -> None:
     source = mfcc39(50)
     path = tmp_path / "out" / "quantizer.safetensors"
-    found = fit_quantizer(clips, source, 12, path=path, seed=4)
+    quantizer = fit_quantizer(clips, source, 12, path=path, seed=4)
     frames = collect(source, clips)[0]
-    assert found.assign(frames).shape == (len(frames), 1) and found.sizes == (12,)
-    assert found.fit["seed"] == 4 and found.fit["skipped"] == 0
-    assert found.fit["rows"] == found.fit["rows_held"] == sum(map(len, collect(source, clips).values()))
+    assert quantizer.assign(frames).shape == (len(frames), 1) and quantizer.sizes == (12,)
+    assert quantizer.fit["seed"] == 4 and quantizer.fit["skipped"] == 0
+    assert quantizer.fit["rows"] == quantizer.fit["rows_held"] == sum(map(len, collect(source, clips).values()))
     loaded = Quantizer.load(path)
-    assert loaded.fingerprint == found.fingerprint and loaded.rate == 50 and loaded.layer == 0
-    assert torch.equal(loaded.assign(frames), found.assign(frames))
+    assert loaded.fingerprint == quantizer.fingerprint and loaded.rate == 50 and loaded.layer == 0
+    assert torch.equal(loaded.assign(frames), quantizer.assign(frames))
     assert loaded.source["preprocessing"]["sample_rate"] == 16_000
-    assert [p.name for p in path.parent.iterdir()] == [path.name], "no state is left"
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "the state file is removed"
     before = path.read_bytes()
-    assert fit_quantizer(clips, source, 12, path=path, seed=4).fingerprint == found.fingerprint
+    assert fit_quantizer(clips, source, 12, path=path, seed=4).fingerprint == quantizer.fingerprint
     assert path.read_bytes() == before
 
 
@@ -123,7 +123,7 @@ def test_several_codebooks_and_products(clips: list[Entry]) -> None:
     assert same.tolist() == [True, False, True]
 
 
-def test_hours_take_a_share_drawn_by_the_seed(clips: list[Entry]) -> None:
+def test_hours_use_a_random_part_of_the_entries(clips: list[Entry]) -> None:
     source = mfcc39(50)
     part = fit_quantizer(clips, source, 5, hours=2.0 / 3600)
     whole = fit_quantizer(clips, source, 5)
@@ -140,15 +140,15 @@ def test_unreadable_entries_are_skipped_and_counted(clips: list[Entry], tmp_path
         fit_quantizer(bad, mfcc39(50), 5)
 
 
-def test_another_encoder_layer_or_rate_is_refused(clips: list[Entry]) -> None:
+def test_another_encoder_layer_or_rate_is_an_error(clips: list[Entry]) -> None:
     hubert, other = small("hubert-base"), small("hubert-base", seed=1)
-    found = fit_quantizer(clips, layer(hubert, 1), 5)
-    found.check(hubert)
+    quantizer = fit_quantizer(clips, layer(hubert, 1), 5)
+    quantizer.check(hubert)
     with pytest.raises(CheckpointError, match=r"belongs to hubert-base .* layer 1"):
-        found.check(other)
+        quantizer.check(other)
     for source in (layer(hubert, 2), layer(other, 1), layer(hubert, 1, 25.0)):
         with pytest.raises(CheckpointError, match="differs"):
-            source.check(dict(found.source))
+            source.check(dict(quantizer.source))
 
 
 def test_errors(clips: list[Entry], tmp_path: Path) -> None:
@@ -175,8 +175,8 @@ def test_errors(clips: list[Entry], tmp_path: Path) -> None:
 
 def test_numpy_integers_are_integers(clips: list[Entry], tmp_path: Path) -> None:
     path = tmp_path / "q.safetensors"
-    found = fit_quantizer(clips, mfcc39(50), np.int64(5), product=np.int64(3), seed=np.int64(1), path=path)
-    assert found.sizes == (5, 5, 5) and Quantizer.load(path).fit["seed"] == 1
+    quantizer = fit_quantizer(clips, mfcc39(50), np.int64(5), product=np.int64(3), seed=np.int64(1), path=path)
+    assert quantizer.sizes == (5, 5, 5) and Quantizer.load(path).fit["seed"] == 1
     others = {"sample_bytes": np.int64(10**6), "passes": np.int64(1), "hours": np.float32(1)}
     fit_quantizer(clips, mfcc39(50), 5, path=tmp_path / "p.safetensors", **others)  # type: ignore[arg-type]
     for options in ({"sample_bytes": 1e6}, {"passes": 1.5}, {"seed": 0.5}, {"seed": -1}):
@@ -184,26 +184,26 @@ def test_numpy_integers_are_integers(clips: list[Entry], tmp_path: Path) -> None
             fit_quantizer(clips, mfcc39(50), 5, **options)  # type: ignore[arg-type]
 
 
-def test_frames_of_another_width_are_refused(clips: list[Entry]) -> None:
-    found = fit_quantizer(clips, mfcc39(50), 5)
-    for width in (1, 38, 40):  # one number would be stretched to all of them, further ones passed over
+def test_frames_of_another_width_are_an_error(clips: list[Entry]) -> None:
+    quantizer = fit_quantizer(clips, mfcc39(50), 5)
+    for width in (1, 38, 40):  # width 1 would broadcast, extra columns would be ignored
         with pytest.raises(ConfigError, match=r"takes \(T, 39\)"):
-            found.assign(torch.zeros(4, width))
+            quantizer.assign(torch.zeros(4, width))
 
 
 @pytest.mark.parametrize("hours", [0, -1.0, math.nan])
-def test_hours_that_are_none(clips: list[Entry], hours: float) -> None:
+def test_invalid_hours(clips: list[Entry], hours: float) -> None:
     with pytest.raises(ConfigError, match="hours"):
         fit_quantizer(clips, mfcc39(50), 5, hours=hours)
 
 
-def test_a_sample_that_holds_too_few_rows_is_named(clips: list[Entry]) -> None:
-    with pytest.raises(ConfigError, match=r"sample_bytes 1560: only 10 rows fit, 50 at least .* give 7800"):
+def test_a_sample_with_too_few_rows_is_an_error(clips: list[Entry]) -> None:
+    with pytest.raises(ConfigError, match=r"sample_bytes 1560: only 10 rows fit, .*50.* give 7800"):
         fit_quantizer(clips, mfcc39(50), 50, sample_bytes=10 * 39 * 4)
 
 
 @pytest.mark.parametrize("header", ["[]", "{}", '{"format": 1, "codebooks": 3}', '{"format": 1, "codebooks": [[1]]}'])
-def test_a_header_that_makes_no_sense_is_damage(tmp_path: Path, header: str) -> None:
+def test_an_invalid_header_is_an_error(tmp_path: Path, header: str) -> None:
     save_file({"centroids.0": torch.zeros(2, 3)}, tmp_path / "q.safetensors", metadata={"zoo.quantizer": header})
     with pytest.raises(CheckpointError, match=r"q\.safetensors"):
         Quantizer.load(tmp_path / "q.safetensors")

@@ -1,4 +1,4 @@
-"""Waveforms in batches: the same whatever threads, caches and processes there are; broken files cost one item."""
+"""Batches of waveforms do not depend on threads, caches or processes; a broken file costs one item."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def content(steps: list[Step]) -> list[Any]:
     return [(b.waves.tolist(), b.indices.tolist(), b.starts.tolist(), b.seeds.tolist(), b.seed) for b in batches]
 
 
-def test_a_batch_is_what_it_says(entries: list[Entry]) -> None:
+def test_a_batch_has_the_requested_items(entries: list[Entry]) -> None:
     batch = loader(entries).batch(Cursor(), [3, 0, 11])
     assert batch.indices.tolist() == [3, 0, 11] and batch.entries == [entries[i] for i in (3, 0, 11)]
     for wave, length, start, entry in zip(batch.waves, batch.lengths, batch.starts, batch.entries, strict=True):
@@ -39,14 +39,14 @@ def test_a_batch_is_what_it_says(entries: list[Entry]) -> None:
         assert torch.equal(wave[:length], whole[start : start + length])
 
 
-def test_neither_threads_nor_cache_nor_history_change_a_batch(entries: list[Entry]) -> None:
+def test_threads_cache_and_history_do_not_change_a_batch(entries: list[Entry]) -> None:
     first = loader(entries)
-    wanted = content(list(islice(first.steps(Cursor(), 2), 20)))
+    expected = content(list(islice(first.steps(Cursor(), 2), 20)))
     dataset = AudioDataset(entries, RATE, max_seconds=1.0)
     other = Loader(dataset, BatchSampler(dataset.seconds, 4.0), workers=5, prefetch=9)
-    assert content(list(islice(other.steps(Cursor(), 2), 20))) == wanted
+    assert content(list(islice(other.steps(Cursor(), 2), 20))) == expected
     cursor = list(islice(first.steps(Cursor(), 2), 7))[-1].cursor
-    assert content(list(islice(loader(entries).steps(cursor, 2), 13))) == wanted[14:]
+    assert content(list(islice(loader(entries).steps(cursor, 2), 13))) == expected[14:]
 
 
 def test_processes_share_the_batches_of_each_step(entries: list[Entry]) -> None:
@@ -58,26 +58,26 @@ def test_processes_share_the_batches_of_each_step(entries: list[Entry]) -> None:
         assert content([Step(step.batches[1::2], step.cursor, 0)]) == content([odd])
 
 
-def test_seeds_belong_to_item_and_epoch_alone(entries: list[Entry]) -> None:
+def test_seeds_depend_only_on_item_and_epoch(entries: list[Entry]) -> None:
     a, b = loader(entries).batch(Cursor(0, 0), [5, 6, 7]), loader(entries).batch(Cursor(0, 9), [7, 1])
     assert a.seeds[2] == b.seeds[0] and a.starts[2] == b.starts[0]
     again = loader(entries).batch(Cursor(1, 0), [5, 6, 7])
     assert not (again.seeds == a.seeds).any()
 
 
-def test_crops_of_long_recordings_read_only_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_crop_of_a_long_recording_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wave = torch.rand(90 * RATE) - 0.5
     soundfile.write(tmp_path / "long.wav", wave.numpy(), RATE, subtype="FLOAT")
-    asked = []
+    calls = []
     load = audio.load
-    monkeypatch.setattr(audio, "load", lambda *a, **k: asked.append(k) or load(*a, **k))
+    monkeypatch.setattr(audio, "load", lambda *a, **k: calls.append(k) or load(*a, **k))
     dataset = AudioDataset([Entry(tmp_path / "long.wav", 90.0, "train")], RATE, max_seconds=2.0, cache_hours=1)
     items = [dataset.item(0, seed) for seed in range(6)]
     assert all(torch.equal(item.wave, wave[item.start : item.start + 2 * RATE]) for item in items)
-    assert len({item.start for item in items}) == 6 and all(k["end"] - k["start"] == pytest.approx(2) for k in asked)
+    assert len({item.start for item in items}) == 6 and all(k["end"] - k["start"] == pytest.approx(2) for k in calls)
 
 
-def test_spans_are_cropped_within_themselves(tmp_path: Path) -> None:
+def test_crops_of_a_span_are_inside_the_span(tmp_path: Path) -> None:
     wave = torch.rand(4 * RATE) - 0.5
     soundfile.write(tmp_path / "a.wav", wave.numpy(), RATE, subtype="FLOAT")
     dataset = AudioDataset([Entry(tmp_path / "a.wav", 2.0, "train", 1.0, 3.0)], RATE, max_seconds=0.5)
@@ -86,21 +86,21 @@ def test_spans_are_cropped_within_themselves(tmp_path: Path) -> None:
         assert torch.equal(item.wave, wave[RATE + item.start :][: RATE // 2]) and item.start <= 1.5 * RATE
 
 
-def break_files(entries: list[Entry], *places: int) -> None:
-    for place in places:
-        entries[place].audio.write_bytes(b"RIFF")
+def break_files(entries: list[Entry], *indices: int) -> None:
+    for index in indices:
+        entries[index].audio.write_bytes(b"RIFF")
 
 
 def test_a_corrupt_item_is_replaced_counted_and_listed(entries: list[Entry], tmp_path: Path) -> None:
     break_files(entries, 4)
-    made = []
+    runs = []
     for _ in range(2):
         broken = loader(entries)
         broken.skipped.attach(tmp_path / "skipped.jsonl")
-        made.append(content(list(islice(broken.steps(Cursor(), 2), 12))))
+        runs.append(content(list(islice(broken.steps(Cursor(), 2), 12))))
         assert len(broken.skipped) == 1
-    assert made[0] == made[1]
-    assert all(4 not in indices for _, indices, *_ in made[0])
+    assert runs[0] == runs[1]
+    assert all(4 not in indices for _, indices, *_ in runs[0])
     (line,) = (tmp_path / "skipped.jsonl").read_text().splitlines()
     assert json.loads(line)["audio"] == str(entries[4].audio)
     batch = broken.batch(Cursor(), [4])
@@ -108,16 +108,16 @@ def test_a_corrupt_item_is_replaced_counted_and_listed(entries: list[Entry], tmp
     assert batch.entries[0] in near
 
 
-def test_what_was_repaired_since_an_earlier_run_no_longer_counts(entries: list[Entry], tmp_path: Path) -> None:
-    whole = {i: entries[i].audio.read_bytes() for i in range(12)}
-    break_files(entries, *whole)
+def test_items_repaired_since_an_earlier_run_do_not_count(entries: list[Entry], tmp_path: Path) -> None:
+    backup = {i: entries[i].audio.read_bytes() for i in range(12)}
+    break_files(entries, *backup)
     first = loader(entries)
     first.skipped.attach(tmp_path / "skipped.jsonl")
     with pytest.raises(ManifestError, match="items cannot be used"):
         list(islice(first.steps(Cursor(), 1), 20))
-    for i, content_of in whole.items():
+    for i, data in backup.items():
         if i != 4:
-            entries[i].audio.write_bytes(content_of)
+            entries[i].audio.write_bytes(data)
     again = loader(entries)
     again.skipped.attach(tmp_path / "skipped.jsonl")
     assert len(again.skipped) > 10
@@ -125,7 +125,7 @@ def test_what_was_repaired_since_an_earlier_run_no_longer_counts(entries: list[E
     assert list(again.skipped.reasons) == [str(entries[4].audio)]
 
 
-def test_a_list_of_skipped_items_with_a_line_that_was_cut_is_read(entries: list[Entry], tmp_path: Path) -> None:
+def test_a_list_of_skipped_items_with_a_truncated_line_can_be_read(entries: list[Entry], tmp_path: Path) -> None:
     line = json.dumps({"audio": str(entries[4].audio), "reason": "damaged"})
     (tmp_path / "skipped.jsonl").write_text(f"{line[:9]}{line}\n{line}\n{line[:9]}")
     broken = loader(entries)
@@ -145,12 +145,12 @@ def test_a_corrupt_data_set_is_refused(entries: list[Entry]) -> None:
         list(islice(loader(entries).steps(Cursor(), 1), 30))
 
 
-def test_too_short_is_an_error_of_the_item(entries: list[Entry]) -> None:
+def test_a_too_short_item_is_refused(entries: list[Entry]) -> None:
     with pytest.raises(AudioError, match="too short: 5000 are needed"):
         AudioDataset(entries, RATE, min_samples=5000).item(0, 0)
 
 
-def test_the_cache_stays_in_its_bound(entries: list[Entry]) -> None:
+def test_the_cache_stays_below_its_limit(entries: list[Entry]) -> None:
     dataset = AudioDataset(entries, RATE, cache_hours=3.0 / 3600)
     for index in range(len(entries)):
         dataset.item(index, 0)

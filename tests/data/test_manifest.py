@@ -39,7 +39,7 @@ entries = st.builds(
 @settings(max_examples=50, deadline=None)
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, items: list[Entry]) -> None:
     path = tmp_path_factory.mktemp("manifest") / "sub" / "manifest.jsonl"
-    for item in items:  # neighbors closer than the rounding are told apart by order alone
+    for item in items:  # the order of neighbors within the rounding is not defined
         item.phones = [phone for i, phone in enumerate(item.phones) if i == 0 or phone[0] >= item.phones[i - 1][1]]
     manifest.write(path, items)
     back = manifest.read(path)
@@ -98,12 +98,12 @@ def test_bad_field_is_named_with_file_and_line(tmp_path: Path, change: dict[str,
         manifest.read(path)
 
 
-def test_a_start_without_an_end_goes_on_for_the_duration(tmp_path: Path) -> None:
+def test_a_span_without_an_end_has_the_length_of_duration(tmp_path: Path) -> None:
     path = tmp_path / "manifest.jsonl"
     lines = [{"start": 2.0}, {"start": 0}, {}, {"start": 2.0, "end": 3.51}, {"end": 1.6}]
     path.write_text("".join(json.dumps(GOOD | line) + "\n" for line in lines))
     spans = [(entry.start, entry.end) for entry in manifest.read(path)]
-    assert spans == [(2.0, 3.5), (0.0, 1.5), (None, None), (2.0, 3.51), (None, 1.6)], "nearly right is right"
+    assert spans == [(2.0, 3.5), (0.0, 1.5), (None, None), (2.0, 3.51), (None, 1.6)], "small differences are allowed"
     write_wav(tmp_path / "a.wav", 4.0)
     manifest.write(path, [Entry(tmp_path / "a.wav", 1.5, "train", start=2.0)])
     assert len(AudioDataset(manifest.read(path), 16_000).item(0, seed=0).wave) == 24_000
@@ -138,7 +138,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
         manifest.read(tmp_path / "binary.jsonl")
 
 
-def test_nothing_is_written_when_an_entry_is_bad(tmp_path: Path) -> None:
+def test_nothing_is_written_if_an_entry_is_bad(tmp_path: Path) -> None:
     path = tmp_path / "manifest.jsonl"
     manifest.write(path, [Entry(tmp_path / "a.flac", 1.0, "train")])
     before = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What columns, cells and rows of tables become."""
+"""Columns, cells and rows of tables as entries."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def test_columns_can_be_named(folder: Path) -> None:
 
 
 def test_spans_in_a_table(folder: Path) -> None:
-    """An end beyond the file is for loading to refuse, as in a manifest, not for reading the table."""
+    """An end after the end of the file is an error when the audio is loaded, as for a manifest, not for the table."""
     (folder / "t.csv").write_text("path,start,end,duration\na.wav,0.1,,0.2\nb.wav,0.1,,\nb.wav,0.1,9.1,\n")
     spans = [(e.start, e.end, e.duration) for e in sources.open(folder / "t.csv")]
     assert [pytest.approx(span) for span in spans] == [(0.1, 0.3, 0.2), (0.1, 0.75, 0.65), (0.1, 9.1, 9.0)]
     (folder / "t.csv").write_text("path,start,end,duration\na.wav,0.1,0.3,0.5\n")
-    with pytest.raises(ManifestError, match=r"t\.csv:2: field 'duration': 0.5 s, but .* 0.2 s; .* not of its file"):
+    with pytest.raises(ManifestError, match=r"t\.csv:2: field 'duration': 0.5 s, but .* 0.2 s"):
         sources.open(folder / "t.csv")
 
 
-def test_chosen_columns_win_over_the_usual_ones(folder: Path) -> None:
+def test_chosen_columns_have_priority_over_the_usual_ones(folder: Path) -> None:
     (folder / "t.csv").write_text("audio,clip,text,clean,title\nnone.wav,a.wav,RAW,hello,A Song\nno.wav,b.wav,RAW,,B\n")
     first, second = sources.open(folder / "t.csv", {"audio": "clip", "text": "clean"})
     assert (first.audio, first.text, first.labels) == (folder / "a.wav", "hello", {"title": "A Song"})
     assert (second.audio, second.text) == (folder / "b.wav", None), "an empty cell is not filled from the usual column"
     first, _ = sources.open(folder / "t.csv", {"audio": "clip", "captions": "text"})
-    assert (first.text, first.captions) == (None, ["RAW"]), "a column that is chosen for one field is not another's"
+    assert (first.text, first.captions) == (None, ["RAW"]), "a column chosen for one field is not used for another"
     first, _ = sources.open(folder / "t.csv", {"audio": "clip", "text": "title", "captions": "title"})
     assert (first.text, first.captions) == ("A Song", ["A Song"])
 
@@ -58,7 +58,7 @@ def test_lists_of_words_become_one_label(folder: Path) -> None:
 
 
 def test_phones_in_a_table(folder: Path) -> None:
-    """With times they are JSON in a cell; symbols in a row, as most tables have them, have none."""
+    """Phones with times are JSON in a cell; symbols without times, as in most tables, are ignored."""
     (folder / "t.csv").write_text('path,phones\na.wav,"[[0, 0.2, ""a""]]"\nb.wav,HH AH\n')
     first, second = sources.open(folder / "t.csv")
     assert (first.phones, second.phones) == ([(0.0, 0.2, "a")], [])
@@ -71,15 +71,13 @@ def test_captions_of_a_parquet_may_be_empty(folder: Path) -> None:
     assert [entry.captions for entry in sources.open(folder / "t.parquet")] == [["slow"], []]
 
 
-def test_a_start_behind_the_end_of_its_file_costs_one_row(folder: Path) -> None:
+def test_a_row_that_starts_after_the_end_of_its_file_is_skipped(folder: Path) -> None:
     (folder / "t.csv").write_text("path,start\na.wav,nan\nb.wav,7\n")
-    with pytest.warns(
-        UserWarning, match=r"1 of 2 clips cannot be read \(b\.wav: starts at 7 s, but lasts 0\.75 s only"
-    ):
+    with pytest.warns(UserWarning, match=r"1 of 2 clips cannot be read \(b\.wav: .* 7 s.* 0\.75 s"):
         assert [(entry.start, entry.duration) for entry in sources.open(folder / "t.csv")] == [(None, 0.5)]
 
 
-def test_empty_cells_behind_the_last_column_are_no_error(folder: Path) -> None:
+def test_empty_cells_after_the_last_column_are_allowed(folder: Path) -> None:
     (folder / "t.csv").write_text("path,text\na.wav,so,,\n")
     assert [entry.text for entry in sources.open(folder / "t.csv")] == ["so"]
 
@@ -98,7 +96,7 @@ def test_audio_inside_a_parquet(
         entries = sources.open(folder / "t.parquet", columns)
     assert [(e.text, e.duration, e.labels) for e in entries] == [("a", 0.5, {}), ("b", 0.75, {}), ("c", 0.5, {})]
     assert audio.load(entries[1].audio, 16000).equal(audio.load(folder / "b.wav", 16000))
-    assert len(list((tmp_path / "cache").rglob("*.wav"))) == 2, "the images stay where they are"
+    assert len(list((tmp_path / "cache").rglob("*.wav"))) == 2, "images are not extracted"
     pq.write_table(table.slice(1), folder / "t.parquet")
     with pytest.warns(UserWarning):
         assert [e.duration for e in sources.open(folder / "t.parquet", columns)] == [0.75, 0.5], "a changed table"
@@ -122,9 +120,9 @@ def test_numbers_of_a_parquet(folder: Path) -> None:
     assert (second.duration, second.end, second.labels) == (0.5, 0.5, {"score": 1.0})
 
 
-def test_audio_that_is_no_path_is_refused(folder: Path) -> None:
+def test_audio_that_is_not_a_path_is_refused(folder: Path) -> None:
     pq.write_table(pa.table({"audio": [b"RIFF"]}), folder / "t.parquet")
-    with pytest.raises(ManifestError, match=r"t\.parquet:1: field 'audio': a path was expected, not bytes"):
+    with pytest.raises(ManifestError, match=r"t\.parquet:1: field 'audio': expected a path, not bytes"):
         sources.open(folder / "t.parquet")
 
 
@@ -133,11 +131,11 @@ def test_audio_that_is_no_path_is_refused(folder: Path) -> None:
     [
         ("clip\na.wav\n", None, ConfigError, r"t\.csv:2: no audio column among clip"),
         ("path\na.wav\n", {"text": "words"}, ConfigError, "no column 'words' for text; there are path"),
-        ("path,x\na.wav,b\n", {"txt": "x"}, ConfigError, "'txt' is no field of a clip; choose among audio, text"),
+        ("path,x\na.wav,b\n", {"txt": "x"}, ConfigError, "'txt' is not a field .* audio, text"),
         ("path,start\na.wav,now\n", None, ManifestError, r"t\.csv:2: field 'start'"),
         ("path,split\na.wav,other\n", None, ManifestError, r"t\.csv:2: field 'split': 'other'"),
         ("path,text\na.wav,so, then\n", None, ManifestError, r"t\.csv:2: more cells than the 2 columns"),
-        ('path,text\na.wav,so\na.wav,"so\nb.wav,then\n', None, ManifestError, r"t\.csv:3: .*a quotation mark at"),
+        ('path,text\na.wav,so\na.wav,"so\nb.wav,then\n', None, ManifestError, r"t\.csv:3: .*quotation mark"),
     ],
 )
 def test_errors_name_the_row(folder: Path, text: str, columns: Any, error: type, message: str) -> None:
@@ -165,14 +163,14 @@ def test_quotation_marks(folder: Path, suffix: str, cells: list[str], texts: lis
     assert [entry.text for entry in sources.open(folder / f"t.{suffix}")] == (texts or cells)
 
 
-def test_one_speaker_alone_has_a_dev_set_of_other_files(tmp_path: Path) -> None:
-    """LJSpeech is such a table."""
+def test_with_one_speaker_dev_has_other_files(tmp_path: Path) -> None:
+    """For example LJSpeech."""
     rows = "".join(f"{write_wav(tmp_path / f'{i}.wav', 0.1).name},LJ\n" for i in range(40))
     (tmp_path / "t.csv").write_text("path,speaker\n" + rows)
     assert sorted(entry.split for entry in sources.open(tmp_path / "t.csv")) == ["dev"] * 2 + ["train"] * 38
 
 
-def test_speakers_do_not_cross_the_splits(tmp_path: Path) -> None:
+def test_each_speaker_is_in_one_split(tmp_path: Path) -> None:
     rows = "".join(f"{i}.wav,s{i % 5}\n" for i in range(30))
     for i in range(30):
         write_wav(tmp_path / f"{i}.wav", 0.05, seed=i)
@@ -182,7 +180,7 @@ def test_speakers_do_not_cross_the_splits(tmp_path: Path) -> None:
     assert len(speakers["dev"]) == 1 and len(speakers["train"]) == 4 and not speakers["dev"] & speakers["train"]
 
 
-def test_splits_of_a_table_go_by_the_first_part_of_their_names(folder: Path) -> None:
+def test_the_first_part_of_a_name_decides_the_split(folder: Path) -> None:
     names = ["train-clean", "validation.clean", "Test_other", "unsupervised", "3", ""]
     (folder / "t.csv").write_text("path,split\n" + "".join(f"a.wav,{name}\n" for name in names))
     with pytest.warns(UserWarning, match=r"t\.csv: 2 of 6 clips .*: 'unsupervised', '3'$") as caught:

@@ -1,4 +1,4 @@
-"""Runs that are killed (SIGKILL) at chosen moments, for test_extract_resume.
+"""Runs that are killed (SIGKILL) at chosen moments, for test_embed_resume.
 
     python kill_runs.py CORPUS FOLDER MOMENT...
 
@@ -22,9 +22,9 @@ from zoo.io import atomic
 
 MOMENTS: dict[str, tuple[Any, str]] = {
     "embed": (Encoder, "embed"),  # between two batches
-    "write": (pq.ParquetWriter, "write_table"),  # the file is open, its rows are not in it
+    "write": (pq.ParquetWriter, "write_table"),  # the file is open, without rows
     "close": (pq.ParquetWriter, "close"),  # rows, but no footer
-    "sync": (atomic, "_flush"),  # in turn: whole, but not in its place; in its place, but not flushed
+    "sync": (atomic, "_flush"),  # in turn: complete but not renamed; renamed but not flushed
     "replace": (Path, "replace"),
 }
 

@@ -1,4 +1,4 @@
-"""Runs that show no progress unless told to, the rows they write, and their bytes."""
+"""Helpers: runs without progress by default, the rows of a folder, and the digests of its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run cannot embed, what it says on the way, and what it refuses."""
+"""Items that cannot be embedded, messages during a run, and invalid requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bad_files(corpus: Path) -> dict[str, str]:
     return {"empty": "", "nan": "nan", "text": "", "tiny": "too short", "cut": "truncated", "gone": "o such file"}
 
 
-def test_a_long_recording_that_breaks_on_the_way_leaves_no_rows(
+def test_a_long_recording_that_fails_later_has_no_rows(
     corpus: Path, hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compute, "PART_SECONDS", 0.5)
@@ -54,7 +54,7 @@ def test_a_long_recording_that_breaks_on_the_way_leaves_no_rows(
     assert "gone bad" in (tmp_path / "out" / "errors.jsonl").read_text()
 
 
-def test_bad_files_are_listed_and_the_rest_goes_on(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+def test_bad_files_are_listed_and_the_others_are_embedded(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
     words = bad_files(corpus)
     summary = run(corpus, hubert, tmp_path / "out", shard_items=5)
     assert (summary.embedded, summary.failed) == (10, 6)
@@ -65,7 +65,7 @@ def test_bad_files_are_listed_and_the_rest_goes_on(corpus: Path, hubert: Encoder
         assert word in line["reason"] and line["path"] not in line["reason"]
 
 
-def test_a_failed_run_exits_with_an_error_only_when_asked(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
+def test_a_run_with_failures_raises_only_with_fail_on_error(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
     bad_files(corpus)
     with pytest.raises(ZooError, match=r"6 of 16 items failed.*errors\.jsonl"):
         run(corpus, mfcc, tmp_path / "out", fail_on_error=True)
@@ -73,7 +73,7 @@ def test_a_failed_run_exits_with_an_error_only_when_asked(corpus: Path, mfcc: En
     assert run(corpus, mfcc, tmp_path / "out").failed == 6
 
 
-def test_a_folder_of_nothing_but_bad_files_gives_empty_shards(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
+def test_a_folder_of_bad_files_only_gives_empty_shards(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
     bad_files(corpus)
     (corpus / "b" / "cut.wav").unlink()
     summary = run([corpus / "b" / "gone.wav", corpus / "a" / "nan.wav"], mfcc, tmp_path / "out")
@@ -82,27 +82,27 @@ def test_a_folder_of_nothing_but_bad_files_gives_empty_shards(corpus: Path, mfcc
     assert embed.load(tmp_path / "out")[1].shape == (0, mfcc.dim)
 
 
-def test_a_clip_that_the_encoder_refuses_does_not_take_its_batch_with_it(
+def test_if_the_encoder_rejects_a_clip_the_rest_of_the_batch_is_embedded(
     corpus: Path, hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = type(hubert).embed
-    refused = len(soundfile.read(corpus / "a" / "4.wav")[0])
+    bad_length = len(soundfile.read(corpus / "a" / "4.wav")[0])
 
     def embed(self: Encoder, waves: list[torch.Tensor], *args: object, **options: object) -> torch.Tensor:
         for i, wave in enumerate(waves):
-            if len(wave) == refused:
-                raise AudioError(f"waveform {i}", "I do not like it")
+            if len(wave) == bad_length:
+                raise AudioError(f"waveform {i}", "rejected")
         return whole(self, waves, *args, **options)  # type: ignore[arg-type]
 
     run(corpus, hubert, tmp_path / "all")
     monkeypatch.setattr(type(hubert), "embed", embed)
     assert run(corpus, hubert, tmp_path / "out").failed == 1
-    kept = [row for row in read(tmp_path / "all") if row["item"] != 4]
+    expected_rows = [row for row in read(tmp_path / "all") if row["item"] != 4]
     rows = read(tmp_path / "out")
-    assert [row["item"] for row in rows] == [row["item"] for row in kept]
-    for row, expected in zip(rows, kept, strict=True):
+    assert [row["item"] for row in rows] == [row["item"] for row in expected_rows]
+    for row, expected in zip(rows, expected_rows, strict=True):
         assert np.abs(np.subtract(row["embedding"], expected["embedding"])).max() <= 1e-5
-    assert "I do not like it" in (tmp_path / "out" / "errors.jsonl").read_text()
+    assert "rejected" in (tmp_path / "out" / "errors.jsonl").read_text()
 
 
 def test_values_that_the_files_cannot_hold_are_failures(
@@ -115,7 +115,7 @@ def test_values_that_the_files_cannot_hold_are_failures(
     assert "float16 cannot hold" in (tmp_path / "out" / "errors.jsonl").read_text()
 
 
-def test_names_that_are_not_unicode_are_spelled_out(tmp_path: Path, mfcc: Encoder) -> None:
+def test_file_names_that_are_not_unicode_are_escaped(tmp_path: Path, mfcc: Encoder) -> None:
     good, bad = tmp_path / "caf\udce9.wav", tmp_path / "nai\udceff.wav"
     shutil.move(write_wav(tmp_path / "x.wav", 0.3), good)
     bad.write_text("no audio")
@@ -125,7 +125,7 @@ def test_names_that_are_not_unicode_are_spelled_out(tmp_path: Path, mfcc: Encode
     assert run([good, bad], mfcc, tmp_path / "out").skipped == 1
 
 
-def test_a_registered_name_says_device_and_number_format(
+def test_the_first_line_has_device_and_number_format(
     corpus: Path, mfcc: Encoder, hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zoo.loading.load", lambda name, device, dtype: hubert if name == "hubert-base" else mfcc)
@@ -135,46 +135,46 @@ def test_a_registered_name_says_device_and_number_format(
         ("hubert-base", "hubert-base on cpu, bfloat16: this CPU multiplies it natively"),
         ("mfcc", "mfcc on cpu, float32: it has no weights"),
     ):
-        said = io.StringIO()
-        run(corpus, name, tmp_path / name, dtype="auto", device="cpu", progress=Console(file=said, width=200))
-        first, last = said.getvalue().splitlines()
+        output = io.StringIO()
+        run(corpus, name, tmp_path / name, dtype="auto", device="cpu", progress=Console(file=output, width=200))
+        first, last = output.getvalue().splitlines()
         assert first == line
         assert "10 items embedded" in last and "x real time" in last
 
 
-def test_progress_is_told_line_by_line_where_there_is_no_terminal(
+def test_progress_is_printed_line_by_line_without_a_terminal(
     corpus: Path, mfcc: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     (corpus / "a" / "bad.wav").touch()
-    said = io.StringIO()
-    run(corpus, mfcc, tmp_path / "out", progress=Console(file=said, width=200))
-    lines = said.getvalue().splitlines()
+    output = io.StringIO()
+    run(corpus, mfcc, tmp_path / "out", progress=Console(file=output, width=200))
+    lines = output.getvalue().splitlines()
     assert len(lines) >= 10
     assert "0.00 / 0.00 h, " in lines[5] and "x real time" in lines[5]
     assert lines[-3].endswith("0:00:00 left, 1 failed")
 
 
-def test_names_that_look_like_markup_are_said_as_they_are(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
-    said = io.StringIO()
-    run(corpus, mfcc, tmp_path / "[red] out", progress=Console(file=said, width=40))
-    assert f"{tmp_path}/[red] out: 10 items" in said.getvalue()
+def test_names_that_look_like_markup_are_printed_unchanged(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
+    output = io.StringIO()
+    run(corpus, mfcc, tmp_path / "[red] out", progress=Console(file=output, width=40))
+    assert f"{tmp_path}/[red] out: 10 items" in output.getvalue()
 
 
 def test_a_bar_is_shown_on_a_terminal(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
-    said = io.StringIO()
-    run(corpus, mfcc, tmp_path / "out", progress=Console(file=said, force_terminal=True, width=120))
-    assert "x real time" in said.getvalue() and "\x1b[" in said.getvalue()
+    output = io.StringIO()
+    run(corpus, mfcc, tmp_path / "out", progress=Console(file=output, force_terminal=True, width=120))
+    assert "x real time" in output.getvalue() and "\x1b[" in output.getvalue()
 
 
-def test_silence_is_kept_where_no_progress_is_wanted(
+def test_without_progress_nothing_is_printed(
     corpus: Path, mfcc: Encoder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run(corpus, mfcc, tmp_path / "out")
     assert capfd.readouterr() == ("", "")
 
 
-def test_impossible_requests_leave_no_trace(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
+def test_invalid_requests_write_nothing(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
     for options in ({"workers": 0}, {"pooling": "median"}, {"layer": 9}, {"storage": "int8"}):
         with pytest.raises(ConfigError):
             run(corpus, mfcc, tmp_path / "out", **options)

@@ -30,14 +30,16 @@ lengths = st.lists(st.floats(-10, 4000, allow_nan=False), max_size=60)
 
 
 @given(lengths, st.integers(1, 20), st.sampled_from(["mean", None]))
-def test_shards_are_consecutive_and_keep_to_every_limit(seconds: list[float], most: int, pooling: str | None) -> None:
-    plan = plan_of(seconds, shard_items=most, pooling=pooling, width=4096)
+def test_shards_are_consecutive_and_within_the_limits(
+    seconds: list[float], max_items: int, pooling: str | None
+) -> None:
+    plan = plan_of(seconds, shard_items=max_items, pooling=pooling, width=4096)
     shards = plan.shards()
     assert [n for shard in shards for n in range(shard.start, shard.stop)] == list(range(len(seconds)))
     assert [shard.number for shard in shards] == list(range(len(shards)))
     for shard in shards:
         inside = plan.items[shard.start : shard.stop]
-        assert 1 <= len(inside) <= most
+        assert 1 <= len(inside) <= max_items
         if len(inside) > 1:
             assert sum(item.seconds for item in inside) <= planning.SHARD_SECONDS
             assert sum(plan.settings.count_bytes(item.seconds) for item in inside) <= planning.SHARD_BYTES
@@ -52,12 +54,12 @@ def test_batches_hold_every_readable_item_once_within_the_limit(seconds: list[fl
         assert sorted(n for batch in batches for n in batch) == readable
         for batch in batches:
             longest = max(plan.items[n].seconds for n in batch)
-            assert len(batch) == 1 or len(batch) * max(longest, planning.LEAST_SECONDS) <= limit * (1 + 1e-9)
+            assert len(batch) == 1 or len(batch) * max(longest, planning.MIN_SECONDS) <= limit * (1 + 1e-9)
         order = [plan.items[n].seconds for batch in batches for n in batch]
         assert order == sorted(order, reverse=True)
 
 
-def test_a_shards_key_depends_on_all_it_holds_and_on_nothing_else() -> None:
+def test_the_key_of_a_shard_depends_on_settings_and_items_only() -> None:
     seconds = [1.0] * 12
     before = [shard.key for shard in plan_of(seconds).shards()]
     assert before == [shard.key for shard in plan_of(seconds).shards()]
@@ -71,13 +73,13 @@ def test_a_shards_key_depends_on_all_it_holds_and_on_nothing_else() -> None:
         assert not set(before) & {shard.key for shard in plan_of(seconds, **change).shards()}
 
 
-def test_frames_close_a_shard_by_the_bytes_they_take() -> None:
+def test_the_bytes_of_frames_limit_a_shard() -> None:
     plan = plan_of([10.0] * 100, pooling=None, width=1024, layers=tuple(range(13)), shard_items=1000)
     assert plan.settings.count_bytes(10.0) == 10 * 50 * 13 * 1024 * 4
     assert {shard.stop - shard.start for shard in plan.shards()[:-1]} == {5}
 
 
-def test_settings_resolve_what_the_encoder_is_asked_for(hubert: Encoder) -> None:
+def test_settings_resolve_the_requested_layers(hubert: Encoder) -> None:
     assert EmbedSettings.of(hubert).layers == (3,)
     assert EmbedSettings.of(hubert, layer="0,-1,3").layers == (0, 3)
     assert EmbedSettings.of(hubert, layer="all").layers == (0, 1, 2, 3)
@@ -86,7 +88,7 @@ def test_settings_resolve_what_the_encoder_is_asked_for(hubert: Encoder) -> None
 
 
 @pytest.mark.parametrize(
-    ("wrong", "word"),
+    ("changes", "word"),
     [
         ({"layer": 4}, "layer"),
         ({"layer": "first"}, "layer"),
@@ -96,6 +98,6 @@ def test_settings_resolve_what_the_encoder_is_asked_for(hubert: Encoder) -> None
         ({"shard_items": 0}, "shard_items"),
     ],
 )
-def test_impossible_settings_are_named(hubert: Encoder, wrong: dict, word: str) -> None:
+def test_the_error_for_an_invalid_setting_has_its_name(hubert: Encoder, changes: dict, word: str) -> None:
     with pytest.raises(ConfigError, match=word):
-        EmbedSettings.of(hubert, **wrong)
+        EmbedSettings.of(hubert, **changes)

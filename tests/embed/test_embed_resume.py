@@ -1,4 +1,4 @@
-"""A run that is begun again: killed and continued, finished and repeated, refused, brought up to date."""
+"""A run that is started again: resumed after a kill, repeated, rejected, updated."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def test_killed_at_any_moment_and_run_again_it_leaves_the_same_bytes(bad_corpus:
     states = set()
     for moment in MOMENTS:
         out = tmp_path / moment
-        begun = digests(out)
-        states.add(frozenset(begun))
-        assert all(begun[name] == expected[name] for name in begun if name.startswith("part"))
+        partial = digests(out)
+        states.add(frozenset(partial))
+        assert all(partial[name] == expected[name] for name in partial if name.startswith("part"))
         kill_runs.run(str(bad_corpus), out)
         assert digests(out) == expected, moment
     assert len(states) >= 6  # the moments were different ones
 
 
 def test_killed_from_outside_again_and_again(bad_corpus: Path, tmp_path: Path) -> None:
-    """Runs of a process killed at times nobody chose, until one gets through."""
+    """Runs of a process that is killed after some time, until one run finishes."""
     kill_runs.run(str(bad_corpus), tmp_path / "whole")
     code = (
         "import sys, time, kill_runs; from zoo.encoder import Encoder; from pathlib import Path\n"
@@ -115,7 +115,7 @@ def test_an_interrupt_leaves_finished_shards_and_no_threads(
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
-def test_a_finished_run_does_nothing_and_says_so(
+def test_a_finished_run_does_nothing_and_prints_it(
     bad_corpus: Path, hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(bad_corpus, hubert, tmp_path / "out")
@@ -124,12 +124,12 @@ def test_a_finished_run_does_nothing_and_says_so(
     opened: list[str] = []
     probe = survey.audio.probe
     monkeypatch.setattr(survey.audio, "probe", lambda path: opened.append(Path(path).name) or probe(path))
-    said = io.StringIO()
-    summary = run(bad_corpus, hubert, tmp_path / "out", progress=Console(file=said, width=300))
+    output = io.StringIO()
+    summary = run(bad_corpus, hubert, tmp_path / "out", progress=Console(file=output, width=300))
     assert (summary.embedded, summary.skipped, summary.failed, summary.audio_hours) == (0, 9, 2, 0)
-    assert "nothing to do, 9 items were embedded before" in said.getvalue() and "2 failed" in said.getvalue()
+    assert "nothing to do, 9 items" in output.getvalue() and "2 failed" in output.getvalue()
     assert {path: path.stat().st_mtime_ns for path in before} == before and digests(tmp_path / "out") == bytes_before
-    assert opened == ["0bad.wav"]  # what had no readable header is looked at again, nothing else
+    assert opened == ["0bad.wav"]  # only files without a readable header are opened again
 
 
 OTHER = [
@@ -143,7 +143,7 @@ OTHER = [
 
 
 @pytest.mark.parametrize(("options", "words"), OTHER)
-def test_other_settings_are_refused(corpus: Path, hubert: Encoder, tmp_path: Path, options: dict, words: str) -> None:
+def test_other_settings_are_an_error(corpus: Path, hubert: Encoder, tmp_path: Path, options: dict, words: str) -> None:
     run(corpus, hubert, tmp_path / "out")
     before = digests(tmp_path / "out")
     with pytest.raises(ZooError, match=words):
@@ -151,14 +151,14 @@ def test_other_settings_are_refused(corpus: Path, hubert: Encoder, tmp_path: Pat
     assert digests(tmp_path / "out") == before
 
 
-def test_another_model_another_version_and_other_inputs_are_refused(
+def test_another_model_another_version_and_other_inputs_are_errors(
     corpus: Path, hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(corpus, hubert, tmp_path / "out")
     before = digests(tmp_path / "out")
     with pytest.raises(ZooError, match="fingerprint"):
         run(corpus, small("hubert-base", seed=1), tmp_path / "out")
-    with pytest.raises(ZooError, match=r"4 are gone \(.*6\.wav, .*7\.wav, \.\.\.\)"):
+    with pytest.raises(ZooError, match=r"has 4 items .*\(.*6\.wav, .*7\.wav, \.\.\.\)"):
         run(corpus / "a", hubert, tmp_path / "out")
     assert run([corpus / "b", corpus / "a"], hubert, tmp_path / "out").skipped == 10  # the order stays
     with monkeypatch.context() as patch:
@@ -169,7 +169,7 @@ def test_another_model_another_version_and_other_inputs_are_refused(
     assert run(corpus, hubert, tmp_path / "out").skipped == 10
 
 
-def test_new_files_come_behind_and_what_is_there_stays(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+def test_new_files_are_added_at_the_end_and_existing_shards_stay(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
     run(corpus, hubert, tmp_path / "out")
     before = digests(tmp_path / "out")
     for number, name in enumerate(("a/00.wav", "z.wav"), 1):
@@ -184,7 +184,7 @@ def test_new_files_come_behind_and_what_is_there_stays(corpus: Path, hubert: Enc
     assert len(vectors) == 12
 
 
-def test_new_spans_of_a_file_come_behind_too_whether_it_is_still_there_or_not(hubert: Encoder, tmp_path: Path) -> None:
+def test_new_spans_of_a_file_are_added_at_the_end_with_or_without_the_file(hubert: Encoder, tmp_path: Path) -> None:
     write_wav(tmp_path / "long.wav", 3.0)
     items = [Item(str(tmp_path / "long.wav"), start, start + 1.0) for start in (0.0, 1.0, 2.0)]
     run(items[:1], hubert, tmp_path / "out")
@@ -196,7 +196,7 @@ def test_new_spans_of_a_file_come_behind_too_whether_it_is_still_there_or_not(hu
     assert (summary.embedded, summary.skipped, summary.failed) == (0, 2, 1)
 
 
-def test_relative_paths_from_another_folder_are_not_mistaken_for_the_same(
+def test_equal_relative_paths_in_another_folder_are_other_files(
     hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("one", "two"):
@@ -204,14 +204,14 @@ def test_relative_paths_from_another_folder_are_not_mistaken_for_the_same(
     monkeypatch.chdir(tmp_path / "one")
     run("corpus", hubert, tmp_path / "out")
     monkeypatch.chdir(tmp_path / "two")
-    with pytest.raises(ZooError, match=r"was begun in .*one"):
+    with pytest.raises(ZooError, match=r"was started in .*one"):
         run("corpus", hubert, tmp_path / "out")
-    (tmp_path / "one").rename(tmp_path / "moved")  # the very files, moved: the times tell
+    (tmp_path / "one").rename(tmp_path / "moved")  # the same files, moved; they have the same times
     monkeypatch.chdir(tmp_path / "moved")
     assert run("corpus", hubert, tmp_path / "out").skipped == 10
 
 
-def test_shards_with_a_changed_file_are_computed_anew(bad_corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+def test_shards_with_a_changed_file_are_computed_again(bad_corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
     run(bad_corpus, hubert, tmp_path / "out")
     before = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("part-*")}
     write_wav(bad_corpus / "b" / "7.wav", 0.7, seed=7)
@@ -238,7 +238,7 @@ def test_a_part_that_the_plan_no_longer_has_is_removed(
     assert len(digests(tmp_path / "out")) < before
 
 
-def test_what_was_embedded_stays_when_its_file_is_gone(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+def test_embeddings_of_a_deleted_file_are_kept(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
     files = sorted(corpus.rglob("*.wav"))
     for file in files:
         (tmp_path / file.name).symlink_to(file)
@@ -260,7 +260,7 @@ def test_two_runs_do_not_write_to_one_folder(corpus: Path, hubert: Encoder, tmp_
     assert run(corpus, hubert, tmp_path / "out").embedded == 10
 
 
-def test_a_folder_with_parts_of_unknown_origin_is_left_alone(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+def test_a_folder_with_unknown_parts_is_not_changed(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "part-0.parquet").write_text("mine")
     with pytest.raises(ZooError, match="not written by zoo embed"):
@@ -268,7 +268,7 @@ def test_a_folder_with_parts_of_unknown_origin_is_left_alone(corpus: Path, huber
     assert (tmp_path / "out" / "part-0.parquet").read_text() == "mine"
 
 
-def test_damage_is_found(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+def test_damage_is_detected(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(corpus, hubert, out)
     before = digests(out)
@@ -286,7 +286,7 @@ def test_damage_is_found(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
 
 
 def test_each_file_is_complete_in_itself(bad_corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
-    """errors.jsonl is made from the shards, so losing it loses nothing."""
+    """errors.jsonl is made from the shards, so it can be restored."""
     run(bad_corpus, hubert, tmp_path / "out")
     before = digests(tmp_path / "out")
     (tmp_path / "out" / "errors.jsonl").unlink()

@@ -1,4 +1,4 @@
-"""What a run writes: right numbers in the right rows, the same bytes every time, and decoding beside computing."""
+"""The output of a run: correct values in the correct rows, the same bytes each time, decoding in parallel."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_file_becomes_a_row_in_the_order_of_the_inputs(corpus: Path, huber
     assert sorted(digests(tmp_path / "out")) == ["_plan.jsonl", *(f"part-0000{i}.parquet" for i in range(3))]
 
 
-def test_the_bytes_do_not_depend_on_threads_or_on_the_time_of_day(
+def test_the_bytes_do_not_depend_on_the_number_of_threads_or_the_time(
     corpus: Path, hubert: Encoder, tmp_path: Path
 ) -> None:
     (corpus / "broken.wav").write_text("no audio")
@@ -50,7 +50,7 @@ def test_the_bytes_do_not_depend_on_threads_or_on_the_time_of_day(
     assert "errors.jsonl" in digests(tmp_path / "one")
 
 
-def test_load_gives_paths_and_one_tensor(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+def test_load_returns_paths_and_one_tensor(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
     run(corpus, hubert, tmp_path / "out", layer="0,2", shard_items=4, pooling="stats")
     paths, x = embed.load(tmp_path / "out", layer=2)
     assert paths == [str(path) for path in sorted(corpus.rglob("*.wav"))]
@@ -58,15 +58,15 @@ def test_load_gives_paths_and_one_tensor(corpus: Path, hubert: Encoder, tmp_path
     expected = hubert.embed(paths, layer=2, pooling="stats")
     assert (x - expected).abs().max() <= 1e-5
     for layer in (None, 1):
-        with pytest.raises(ZooError, match="holds layers 0, 2"):
+        with pytest.raises(ZooError, match="has layers 0, 2"):
             embed.load(tmp_path / "out", layer=layer)
 
 
-def test_load_says_why_it_cannot(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
+def test_errors_of_load(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="no _plan"):
         embed.load(corpus)
     run(corpus, mfcc, tmp_path / "frames", pooling=None)
-    with pytest.raises(ZooError, match="holds frames"):
+    with pytest.raises(ZooError, match="has frames"):
         embed.load(tmp_path / "frames")
     run(corpus, mfcc, tmp_path / "out", shard_items=4)
     (tmp_path / "out" / "part-00001.parquet").unlink()
@@ -74,7 +74,7 @@ def test_load_says_why_it_cannot(corpus: Path, mfcc: Encoder, tmp_path: Path) ->
         embed.load(tmp_path / "out")
 
 
-def test_all_layers_are_rows_of_their_own(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+def test_each_layer_has_its_own_rows(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
     run(corpus, hubert, tmp_path / "out", layer="all", storage="float16")
     rows = read(tmp_path / "out")
     assert [(row["item"], row["layer"]) for row in rows] == [(i, k) for i in range(10) for k in range(4)]
@@ -84,14 +84,14 @@ def test_all_layers_are_rows_of_their_own(corpus: Path, hubert: Encoder, tmp_pat
     assert embed.load(tmp_path / "out", layer=1)[1].dtype == torch.float32
 
 
-def test_the_metadata_tells_how_the_numbers_came_about(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+def test_the_metadata_has_the_settings(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
     run(corpus, hubert, tmp_path / "out", pooling="max")
-    form = pq.read_schema(tmp_path / "out" / "part-00000.parquet")
-    notes = json.loads(form.metadata[b"zoo"])
-    assert notes["model"] == "hubert-base" and notes["fingerprint"] == hubert.fingerprint()
-    assert notes["pooling"] == "max" and notes["layers"] == [3] and notes["dtype"] == "float32"
-    assert notes["preprocessing"]["sample_rate"] == 16000 and notes["device"] == "cpu" and notes["zoo"]
-    assert str(form.field("embedding").type) == "fixed_size_list<element: float>[48]"
+    schema = pq.read_schema(tmp_path / "out" / "part-00000.parquet")
+    settings = json.loads(schema.metadata[b"zoo"])
+    assert settings["model"] == "hubert-base" and settings["fingerprint"] == hubert.fingerprint()
+    assert settings["pooling"] == "max" and settings["layers"] == [3] and settings["dtype"] == "float32"
+    assert settings["preprocessing"]["sample_rate"] == 16000 and settings["device"] == "cpu" and settings["zoo"]
+    assert str(schema.field("embedding").type) == "fixed_size_list<element: float>[48]"
 
 
 def test_frames_are_those_of_encode(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_frames_are_those_of_encode(corpus: Path, hubert: Encoder, tmp_path: Pat
 def test_a_long_recording_is_written_in_parts(
     corpus: Path, hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With parts of half a second, row groups of a few rows, and the long one in a shard of its own."""
+    """With parts of half a second, row groups of a few rows, and the long recording in its own shard."""
     monkeypatch.setattr(compute, "PART_SECONDS", 0.5)
     monkeypatch.setattr(writer, "GROUP_BYTES", 20_000)
     monkeypatch.setattr(embed.plan, "SHARD_BYTES", 60_000)
@@ -129,19 +129,19 @@ def test_a_long_recording_is_written_in_parts(
     assert set(pq.read_table(shard)["path"].to_pylist()) == {str(long)}
 
 
-def test_a_long_recording_is_normalized_by_one_look_at_it(
+def test_the_statistics_of_a_long_recording_are_computed_once(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not by one for each window, which would take time that grows with the square of its length."""
+    """Not once per window, which would take quadratic time."""
     encoder = small("hubert-base")
     monkeypatch.setattr(type(encoder), "window_seconds", 1.0)
     monkeypatch.setattr(type(encoder), "context_seconds", 0.2)
     monkeypatch.setattr(compute, "PART_SECONDS", 0.5)
-    looks = []
+    calls = []
     whole = type(encoder).norm_stats
-    monkeypatch.setattr(type(encoder), "norm_stats", lambda self, clip: looks.append(len(clip)) or whole(self, clip))
+    monkeypatch.setattr(type(encoder), "norm_stats", lambda self, clip: calls.append(len(clip)) or whole(self, clip))
     run(write_wav(tmp_path / "long.wav", 5.0), encoder, tmp_path / "out", pooling=None)
-    assert looks == [80000]
+    assert calls == [80000]
 
 
 def test_manifest_spans_are_cut_out(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
@@ -162,10 +162,10 @@ def test_manifest_spans_are_cut_out(corpus: Path, mfcc: Encoder, tmp_path: Path)
     assert (error["start"], error["end"]) == (50.0, 50.5) and "50" in error["reason"]
 
 
-def test_decoding_goes_on_while_the_encoder_computes(
+def test_decoding_continues_while_the_encoder_computes(
     corpus: Path, mfcc: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first batch, one clip of ten, is held up until the others are decoded, other shards' included."""
+    """The first batch, one clip of ten, waits until the other clips are decoded, also those of other shards."""
     decoded = threading.Semaphore(0)
     read, embed = decode.read, type(mfcc).embed
 
@@ -188,36 +188,36 @@ def test_decoding_goes_on_while_the_encoder_computes(
     assert waited == [True] * 10
 
 
-def test_decoded_audio_in_memory_is_bounded_from_end_to_end(
+def test_decoded_audio_in_memory_is_bounded_in_a_whole_run(
     mfcc: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """150 clips through an encoder that is slower than decoding: count the seconds decoded and not yet embedded."""
     for i in range(150):
         write_wav(tmp_path / "many" / f"{i:03d}.wav", 0.1 + i % 5 / 10, seed=i)
-    lock, held, most = threading.Lock(), 0, 0
+    lock, waiting, max_waiting = threading.Lock(), 0, 0
     read, embed = decode.read, type(mfcc).embed
 
     def counted(*args: object, **options: object) -> object:
-        nonlocal held, most
+        nonlocal waiting, max_waiting
         clip = read(*args, **options)  # type: ignore[arg-type]
         with lock:
-            held += len(clip)
-            most = max(most, held)
+            waiting += len(clip)
+            max_waiting = max(max_waiting, waiting)
         return clip
 
     def slow(self: Encoder, clips: list[torch.Tensor], *args: object, **options: object) -> torch.Tensor:
-        nonlocal held
+        nonlocal waiting
         time.sleep(0.01)
         values = embed(self, clips, *args, **options)  # type: ignore[arg-type]
         with lock:
-            held -= sum(map(len, clips))
+            waiting -= sum(map(len, clips))
         return values
 
     monkeypatch.setattr(decode, "read", counted)
     monkeypatch.setattr(type(mfcc), "embed", slow)
     run(tmp_path / "many", mfcc, tmp_path / "out", batch_seconds=2.0, workers=4)
-    assert held == 0
-    assert 2.0 < most / 16000 <= (job.LOOK_AHEAD_BATCHES + 1) * 2.0 + 0.5
+    assert waiting == 0
+    assert 2.0 < max_waiting / 16000 <= (job.LOOK_AHEAD_BATCHES + 1) * 2.0 + 0.5
 
 
 def test_a_name_is_loaded_as_zoo_load_would(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:

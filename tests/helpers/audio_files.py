@@ -1,4 +1,4 @@
-"""Recordings that the audio tests write for themselves."""
+"""Recordings for the audio tests, written when a test runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import soundfile
 
 
 def open_files() -> int:
-    """How many descriptors this process holds."""
+    """Number of open file descriptors of this process."""
     return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
@@ -22,7 +22,7 @@ def sound(rate: int, seconds: float, channels: int = 1, seed: int = 0, noise: fl
 
 
 def bursts(rate: int, seconds: float, channels: int = 1) -> np.ndarray:
-    """(S, C) float64: bursts of tone and noise with silence between, for which MP3 encoders save bits."""
+    """(S, C) float64: bursts of tone and noise between silences, so that MP3 encoders save bits."""
     time = np.arange(round(rate * seconds))[:, None] / rate  # (S, 1)
     loudness = np.clip(np.sin(2 * np.pi * 0.7 * time), 0, 1) ** 4
     noise = np.random.default_rng(0).normal(size=time.shape)
@@ -30,7 +30,7 @@ def bursts(rate: int, seconds: float, channels: int = 1) -> np.ndarray:
 
 
 def write_container(path: Path, codec: str, wave: np.ndarray, rate: int, *, picture: bool = False) -> Path:
-    """wave (S, C) as the audio track of the container that the suffix names, with a video track if `picture`."""
+    """Write wave (S, C) as the audio track of a container (chosen by the suffix), with a video track if `picture`."""
     import av
 
     layout = {1: "mono", 2: "stereo"}[wave.shape[1]]
@@ -54,11 +54,11 @@ def write_container(path: Path, codec: str, wave: np.ndarray, rate: int, *, pict
 
 
 def write_headless_mp3(path: Path, wave: np.ndarray, rate: int, **options: float) -> Path:
-    """An MP3 of variable bit rate without the first frame, which states the length."""
+    """An MP3 of variable bit rate without its first frame, which holds the length."""
     soundfile.write(path, wave, rate, format="MP3", bitrate_mode="VARIABLE", **options)
     data = path.read_bytes()
     second = data.find(data[:2], 4)
-    while data[second + 2] & 0x0C != data[2] & 0x0C:  # not a frame of the same sample rate, so not a frame
+    while data[second + 2] & 0x0C != data[2] & 0x0C:  # another sample rate, so this is not the start of a frame
         second = data.find(data[:2], second + 1)
     path.write_bytes(data[second:])
     return path

@@ -1,6 +1,6 @@
 """Processes that are killed (SIGKILL) at chosen moments: the loop that the kill-and-resume tests share.
 
-A moment is FUNCTION:N, the N-th call of a function that the script lists. Each attempt has a process of its own, forked
+A moment is FUNCTION:N, the N-th call of a function that the script lists. Each attempt runs in its own process, forked
 before any thread is started.
 """
 
@@ -17,17 +17,17 @@ from typing import Any
 
 def die_at(owner: Any, name: str, count: int) -> None:
     """Replace a function by one that kills the process when it is called for the count-th time."""
-    whole: Callable[..., Any] = getattr(owner, name)
-    left = count
+    original: Callable[..., Any] = getattr(owner, name)
+    calls = 0
 
-    def dying(*args: Any, **options: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if not left:
+    def killing(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == count:
             os.kill(os.getpid(), signal.SIGKILL)
-        return whole(*args, **options)
+        return original(*args, **options)
 
-    setattr(owner, name, dying)
+    setattr(owner, name, killing)
 
 
 def attempt(moments: Sequence[str], functions: Mapping[str, tuple[Any, str]], run: Callable[[str], Any]) -> None:
@@ -46,7 +46,7 @@ def attempt(moments: Sequence[str], functions: Mapping[str, tuple[Any, str]], ru
 def kill(script: str, arguments: Sequence[str | Path], moments: Sequence[str], threads: int | None = None) -> list[str]:
     """Run a script that calls `attempt`, with arguments and moments; returns the lines it printed.
 
-    threads: those of this process by default, so that both compute the same bits.
+    threads: default: as many as this process has, so that both compute the same bits.
     """
     done = subprocess.run(
         [sys.executable, script, *arguments, *moments],
@@ -59,8 +59,8 @@ def kill(script: str, arguments: Sequence[str | Path], moments: Sequence[str], t
 
 
 def environment(folder: Path, threads: int | None = None) -> dict[str, str]:
-    """For a process that finds the modules in `folder`, the helpers of the tests and the clone; threads as `kill`."""
-    import torch  # not above: the scripts that `kill` runs decide themselves what they load before they fork
+    """Environment for a process that can import from `folder`, tests/helpers and this clone; threads as in `kill`."""
+    import torch  # imported late: the scripts that `kill` runs decide what is loaded before they fork
 
     threads = threads or torch.get_num_threads()
     here = Path(__file__).parent

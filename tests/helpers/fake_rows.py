@@ -31,7 +31,7 @@ class FakeIds:
 
 
 class FakeRows:
-    """Rows whose logits are a function of their window's name and their tokens; counts what it is asked for."""
+    """Rows with logits that depend on the name of their window and their tokens; counts calls and rows."""
 
     def __init__(self, names: Sequence[int], ids: FakeIds, sharpness: float = 2.0) -> None:
         self.names, self.ids, self.sharpness = list(names), ids, sharpness

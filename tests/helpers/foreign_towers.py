@@ -1,4 +1,4 @@
-"""Audio towers of torchvision and transformers with random weights in which nothing has its trivial initial value."""
+"""Audio towers of torchvision and transformers with random weights; no parameter has its trivial initial value."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from transformers import ASTConfig, ASTModel
 
 
-def shaken(model: nn.Module) -> nn.Module:
-    """Vectors (norms, biases, tokens, positions) and running statistics as training might leave them."""
+def randomize_vectors(model: nn.Module) -> nn.Module:
+    """Give vectors (norms, biases, tokens, positions) and running statistics random values, as after training."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1 or "embeddings." in name:
@@ -27,11 +27,11 @@ def shaken(model: nn.Module) -> nn.Module:
 def resnet_model(blocks: Sequence[int]) -> ResNet:
     """blocks (3, 4, 6, 3): ResNet-50."""
     torch.manual_seed(0)
-    return shaken(ResNet(Bottleneck, list(blocks)))
+    return randomize_vectors(ResNet(Bottleneck, list(blocks)))
 
 
 def ast_model(**overrides: Any) -> ASTModel:
-    """7 steps of 3 bands, unless told otherwise."""
+    """An AST with 7 steps of 3 bands by default."""
     torch.manual_seed(0)
     size: dict[str, Any] = {
         "hidden_size": 32,
@@ -41,11 +41,11 @@ def ast_model(**overrides: Any) -> ASTModel:
         "num_mel_bins": 36,
         "max_length": 76,
     }
-    return shaken(ASTModel(ASTConfig(**(size | overrides))))
+    return randomize_vectors(ASTModel(ASTConfig(**(size | overrides))))
 
 
 def spectrograms(clips: int, frames: int, mels: int) -> Tensor:
-    """Standardized noise (B, T, N) that changes slowly enough to look like music to a convolution."""
+    """Standardized noise (B, T, N) that changes slowly, like music."""
     generator = torch.Generator().manual_seed(1)
     coarse = torch.randn(clips, 1, frames // 4, mels // 4, generator=generator)
     return nn.functional.interpolate(coarse, (frames, mels), mode="bilinear")[:, 0]

@@ -1,4 +1,4 @@
-"""A few seconds of "speech": clips of colored noise on the disk, with phones that tell them apart."""
+"""A few seconds of "speech": clips of colored noise on disk, with two phones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small recordings that the extraction tests write for themselves."""
+"""Small recordings for the extraction tests, written when a test runs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def write_wav(path: Path, seconds: float, seed: int = 0, rate: int = 16000) -> P
 def write_corpus(folder: Path) -> Path:
     """Ten clips of 0.3 to 1.2 s in two folders and at two rates: a/0.wav ... a/5.wav, b/6.wav ... b/9.wav."""
     for i in range(10):
-        place = folder / ("a" if i < 6 else "b") / f"{i}.wav"
-        write_wav(place, 0.3 + (i * 7 % 10) / 10, seed=i, rate=16000 if i % 3 else 22050)
+        path = folder / ("a" if i < 6 else "b") / f"{i}.wav"
+        write_wav(path, 0.3 + (i * 7 % 10) / 10, seed=i, rate=16000 if i % 3 else 22050)
     return folder

@@ -1,4 +1,4 @@
-"""Every registered model in a size that a test can afford: its own structure, with few and narrow layers."""
+"""Every registered model in a small size for tests: the same structure with few, narrow layers."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"whisper-tiny, padding none":
 
 
 def small(name: str, seed: int = 0) -> Encoder:
-    """The architecture of a registered model or variant, shrunk, with weights that depend on the seed alone."""
+    """A small version of a registered model or variant, with weights that depend only on the seed."""
     name, options = VARIANTS.get(name, (name, {}))
     torch.manual_seed(seed)
     return zoo.create(name, **SMALL[zoo.info(name).family] | options)
 
 
 def noise(seconds: float, seed: int = 0, sample_rate: int = 16_000) -> torch.Tensor:
-    """Something like audio: colored noise under a slow envelope, (S,) in [-1, 1]."""
+    """Test audio: colored noise with a slow envelope, (S,) in [-1, 1]."""
     generator = torch.Generator().manual_seed(seed)
     count = round(seconds * sample_rate)
     white = torch.randn(count + 8, generator=generator)

@@ -1,4 +1,4 @@
-"""A task that learns in milliseconds, on noise files that are written in milliseconds."""
+"""A task that learns in milliseconds on small noise files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATE, WINDOW = 1000, 50
 
 
 class Tiny(TrainingTask):
-    """Predicts the energy of the next window of 50 samples, through dropout."""
+    """Predicts the energy of the next window of 50 samples, with dropout."""
 
     def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
@@ -59,6 +59,6 @@ def loader(entries: list[Entry], *, batch_seconds: float = 4.0, seed: int = 0, s
 
 
 def read_corpus(folder: Path) -> list[Entry]:
-    """What `write_corpus` wrote to `folder`."""
+    """The entries that `write_corpus` wrote to `folder`."""
     paths = sorted(folder.glob("*.wav"))
     return [Entry(path, soundfile.info(path).frames / RATE, "train") for path in paths]

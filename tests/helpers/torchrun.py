@@ -1,4 +1,4 @@
-"""A script in two processes, as `torchrun` starts them."""
+"""Run a script in two processes with `torchrun`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ COMMAND = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--npr
 
 
 def torchrun(script: Path, *arguments: Path) -> None:
-    """Run it to the end, on the CPU, one thread each; fails with what it printed."""
-    done = subprocess.run(
+    """Run the script on the CPU with one thread in each process. A failure shows its stderr."""
+    result = subprocess.run(
         [*COMMAND, str(script), *map(str, arguments)],
         env=environment(script.parent, 1) | {"CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         timeout=180,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert result.returncode == 0, result.stderr[-3000:]

@@ -197,7 +197,7 @@ def test_fine_tuned_without_letters_or_architecture(tmp_path: Path) -> None:
         ({"conv_feature_layers": "[(48,10,5)] + [(48,3,2)] * 4 + [(64,2,2)] * 2"}, "conv_feature_layers is"),
         ({"conv_feature_layers": "__import__('os').mkdir('x')"}, "conv_feature_layers is"),
         ({"encoder_layers": 4}, r"missing     transformer\.blocks\.3\.attention\.qkv\.weight"),
-        ({"encoder_embed_dim": "${x}"}, "describes no model"),
+        ({"encoder_embed_dim": "${x}"}, "config is not valid"),
     ],
 )
 def test_configuration_that_does_not_fit(changes: dict[str, Any], message: str, tmp_path: Path) -> None:

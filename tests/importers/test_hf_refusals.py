@@ -84,7 +84,7 @@ def test_what_is_not_implemented_is_refused_by_name(base: Path, field: str, valu
     [
         ({"feat_extract_norm": "batch"}, "batch"),
         ({"num_attention_heads": 7}, "not a multiple of heads 7"),
-        ({"hidden_size": "wide"}, "describes no model"),
+        ({"hidden_size": "wide"}, "config is not valid"),
         ({"num_hidden_layers": 4}, r"missing     transformer\.blocks\.3\.attention\.qkv\.weight \(192, 64\)"),
         ({"num_hidden_layers": 2}, r"unexpected  transformer\.blocks\.2"),
         ({"intermediate_size": 100}, r"ffn\.up\.weight: \(128, 64\) in the file, \(100, 64\) in the model"),

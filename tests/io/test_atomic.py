@@ -1,4 +1,4 @@
-"""Replacing directories: old or new, whole, and nothing left behind."""
+"""Replacing directories: the old or the new one, complete, without leftover files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def method(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return request.param
 
 
-def test_new_then_replaced_without_remains(tmp_path: Path, method: str) -> None:
+def test_a_new_directory_is_replaced_without_leftovers(tmp_path: Path, method: str) -> None:
     target = tmp_path / "parents" / "that are" / "missing"
     write(target, "one")
     assert content(target) == "one"
@@ -44,7 +44,7 @@ def test_new_then_replaced_without_remains(tmp_path: Path, method: str) -> None:
 
 @pytest.fixture
 def little_room() -> Iterator[None]:
-    """No file may be larger than 64 KiB, as if the disk were full then."""
+    """No file may be larger than 64 KiB, as with a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
     yield
@@ -52,18 +52,18 @@ def little_room() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("little_room")
-def test_weights_that_find_no_room_are_told_with_their_path(tmp_path: Path) -> None:
+def test_the_error_for_a_full_disk_has_the_path(tmp_path: Path) -> None:
     weights = {"weight": torch.zeros(1 << 16)}
     file, folder = tmp_path / "units.safetensors", tmp_path / "best"
-    told = r": cannot be written \(.*[Ff]ile too large.*free some space"
-    with pytest.raises(ZooError, match=str(file) + told), replacing_file(file) as partial:
+    message = r": cannot be written \(.*[Ff]ile too large.*free some space"
+    with pytest.raises(ZooError, match=str(file) + message), replacing_file(file) as partial:
         save_file(weights, partial)
-    with pytest.raises(ZooError, match=str(folder) + told), replacing_directory(folder, lambda _: None) as partial:
+    with pytest.raises(ZooError, match=str(folder) + message), replacing_directory(folder, lambda _: None) as partial:
         save_file(weights, partial / "model.safetensors")
     assert not list(tmp_path.iterdir())
 
 
-def test_an_error_inside_leaves_the_old_one(tmp_path: Path, method: str) -> None:
+def test_an_error_inside_keeps_the_old_directory(tmp_path: Path, method: str) -> None:
     target = tmp_path / "model"
     write(target, "old")
     with pytest.raises(ZeroDivisionError), replacing_directory(target, may_replace=lambda _: None) as folder:
@@ -73,7 +73,9 @@ def test_an_error_inside_leaves_the_old_one(tmp_path: Path, method: str) -> None
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
-def test_two_steps_put_the_old_one_back_when_the_second_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_steps_restore_the_old_directory_if_the_second_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "model"
     write(target, "old")
     monkeypatch.setattr(atomic, "_exchange", lambda a, b: False)
@@ -92,7 +94,7 @@ def test_two_steps_put_the_old_one_back_when_the_second_fails(tmp_path: Path, mo
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
-def test_exchange_is_available_here_or_declined(tmp_path: Path) -> None:
+def test_exchange_works_or_returns_false(tmp_path: Path) -> None:
     a, b = tmp_path / "a", tmp_path / "b"
     for folder in (a, b):
         folder.mkdir()
@@ -102,16 +104,16 @@ def test_exchange_is_available_here_or_declined(tmp_path: Path) -> None:
     assert not atomic._exchange(a, tmp_path / "absent")
 
 
-def test_asks_before_replacing_and_again_at_the_end(tmp_path: Path) -> None:
+def test_may_replace_is_called_before_and_at_the_end(tmp_path: Path) -> None:
     target = tmp_path / "model"
 
     def refuse(directory: Path) -> None:
         raise CheckpointError(f"{directory}: precious")
 
     with pytest.raises(CheckpointError, match="precious"), replacing_directory(target, may_replace=refuse):
-        target.mkdir()  # someone else was faster
-        (target / "theirs").write_text("kept")
-    assert (target / "theirs").read_text() == "kept"
+        target.mkdir()  # another process was faster
+        (target / "theirs").write_text("old")
+    assert (target / "theirs").read_text() == "old"
     with pytest.raises(CheckpointError, match="precious"):
         write_refused = replacing_directory(target, may_replace=refuse)
         write_refused.__enter__()
@@ -119,13 +121,13 @@ def test_asks_before_replacing_and_again_at_the_end(tmp_path: Path) -> None:
 
 
 def test_a_file_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("kept")
+    (tmp_path / "file").write_text("old")
     with pytest.raises(CheckpointError, match="is a file"):
         write(tmp_path / "file", "new")
-    assert (tmp_path / "file").read_text() == "kept"
+    assert (tmp_path / "file").read_text() == "old"
 
 
-def test_a_link_keeps_pointing_to_the_directory_that_is_replaced(tmp_path: Path) -> None:
+def test_a_link_still_points_to_the_replaced_directory(tmp_path: Path) -> None:
     write(tmp_path / "real", "old")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     write(tmp_path / "link", "new")

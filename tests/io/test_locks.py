@@ -1,4 +1,4 @@
-"""The output folder: what is swept out of it, how it is locked, names while it is written, what makes it unusable."""
+"""The output folder: removal of unfinished files, locks, temporary names, and unusable folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.io.atomic import replacing_file, unfinished
 from zoo.io.locks import lock_folder
 
 
-def test_only_what_zoo_left_half_written_is_swept_away(tmp_path: Path) -> None:
+def test_only_unfinished_files_of_zoo_are_removed(tmp_path: Path) -> None:
     theirs = [tmp_path / ".download.partial", tmp_path / ".talk.txt.partial"]
     for path in (*theirs, unfinished(tmp_path / "talk.txt"), unfinished(tmp_path / "part-00000.parquet")):
         path.write_text("half")
@@ -37,7 +37,9 @@ def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES, errno.ENAMETOOLONG])
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_the_error_for_an_unusable_folder_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -47,13 +49,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pyte
         pass
 
 
-def test_what_cannot_be_swept_away_is_an_error_with_the_folder(tmp_path: Path) -> None:
+def test_an_unfinished_file_that_cannot_be_removed_is_an_error_with_the_folder(tmp_path: Path) -> None:
     unfinished(tmp_path / "talk.txt").mkdir()
     with pytest.raises(ZooError, match="cannot be used as the output folder"), lock_folder(tmp_path):
         pass
 
 
-def test_a_run_that_needs_what_another_writes_waits_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_can_wait_for_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entered = threading.Event()
 
     def enter() -> None:

@@ -22,7 +22,7 @@ def planned(path: object, seconds: float = 1.0, start: float | None = None, end:
     return Planned(str(path), start, end, 1, 2, seconds)
 
 
-def test_items_come_in_order_whatever_the_threads_do() -> None:
+def test_items_come_in_order_with_slow_and_fast_threads() -> None:
     def read(item: Planned) -> torch.Tensor:
         time.sleep(0.003 * (int(item.path) % 3))
         return torch.full((1,), float(item.path))
@@ -33,37 +33,37 @@ def test_items_come_in_order_whatever_the_threads_do() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 5])
-def test_audio_that_waits_is_bounded_however_much_there_is(workers: int) -> None:
-    """5,000 clips of up to 3 s with a few long ones among them: count the seconds that are read and not yet taken."""
-    lock, held, most = threading.Lock(), 0.0, 0.0
+def test_waiting_audio_is_bounded(workers: int) -> None:
+    """5,000 clips of up to 3 s and a few long ones: count the seconds that are read and not yet consumed."""
+    lock, waiting, max_waiting = threading.Lock(), 0.0, 0.0
 
     def read(item: Planned) -> torch.Tensor:
-        nonlocal held, most
+        nonlocal waiting, max_waiting
         with lock:
-            held += item.seconds
-            most = max(most, held)
+            waiting += item.seconds
+            max_waiting = max(max_waiting, waiting)
         return torch.zeros(1)
 
     items = [planned(i, 40.0 if i % 1000 == 7 else 0.01 + i % 7 / 2) for i in range(5000)]
     pulled = 0
 
-    def coming() -> Iterator[Planned]:
+    def stream() -> Iterator[Planned]:
         nonlocal pulled
         for item in items:
             pulled += 1
             yield item
 
-    taken = 0
-    for item, _ in decode.ahead(coming(), read, workers=workers, look_ahead_seconds=50.0):
+    consumed = 0
+    for item, _ in decode.ahead(stream(), read, workers=workers, look_ahead_seconds=50.0):
         with lock:
-            held -= item.seconds
-        taken += 1
-        assert pulled - taken <= decode.LOOK_AHEAD_CLIPS  # the list of inputs itself is not run through either
-    assert taken == 5000
-    assert 40.0 < most <= 50.0 + 40.0
+            waiting -= item.seconds
+        consumed += 1
+        assert pulled - consumed <= decode.LOOK_AHEAD_CLIPS  # the inputs are not read far ahead either
+    assert consumed == 5000
+    assert 40.0 < max_waiting <= 50.0 + 40.0
 
 
-def test_the_number_of_waiting_clips_is_bounded_where_headers_promise_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_waiting_clips_is_bounded_for_clips_of_unknown_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "LOOK_AHEAD_CLIPS", 16)
     reads = 0
 
@@ -73,11 +73,11 @@ def test_the_number_of_waiting_clips_is_bounded_where_headers_promise_nothing(mo
         return torch.zeros(1)
 
     with closing(decode.ahead([planned(i, 0.0) for i in range(500)], read, workers=2, look_ahead_seconds=9.0)) as clips:
-        for taken, _ in enumerate(clips, start=1):
-            assert reads <= taken + 16
+        for consumed, _ in enumerate(clips, start=1):
+            assert reads <= consumed + 16
 
 
-def test_leaving_early_stops_the_threads() -> None:
+def test_closing_early_stops_the_threads() -> None:
     before = threading.active_count()
     clips = decode.ahead(map(planned, range(1000)), lambda item: torch.zeros(1), workers=3, look_ahead_seconds=5.0)
     next(clips)
@@ -86,14 +86,14 @@ def test_leaving_early_stops_the_threads() -> None:
     assert threading.active_count() == before
 
 
-def test_decoding_leaves_the_encoders_thread_count_alone() -> None:
+def test_decoding_does_not_change_the_thread_count_of_the_encoder() -> None:
     inside = []
 
     def read(item: Planned) -> torch.Tensor:
         inside.append(torch.get_num_threads())
         return torch.zeros(1)
 
-    wanted = torch.get_num_threads()
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         list(decode.ahead(map(planned, range(8)), read, workers=2, look_ahead_seconds=5.0))
@@ -103,10 +103,10 @@ def test_decoding_leaves_the_encoders_thread_count_alone() -> None:
         thread.join()
         assert (set(inside), torch.get_num_threads(), fresh) == ({1}, 2, [2])
     finally:
-        torch.set_num_threads(wanted)
+        torch.set_num_threads(threads_before)
 
 
-def test_an_error_that_is_no_fault_of_the_item_ends_the_run() -> None:
+def test_an_unexpected_error_ends_the_run() -> None:
     def read(item: Planned) -> torch.Tensor:
         raise RuntimeError("a bug")
 
@@ -114,17 +114,17 @@ def test_an_error_that_is_no_fault_of_the_item_ends_the_run() -> None:
         list(decode.ahead([planned(0)], read, workers=1, look_ahead_seconds=5.0))
 
 
-def test_read_gives_the_span_at_the_encoders_rate(tmp_path: Path) -> None:
+def test_read_returns_the_span_at_the_encoders_rate(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "x.wav", 2.0, rate=8000)
     clip = decode.read(planned(path, 1.0, 0.5, 1.5), sample_rate=16000, min_samples=400)
     assert isinstance(clip, torch.Tensor) and len(clip) == 16000
 
 
-def test_read_says_why_there_is_no_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_returns_the_reason_if_there_is_no_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def reason(path: Path) -> str:
-        got = decode.read(planned(path), sample_rate=16000, min_samples=400)
-        assert isinstance(got, str)
-        return got
+        outcome = decode.read(planned(path), sample_rate=16000, min_samples=400)
+        assert isinstance(outcome, str)
+        return outcome
 
     (tmp_path / "text.wav").write_text("no audio at all")
     assert str(tmp_path) not in reason(tmp_path / "text.wav")
@@ -140,7 +140,7 @@ def test_read_says_why_there_is_no_clip(tmp_path: Path, monkeypatch: pytest.Monk
     assert "pip install" in reason(tmp_path / "film.mp4")
 
 
-def test_a_full_disk_is_not_blamed_on_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_an_error_of_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: object, **options: object) -> None:
         raise AudioError(decode.tempfile.gettempdir(), "a long recording cannot be spooled here")
 
@@ -149,7 +149,7 @@ def test_a_full_disk_is_not_blamed_on_the_recording(monkeypatch: pytest.MonkeyPa
         decode.read(planned("long.wav"), sample_rate=16000, min_samples=400)
 
 
-def test_a_long_recording_waits_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_recording_is_decoded_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "SPOOL_SECONDS", 0.5)
     path = write_wav(tmp_path / "x.wav", 1.0)
     assert isinstance(decode.read(planned(path), sample_rate=16000, min_samples=400), SpooledWave)

@@ -22,14 +22,14 @@ def test_a_folder_is_searched_for_audio_and_video(tmp_path: Path) -> None:
     for name in ["b.wav", "a.FLAC", "sub/c.mp4", "sub/deep/d.ogg", "notes.txt", ".hidden.wav", ".git/e.wav", "m.jsonl"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = collect(tmp_path)
-    assert [str(Path(item.path).relative_to(tmp_path)) for item in found] == [
+    items = collect(tmp_path)
+    assert [str(Path(item.path).relative_to(tmp_path)) for item in items] == [
         *("a.FLAC", "b.wav", "sub/c.mp4", "sub/deep/d.ogg")
     ]
-    assert all(item.start is None and item.end is None for item in found)
+    assert all(item.start is None and item.end is None for item in items)
 
 
-def test_the_order_is_that_of_the_arguments_and_duplicates_keep_their_first_place(
+def test_items_keep_the_order_of_the_arguments_and_the_first_of_duplicates(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = corpus / "b" / "9.wav"
@@ -45,12 +45,12 @@ def test_globs_are_expanded_in_order(corpus: Path) -> None:
     assert names(collect(f"{corpus}/*")) == [f"{i}.wav" for i in range(10)]  # folders that match are searched
 
 
-def test_a_name_that_looks_like_a_glob_but_exists_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_an_existing_file_with_a_name_like_a_glob_is_an_item(tmp_path: Path) -> None:
     odd = write_wav(tmp_path / "take [1].wav", 0.1)
     assert names(collect(odd)) == ["take [1].wav"]
 
 
-def test_manifest_spans_are_items_of_their_own(tmp_path: Path, corpus: Path) -> None:
+def test_manifest_spans_are_separate_items(tmp_path: Path, corpus: Path) -> None:
     rows = [
         {"audio": "corpus/a/0.wav", "duration": 0.1, "start": 0, "end": 0.1},
         {"audio": "corpus/a/0.wav", "duration": 0.2, "start": 0.1, "end": 0.3},
@@ -59,13 +59,13 @@ def test_manifest_spans_are_items_of_their_own(tmp_path: Path, corpus: Path) -> 
     ]
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text("".join(json.dumps({"split": "dev", **row}) + "\n" for row in rows))
-    found = collect(manifest)
-    assert [(Path(item.path).name, item.start, item.end) for item in found] == [
+    items = collect(manifest)
+    assert [(Path(item.path).name, item.start, item.end) for item in items] == [
         ("0.wav", 0.0, 0.1),
         ("0.wav", 0.1, 0.3),
         ("7.wav", None, None),
     ]
-    assert Path(found[0].path).is_file()
+    assert Path(items[0].path).is_file()
 
 
 def test_lists_of_every_kind(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,44 +86,42 @@ def test_lists_of_every_kind(tmp_path: Path, corpus: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("l.jsonl", '{"duration": 1}', r"l\.jsonl:1: field 'audio': a path was expected"),
-        ("l.jsonl", '{"audio": "a", "start": -1}', r"l\.jsonl:1: field 'start': seconds >= 0 were expected, not -1"),
-        ("l.jsonl", '{"audio": "a", "start": 2, "end": 1}', r"field 'end': 1 s is not after the start, 2 s"),
-        ("l.jsonl", "[1]", "a list where a JSON object was expected"),
-        ("l.csv", "name\na.wav", r"l\.csv:2: no audio column among name; call it audio"),
-        ("l.csv", "audio,start\na.wav,soon", r"l\.csv:2: field 'start': seconds"),
-        ("l.parquet", "PAR", r"l\.parquet: cannot be read as a table"),
+        ("l.jsonl", '{"duration": 1}', r"l\.jsonl:1: field 'audio'"),
+        ("l.jsonl", '{"audio": "a", "start": -1}', r"l\.jsonl:1: field 'start': .*-1"),
+        ("l.jsonl", '{"audio": "a", "start": 2, "end": 1}', r"field 'end': 1 s .* 2 s"),
+        ("l.jsonl", "[1]", r"l\.jsonl:1: .*list"),
+        ("l.csv", "name\na.wav", r"l\.csv:2: no audio column among name"),
+        ("l.csv", "audio,start\na.wav,soon", r"l\.csv:2: field 'start'"),
+        ("l.parquet", "PAR", r"l\.parquet: "),
     ],
 )
-def test_a_list_that_says_what_cannot_be_is_refused(tmp_path: Path, name: str, content: str, words: str) -> None:
+def test_a_list_with_invalid_values_is_an_error(tmp_path: Path, name: str, content: str, words: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(ManifestError, match=words):
         collect(tmp_path / name)
 
 
-def test_rows_without_audio_are_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_rows_without_audio_are_skipped_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("audio,text\n,hello\na.wav,you\n")
     with pytest.warns(UserWarning, match="1 rows have no audio"):
         assert names(collect(tmp_path / "l.csv")) == ["a.wav"]
 
 
-def test_a_damaged_manifest_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_the_error_for_a_damaged_manifest_has_the_line(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text('{"audio": "a.wav", "duration": 1.0, "split": "dev"}\n{"audio": \n')
     with pytest.raises(ManifestError, match=r"m\.jsonl:2: "):
         collect(tmp_path / "m.jsonl")
 
 
-def test_nothing_found_is_an_error_that_says_where(tmp_path: Path) -> None:
+def test_paths_without_audio_are_an_error_with_the_path(tmp_path: Path) -> None:
     for paths in ([tmp_path], [f"{tmp_path}/*.wav"], []):
-        with pytest.raises(ZooError, match=r"no audio found in .*(test_nothing|empty list)"):
+        with pytest.raises(ZooError, match=r"no audio found in .*(test_paths_without|empty list)"):
             collect(paths)
     with pytest.raises(ZooError, match=r"gone\.wav: no such file or folder"):
         collect(tmp_path / "gone.wav")
 
 
-def test_each_pattern_and_folder_that_holds_nothing_is_named_whatever_else_was_found(
-    tmp_path: Path, corpus: Path
-) -> None:
+def test_the_error_has_each_pattern_and_folder_without_audio(tmp_path: Path, corpus: Path) -> None:
     (tmp_path / "empty").mkdir()
     pattern = f"{tmp_path}/Corpus/*.wav"
     with pytest.raises(ZooError) as caught:
@@ -140,7 +138,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path, corpus: Path) -> None:
     assert len(collect(tmp_path / "links")) == 4
 
 
-def test_a_dangling_link_is_an_item_that_will_fail_on_its_own(tmp_path: Path, corpus: Path) -> None:
+def test_a_broken_link_is_an_item(tmp_path: Path, corpus: Path) -> None:
     (corpus / "z.wav").symlink_to(tmp_path / "nowhere.wav")
     assert names(collect(corpus))[-1] == "z.wav"
     assert names(collect(corpus / "z.wav")) == ["z.wav"]

@@ -1,4 +1,4 @@
-"""Clip-by-clip bfloat16 attention against PyTorch's own in float32."""
+"""Our bfloat16 attention against PyTorch's attention in float32."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import torch.nn.functional as F
 
 from zoo.nn import attention
 from zoo.nn.attend import attend
-from zoo.nn.attention import SelfAttention, attend_by_clip
+from zoo.nn.attention import SelfAttention, attend_bfloat16
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.transformer import Transformer
 
 
-@pytest.mark.parametrize("scores", [1 << 22, 100])  # one go, and the smallest query blocks
-def test_attend_by_clip_is_masked_softmax_attention(scores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scores", [1 << 22, 100])  # all queries at once, and the smallest query blocks
+def test_attend_bfloat16_is_masked_softmax_attention(scores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "SCORES", scores)
     torch.manual_seed(0)
     q, k, v = (torch.randn(3, 4, 70, 16).bfloat16() for _ in range(3))
     lengths = torch.tensor([70, 41, 1])
     mask = lengths_to_mask(lengths, 70)
     expected = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask[:, None, None, :])
-    result = attend_by_clip(q, k, v, mask).float()
+    result = attend_bfloat16(q, k, v, mask).float()
     for b, n in enumerate(lengths.tolist()):
         torch.testing.assert_close(result[b, :n], expected.transpose(1, 2).flatten(2)[b, :n], atol=0.02, rtol=0.02)
         assert result[b, n:].abs().sum() == 0
@@ -39,7 +39,7 @@ def test_both_paths_of_self_attention_agree() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_the_first_frames_alone_are_those_of_all(norm_first: bool, dtype: torch.dtype) -> None:
+def test_computing_only_the_first_frames_changes_nothing(norm_first: bool, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     stack = Transformer(2, 64, 4, 128, norm_first=norm_first).to(dtype).eval()
     x, mask = torch.randn(2, 30, 64).to(dtype), lengths_to_mask(torch.tensor([30, 17]), 30)
@@ -58,13 +58,13 @@ def test_attention_for_training_is_masked_softmax_attention_with_its_gradients(m
     torch.manual_seed(0)
     qkv = torch.randn(3, 11, 24, dtype=torch.float64, requires_grad=True)
     mask = lengths_to_mask(torch.tensor([11, 7, 1]), 11) if masked else None
-    found = attend(qkv, 2, mask)
+    ours = attend(qkv, 2, mask)
     q, k, v = qkv.unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
     keys = None if mask is None else mask[:, None, None, :]
     expected = F.scaled_dot_product_attention(q, k, v, attn_mask=keys).transpose(1, 2).flatten(2)
-    torch.testing.assert_close(found, expected)
-    weights = torch.randn_like(found)
-    gradients = [torch.autograd.grad((y * weights).sum(), qkv)[0] for y in (found, expected)]
+    torch.testing.assert_close(ours, expected)
+    weights = torch.randn_like(ours)
+    gradients = [torch.autograd.grad((y * weights).sum(), qkv)[0] for y in (ours, expected)]
     torch.testing.assert_close(*gradients)
     assert torch.autograd.gradcheck(lambda x: attend(x, 2, mask), qkv)
 
@@ -82,7 +82,7 @@ def test_attention_dropout_keeps_the_mean_and_has_the_right_gradient() -> None:
     assert torch.autograd.gradcheck(seeded, qkv)
 
 
-def test_autocast_on_a_cpu_trains_through_plain_products() -> None:
+def test_autocast_on_a_cpu_trains_with_attend() -> None:
     torch.manual_seed(0)
     module, x = SelfAttention(64, 4).train(), torch.randn(2, 30, 64)
     exact = module(x, None)
@@ -93,10 +93,10 @@ def test_autocast_on_a_cpu_trains_through_plain_products() -> None:
 
 
 def _names(node: object) -> str:
-    """Names of the operations behind a tensor."""
-    found, left = [], [node]
-    while left:
-        current = left.pop()
-        found.append(type(current).__name__)
-        left += [parent for parent, _ in getattr(current, "next_functions", ()) if parent is not None]
-    return " ".join(found)
+    """Names of the operations in the autograd graph of a tensor."""
+    names, nodes = [], [node]
+    while nodes:
+        current = nodes.pop()
+        names.append(type(current).__name__)
+        nodes += [parent for parent, _ in getattr(current, "next_functions", ()) if parent is not None]
+    return " ".join(names)

@@ -1,4 +1,4 @@
-"""Front ends: the folded GroupNorm against PyTorch's, norm_stats that add up, tiles that leave no seam."""
+"""Front ends: the folded GroupNorm against PyTorch's, norm_stats of blocks add up, tiles change nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.nn.conv import ConvPosition, LogMelFrontend, WaveformFrontend
 
 
 def _plain(frontend: WaveformFrontend, wave: torch.Tensor) -> torch.Tensor:
-    """The textbook computation: (S,) -> (T, C)."""
+    """The reference computation: (S,) -> (T, C)."""
     x = wave[None, None]
     if frontend.normalize:
         x = (x - x.mean()) / (x.var(correction=0) + 1e-7).sqrt()
@@ -32,12 +32,12 @@ def _plain(frontend: WaveformFrontend, wave: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("gradients", [False, True])
-def test_frontend_equals_the_textbook(norm: str, bias: bool, normalize: bool, gradients: bool) -> None:
+def test_frontend_equals_the_reference(norm: str, bias: bool, normalize: bool, gradients: bool) -> None:
     torch.manual_seed(0)
     frontend = WaveformFrontend(16, norm, bias=bias, normalize=normalize)  # type: ignore[arg-type]
     for parameter in frontend.norms.parameters():
         torch.nn.init.uniform_(parameter, 0.5, 1.5)
-    frontend.tile = 7  # many seams
+    frontend.tile = 7  # many tiles
     wave = noise(1.3) + 0.1
     with torch.set_grad_enabled(gradients):
         ours = frontend(wave[None], torch.tensor([len(wave)]))[0]
@@ -45,7 +45,7 @@ def test_frontend_equals_the_textbook(norm: str, bias: bool, normalize: bool, gr
 
 
 def test_group_norm_survives_a_large_offset() -> None:
-    """w V w^T cancels badly in float32 when the signal is mostly a constant; the sums are kept in float64."""
+    """In float32, w V w^T cancels badly if the signal is mostly a constant, so the sums are in float64."""
     torch.manual_seed(0)
     frontend = WaveformFrontend(16, "group")
     wave = 0.001 * noise(0.8) + 0.9
@@ -58,7 +58,7 @@ def test_group_norm_survives_a_large_offset() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(block=st.integers(3_000, 60_000), samples=st.integers(8_000, 90_000))
-def test_moments_do_not_depend_on_the_block_length(block: int, samples: int) -> None:
+def test_norm_stats_do_not_depend_on_the_block_length(block: int, samples: int) -> None:
     wave = noise(6)[:samples]
     before = conv.BLOCK
     for frontend in (WaveformFrontend(8, "group"), LogMelFrontend(8, 16_000, 40)):
@@ -71,7 +71,7 @@ def test_moments_do_not_depend_on_the_block_length(block: int, samples: int) -> 
 
 
 @pytest.mark.parametrize("frame_ms", [20, 40])
-def test_logmel_frontend_frames_cover_what_they_claim(frame_ms: int) -> None:
+def test_logmel_frontend_frames_cover_exactly_one_window(frame_ms: int) -> None:
     torch.manual_seed(0)
     frontend = LogMelFrontend(8, 16_000, frame_ms)
     assert frontend.hop == 16 * frame_ms
@@ -89,19 +89,19 @@ def test_logmel_frontend_frames_cover_what_they_claim(frame_ms: int) -> None:
 
 
 @pytest.mark.parametrize("frontend", [WaveformFrontend(8, "group"), LogMelFrontend(8, 16_000, 20)], ids=["wave", "mel"])
-def test_padding_behind_the_longest_clip_makes_frames_too(frontend: WaveformFrontend | LogMelFrontend) -> None:
-    """As many in evaluation as in training."""
+def test_padding_after_the_longest_clip_makes_frames_too(frontend: WaveformFrontend | LogMelFrontend) -> None:
+    """Evaluation and training give the same number of frames."""
     waves, lengths = torch.stack([noise(1.0, seed) for seed in range(2)]), torch.tensor([12_000, 9_000])
     count = (12_000 - frontend.window) // frontend.hop + 1
-    learned = frontend(waves, lengths)
+    with_gradients = frontend(waves, lengths)
     with torch.no_grad():
-        examined = frontend(waves, lengths)
-    assert learned.shape == examined.shape == (2, (16_000 - frontend.window) // frontend.hop + 1, 8)
-    torch.testing.assert_close(examined[0, :count], learned[0, :count].detach(), atol=1e-5, rtol=1e-5)
+        without = frontend(waves, lengths)
+    assert with_gradients.shape == without.shape == (2, (16_000 - frontend.window) // frontend.hop + 1, 8)
+    torch.testing.assert_close(without[0, :count], with_gradients[0, :count].detach(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("gain", [0.1, 30.0])
-def test_logmel_frontend_hears_no_loudness(gain: float) -> None:
+def test_logmel_frontend_ignores_loudness(gain: float) -> None:
     torch.manual_seed(0)
     frontend, length = LogMelFrontend(8, 16_000, 20), torch.tensor([16_000])
     wave = noise(1.0)[None]
@@ -110,7 +110,7 @@ def test_logmel_frontend_hears_no_loudness(gain: float) -> None:
 
 
 def test_logmel_frontend_keeps_a_steady_spectrum() -> None:
-    """Two vowels that do not move differ as they should: their mean over time is what tells them apart."""
+    """Two steady vowels give different frames: only their mean over time differs, and it is not normalized away."""
     torch.manual_seed(0)
     frontend, time = LogMelFrontend(8, 16_000, 20), torch.arange(8_000) / 16_000
     vowels = torch.stack([sum(torch.sin(2 * torch.pi * f * time) for f in pair) for pair in ((300, 2300), (700, 1100))])
@@ -119,15 +119,15 @@ def test_logmel_frontend_keeps_a_steady_spectrum() -> None:
     assert (low - high).norm() > 0.3 * low.norm()
 
 
-def test_a_batch_is_normalized_as_each_of_its_clips() -> None:
-    """Whatever stands behind a clip, sound included, stays out of its level."""
+def test_each_clip_of_a_batch_is_normalized_on_its_own() -> None:
+    """Samples after the end of a clip, even sound, do not change its level."""
     torch.manual_seed(0)
     frontend = LogMelFrontend(8, 16_000, 20)
     waves, lengths = torch.stack([noise(1.0, seed) for seed in range(3)]), torch.tensor([16_000, 9_000, 4_321])
     norm_stats = torch.stack([frontend.norm_stats(wave[:n]) for wave, n in zip(waves, lengths.tolist(), strict=True)])
     with torch.no_grad():
-        together, alone = frontend(waves, lengths), frontend(waves, lengths, norm_stats)
-    for a, b, n in zip(together, alone, lengths.tolist(), strict=True):
+        batch, by_clip = frontend(waves, lengths), frontend(waves, lengths, norm_stats)
+    for a, b, n in zip(batch, by_clip, lengths.tolist(), strict=True):
         real = (n - frontend.window) // frontend.hop + 1
         torch.testing.assert_close(a[:real], b[:real], atol=1e-5, rtol=1e-5)
 

@@ -34,20 +34,18 @@ def _both(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("frames", "taps", "stride"), SHAPES)
-def test_output_and_gradients_are_those_of_conv1d(
-    frames: int, taps: int, stride: int, bias: bool, dtype: torch.dtype
-) -> None:
-    (y, found), (expected, wanted) = _both(frames, taps, stride, bias, dtype)
-    torch.testing.assert_close(y, expected, atol=1e-4, rtol=1e-4)
-    for a, b in zip(found, wanted, strict=True):
+def test_output_and_gradients_equal_conv1d(frames: int, taps: int, stride: int, bias: bool, dtype: torch.dtype) -> None:
+    (y, gradients), (expected_y, expected_gradients) = _both(frames, taps, stride, bias, dtype)
+    torch.testing.assert_close(y, expected_y, atol=1e-4, rtol=1e-4)
+    for a, b in zip(gradients, expected_gradients, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("frames", "taps", "stride"), SHAPES)
-def test_bfloat16_gradients_are_as_close_as_bfloat16_is(frames: int, taps: int, stride: int) -> None:
-    (_, found), _ = _both(frames, taps, stride, True, torch.bfloat16)
+def test_bfloat16_gradients_are_close_to_float64(frames: int, taps: int, stride: int) -> None:
+    (_, gradients), _ = _both(frames, taps, stride, True, torch.bfloat16)
     _, (_, exact) = _both(frames, taps, stride, True, torch.float64)
-    for a, b in zip(found, exact, strict=True):
+    for a, b in zip(gradients, exact, strict=True):
         assert a.dtype == torch.bfloat16
         assert torch.cosine_similarity(a.double().flatten(), b.flatten(), dim=0) > 0.9999
 
@@ -62,8 +60,8 @@ def test_autocast_convolves_in_bfloat16_and_keeps_gradients_in_float32() -> None
 
 
 @pytest.mark.parametrize("frozen", ["input", "weight"])
-def test_what_is_frozen_gets_no_gradient(frozen: str) -> None:
+def test_frozen_tensors_get_no_gradient(frozen: str) -> None:
     x, weight = torch.randn(2, 20, 8), torch.randn(16, 8, 3)
-    learned = (weight if frozen == "input" else x).requires_grad_()
+    trained = (weight if frozen == "input" else x).requires_grad_()
     conv_channels_last(x, channels_last(weight), None, 2).sum().backward()
-    assert learned.grad is not None and (x if frozen == "input" else weight).grad is None
+    assert trained.grad is not None and (x if frozen == "input" else weight).grad is None

@@ -1,4 +1,4 @@
-"""Convolution with its batch normalization: folded and fused in inference, PyTorch's own otherwise."""
+"""Convolution with batch normalization: folded and fused in inference, PyTorch's own operators otherwise."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def test_inference_equals_the_definition(
     torch.testing.assert_close(layer(x, residual, relu=relu).double(), expected, atol=1e-5, rtol=1e-5)
     before = x.clone()
     with torch.no_grad():
-        found = layer(x, residual, relu=relu)
-    assert not fused or found.is_contiguous(memory_format=torch.channels_last)
+        y = layer(x, residual, relu=relu)
+    assert not fused or y.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(x, before)
-    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(y.double(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_bfloat16_rounds_the_folded_weights_once() -> None:
@@ -71,12 +71,12 @@ def test_bfloat16_rounds_the_folded_weights_once() -> None:
     x = torch.randn(2, 16, 20, 8).bfloat16()
     expected = plain(layer, x, None, True)
     with torch.no_grad():
-        found = layer.bfloat16()(x)
-    assert found.dtype == torch.bfloat16
-    assert torch.cosine_similarity(found.double().flatten(), expected.flatten(), dim=0) > 0.9999
+        y = layer.bfloat16()(x)
+    assert y.dtype == torch.bfloat16
+    assert torch.cosine_similarity(y.double().flatten(), expected.flatten(), dim=0) > 0.9999
 
 
-def test_folded_weights_follow_every_change() -> None:
+def test_folded_weights_are_updated_after_every_change() -> None:
     layer = random_layer()
     x = torch.randn(2, 6, 9, 9)
 
@@ -96,7 +96,7 @@ def test_folded_weights_follow_every_change() -> None:
     layer(x * 3 + 1)  # moves the running statistics
     layer.eval()
     check()
-    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True)  # which changes no version
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True)  # it does not change tensor versions
     layer(x).square().sum().backward()
     optimizer.step()
     check()
@@ -129,22 +129,22 @@ def test_training_normalizes_by_the_batch() -> None:
 
 def test_all_rows_real_is_plain_batch_normalization() -> None:
     """Values, gradients and running statistics."""
-    plainly, masked = random_layer().train(), random_layer().train()
+    unmasked, masked = random_layer().train(), random_layer().train()
     x = torch.randn(3, 6, 9, 5)
-    expected, found = plainly(x), masked(x, rows=torch.full((3,), 9))
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-    weights = torch.randn_like(found)
-    for y in (expected, found):
+    expected, ours = unmasked(x), masked(x, rows=torch.full((3,), 9))
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+    weights = torch.randn_like(ours)
+    for y in (expected, ours):
         (y * weights).sum().backward()
-    torch.testing.assert_close(masked.conv.weight.grad, plainly.conv.weight.grad, atol=1e-4, rtol=1e-4)
-    for name, tensor in plainly.norm.state_dict().items():
+    torch.testing.assert_close(masked.conv.weight.grad, unmasked.conv.weight.grad, atol=1e-4, rtol=1e-4)
+    for name, tensor in unmasked.norm.state_dict().items():
         torch.testing.assert_close(masked.norm.state_dict()[name], tensor, atol=1e-5, rtol=1e-5)
 
 
-def test_padded_rows_do_not_enter_statistics() -> None:
-    layer, alone = random_layer(kernel=1, stride=(2, 2)).train(), random_layer(kernel=1, stride=(2, 2)).train()
+def test_padded_rows_do_not_change_statistics() -> None:
+    layer, unpadded = random_layer(kernel=1, stride=(2, 2)).train(), random_layer(kernel=1, stride=(2, 2)).train()
     x = torch.randn(2, 6, 10, 4)
     x[:, :, 7:] = 1e3
-    found, expected = layer(x, rows=torch.tensor([7, 7])), alone(x[:, :, :7])
-    torch.testing.assert_close(found[:, :, :4], expected, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(layer.norm.running_var, alone.norm.running_var)
+    y, expected = layer(x, rows=torch.tensor([7, 7])), unpadded(x[:, :, :7])
+    torch.testing.assert_close(y[:, :, :4], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(layer.norm.running_var, unpadded.norm.running_var)

@@ -1,4 +1,4 @@
-"""Frozen models stay frozen until the last thread that looks is done."""
+"""Models stay in eval mode until the last thread leaves its `eval_mode` block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.nn.eval_mode import eval_mode
 
 
 def model_of_parts() -> nn.Sequential:
-    """In training mode, save for its first part."""
+    """In training mode, except for its first part."""
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
     model[0].eval()
     return model
@@ -24,19 +24,19 @@ def flags(model: nn.Module) -> list[bool]:
     return [module.training for module in model.modules()]
 
 
-@torch.no_grad()  # restored at the end: in one thread, blocks that end out of order leave it off
+@torch.no_grad()  # restores gradients at the end: in one thread, blocks that end out of order leave them off
 def test_blocks_may_end_in_any_order() -> None:
     model = model_of_parts()
     before = flags(model)
-    part, whole, again = eval_mode(model[1]), eval_mode(model), eval_mode(model)
-    for block in (part, whole, again):
+    first, second, third = eval_mode(model[1]), eval_mode(model), eval_mode(model)
+    for block in (first, second, third):
         block.__enter__()
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert not any(flags(twin))
-    for block in (part, whole):
+    for block in (first, second):
         block.__exit__(None, None, None)
         assert not any(flags(model))
-    again.__exit__(None, None, None)
+    third.__exit__(None, None, None)
     assert flags(model) == before
 
 
@@ -47,7 +47,7 @@ def test_threads_change_no_statistics() -> None:
     before, state = flags(model), copy.deepcopy(model.state_dict())
     inside, left = threading.Barrier(2, timeout=60), threading.Event()
 
-    def look(last: bool) -> torch.Tensor:
+    def forward(last: bool) -> torch.Tensor:
         with eval_mode(model):
             inside.wait()
             if last:
@@ -57,6 +57,6 @@ def test_threads_change_no_statistics() -> None:
         return expected
 
     with ThreadPoolExecutor(2) as threads:
-        assert all(torch.equal(y, expected) for y in threads.map(look, (False, True)))
+        assert all(torch.equal(y, expected) for y in threads.map(forward, (False, True)))
     assert flags(model) == before
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())

@@ -20,7 +20,7 @@ def test_logmel_equals_torchaudio_without_centering() -> None:
     reference = torchaudio.transforms.MelSpectrogram(
         16_000, n_fft=512, win_length=400, hop_length=160, n_mels=80, center=False
     )
-    # torch.stft centers a short window in its transform; a magnitude does not care where the zeros stand.
+    # torch.stft centers a short window in its transform; the position of the zeros does not change the magnitude.
     shifted = torch.nn.functional.pad(wave, (56, 56))
     expected = reference(shifted).clamp(min=LogMel.floor).log().T
     ours = LogMel(16_000, 80)(wave[None])[0]
@@ -28,7 +28,7 @@ def test_logmel_equals_torchaudio_without_centering() -> None:
     torch.testing.assert_close(ours, expected[: len(ours)], atol=1e-3, rtol=1e-3)
 
 
-def textbook_logmel(wave: np.ndarray, mels: int, fft: int) -> np.ndarray:
+def reference_logmel(wave: np.ndarray, mels: int, fft: int) -> np.ndarray:
     """The definition in float64: 25 ms periodic Hann windows every 10 ms, power, triangles on the HTK mel scale."""
     taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
     power = np.stack([np.abs(np.fft.rfft(wave[t : t + 400] * taper, fft)) ** 2 for t in range(0, len(wave) - 399, 160)])
@@ -45,13 +45,13 @@ def textbook_logmel(wave: np.ndarray, mels: int, fft: int) -> np.ndarray:
 def test_logmel_equals_its_definition(mels: int, fft: int) -> None:
     wave = noise(0.5)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # torchaudio warns of triangles without a bin
+        warnings.simplefilter("error")  # torchaudio warns about filters without a bin
         ours = LogMel(16_000, mels)(wave[None])[0].double().numpy()
-    np.testing.assert_allclose(ours, textbook_logmel(wave.double().numpy(), mels, fft), atol=1e-3)
+    np.testing.assert_allclose(ours, reference_logmel(wave.double().numpy(), mels, fft), atol=1e-3)
 
 
 @pytest.mark.parametrize("mels", [64, 100, 114, 115, 128, 200])
-def test_every_mel_band_hears_something(mels: int) -> None:
+def test_no_mel_band_is_empty(mels: int) -> None:
     assert (LogMel(16_000, mels)(noise(0.5)[None])[0].amax(0) > np.log(1.1 * LogMel.floor)).all()
 
 
@@ -97,13 +97,13 @@ def librosa_filters(fft: int, mels: int, *, htk: bool) -> np.ndarray:
 
 @pytest.mark.parametrize(("htk", "filters"), [(True, mel_filters), (False, slaney_filters)])
 @pytest.mark.parametrize(("fft", "mels"), [(512, 64), (1024, 128), (400, 80)])
-def test_filters_are_those_of_librosa(fft: int, mels: int, htk: bool, filters: Callable[..., torch.Tensor]) -> None:
+def test_filters_equal_librosa(fft: int, mels: int, htk: bool, filters: Callable[..., torch.Tensor]) -> None:
     ours = filters(fft, 16_000, mels, torch.device("cpu")).T.double().numpy()
     np.testing.assert_allclose(ours, librosa_filters(fft, mels, htk=htk), atol=2e-5)
 
 
 def test_autocast_leaves_spectra_in_float32() -> None:
-    """In training a model hears what it hears afterwards."""
+    """A model gets the same spectra in training and in inference."""
     wave = noise(0.5)
     for spectrum in (lambda: LogMel(16_000, 80)(wave[None])[0], lambda: WhisperMel(80).log_power(wave, end=8_000)):
         plain = spectrum()

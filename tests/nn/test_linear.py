@@ -20,7 +20,7 @@ def linear() -> Linear:
 
 @pytest.mark.parametrize("shape", [(96,), (1, 96), (7, 96), (3, 50, 96), (2, 2, 2, 96), (0, 96)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2**-7)])
-def test_packed_product_equals_plain_product(
+def test_packed_linear_equals_plain_linear(
     linear: Linear, shape: tuple[int, ...], dtype: torch.dtype, tolerance: float
 ) -> None:
     x = torch.randn(shape, dtype=dtype)
@@ -31,7 +31,7 @@ def test_packed_product_equals_plain_product(
     torch.testing.assert_close(packed, F.linear(x, linear.weight, linear.bias), atol=tolerance, rtol=tolerance)
 
 
-def test_packed_copy_follows_the_weight(linear: Linear) -> None:
+def test_packed_copy_is_updated_with_the_weight(linear: Linear) -> None:
     x = torch.randn(5, 96)
 
     def check() -> None:
@@ -55,8 +55,8 @@ def test_packed_copy_follows_the_weight(linear: Linear) -> None:
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_packed_copy_follows_every_optimizer(linear: Linear, fused: bool) -> None:
-    """A fused step changes weights without telling their version."""
+def test_packed_copy_is_updated_by_every_optimizer(linear: Linear, fused: bool) -> None:
+    """A fused step changes weights without a new version."""
     x, optimizer = torch.randn(5, 96), torch.optim.AdamW(linear.parameters(), lr=0.1, fused=fused)
     for _ in range(3):
         with torch.no_grad():
@@ -70,14 +70,14 @@ def test_copies_and_pickles_do_not_carry_the_packed_weight(linear: Linear) -> No
     with torch.no_grad():
         expected = linear(x)
         for other in (copy.deepcopy(linear), pickle.loads(pickle.dumps(linear))):
-            assert other._product._packed.value is None
+            assert other._packed_linear._packed.value is None
             assert torch.equal(other(x), expected)
     assert set(linear.state_dict()) == {"weight", "bias"}
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("view", ["dense", "first frames", "transposed"])
-def test_training_in_fp32_gives_the_plain_product_and_its_gradients(bias: bool, view: str) -> None:
+def test_training_in_fp32_equals_plain_linear_with_its_gradients(bias: bool, view: str) -> None:
     torch.manual_seed(0)
     linear = Linear(96, 160, bias)
     base = torch.randn(3, 50, 96).transpose(0, 1) if view == "transposed" else torch.randn(3, 50, 96)
@@ -87,9 +87,9 @@ def test_training_in_fp32_gives_the_plain_product_and_its_gradients(bias: bool, 
     assert "Train" in type(y.grad_fn).__name__
     torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)
     weights = torch.randn_like(expected)
-    found = torch.autograd.grad((y * weights).sum(), [x, *linear.parameters()])
-    wanted = torch.autograd.grad((expected * weights).sum(), [plain, *linear.parameters()])
-    for a, b in zip(found, wanted, strict=True):
+    gradients = torch.autograd.grad((y * weights).sum(), [x, *linear.parameters()])
+    expected_gradients = torch.autograd.grad((expected * weights).sum(), [plain, *linear.parameters()])
+    for a, b in zip(gradients, expected_gradients, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
@@ -101,7 +101,7 @@ def test_single_and_no_rows_have_gradients_too(linear: Linear, shape: tuple[int,
     torch.testing.assert_close(x.grad, linear.weight.sum(0).expand(shape))
 
 
-def test_autocast_casts_what_is_trained(linear: Linear) -> None:
+def test_autocast_casts_in_training(linear: Linear) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert linear(torch.randn(5, 96)).dtype == torch.bfloat16
 
@@ -111,13 +111,13 @@ def test_int8_is_close_and_row_by_row(linear: Linear) -> None:
     quantized = Int8Linear.from_linear(linear)
     exact, rough = F.linear(x, linear.weight), quantized(x) - linear.bias
     assert torch.cosine_similarity(exact, rough, dim=-1).min() > 0.999
-    alone = torch.cat([quantized(row[None]) for row in x])
-    assert torch.equal(alone, quantized(x)), "a row's result must not depend on the other rows"
+    by_row = torch.cat([quantized(row[None]) for row in x])
+    assert torch.equal(by_row, quantized(x)), "the result of a row must not depend on the other rows"
     assert torch.isfinite(quantized(torch.zeros(3, 96))).all()
 
 
 def test_int8_keeps_the_sign_of_the_largest_value_in_bfloat16() -> None:
-    """Of many rows some have a largest value that the rounding of the step takes beyond 127."""
+    """In some of many rows, the rounding of the step moves the largest value beyond 127."""
     linear = Linear(96, 32, bias=False).bfloat16()
     x = torch.randn(2000, 96).bfloat16()
     exact, rough = F.linear(x.float(), linear.weight.float()), Int8Linear.from_linear(linear)(x).float()

@@ -1,4 +1,4 @@
-"""Contrastive losses against their definitions, written out term by term in float64, and across processes."""
+"""Contrastive losses compared with their definitions, term by term in float64, and across processes."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def pairs(size: int, width: int = 16, seed: int = 0, dtype: torch.dtype = torch.
 @pytest.mark.parametrize("temperature", [1.0, 0.07])
 def test_value_is_that_of_the_definition(name: str, size: int, temperature: float) -> None:
     audio, text = pairs(size)
-    found = LOSSES[name](audio, text, temperature)
-    assert found.shape == () and found.dtype == torch.float32
-    assert found.item() == pytest.approx(by_definition(name, audio, text, temperature), rel=1e-5, abs=1e-5)
+    loss = LOSSES[name](audio, text, temperature)
+    assert loss.shape == () and loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(by_definition(name, audio, text, temperature), rel=1e-5, abs=1e-5)
     exact = LOSSES[name](audio.double(), text.double(), temperature)
     assert exact.item() == pytest.approx(by_definition(name, audio, text, temperature), rel=1e-12)
 
@@ -75,7 +75,7 @@ def test_extreme_logits_stay_finite(name: str) -> None:
     audio, _ = pairs(8)
     text = -audio.roll(1, 0) * torch.tensor([1.0, -1.0]).repeat(4)[:, None]
     text[0] = audio[0]
-    for temperature in (1e-3, 1e-6):  # logits up to a million, whose exponentials overflow float64
+    for temperature in (1e-3, 1e-6):  # logits up to a million: their exponentials overflow float64
         a, t, tau = audio.clone().requires_grad_(), text.clone().requires_grad_(), torch.tensor(temperature)
         loss = LOSSES[name](a, t, tau.requires_grad_())
         loss.backward()
@@ -84,7 +84,7 @@ def test_extreme_logits_stay_finite(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_both_towers_are_treated_alike_and_order_does_not_matter(name: str) -> None:
+def test_losses_are_symmetric_and_independent_of_order(name: str) -> None:
     audio, text = pairs(9)
     loss = LOSSES[name](audio, text, 0.1)
     torch.testing.assert_close(LOSSES[name](text, audio, 0.1), loss)
@@ -118,29 +118,29 @@ def test_half_precision_embeddings_are_scored_in_float32(name: str) -> None:
     assert loss.dtype == torch.float32 and loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_rows_that_do_not_pair_are_refused() -> None:
+def test_unequal_shapes_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"\(3, 4\) and text \(2, 4\)"):
         infonce_loss(torch.zeros(3, 4), torch.zeros(2, 4), 0.1)
-    with pytest.raises(ConfigError, match="no pairs"):
+    with pytest.raises(ConfigError, match="not pairs"):
         infonce_loss(torch.zeros(0, 4), torch.zeros(0, 4), 0.1)
-    with pytest.raises(ConfigError, match="no other pairs"):
+    with pytest.raises(ConfigError, match="no other pair"):
         multiview_loss(torch.zeros(1, 4), torch.zeros(1, 4), 0.1)
 
 
 # Temperature
 
 
-def test_temperature_stays_in_its_range_and_finds_back() -> None:
+def test_temperature_stays_in_its_range_and_can_return() -> None:
     temperature = Temperature(1.0, minimum=0.01)
     optimizer = torch.optim.SGD(temperature.parameters(), lr=0.5)
-    for direction, low, high in ((-1.0, 1.0, 1.0), (1.0, 0.3, 0.99)):  # up against the bound, then down
+    for direction, low, high in ((-1.0, 1.0, 1.0), (1.0, 0.3, 0.99)):  # up to the bound, then down
         for _ in range(3):
             optimizer.zero_grad()
             (direction * temperature()).backward()
             optimizer.step()
         assert low <= temperature().item() <= high
     with torch.no_grad():
-        temperature.log.fill_(3.0)  # where momentum may carry it
+        temperature.log.fill_(3.0)  # beyond the bound, as momentum may do
     assert temperature().item() == 1.0
     temperature().backward()
     assert temperature.log.grad is not None and temperature.log.grad.item() > 0, "descent leads back inside"
@@ -196,22 +196,22 @@ SPLITS = ((4, 3), (1, 6))  # of the seven pairs between two processes
 
 
 def one_of_two(rank: int, folder: Path) -> None:
-    """What one process computes, written to `folder`."""
+    """Compute the results of one process and write them to `folder`."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2, timeout=timedelta(seconds=120)
     )
     towers = DistributedDataParallel(Towers())
-    found = {}
+    results = {}
     for split in SPLITS:
         audio, text = (x.split(split)[rank] for x in inputs())
         for name in LOSSES:
-            found |= {f"{name} {split} {k}": v for k, v in loss_and_gradients(name, towers, audio, text).items()}
-    torch.save(found, folder / f"{rank}.pt")
+            results |= {f"{name} {split} {k}": v for k, v in loss_and_gradients(name, towers, audio, text).items()}
+    torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_two_processes_are_one(tmp_path: Path) -> None:
+def test_two_processes_equal_one(tmp_path: Path) -> None:
     mp.spawn(one_of_two, args=(tmp_path,), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     for name in LOSSES:
@@ -219,5 +219,5 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
         assert all(gradient.abs().max() > 1e-4 for gradient in expected.values())
         for split in SPLITS:
             for key, value in expected.items():
-                for found in (first, second):
-                    torch.testing.assert_close(found[f"{name} {split} {key}"], value, rtol=1e-9, atol=1e-12)
+                for results in (first, second):
+                    torch.testing.assert_close(results[f"{name} {split} {key}"], value, rtol=1e-9, atol=1e-12)

@@ -1,4 +1,4 @@
-"""Summaries of stretches of frames add up to the summary of the whole."""
+"""Pooling statistics of parts of a clip add up to the statistics of the whole clip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_sum_of_parts_is_the_whole(cuts: list[int], seed: int) -> None:
     x = torch.randn(2, sum(cuts), 5, generator=generator) + 100  # a large mean must not spoil the deviation
     total = PoolingStats.empty(2, 5)
     parts = list(enumerate(x.split(cuts, dim=1)))
-    for i, part in reversed(parts):  # any order: the first frame is the one that is said to start the clip
+    for i, part in reversed(parts):  # any order: `start` marks the part with the first frame
         total.add_(part, start=i == 0)
     for pooling in POOLINGS:
         torch.testing.assert_close(total.pool(pooling), PoolingStats.of(x).pool(pooling), atol=1e-6, rtol=1e-6)
@@ -35,11 +35,11 @@ def test_lengths_hide_padding() -> None:
             torch.testing.assert_close(pooled[b], PoolingStats.of(x[b, :n]).pool(pooling))
 
 
-def test_a_summary_does_not_keep_its_frames() -> None:
-    """An hour is summed up window by window; views of the windows would hold the whole hour in memory."""
-    summary = PoolingStats.empty(2, 8)
-    summary.add_(torch.randn(2, 100, 8), start=True)
-    for field in (summary.total, summary.squares, summary.peak, summary.first):
+def test_statistics_do_not_keep_frames_in_memory() -> None:
+    """Views of the windows would keep a whole recording in memory."""
+    stats = PoolingStats.empty(2, 8)
+    stats.add_(torch.randn(2, 100, 8), start=True)
+    for field in (stats.total, stats.squares, stats.peak, stats.first):
         assert field.untyped_storage().nbytes() <= 2 * 8 * 8
 
 

@@ -16,14 +16,14 @@ from zoo.nn.precision import cpu_multiplies_bfloat16, resolve_device, resolve_dt
 CPU = torch.device("cpu")
 
 
-def test_auto_says_what_and_why() -> None:
+def test_auto_gives_a_format_and_a_reason() -> None:
     dtype, reason = resolve_dtype("auto", CPU)
     assert dtype == ("bfloat16" if cpu_multiplies_bfloat16() else "float32")
     assert "CPU" in reason
-    assert resolve_dtype("float32", CPU) == ("float32", "as asked")
+    assert resolve_dtype("float32", CPU) == ("float32", "as requested")
 
 
-def test_impossible_requests_are_refused() -> None:
+def test_unsupported_formats_and_devices_are_refused() -> None:
     with pytest.raises(ConfigError, match="float64"):
         resolve_dtype("float64", CPU)
     with pytest.raises(ConfigError, match="CPU only"):
@@ -44,8 +44,8 @@ def test_fewer_bits_keep_the_embedding(name: str, dtype: str, cosine: float) -> 
     a, b = exact.embed(clips, 16_000), rough.embed(clips, 16_000)
     assert b.dtype == torch.float32
     assert torch.cosine_similarity(a, b, dim=-1).min() > cosine
-    alone = torch.stack([rough.embed(clip, 16_000) for clip in clips])
-    assert torch.cosine_similarity(alone, b, dim=-1).min() > cosine
+    one_by_one = torch.stack([rough.embed(clip, 16_000) for clip in clips])
+    assert torch.cosine_similarity(one_by_one, b, dim=-1).min() > cosine
 
 
 def test_int8_touches_transformer_blocks_only() -> None:

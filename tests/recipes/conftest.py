@@ -27,7 +27,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(tones: Path, tmp_path: Path) -> Callable[..., tuple[Contrast, Any]]:
     """A task in training mode, and the training loader."""
 
-    def made(tower: str = "resnet", **changes: Any) -> tuple[Contrast, Any]:
+    def make_task(tower: str = "resnet", **changes: Any) -> tuple[Contrast, Any]:
         config = replace(tones_config(tones, tmp_path / "run", tower), **changes)
         entries = sources.open(tones)
         model = build(config, entries)
@@ -35,4 +35,4 @@ def make(tones: Path, tmp_path: Path) -> Callable[..., tuple[Contrast, Any]]:
         loader = pair_loader(entries, "train", model, Texts(config.data.text), config.data, 0)
         return Contrast(model, config).train(), loader
 
-    return made
+    return make_task

@@ -16,14 +16,14 @@ from zoo.recipes.hubert.config import FeatureKind, HubertTrainConfig, Round
 from zoo.recipes.hubert.run import train
 from zoo.units import features, labels
 
-STILL = {"dropout": 0.0, "attention_dropout": 0.0, "layerdrop": 0.0}
+NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "layerdrop": 0.0}
 
 
 def run(manifest: Path, folder: Path) -> Path:
-    """Two rounds; labels come in parts of ten seconds."""
+    """Two rounds, with labels in parts of ten seconds."""
     features.BLOCK_SECONDS, labels.PART_SECONDS = 5.0, 10.0
     config = HubertTrainConfig(out=str(folder), final_units=8)
-    config.model = HubertConfig(**{**SMALL["hubert"], **STILL, "frontend": "logmel", "layers": 2})
+    config.model = HubertConfig(**{**SMALL["hubert"], **NO_DROPOUT, "frontend": "logmel", "layers": 2})
     config.rounds = [Round(FeatureKind.mfcc, units=[16]), Round(FeatureKind.layer, units=[12])]
     config.data = replace(config.data, source=str(manifest), batch_seconds=10.0)
     config.train = replace(config.train, steps=4, batches_per_step=2, log_every=1, validate_every=2, save_every=2)

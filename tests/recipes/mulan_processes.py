@@ -1,6 +1,6 @@
 """One of several processes of a MuLan run, and runs that are killed, for test_mulan_processes.
 
-torchrun --nproc-per-node 2 mulan_processes.py MANIFEST FOLDER        one of two
+torchrun --nproc-per-node 2 mulan_processes.py MANIFEST FOLDER        one of two processes
 python mulan_processes.py MANIFEST FOLDER MOMENT...                   one killed run for each moment, see tests/dying.py
 """
 
@@ -29,7 +29,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
 
 
 def run(manifest: Path, folder: Path) -> str:
-    # An AST: what its micro-batches hold is not normalized together, so they may be dealt out to processes at will.
+    # The AST has no batch normalization, so any assignment of micro-batches to processes gives the same result.
     return train(tones_config(manifest, folder, "ast", steps=4, batches_per_step=4, validate_every=2))
 
 

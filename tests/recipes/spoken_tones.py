@@ -1,4 +1,4 @@
-"""A language of three letters, each a tone: clips and recordings that a tiny Whisper can learn to write in seconds."""
+"""A language of three letters, each a tone: clips and recordings that a tiny Whisper can learn in seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORDS = ("ba", "abba", "cab", "ab cab", "ba ba", "c", "acc", "b ab", "caca", "bb
 
 
 def say(text: str, seed: int = 0) -> torch.Tensor:
-    """120 ms of a letter's pitch, or of silence between words, and 40 ms of silence behind each: (S,)."""
+    """The waveform of a text (S,): for each letter 120 ms of its pitch (silence between words) and 40 ms of silence."""
     parts = []
     for letter in f" {text} ":
         time = torch.arange(1920) / RATE
@@ -29,7 +29,7 @@ def say(text: str, seed: int = 0) -> torch.Tensor:
 
 
 def write_clips(folder: Path, lang: str = "en") -> Path:
-    """A manifest of ten training clips, and the same words said anew in the other splits."""
+    """A manifest of ten training clips, and clips of the same words with other noise in the other splits."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for split in ("train", "dev", "test"):
@@ -44,14 +44,14 @@ def write_clips(folder: Path, lang: str = "en") -> Path:
 
 
 def write_recording(folder: Path) -> list[Entry]:
-    """One long file, of which the entries are spans with pauses of half a second between them."""
+    """One long file. The entries are spans of it, with pauses of half a second between them."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, waves, entries, place = folder / "long.wav", [], [], 0
+    path, waves, entries, position = folder / "long.wav", [], [], 0
     for i, text in enumerate(WORDS):
         wave = say(text, seed=i)
-        start, end = place / RATE, (place + len(wave)) / RATE
+        start, end = position / RATE, (position + len(wave)) / RATE
         entries.append(Entry(path, end - start, "train", start=start, end=end, text=text, lang="en"))
         waves += [wave, torch.zeros(RATE // 2)]
-        place += len(wave) + RATE // 2
+        position += len(wave) + RATE // 2
     soundfile.write(path, torch.cat(waves).numpy(), RATE)
     return entries

@@ -1,4 +1,4 @@
-"""Training clips at other speeds and with others over them: what is heard changes, the units stay with their sounds."""
+"""Augmentation of HuBERT training clips: speed, mixing, microphone and band, with the units of the original clip."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zoo.recipes.hubert.task import HubertCollate
 RATE = 16_000
 
 
-def test_speeds_fill_their_range_and_depend_on_the_seed_alone() -> None:
+def test_speeds_fill_their_range_and_depend_on_the_seed_only() -> None:
     speeds = [draw_speed(seed, 0.15) for seed in range(300)]
     assert set(speeds) == {Fraction(n, 20) for n in range(17, 24)}
     assert speeds == [draw_speed(seed, 0.15) for seed in range(300)]
@@ -38,7 +38,7 @@ def test_a_faster_clip_is_shorter_and_higher() -> None:
     assert speed_perturb(tone, Fraction(1)) is tone
 
 
-def test_shares_levels_and_lengths_of_what_is_mixed_in() -> None:
+def test_shares_levels_and_lengths_of_mixing() -> None:
     waves = [noise(0.5, i) for i in range(400)]
     config = HubertAugmentConfig(speech=0.3, noise=0.2)
     mixed = mix_in(waves, list(range(400)), config)
@@ -51,7 +51,7 @@ def test_shares_levels_and_lengths_of_what_is_mixed_in() -> None:
     assert torch.equal(mix_in(waves[:1], [0], HubertAugmentConfig(speech=1.0))[0], waves[0]), "no other clip to mix in"
 
 
-def test_some_clips_lose_all_above_a_frequency_and_nothing_below() -> None:
+def test_low_pass_removes_high_frequencies_only() -> None:
     waves = [noise(0.25, seed) for seed in range(200)]
     cut = [low_pass(wave, seed, 0.4, RATE) for seed, wave in enumerate(waves)]
     changed = [(wave, narrow) for wave, narrow in zip(waves, cut, strict=True) if narrow is not wave]
@@ -67,14 +67,16 @@ def test_some_clips_lose_all_above_a_frequency_and_nothing_below() -> None:
         HubertAugmentConfig(band=1.5)
 
 
-def test_another_microphone_changes_frequencies_smoothly_by_some_decibels() -> None:
+def test_random_eq_is_smooth_and_moderate() -> None:
     waves = [noise(0.25, seed) for seed in range(200)]
     changed = {i: random_eq(wave, i, 0.4, RATE) for i, wave in enumerate(waves)}
     changed = {i: wave for i, wave in changed.items() if wave is not waves[i]}
     assert 0.3 * 200 < len(changed) < 0.5 * 200
     gains = torch.stack([_band_levels(wave) - _band_levels(waves[i]) for i, wave in changed.items()])  # (N, 20) dB
     assert 4 < gains.std() < 9 and gains.abs().max() < 30
-    assert (gains[:, 1:] - gains[:, :-1]).abs().mean() < 0.5 * gains.abs().mean(), "neighbors change alike"
+    assert (gains[:, 1:] - gains[:, :-1]).abs().mean() < 0.5 * gains.abs().mean(), (
+        "neighboring bands change by similar amounts"
+    )
     again = random_eq(waves[0], 0, 1.0, RATE)
     assert torch.equal(again, random_eq(waves[0], 0, 1.0, RATE)) and len(again) == len(waves[0])
     assert random_eq(waves[0], 0, 0.0, RATE) is waves[0]
@@ -89,34 +91,34 @@ def _band_levels(wave: Tensor) -> Tensor:
 
 
 def _decibels(wave: Tensor, added: Tensor) -> Tensor:
-    """Level of the clip above that of the stretch that was laid over it."""
+    """Level of the clip relative to the added segment, in dB."""
     return 10 * torch.log10(wave.square().mean() / added[added != 0].square().mean())
 
 
 class _Labels:
-    """Notes the speeds at which units are asked for."""
+    """Records the speeds of all requests for units."""
 
     sizes = (1,)
 
     def __init__(self) -> None:
-        self.asked: list[float] = []
+        self.requested_speeds: list[float] = []
 
     def at(self, index: int, start: int, frames: int, encoder: HuBERT, *, speed: float = 1.0) -> Tensor:
-        self.asked.append(speed)
+        self.requested_speeds.append(speed)
         return torch.zeros(frames, 1, dtype=torch.int64)
 
 
-def test_units_are_asked_for_at_the_speed_that_is_heard() -> None:
+def test_units_are_looked_up_at_the_speed_of_the_clip() -> None:
     model, labels = small("hubert-base"), _Labels()
     seeds = range(40)
     items = [LoadedClip(noise(0.4, i), i, Entry(Path(f"{i}.wav"), 0.4, "train"), 0, i) for i in seeds]
     batch = HubertCollate(model, labels, MaskConfig(), HubertAugmentConfig(speed=0.2))(items)  # type: ignore[arg-type]
-    wanted = [draw_speed(seed, 0.2) for seed in seeds]
-    assert labels.asked == [float(speed) for speed in wanted]
-    assert batch.lengths.tolist() == [-(-6400 * speed.denominator // speed.numerator) for speed in wanted]
+    expected = [draw_speed(seed, 0.2) for seed in seeds]
+    assert labels.requested_speeds == [float(speed) for speed in expected]
+    assert batch.lengths.tolist() == [-(-6400 * speed.denominator // speed.numerator) for speed in expected]
     tiny = [LoadedClip(noise(0.4, 0)[: model.min_samples], 0, items[0].entry, 0, seed) for seed in range(20)]
     lengths = HubertCollate(model, labels, MaskConfig(), HubertAugmentConfig(speed=0.2))(tiny).lengths  # type: ignore[arg-type]
-    assert lengths.min() >= model.min_samples, "a clip is not hurried until nothing is left of it"
+    assert lengths.min() >= model.min_samples, "a clip never becomes too short for the model"
 
 
 def test_impossible_shares_are_refused() -> None:
@@ -124,5 +126,5 @@ def test_impossible_shares_are_refused() -> None:
         HubertAugmentConfig(speed=0.04)
     with pytest.raises(ConfigError, match=r"augment\.speed"):
         HubertAugmentConfig(speed=0.9)
-    with pytest.raises(ConfigError, match="no more than 1"):
+    with pytest.raises(ConfigError, match=r"augment\.speech 0\.7, noise 0\.6"):
         HubertAugmentConfig(speech=0.7, noise=0.6)

@@ -1,4 +1,4 @@
-"""The task of CTC fine-tuning: what is learned from, what is frozen, losses, masks, and heads."""
+"""The task of CTC fine-tuning: usable clips, freezing, losses, masks, and heads."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def task_and_batch(tune: CtcTuneConfig = NO_MASKS, clips: int = 3) -> tuple[CtcT
     return CtcTask(model, tune), ctc_data.CtcCollate(model, alphabet, tune, HubertAugmentConfig())(items)
 
 
-def test_the_head_learns_alone_and_the_front_end_never() -> None:
+def test_the_head_is_trained_first_and_the_front_end_never() -> None:
     task, batch = task_and_batch(replace(NO_MASKS, freeze_steps=1))
     task.train()
-    learning = []
+    trained = []
     for _ in range(2):
         task.zero_grad()
         task.accumulate([batch], lambda output: output.loss.backward())
-        learning.append({name for name, p in task.model.named_parameters() if p.grad is not None and p.grad.any()})
-    assert learning[0] == {"ctc.weight", "ctc.bias"}
-    assert {"ctc.weight", "transformer.blocks.0.ffn.up.weight", "projection.linear.weight"} < learning[1]
-    assert not any(name.startswith("frontend.") for name in learning[1])
+        trained.append({name for name, p in task.model.named_parameters() if p.grad is not None and p.grad.any()})
+    assert trained[0] == {"ctc.weight", "ctc.bias"}
+    assert {"ctc.weight", "transformer.blocks.0.ffn.up.weight", "projection.linear.weight"} < trained[1]
+    assert not any(name.startswith("frontend.") for name in trained[1])
     open_task, batch = task_and_batch(replace(NO_MASKS, train_frontend=True))
     open_task(batch).loss.backward()
     assert any(p.grad is not None and p.grad.any() for p in open_task.model.frontend.parameters())
@@ -51,9 +51,9 @@ def test_loss_of_a_clip_does_not_depend_on_its_batch() -> None:
     task, batch = task_and_batch(CtcTuneConfig(freeze_steps=0, dropout=0.0, activation_dropout=0.0), clips=3)
     task.train()
     whole = task(batch)
-    alone = [task(batch.only(b)) for b in range(3)]
-    assert float(whole.loss.detach()) == pytest.approx(sum(float(o.loss.detach()) for o in alone), rel=1e-5)
-    assert float(whole.count) == sum(float(o.count) for o in alone) == sum(len(text) for text in WORDS[:3])
+    single = [task(batch.only(b)) for b in range(3)]
+    assert float(whole.loss.detach()) == pytest.approx(sum(float(o.loss.detach()) for o in single), rel=1e-5)
+    assert float(whole.count) == sum(float(o.count) for o in single) == sum(len(text) for text in WORDS[:3])
 
 
 def test_masks_come_from_the_seeds_of_the_items() -> None:
@@ -66,7 +66,7 @@ def test_masks_come_from_the_seeds_of_the_items() -> None:
     task.train()
     masked = float(task(first).loss.detach())
     task.eval()
-    assert float(task(first).loss.detach()) != masked, "masks belong to training"
+    assert float(task(first).loss.detach()) != masked, "masks are used in training only"
 
 
 def test_masked_channels_are_zero_in_all_frames() -> None:
@@ -74,13 +74,13 @@ def test_masked_channels_are_zero_in_all_frames() -> None:
     model = task.model.eval()
     channels = torch.zeros(3, model.dim, dtype=torch.bool)
     channels[:, 5:9] = True
-    seen: list[torch.Tensor] = []
-    model.position.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    inputs: list[torch.Tensor] = []
+    model.position.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
     model.contextualize(model.frontend(batch.waves, batch.lengths), batch.lengths, masked_channels=channels)
-    assert not seen[0][..., 5:9].any() and seen[0][0, :, 9:].any()
+    assert not inputs[0][..., 5:9].any() and inputs[0][0, :, 9:].any()
 
 
-def test_text_that_does_not_fit_costs_nothing() -> None:
+def test_text_longer_than_the_clip_has_no_loss() -> None:
     task, batch = task_and_batch()
     batch.labels = torch.full((3, 90), 2)
     batch.label_lengths = torch.tensor([90, 90, 90])
@@ -92,13 +92,13 @@ def test_text_that_does_not_fit_costs_nothing() -> None:
 
 def test_a_clip_without_a_loss_does_not_count() -> None:
     task, batch = task_and_batch()
-    alone = [task.eval()(batch.only(b)).loss.detach() for b in range(3)]
+    single = [task.eval()(batch.only(b)).loss.detach() for b in range(3)]
     batch.labels = torch.cat([batch.labels, torch.full((3, 80), 2)], dim=1)
     batch.label_lengths[1] = 60
-    batch.labels[1, :60] = 2  # with a blank between equal neighbors, 119 frames
+    batch.labels[1, :60] = 2  # with blanks between equal labels, it needs 119 frames
     output = task(batch)
     assert float(output.count) == len(WORDS[0]) + len(WORDS[2])
-    assert float(output.loss.detach()) == pytest.approx(float(alone[0] + alone[2]), rel=1e-5)
+    assert float(output.loss.detach()) == pytest.approx(float(single[0] + single[2]), rel=1e-5)
 
 
 @pytest.mark.parametrize(("labels", "needed"), [([2, 3, 2], 3), ([2, 2, 2], 5), ([2, 0, 0], 1), ([], 0)])
@@ -115,27 +115,27 @@ def test_no_clip_is_played_too_fast_for_its_text() -> None:
     assert len(text) < model.count_frames(16_000) < len(text) * 1.2
     batch = ctc_data.CtcCollate(model, alphabet, NO_MASKS, HubertAugmentConfig(speed=0.5))(items)
     frames = [model.count_frames(int(length)) for length in batch.lengths]
-    assert min(frames) >= len(text) and max(frames) > len(text) * 1.5, "slower ones stay"
+    assert min(frames) >= len(text) and max(frames) > len(text) * 1.5, "slower clips are allowed"
 
 
-def test_a_model_that_says_nothing_is_reported() -> None:
+def test_a_model_that_predicts_only_blanks_is_reported() -> None:
     task, batch = task_and_batch()
-    said: list[str] = []
-    task.say = said.append
+    messages: list[str] = []
+    task.say = messages.append
     with torch.no_grad():
         task.model.ctc.bias[0] = 50.0
     task.eval()
     metrics = task.validate([batch])
     assert metrics["blank"] == 1.0 and metrics["empty"] == 1.0 and metrics["wer"] == 1.0
-    assert any("100.0% of the frames are blank" in line and "learning_rate" in line for line in said)
+    assert any("100.0% of the frames are blank" in line and "learning_rate" in line for line in messages)
     with torch.no_grad():
         task.model.ctc.bias[:2] = torch.tensor([-50.0, 50.0])
-    said.clear()
+    messages.clear()
     task.validate([batch])
-    assert not any("blank" in line for line in said)
+    assert not any("blank" in line for line in messages)
 
 
-def test_clips_that_cannot_be_learned_from_are_left_out() -> None:
+def test_unusable_clips_are_left_out() -> None:
     entries = [
         Entry(Path("a.wav"), 2.0, "train", text="It's  FINE."),
         Entry(Path("b.wav"), 2.0, "train"),
@@ -144,50 +144,52 @@ def test_clips_that_cannot_be_learned_from_are_left_out() -> None:
         Entry(Path("e.wav"), 0.5, "train", text="so much said in half a second"),
         Entry(Path("f.wav"), 2.0, "dev", text="xylophone"),
     ]
-    said: list[str] = []
-    kept, alphabet = ctc_data.usable(entries, DataConfig(source="here"), "basic", fresh(), said.append)
-    assert [entry.audio.name for entry in kept] == ["a.wav", "f.wav"] and kept[0].text == "it s fine"
+    messages: list[str] = []
+    usable, alphabet = ctc_data.usable(entries, DataConfig(source="here"), "basic", fresh(), messages.append)
+    assert [entry.audio.name for entry in usable] == ["a.wav", "f.wav"] and usable[0].text == "it s fine"
     assert alphabet.symbols == ("<blank>", "|", *"efinst"), "the alphabet is that of the training set"
-    assert said == [
+    assert messages == [
         "here: 2 of 6 clips are used; left out: 1 without text, 1 too short, 1 too long, 1 more characters than frames"
     ]
     with pytest.raises(ConfigError, match=r'no clip of split "train" can be used \(1 without text\)'):
-        ctc_data.usable(entries[1:2], DataConfig(source="here"), "basic", fresh(), said.append)
+        ctc_data.usable(entries[1:2], DataConfig(source="here"), "basic", fresh(), messages.append)
 
 
-def test_a_head_that_knows_all_characters_is_kept() -> None:
+def test_a_head_with_all_characters_is_kept() -> None:
     symbols = Alphabet.of(WORDS).symbols
-    known = fresh(vocabulary=symbols, units=(9,))
-    said: list[str] = []
+    old = fresh(vocabulary=symbols, units=(9,))
+    messages: list[str] = []
     for vocabulary in (symbols, symbols[:-1], (*symbols[:2], *reversed(symbols[2:]))):
-        made = with_head(known, vocabulary, NO_MASKS, said.append)
-        assert made.config.vocabulary == symbols and made.quantizer is None and made.head is None
-        for name, value in made.state_dict().items():
-            assert torch.equal(value, known.state_dict()[name]), name
-    assert said[1] == "the CTC head of init is kept: its 5 symbols hold all 4 of the data"
-    assert with_head(known, symbols, CtcTuneConfig(layerdrop=0.3)).transformer.layerdrop == 0.3
+        tuned = with_head(old, vocabulary, NO_MASKS, messages.append)
+        assert tuned.config.vocabulary == symbols and tuned.quantizer is None and tuned.head is None
+        for name, value in tuned.state_dict().items():
+            assert torch.equal(value, old.state_dict()[name]), name
+    assert messages[1] == "the CTC head of init is kept: its 5 symbols include all 4 of the data"
+    assert with_head(old, symbols, CtcTuneConfig(layerdrop=0.3)).transformer.layerdrop == 0.3
 
 
-def test_new_characters_get_rows_beside_those_that_are_known() -> None:
-    known = fresh(vocabulary=("<pad>", "<unk>", " ", "b", "a", "z"))
-    torch.nn.init.normal_(known.ctc.bias)
-    said: list[str] = []
-    made = with_head(known, ("<blank>", "|", "a", "b", "c"), NO_MASKS, said.append)
-    assert made.config.vocabulary == ("<blank>", "|", "a", "b", "c")
+def test_rows_of_known_characters_are_copied_to_a_new_head() -> None:
+    old = fresh(vocabulary=("<pad>", "<unk>", " ", "b", "a", "z"))
+    torch.nn.init.normal_(old.ctc.bias)
+    messages: list[str] = []
+    tuned = with_head(old, ("<blank>", "|", "a", "b", "c"), NO_MASKS, messages.append)
+    assert tuned.config.vocabulary == ("<blank>", "|", "a", "b", "c")
     for head in ("weight", "bias"):
-        rows, before = getattr(made.ctc, head), getattr(known.ctc, head)
+        rows, before = getattr(tuned.ctc, head), getattr(old.ctc, head)
         assert torch.equal(rows[:4], before[[0, 2, 4, 3]]) and not any(torch.equal(rows[4], row) for row in before)
-    assert said == ["the CTC head has rows of init for 3 of 4 symbols; fresh: c"]
-    untaught = fresh()
+    assert messages == ["the CTC head has rows of init for 3 of 4 symbols; fresh: c"]
+    without_head = fresh()
     torch.manual_seed(1)
-    plain = with_head(untaught, ("<blank>", "|", "x"), NO_MASKS, said.append)
+    plain = with_head(without_head, ("<blank>", "|", "x"), NO_MASKS, messages.append)
     torch.manual_seed(1)
-    other = with_head(known, ("<blank>", "|", "x"), NO_MASKS, said.append)
-    assert torch.equal(other.ctc.weight, plain.ctc.weight), "a blank and a boundary alone are no start"
-    assert said[1:] == ["the CTC head of init is replaced: of the characters of the data it knows none (x ...)"]
+    other = with_head(old, ("<blank>", "|", "x"), NO_MASKS, messages.append)
+    assert torch.equal(other.ctc.weight, plain.ctc.weight), "no rows are copied if only blank and boundary are known"
+    assert messages[1:] == [
+        "the CTC head of init is replaced: its vocabulary has none of the characters of the data (x ...)"
+    ]
 
 
-def test_clips_are_changed_and_their_texts_are_not() -> None:
+def test_augmentation_keeps_the_texts() -> None:
     alphabet = Alphabet.of(WORDS)
     model = with_head(fresh(), alphabet.symbols, NO_MASKS)
     items = [

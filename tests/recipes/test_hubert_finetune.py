@@ -1,4 +1,4 @@
-"""Runs of CTC fine-tuning: that they learn and resume, what they refuse, and the model and exam they leave."""
+"""Runs of CTC fine-tuning: learning, resuming, errors, the exported model and its evaluation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tone(letter: str) -> torch.Tensor:
 
 
 def write_words(folder: Path, count: int = 10) -> Path:
-    """A manifest of clips that spell WORDS in tones, in the three splits."""
+    """A manifest of clips of WORDS in tones, in three splits."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for split in ("train", "dev", "test"):
@@ -61,7 +61,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder as pre-training leaves it."""
+    """A run folder of pre-training."""
     folder = tmp_path_factory.mktemp("mini")
     fresh(units=(7,)).save(folder / "model")
     return folder
@@ -96,14 +96,14 @@ def finished(words: Path, start: Path, tmp_path_factory: pytest.TempPathFactory)
     return out, ctc_run.train(settings(words, start, out))
 
 
-def test_ten_utterances_are_learned_by_heart(finished: tuple[Path, str], words: Path) -> None:
+def test_ten_utterances_are_memorized(finished: tuple[Path, str], words: Path) -> None:
     out, line = finished
-    model = zoo.load(out / "last", device="cpu")  # best on dev may be from before all of train was learned
+    model = zoo.load(out / "last", device="cpu")  # the best on dev may not have learned all of train yet
     entries = [entry for entry in manifest.read(words) if entry.split == "train"]
-    heard = model.transcribe([str(entry.audio) for entry in entries], word_timestamps=True)
-    assert [t.text for t in heard] == [(e.text or "").lower().rstrip("!") for e in entries]
-    assert all(t.language == "en" for t in heard)
-    for transcript, entry in zip(heard, entries, strict=True):
+    transcripts = model.transcribe([str(entry.audio) for entry in entries], word_timestamps=True)
+    assert [t.text for t in transcripts] == [(e.text or "").lower().rstrip("!") for e in entries]
+    assert all(t.language == "en" for t in transcripts)
+    for transcript, entry in zip(transcripts, entries, strict=True):
         assert all(0 <= w.start < w.end <= entry.duration for w in transcript.words)
     assert "WER 0.0%" in line and json.loads((out / "test.json").read_text())["clips"] == 3
     assert (out / "test.tsv").read_text().splitlines()[1].split("\t")[2:] == ["ba", "ba"]
@@ -118,14 +118,14 @@ def test_the_log_shows_transcripts_and_blanks(finished: tuple[Path, str]) -> Non
     assert all("blank" in line for line in lines)
 
 
-def test_the_model_remembers_where_it_comes_from(finished: tuple[Path, str], start: Path) -> None:
+def test_the_model_records_its_origin(finished: tuple[Path, str], start: Path) -> None:
     model = zoo.load(finished[0] / "best", device="cpu")
     assert model.name == "tones" and model.config.units == () and model.head is None
     assert model.provenance["init_fingerprint"] == zoo.load(start / "model", device="cpu").fingerprint()
     assert model.provenance["text_normalizer"] == "basic"
 
 
-def test_an_exam_goes_on_without_what_cannot_be_read(finished: tuple[Path, str], words: Path, tmp_path: Path) -> None:
+def test_evaluation_leaves_out_unreadable_clips(finished: tuple[Path, str], words: Path, tmp_path: Path) -> None:
     entries = manifest.read(words)[:3]
     gone = replace(entries[0], audio=tmp_path / "gone.wav")
     with pytest.warns(UserWarning, match=r"gone.wav"):
@@ -138,9 +138,9 @@ def test_an_exam_goes_on_without_what_cannot_be_read(finished: tuple[Path, str],
 def test_the_interval_of_one_speaker_is_over_clips(finished: tuple[Path, str], words: Path, tmp_path: Path) -> None:
     entries = [replace(entry, text=f"{entry.text} x") for entry in manifest.read(words) if entry.split == "test"]
     entries[0].text = "x"
-    alone = [replace(entry, speaker="ann") for entry in entries]
+    one_speaker = [replace(entry, speaker="ann") for entry in entries]
     nameless = [replace(entry, speaker=None) for entry in entries]
-    for chosen in (alone, nameless):
+    for chosen in (one_speaker, nameless):
         assert "over clips)" in ctc_run.evaluate(finished[0] / "best", chosen, "basic", tmp_path)
         low, high = json.loads((tmp_path / "test.json").read_text())["interval"]
         assert low < high
@@ -149,18 +149,20 @@ def test_the_interval_of_one_speaker_is_over_clips(finished: tuple[Path, str], w
 
 
 def test_a_stopped_run_ends_in_the_same_weights(words: Path, start: Path, tmp_path: Path) -> None:
-    """Stopped while the encoder is frozen, and once more after that."""
+    """Stopped once while the encoder is frozen, and once after that."""
     short = {"steps": 12, "save_every": 3, "validate_every": 12}
     ctc_run.train(settings(words, start, tmp_path / "whole", **short))
     broken = settings(words, start, tmp_path / "broken", **short)
     for last in (3, 8):
         with pytest.MonkeyPatch.context() as patch:
-            taken = CtcTask.accumulate
+            original = CtcTask.accumulate
 
-            def stopping(self: CtcTask, batches: Any, backward: Any, last: int = last, taken: Any = taken) -> None:
-                if int(self.taken) == last:
+            def stopping(
+                self: CtcTask, batches: Any, backward: Any, last: int = last, original: Any = original
+            ) -> None:
+                if int(self.num_updates) == last:
                     raise TrainingStopped("as if killed")
-                taken(self, batches, backward)
+                original(self, batches, backward)
 
             patch.setattr(CtcTask, "accumulate", stopping)
             with pytest.raises(TrainingStopped):
@@ -174,18 +176,18 @@ def test_other_transcripts_are_other_data(words: Path, start: Path, tmp_path: Pa
     entries = manifest.read(words)
     path, record = tmp_path / "words.jsonl", tmp_path / "run" / "env.json"
     config = settings(path, start, tmp_path / "run", steps=1)
-    for split, what in (("train", "training"), ("dev", "dev")):
+    for split, data_set in (("train", "training"), ("dev", "dev")):
         manifest.write(path, entries)
         ctc_run.train(config)
         changed = next(i for i, entry in enumerate(entries) if entry.split == split)
         manifest.write(path, [replace(e, text="abba") if i == changed else e for i, e in enumerate(entries)])
-        with pytest.raises(ConfigError, match=f"the {what} data"):
+        with pytest.raises(ConfigError, match=f"the {data_set} data"):
             ctc_run.train(config)
     manifest.write(path, entries)
-    found = json.loads(record.read_text())
-    record.write_text(json.dumps(found | {"data": found["data"].partition("-")[0]}))
+    recorded = json.loads(record.read_text())
+    record.write_text(json.dumps(recorded | {"data": recorded["data"].partition("-")[0]}))
     ctc_run.train(config)
-    assert json.loads(record.read_text())["data"] == found["data"], "runs from before texts were recorded go on"
+    assert json.loads(record.read_text())["data"] == recorded["data"], "runs that recorded no texts can be resumed"
 
 
 def test_models_that_cannot_be_tuned(tmp_path: Path) -> None:
@@ -200,7 +202,7 @@ def test_models_that_cannot_be_tuned(tmp_path: Path) -> None:
 
 
 def test_a_finetuned_model_is_tuned_further(finished: tuple[Path, str], words: Path, tmp_path: Path) -> None:
-    """On texts that lack some of its characters it spells on as before."""
+    """With texts that lack some of its characters, it keeps its predictions."""
     entries = [entry for entry in manifest.read(words) if "c" not in (entry.text or "").lower()]
     manifest.write(tmp_path / "few.jsonl", entries)
     config = settings(tmp_path / "few.jsonl", finished[0] / "best", tmp_path / "run", steps=1, learning_rate=1e-9)
@@ -208,10 +210,10 @@ def test_a_finetuned_model_is_tuned_further(finished: tuple[Path, str], words: P
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("finetune*.yaml")), ids=lambda path: path.stem)
-def test_every_preset_is_read(path: Path) -> None:
+def test_every_preset_is_valid(path: Path) -> None:
     config = configuration.load(CtcTrainConfig, [path])
-    for place, word in enumerate(("command:", "time:", "result:"), 1):
-        assert path.read_text().splitlines()[place].startswith(f"# {word}")
+    for line, word in enumerate(("command:", "time:", "result:"), 1):
+        assert path.read_text().splitlines()[line].startswith(f"# {word}")
     assert config.train.schedule == Schedule.tri_stage
 
 

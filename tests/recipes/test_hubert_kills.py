@@ -1,4 +1,4 @@
-"""The HuBERT recipe killed (SIGKILL) at random moments, again and again, until it is through."""
+"""The HuBERT recipe, killed (SIGKILL) at random times and resumed until it finishes."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ def start(manifest_path: Path, out: Path) -> subprocess.Popen[bytes]:
 
 
 def results(out: Path) -> dict[str, bytes]:
-    """What must not depend on kills: models, quantizers and labels."""
+    """Files that must not depend on kills: models, quantizers and labels."""
     files = [path for path in out.rglob("*.safetensors") if "state" not in str(path)]
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
 @pytest.mark.slow
-def test_the_recipe_survives_kills_at_random_moments(tmp_path: Path) -> None:
-    """Units, labels, both rounds, checkpoints and final model come out bit by bit as without a kill."""
+def test_the_recipe_survives_kills_at_random_times(tmp_path: Path) -> None:
+    """Units, labels, both rounds, checkpoints and the final model are bit-identical to those of a run without kills."""
     entries = manifest.read(corpora.build("speech", "tiny", workers=1, progress=False))
     chosen = [e for e in entries if e.split == "train"][:32] + [e for e in entries if e.split == "dev"][:8]
     manifest.write(tmp_path / "clips.jsonl", chosen)
     began = time.monotonic()
     assert start(tmp_path / "clips.jsonl", tmp_path / "whole").wait() == 0, (tmp_path / "whole.log").read_text()
-    usual, draws, kills, runs = time.monotonic() - began, random.Random(0), 0, 0
-    wanted = results(tmp_path / "whole")
-    assert len(wanted) > 6
+    duration, draws, kills, runs = time.monotonic() - began, random.Random(0), 0, 0
+    expected = results(tmp_path / "whole")
+    assert len(expected) > 6
     while kills < KILLS:
         out = tmp_path / f"killed-{runs}"
         runs += 1
         while True:
             child = start(tmp_path / "clips.jsonl", out)
             try:
-                code = child.wait(draws.uniform(0.1, 0.9) * usual if kills < KILLS else None)
+                code = child.wait(draws.uniform(0.1, 0.9) * duration if kills < KILLS else None)
             except subprocess.TimeoutExpired:
                 child.send_signal(signal.SIGKILL)
                 child.wait()
@@ -68,4 +68,4 @@ def test_the_recipe_survives_kills_at_random_moments(tmp_path: Path) -> None:
                 continue
             assert code == 0, out.with_suffix(".log").read_text()
             break
-        assert results(out) == wanted, f"after {kills} kills"
+        assert results(out) == expected, f"after {kills} kills"

@@ -49,20 +49,20 @@ TINY = {
 
 @given(st.integers(2, 400), st.integers(0, 2**62), st.sampled_from([0.0, 0.04, 0.08, 0.2]), st.sampled_from([1, 5, 10]))
 @settings(max_examples=200, deadline=None)
-def test_masks_have_spans_and_leave_something_to_see(frames: int, seed: int, starts: float, length: int) -> None:
-    config = MaskConfig(starts=starts, length=length)
+def test_masks_have_spans_and_leave_frames_unmasked(frames: int, seed: int, mask_prob: float, length: int) -> None:
+    config = MaskConfig(mask_prob=mask_prob, length=length)
     mask = span_mask(frames, seed, config)
     assert mask.shape == (frames,) and mask.any()
     assert torch.equal(mask, span_mask(frames, seed, config)), "a function of the seed"
     edges = torch.diff(F.pad(mask.long(), (1, 1)))
     runs = (edges == -1).nonzero()[:, 0] - (edges == 1).nonzero()[:, 0]
     assert runs.min() >= min(length, frames - 1)
-    if frames > 3 * length and starts < 0.2:
+    if frames > 3 * length and mask_prob < 0.2:
         assert not mask.all()
 
 
 def test_share_of_masked_frames_is_that_of_the_paper() -> None:
-    """8 % starts of spans of 10 that may overlap: 1 - (1 - 0.08)^10 = 0.57, less at the edges."""
+    """8 % of frames start a span of 10, and spans may overlap: 1 - (1 - 0.08)^10 = 0.57, less at the edges."""
     share = torch.stack([span_mask(700, seed, MaskConfig()) for seed in range(200)]).float().mean()
     assert 0.53 < share < 0.58
 
@@ -98,20 +98,20 @@ def test_loss_is_the_weighted_sum_over_frames(alpha: float, head: str) -> None:
     output = task(batch)
     frames = model.forward(batch.waves, batch.lengths, masked=batch.masked)
     features = model.frontend(batch.waves, batch.lengths)
-    expected, counted = 0.0, 0.0
+    expected, expected_count = 0.0, 0.0
     for b, count in enumerate(frames.lengths.tolist()):
         for t in range(count):
             weight = alpha if batch.masked[b, t] else 1 - alpha
-            counted += weight
+            expected_count += weight
             for logits, target in zip(model.head(frames.x[b, t]), batch.targets[b, t], strict=True):
                 expected -= weight * float(logits.detach().double().log_softmax(-1)[target])
-    expected += 0.3 * float(features.detach()[frames.mask].double().square().mean()) * counted
+    expected += 0.3 * float(features.detach()[frames.mask].double().square().mean()) * expected_count
     assert float(output.loss.detach()) == pytest.approx(expected, rel=1e-4)
-    assert float(output.count) == pytest.approx(counted)
+    assert float(output.count) == pytest.approx(expected_count)
     assert task.chance() == pytest.approx(math.log(7) + math.log(5))
 
 
-def test_frontend_gradient_is_scaled_and_nothing_else() -> None:
+def test_only_the_frontend_gradient_is_scaled() -> None:
     grads = []
     for scale in (1.0, 0.1):
         model = model_of()
@@ -125,16 +125,16 @@ def test_loss_of_a_clip_does_not_depend_on_its_batch() -> None:
     model = model_of()
     task = Pretrain(model, LossConfig(alpha=0.5)).train()
     batch = make_batch(model)
-    alone = sum(float(task(batch.only(place)).loss.detach()) for place in range(3))
-    assert float(task(batch).loss.detach()) == pytest.approx(alone, rel=1e-5)
+    single = sum(float(task(batch.only(i)).loss.detach()) for i in range(3))
+    assert float(task(batch).loss.detach()) == pytest.approx(single, rel=1e-5)
 
 
 def test_a_process_without_dev_batches_validates_too() -> None:
-    """There may be fewer of them than processes."""
+    """There may be fewer dev batches than processes."""
     assert "effective_rank" not in Pretrain(model_of(), LossConfig()).eval().validate([])
 
 
-def test_batches_come_in_few_shapes() -> None:
+def test_batches_have_few_shapes() -> None:
     rounded = {count: round_up(count, torch.device("cpu")) for count in range(1, 1001)}
     assert all(count <= up <= max(count + 1, count * 9 / 8) for count, up in rounded.items())
     assert len({up for count, up in rounded.items() if count > 15}) < 55
@@ -148,7 +148,7 @@ def test_effective_rank() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_every_preset_is_read_and_says_what_it_costs(preset: Path) -> None:
+def test_every_preset_is_valid_and_states_its_cost(preset: Path) -> None:
     opening = preset.read_text().splitlines()[:5]
     for word in ("command:", "time:", "result:"):
         assert any(line.startswith(f"# {word}") for line in opening), f"{preset} opens with {word}"
@@ -160,14 +160,14 @@ def test_every_preset_is_read_and_says_what_it_costs(preset: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["base", "large", "xlarge", "fast"])
-def test_published_presets_take_nothing_from_the_mini(name: str) -> None:
-    """Whose clips are changed, whose loss counts all frames and whose layers are centered."""
+def test_published_presets_have_no_options_of_the_mini(name: str) -> None:
+    """The mini uses augmentation, a loss on all frames, and centered layers."""
     config = configuration.load(HubertTrainConfig, [PRESETS[0].parent / f"{name}.yaml"])
     assert config.augment == HubertAugmentConfig() and config.loss.alpha == 1
-    assert not any(wanted.centered for wanted in config.rounds)
+    assert not any(round_config.centered for round_config in config.rounds)
 
 
-def test_the_first_round_needs_something_to_cluster() -> None:
+def test_the_first_round_needs_features() -> None:
     with pytest.raises(ConfigError, match="rounds"):
         HubertTrainConfig(rounds=[Round(FeatureKind.layer)])
 
@@ -175,11 +175,11 @@ def test_the_first_round_needs_something_to_cluster() -> None:
 def labels(units: list[list[int]], sizes: int, quantizer: str = "q", rate: float = 50.0) -> Labels:
     parts = torch.tensor([u for clip in units for u in clip], dtype=torch.int16)[:, None]
     lengths = torch.tensor([len(clip) for clip in units])
-    places = torch.stack([torch.zeros_like(lengths), lengths.cumsum(0) - lengths], dim=1)
-    return Labels(Path("labels"), rate, 0.0125, (sizes,), quantizer, {}, lengths, (parts,), places)
+    offsets = torch.stack([torch.zeros_like(lengths), lengths.cumsum(0) - lengths], dim=1)
+    return Labels(Path("labels"), rate, 0.0125, (sizes,), quantizer, {}, lengths, (parts,), offsets)
 
 
-def test_targets_that_would_waste_a_run_are_refused() -> None:
+def test_unsuitable_targets_are_refused() -> None:
     entries = [Entry(Path(f"{i}.wav"), 2.0, "train") for i in range(4)]
     good = labels([list(range(99)), list(range(99)), list(range(99)), list(range(99))], 100)
     check_targets(good, good, entries, entries)
@@ -191,9 +191,9 @@ def test_targets_that_would_waste_a_run_are_refused() -> None:
     for train_labels, dev_labels, message in (
         (good, other, "labeled by quantizer"),
         (constant, constant, "uses 1.0 of 100 units"),
-        (twice, good, "units where"),
+        (twice, good, "but the durations give"),
         (missing, good, "2 of 4 clips have no units"),
-        (good, unseen, "units of codebook 0 that training never sees"),
+        (good, unseen, "units of codebook 0 that never occur"),
     ):
         with pytest.raises(TrainingError, match=message):
             check_targets(train_labels, dev_labels, entries, entries)
@@ -217,7 +217,7 @@ def tiny_config(corpus: Path, out: Path) -> HubertTrainConfig:
     return config
 
 
-def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: Path, tmp_path: Path) -> None:
+def test_a_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: Path, tmp_path: Path) -> None:
     config = tiny_config(corpus, tmp_path / "run")
     directory = train(config)
     model = zoo.load(directory)
@@ -251,7 +251,7 @@ def test_the_whole_run_gives_a_model_with_units_and_a_rerun_only_reads(corpus: P
         ({"rounds": [Round(FeatureKind.mfcc), Round(layer=2)], "final_layer": -4}, "final_layer -4: .* layers 0 to 2"),
     ],
 )
-def test_layers_that_no_round_will_have_are_told_before_the_first(
+def test_missing_layers_are_reported_before_the_first_round(
     corpus: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     config = replace(tiny_config(corpus, tmp_path / "run"), **changes)
@@ -260,18 +260,18 @@ def test_layers_that_no_round_will_have_are_told_before_the_first(
     assert not (tmp_path / "run").exists()
 
 
-def test_without_phones_units_come_from_the_middle_layer(
+def test_without_phones_the_middle_layer_is_used(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """So does a folder of recordings: nobody has aligned it."""
+    """A folder of recordings, for example, has no phones."""
     manifest.write(tmp_path / "plain.jsonl", [replace(entry, phones=[]) for entry in manifest.read(corpus)])
     model = zoo.load(train(tiny_config(tmp_path / "plain.jsonl", tmp_path / "run")))
     assert isinstance(model, HuBERT) and model.quantizer is not None and model.quantizer.layer == 1
-    assert capsys.readouterr().err.count("units of layer 1: the dev set has no `phones`") == 2
+    assert capsys.readouterr().err.count("units of layer 1, the middle one: ") == 2
 
 
 def test_a_round_can_be_added_to_a_finished_run(corpus: Path, tmp_path: Path) -> None:
-    """Its own layers are searched, and its own units are the finished model's."""
+    """Its layers are searched, and its units are those of the final model."""
     config = tiny_config(corpus, tmp_path / "run")
     config.rounds = config.rounds[:1]
     first = zoo.load(train(config)).provenance
@@ -281,34 +281,34 @@ def test_a_round_can_be_added_to_a_finished_run(corpus: Path, tmp_path: Path) ->
     assert model.units(noise(1), 16_000).max() < 12
 
 
-def test_layers_are_searched_again_for_another_teacher(corpus: Path, tmp_path: Path) -> None:
+def test_layers_are_searched_again_for_another_encoder(corpus: Path, tmp_path: Path) -> None:
     entries = manifest.read(corpus)
-    known = Corpus(*([entry for entry in entries if entry.split == split] for split in ("train", "dev")))
-    teachers = [zoo.create("hubert-mini", **TINY).eval() for _ in range(2)]
-    asked = []
-    for teacher in (*teachers, teachers[1]):
-        assert best_layer(teacher, known, tmp_path, 10, seed=0) in (1, 2)
-        asked.append(json.loads((tmp_path / "layers.json").read_text())["asked"]["teacher"])
-    assert asked == [teachers[0].fingerprint(), teachers[1].fingerprint(), teachers[1].fingerprint()]
+    clips = Corpus(*([entry for entry in entries if entry.split == split] for split in ("train", "dev")))
+    encoders = [zoo.create("hubert-mini", **TINY).eval() for _ in range(2)]
+    recorded = []
+    for encoder in (*encoders, encoders[1]):
+        assert best_layer(encoder, clips, tmp_path, 10, seed=0) in (1, 2)
+        recorded.append(json.loads((tmp_path / "layers.json").read_text())["settings"]["encoder"])
+    assert recorded == [encoders[0].fingerprint(), encoders[1].fingerprint(), encoders[1].fingerprint()]
 
 
-def test_a_clip_without_units_is_skipped_like_one_that_cannot_be_read(tmp_path: Path) -> None:
-    """Labeling met a damaged file, or a disk that hung once; days of training must not end there."""
+def test_a_clip_without_units_is_skipped_like_an_unreadable_one(tmp_path: Path) -> None:
+    """A damaged file, or a disk error during labeling, must not end days of training."""
     entries = [Entry(tmp_path / f"{i}.wav", 1.0 + i / 10, "train") for i in range(4)]
     for i, entry in enumerate(entries):
         soundfile.write(entry.audio, noise(entry.duration, i).numpy(), 16_000)
-    known = labels([list(range(99)), list(range(99)), [], list(range(99))], 100)
-    kind = partial(Labeled, labels=known)
+    incomplete = labels([list(range(99)), list(range(99)), [], list(range(99))], 100)
+    kind = partial(Labeled, labels=incomplete)
     loader = split_loader(DataConfig(batch_seconds=3.0), entries, "train", 16_000, kind=kind)
     steps = loader.steps(Cursor(), 1)
-    heard = [index for _ in range(8) for batch in next(steps).batches for index in batch.indices.tolist()]
-    assert set(heard) == {0, 1, 3}
+    used = [index for _ in range(8) for batch in next(steps).batches for index in batch.indices.tolist()]
+    assert set(used) == {0, 1, 3}
     assert list(loader.skipped.reasons.values()) == [f"{entries[2].audio}: has no units in labels: too short"]
 
 
 @pytest.mark.slow
-def test_ten_utterances_are_learned_by_heart(corpus: Path, tmp_path: Path) -> None:
-    """Masked accuracy > 95 % where there is nothing to generalize."""
+def test_ten_utterances_are_memorized(corpus: Path, tmp_path: Path) -> None:
+    """Masked accuracy > 95 % on the training clips."""
     entries = [replace(e, split=split) for split in ("train", "dev") for e in manifest.read(corpus)[:10]]
     manifest.write(tmp_path / "ten.jsonl", entries)
     config = HubertTrainConfig(out=str(tmp_path / "run"), final_units=0, rounds=[Round(FeatureKind.mfcc, units=[50])])
@@ -320,21 +320,21 @@ def test_ten_utterances_are_learned_by_heart(corpus: Path, tmp_path: Path) -> No
     assert max(line["masked_accuracy"] for line in lines) > 0.95
 
 
-def test_any_encoder_can_be_the_teacher_of_the_first_round(corpus: Path, tmp_path: Path) -> None:
-    teacher = small("whisper-tiny.en")
-    teacher.save(tmp_path / "teacher")
+def test_any_encoder_can_make_the_units_of_the_first_round(corpus: Path, tmp_path: Path) -> None:
+    encoder = small("whisper-tiny.en")
+    encoder.save(tmp_path / "encoder")
     config = tiny_config(corpus, tmp_path / "run")
-    config.teacher, config.teacher_context = str(tmp_path / "teacher"), "none"
+    config.target_encoder, config.target_encoder_padding = str(tmp_path / "encoder"), "none"
     config.rounds, config.final_layer = [Round(FeatureKind.layer, layer=1, units=[16])], 2
     config.augment = HubertAugmentConfig(speed=0.1, speech=0.3, noise=0.3)
     model = zoo.load(train(config))
     assert isinstance(model, HuBERT) and model.quantizer.layer == 2
     assert model.provenance["units"].endswith("layer 1") and "whisper" in model.provenance["units"]
-    with pytest.raises(ConfigError, match="no Whisper"):
-        train(replace(config, teacher=str(tmp_path / "run" / "model"), out=str(tmp_path / "other")))
+    with pytest.raises(ConfigError, match="target_encoder_padding"):
+        train(replace(config, target_encoder=str(tmp_path / "run" / "model"), out=str(tmp_path / "other")))
 
 
-def test_pretraining_goes_on_from_a_model(corpus: Path, tmp_path: Path) -> None:
+def test_pretraining_starts_from_a_model(corpus: Path, tmp_path: Path) -> None:
     first = small("hubert-base")
     first.save(tmp_path / "first")
     config = tiny_config(corpus, tmp_path / "run")
@@ -345,12 +345,14 @@ def test_pretraining_goes_on_from_a_model(corpus: Path, tmp_path: Path) -> None:
     )
     config.train = replace(config.train, learning_rate=1e-12)
     model = zoo.load(train(config))
-    assert isinstance(model, HuBERT) and model.config == replace(first.config, units=(16, 8)), "init brings its own"
+    assert isinstance(model, HuBERT) and model.config == replace(first.config, units=(16, 8)), (
+        "the configuration of init"
+    )
     for name, value in first.state_dict().items():
         if not name.startswith("head."):
             assert torch.allclose(model.state_dict()[name], value, atol=1e-6), name
     with pytest.raises(ConfigError, match="init"):
         train(replace(config, init=None, model=replace(first.config, units=())))
-    with pytest.raises(ConfigError, match="not a HuBERT"):
+    with pytest.raises(ConfigError, match="give a HuBERT"):
         small("whisper-tiny.en").save(tmp_path / "whisper")
         train(replace(config, init=str(tmp_path / "whisper")))

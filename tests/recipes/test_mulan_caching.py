@@ -1,4 +1,4 @@
-"""Gradient caching: the gradients of one large batch, with what is random repeated."""
+"""Gradient caching gives the gradients of one large batch, and repeats random operations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARTS = ([0, 1, 2, 3], [4, 5, 6], [7, 8])  # nine pairs in three micro-batches
 
 
 def plain(task: Contrast) -> None:
-    """No dropout and no SpecAugment."""
+    """Switch off dropout and SpecAugment."""
     for module in task.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -41,12 +41,12 @@ def backward(output: Output) -> None:
     output.loss.backward()
 
 
-def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-6) -> None:
-    """Each parameter's gradient, to that much of the norm of all."""
-    assert found.keys() == expected.keys() and len(found) > 20
+def assert_close(actual: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-6) -> None:
+    """Compare each parameter's gradient, with a tolerance relative to the norm of all gradients."""
+    assert actual.keys() == expected.keys() and len(actual) > 20
     norm = torch.stack([gradient.norm() for gradient in expected.values()]).norm()
     for name, gradient in expected.items():
-        assert (found[name] - gradient).norm() <= tolerance * norm, name
+        assert (actual[name] - gradient).norm() <= tolerance * norm, name
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-13)])
@@ -64,18 +64,18 @@ def test_caching_gives_the_gradients_of_the_plain_large_batch(
     assert_close(cached, expected, tolerance)
     function = infonce_loss if loss == Loss.infonce else multiview_loss
 
-    def by_hand() -> None:
+    def direct() -> None:
         audio = task.model.embed_spectrogram(whole.mel, whole.mel_lengths)
         text = task.model.forward_text(whole.ids, whole.text_lengths)
         function(audio, text, task.model.temperature()).backward()
 
-    assert_close(expected, gradients(task, by_hand), tolerance)
+    assert_close(expected, gradients(task, direct), tolerance)
 
 
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("tower", ["resnet", "ast"])
 def test_caching_repeats_dropout_augmentation_and_batch_statistics(make: Any, tower: str, bf16: bool) -> None:
-    """Against one graph over all micro-batches, which is what caching saves the memory of."""
+    """Compared with one graph over all micro-batches, which needs more memory."""
     task, loader = make(tower)
     task.autocast = lambda: torch.autocast("cpu", torch.bfloat16, enabled=bf16)
     batches = [loader.batch(Cursor(0, i), part) for i, part in enumerate(PARTS)]
@@ -87,12 +87,12 @@ def test_caching_repeats_dropout_augmentation_and_batch_statistics(make: Any, to
 
     start = {name: value.clone() for name, value in task.state_dict().items()}
     expected = gradients(task, one_graph)
-    moved = {name: value.clone() for name, value in task.model.state_dict().items()}
+    updated = {name: value.clone() for name, value in task.model.state_dict().items()}
     task.load_state_dict(start)
     assert_close(gradients(task, lambda: task.accumulate(batches, backward)), expected)
     for name, value in task.model.state_dict().items():
         if "num_batches" not in name:
-            torch.testing.assert_close(value, moved[name], msg=f"{name}: running averages move once")
+            torch.testing.assert_close(value, updated[name], msg=f"{name}: running averages are updated once")
 
 
 def test_a_step_counts_its_mean_loss_once(make: Any) -> None:

@@ -1,4 +1,4 @@
-"""MuLan on two processes gives what one gives; killed runs go on as if nothing had happened."""
+"""MuLan training with two processes equals one process; killed runs resume with identical results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run in one process, in one go."""
+    """A run in one process, without a stop."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     run(tones, folder)
     return folder
@@ -37,7 +37,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in json.loads(line).items() if k not in TIMED} for line in lines]
 
 
-def test_two_processes_are_one(tones: Path, whole: Path, tmp_path: Path) -> None:
+def test_two_processes_equal_one(tones: Path, whole: Path, tmp_path: Path) -> None:
     torchrun(SCRIPT, tones, tmp_path / "two")
     assert json.loads((tmp_path / "two" / "env.json").read_text())["processes"] == 2
     one, two = metrics(whole), metrics(tmp_path / "two")
@@ -60,5 +60,5 @@ def test_killed_runs_end_with_the_same_bytes(tones: Path, whole: Path, tmp_path:
         assert metrics(tmp_path / moment) == metrics(whole), moment
         for name in ("best/model.safetensors", "last/model.safetensors", "best/tokenizer.json"):
             assert (tmp_path / moment / name).read_bytes() == (whole / name).read_bytes(), (moment, name)
-        found, expected = (json.loads((f / "results.json").read_text()) for f in (tmp_path / moment, whole))
-        assert found["rows"] == expected["rows"]
+        resumed, expected = (json.loads((f / "results.json").read_text()) for f in (tmp_path / moment, whole))
+        assert resumed["rows"] == expected["rows"]

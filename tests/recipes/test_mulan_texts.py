@@ -1,4 +1,4 @@
-"""Texts of a clip: weights, draws that depend on the seed alone, tags, and sources that lack them."""
+"""Texts of a clip: weights, draws as a function of the seed, tags, and sources without texts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FULL = Entry(
 BARE = Entry(Path("b.wav"), 10.0, "train", labels={"instrument": "oboe"})
 
 
-def test_without_weights_captions_count_and_else_the_text() -> None:
+def test_without_weights_captions_are_used_or_else_the_text() -> None:
     texts = Texts({})
     assert texts.of(FULL) == {"captions": ["One.", "Two.", "Three."]}
     assert texts.of(Entry(Path("c.wav"), 1.0, "train", text="Only.")) == {"captions": ["Only."]}
@@ -50,7 +50,7 @@ def test_weights_are_numbers_above_zero(weight: float) -> None:
         MusicConfig(text={"captions": weight})
 
 
-def test_kinds_are_drawn_by_weight_among_those_there_are() -> None:
+def test_kinds_are_drawn_by_weight_among_those_of_the_clip() -> None:
     texts = Texts({"captions": 2.0, "instrument": 1.0, "text": 1.0, "style": 0.0})
     counts = Counter(texts.draw(FULL, seed) for seed in range(4000))
     assert 0.46 < (counts["One."] + counts["Two."] + counts["Three."]) / 4000 < 0.54
@@ -73,35 +73,35 @@ def test_all_selections_of_tags_occur() -> None:
     assert drawn == {"flute", "waltz", "flute, waltz", "waltz, flute"}
 
 
-def test_clips_without_text_and_kinds_that_occur_nowhere_are_told() -> None:
-    said: list[str] = []
-    assert Texts({"captions": 1.0}).usable([FULL, BARE], "x", said.append) == [FULL]
-    assert Texts({"instrument": 1.0, "title": 1.0}).usable([FULL, BARE], "x", said.append) == [FULL, BARE]
-    assert said[0] == "1 of 2 clips of x have no text and are left out"
-    assert said[1].startswith(
+def test_clips_without_text_and_missing_kinds_are_reported() -> None:
+    messages: list[str] = []
+    assert Texts({"captions": 1.0}).usable([FULL, BARE], "x", messages.append) == [FULL]
+    assert Texts({"instrument": 1.0, "title": 1.0}).usable([FULL, BARE], "x", messages.append) == [FULL, BARE]
+    assert messages[0] == "1 of 2 clips of x have no text and are left out"
+    assert messages[1].startswith(
         "no clip of x has a text title (data.text); columns: accompaniment, bpm, drums, instrument"
     )
     with pytest.raises(ConfigError, match=r"no clip has one of the texts title \(data.text\).* columns instrument"):
-        Texts({"title": 1.0}).usable([BARE], "x", said.append)
+        Texts({"title": 1.0}).usable([BARE], "x", messages.append)
     for weights in ({"captions": -1.0}, {"captions": 0.0}):
         with pytest.raises(ConfigError, match="weights"):
             MusicConfig(text=weights)
 
 
-@pytest.mark.parametrize("right", [[1] * 12, [3] * 12, [1, 2, 5, 12] * 3])
-def test_chance_is_what_random_orders_give(right: list[int]) -> None:
+@pytest.mark.parametrize("relevant", [[1] * 12, [3] * 12, [1, 2, 5, 12] * 3])
+def test_chance_equals_the_mean_of_random_orders(relevant: list[int]) -> None:
     generator = np.random.default_rng(0)
     count, rounds = 12, 3000
-    expected = chance.retrieval(np.array(right), count)
+    expected = chance.retrieval(np.array(relevant), count)
     ranks, precisions = [], []
-    for wanted in right:
-        orders = generator.permuted(np.tile(np.arange(count), (rounds, 1)), axis=1) < wanted  # True: a right one
+    for num_relevant in relevant:
+        orders = generator.permuted(np.tile(np.arange(count), (rounds, 1)), axis=1) < num_relevant  # True: relevant
         ranks.append(1 + orders.argmax(1))
         precision = orders.cumsum(1) / np.arange(1, count + 1)
-        precisions.append((precision * orders).sum(1) / wanted)
-    every = np.concatenate(ranks)
+        precisions.append((precision * orders).sum(1) / num_relevant)
+    all_ranks = np.concatenate(ranks)
     for k in (1, 5, 10):
-        assert expected[f"R@{k}"] == pytest.approx((every <= k).mean(), abs=0.01)
-    assert expected["MRR"] == pytest.approx((1 / every).mean(), abs=0.01)
+        assert expected[f"R@{k}"] == pytest.approx((all_ranks <= k).mean(), abs=0.01)
+    assert expected["MRR"] == pytest.approx((1 / all_ranks).mean(), abs=0.01)
     assert expected["mAP"] == pytest.approx(np.concatenate(precisions).mean(), abs=0.01)
-    assert abs(expected["median rank"] - np.median(every)) <= 1
+    assert abs(expected["median rank"] - np.median(all_ranks)) <= 1

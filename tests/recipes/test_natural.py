@@ -1,4 +1,4 @@
-"""recipes/natural.py: its plans, the symbols that Kokoro gets, and clips with another synthesizer in its place."""
+"""recipes/natural.py: plans, phoneme symbols for Kokoro, and clips of a fake synthesizer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def natural() -> ModuleType:
     spec = importlib.util.spec_from_file_location("natural", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["natural"] = module  # dataclasses look their module up
+    sys.modules["natural"] = module  # dataclasses need their module there
     spec.loader.exec_module(module)
     return module
 
@@ -37,13 +37,13 @@ def test_plans_are_functions_of_seed_and_index(natural: ModuleType) -> None:
 
 
 def test_transcripts_are_words(natural: ModuleType) -> None:
-    """Punctuation is for the synthesizer alone, and so is the way to have the letter A said, else an article."""
+    """Only the spoken text has punctuation, and "ay" for the letter A, which would be read as an article."""
     plans = [natural.plan(0, i, VOICES) for i in range(200)]
     for plan in plans:
         if plan.style != "sentence":
             assert plan.text.replace(" ", "").isalpha()
-            said = plan.said.lower().replace("ay", "a").replace(",", "").rstrip(".!?")
-            assert said == plan.text.lower().replace("may", "ma")
+            spoken = plan.spoken_text.lower().replace("ay", "a").replace(",", "").rstrip(".!?")
+            assert spoken == plan.text.lower().replace("may", "ma")
     assert any("A" in plan.text.split() for plan in plans if plan.style == "spelling")
 
 
@@ -56,7 +56,7 @@ def test_phonemes(natural: ModuleType, accent: str, symbols: str) -> None:
 
 def test_a_clip_and_its_row(natural: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Silent:
-        def say(self, wanted: object) -> np.ndarray:
+        def synthesize(self, plan: object) -> np.ndarray:
             return np.zeros(natural.SAMPLE_RATE // 2)
 
     monkeypatch.setattr(natural, "_kokoro", Silent(), raising=False)

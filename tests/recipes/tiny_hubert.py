@@ -1,4 +1,4 @@
-"""A HuBERT of two blocks without a head, words of three letters for it to spell, and a tuning that masks nothing."""
+"""A HuBERT of two blocks without a head, words of three letters to transcribe, and fine-tuning without masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Music that a small MuLan understands in seconds: tones of eight pitches, and captions that name them."""
+"""Music that a small MuLan learns in seconds: tones of eight pitches, with captions that name them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tone(word: int, seed: int, seconds: float) -> torch.Tensor:
 
 
 def write_tones(folder: Path, train: int = 40, held_out: int = 16) -> Path:
-    """A manifest of clips of 0.6 to 0.9 s, with two captions each, a word and a number of their own."""
+    """A manifest of clips of 0.6 to 0.9 s, each with two captions, a word and its own piece number."""
     (folder / "audio").mkdir(parents=True, exist_ok=True)
     entries = []
     for split, count in (("train", train), ("dev", held_out), ("test", held_out)):
@@ -58,12 +58,14 @@ def write_tones(folder: Path, train: int = 40, held_out: int = 16) -> Path:
 
 
 def tones_config(source: Path, out: Path, tower: str = "resnet", **train: Any) -> MulanTrainConfig:
-    """A run of seconds: two micro-batches of eight pairs a step."""
+    """A run of a few seconds: two micro-batches of eight pairs in a step."""
     config = MulanTrainConfig(out=str(out), model=MulanConfig(**SIZE, tower=tower, vocab_size=200))
     config.data = replace(
         config.data, source=str(source), max_items=8, min_seconds=0.3, text={"captions": 2.0, "word": 1.0}
     )
-    config.exam = EvaluationConfig(same="word", zero_shot=[ZeroShot("word", ["{}", "A {} tone."])], probes=["word"])
+    config.evaluation = EvaluationConfig(
+        same="word", zero_shot=[ZeroShot("word", ["{}", "A {} tone."])], probes=["word"]
+    )
     settings = {"steps": 6, "batches_per_step": 2, "learning_rate": 3e-3, "log_every": 1, "validate_every": 3}
     config.train = TrainConfig(**settings | {"save_every": 2} | train)
     return config

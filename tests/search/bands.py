@@ -1,4 +1,4 @@
-"""An encoder that hears how much there is of each of eight frequency bands, and knows a few words for them."""
+"""An encoder that measures the energy of eight frequency bands, and embeds a few words for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tones in a folder, and the encoder that hears them, registered as "bands"."""
+"""Tones in a folder, and the encoder of `bands`, registered as "bands"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo.encoder import Encoder
 
 
 @pytest.fixture(autouse=True)
-def own_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_cards", dict(registry._cards))
     monkeypatch.setattr(registry, "_families", dict(registry._families))
     zoo.register(zoo.ModelCard("bands", "bands", "loudness of eight bands"), Bands)

@@ -22,9 +22,9 @@ from zoo.search import IndexSummary, build, increment, store
 MOMENTS: dict[str, tuple[Any, str]] = {
     "embed": (Encoder, "embed"),
     "save": (store, "save_file"),  # before a byte of the index is written
-    "sync": (atomic, "_flush"),  # in turn: a file is whole, but not in its place; in its place, but not flushed
+    "sync": (atomic, "_flush"),  # in turn: a file is complete but not renamed; renamed but not flushed
     "replace": (Path, "replace"),
-    "unlink": (Path, "unlink"),  # in the middle of clearing the increment away
+    "unlink": (Path, "unlink"),  # while the increment is being removed
 }
 
 
@@ -35,5 +35,5 @@ def run(audio: Path, out: Path) -> IndexSummary:
 
 if __name__ == "__main__":
     audio, folder, *moments = sys.argv[1:]
-    pyarrow.array([0.0]).to_pylist()  # imports what is slow to import once, for all forks
+    pyarrow.array([0.0]).to_pylist()  # does slow imports once, for all forks
     attempt(moments, MOMENTS, lambda moment: run(Path(audio), Path(folder) / moment))

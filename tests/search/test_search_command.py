@@ -1,4 +1,4 @@
-"""`zoo index` and `zoo search` as a user types them."""
+"""`zoo index` and `zoo search` on the command line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 import zoo
 from zoo.cli.main import app
 from zoo.errors import ConfigError, ZooError
-from zoo.search import Index, ask, build
+from zoo.search import Index, build, find
 
 
 def command(*arguments: str | Path) -> str:
-    """Output of a `zoo` command in this process, where the table of models holds one with words."""
+    """Output of a `zoo` command in this process, where "bands" is registered."""
     done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
@@ -34,8 +34,8 @@ def test_index_and_search_by_text(tones: Path, tmp_path: Path) -> None:
 
 def test_search_by_audio(tones: Path, tmp_path: Path) -> None:
     command("index", tones / "*.wav", "-m", "mfcc", "-o", tmp_path / "index", "-q")
-    found = json.loads(command("search", tmp_path / "index", "--audio", tones / "3.wav", "-k", "1", "--json"))
-    assert found[0]["path"] == str(tones / "3.wav") and found[0]["score"] == pytest.approx(1, abs=1e-5)
+    hits = json.loads(command("search", tmp_path / "index", "--audio", tones / "3.wav", "-k", "1", "--json"))
+    assert hits[0]["path"] == str(tones / "3.wav") and hits[0]["score"] == pytest.approx(1, abs=1e-5)
 
 
 def test_parts_are_shown_with_their_start(tones: Path, tmp_path: Path) -> None:
@@ -50,29 +50,29 @@ def test_a_name_that_looks_like_markup_or_is_not_utf8_is_shown(tmp_path: Path) -
     for name in ("[bold]a.wav", "b\udcff.wav"):
         write_tone(tmp_path / "odd" / name.replace("\udcff", "x"), 0).rename(tmp_path / "odd" / name)
     command("index", tmp_path / "odd", "-m", "bands", "-o", tmp_path / "index", "-q")
-    assert {Path(hit.path).name for hit in ask(tmp_path / "index", "low")} == {"[bold]a.wav", "b\udcff.wav"}
-    found = json.loads(command("search", tmp_path / "index", "low", "--json"))
-    assert {Path(hit["path"]).name for hit in found} == {"[bold]a.wav", r"b\udcff.wav"}
+    assert {Path(hit.path).name for hit in find(tmp_path / "index", "low")} == {"[bold]a.wav", "b\udcff.wav"}
+    hits = json.loads(command("search", tmp_path / "index", "low", "--json"))
+    assert {Path(hit["path"]).name for hit in hits} == {"[bold]a.wav", r"b\udcff.wav"}
     assert str(tmp_path / "odd" / "[bold]a.wav") in command("search", tmp_path / "index", "low")
 
 
-def test_questions_that_cannot_be_answered(tones: Path, tmp_path: Path) -> None:
+def test_invalid_queries(tones: Path, tmp_path: Path) -> None:
     out = tmp_path / "index"
     with pytest.raises(ZooError, match="no index here"):
-        ask(out, "low")
+        find(out, "low")
     build(tones, zoo.load("bands"), out, progress=False)
     for arguments in ({}, {"text": "low", "audio": tones / "0.wav"}):
         with pytest.raises(ConfigError, match="one of the two"):
-            ask(out, **arguments)
-    with pytest.raises(ZooError, match="given as an object"):
-        ask(out, "low")
-    with pytest.raises(ZooError, match="ask with the very model"):
-        ask(out, audio=tones / "0.wav", model="mfcc")
-    assert ask(out, "low", model="bands", k=1)[0].path == str(tones / "1.wav")
+            find(out, **arguments)
+    with pytest.raises(ZooError, match="object"):
+        find(out, "low")
+    with pytest.raises(ZooError, match="not with mfcc"):
+        find(out, audio=tones / "0.wav", model="mfcc")
+    assert find(out, "low", model="bands", k=1)[0].path == str(tones / "1.wav")
 
 
-def test_an_index_without_items_says_so(tmp_path: Path) -> None:
+def test_a_query_to_an_empty_index_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_text("no audio")
     assert build(tmp_path / "bad.wav", "bands", tmp_path / "index", progress=False).failed == 1
-    with pytest.raises(ZooError, match="nothing to search yet"):
-        ask(tmp_path / "index", "low")
+    with pytest.raises(ZooError, match="is empty"):
+        find(tmp_path / "index", "low")

@@ -1,4 +1,4 @@
-"""A saved MuLan behind `zoo index` and `zoo search`: its own tokenizer, its own space, asked by text and by audio."""
+"""A saved MuLan with `zoo index` and `zoo search`: its tokenizer, and queries by text and by audio."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_the_mini_brings_its_tokenizer(checkpoint: Path) -> None:
+def test_the_mini_model_has_its_tokenizer(checkpoint: Path) -> None:
     model = zoo.load(checkpoint)
     assert isinstance(model, MuLan) and model.tokenizer is not None
     assert len(model.tokenizer) == model.config.vocab_size
@@ -41,16 +41,16 @@ def test_the_mini_brings_its_tokenizer(checkpoint: Path) -> None:
 def test_index_and_search(checkpoint: Path, tmp_path: Path) -> None:
     music = tmp_path / "music"
     music.mkdir()
-    for place, seconds in enumerate((2.0, 12.0, 26.0)):
-        soundfile.write(music / f"{place}.flac", noise(seconds, place).numpy(), 16_000)
+    for index, seconds in enumerate((2.0, 12.0, 26.0)):
+        soundfile.write(music / f"{index}.flac", noise(seconds, index).numpy(), 16_000)
     command("index", music, "-m", checkpoint, "-o", tmp_path / "index", "--dtype", "float32", "-q")
     model = zoo.load(checkpoint)
     files = sorted(music.iterdir())
     expected = model.similarity(files, ["calm solo piano"])[:, 0]
-    found = json.loads(command("search", tmp_path / "index", "calm solo piano", "--json"))
-    assert [hit["path"] for hit in found] == [str(files[i]) for i in expected.argsort(descending=True)]
+    hits = json.loads(command("search", tmp_path / "index", "calm solo piano", "--json"))
+    assert [hit["path"] for hit in hits] == [str(files[i]) for i in expected.argsort(descending=True)]
     torch.testing.assert_close(
-        torch.tensor([hit["score"] for hit in found]), expected.sort(descending=True).values, atol=1e-4, rtol=0
+        torch.tensor([hit["score"] for hit in hits]), expected.sort(descending=True).values, atol=1e-4, rtol=0
     )
     (nearest, *_) = json.loads(command("search", tmp_path / "index", "--audio", files[2], "--json"))
     assert nearest["path"] == str(files[2]) and nearest["score"] == pytest.approx(1, abs=1e-4)

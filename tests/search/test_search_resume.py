@@ -1,4 +1,4 @@
-"""Builds killed at any moment and run again: nothing finished is lost or done twice; the old index stays until then."""
+"""Builds that are killed and run again: finished work is kept and not repeated; the old index stays until the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOMENTS = [
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(increment, "SHARD_ITEMS", increment.SHARD_ITEMS)  # put back what `run` changes
+    monkeypatch.setattr(increment, "SHARD_ITEMS", increment.SHARD_ITEMS)  # restores what `run` changes
 
 
 def check_killed(audio: Path, folder: Path, moments: list[str]) -> None:
@@ -35,13 +35,14 @@ def finished(out: Path) -> int:
     return sum(pq.read_metadata(path).num_rows for path in (out / increment.FOLDER).glob("part-*.parquet"))
 
 
-def held(out: Path) -> int:
+def indexed(out: Path) -> int:
+    """Items in the index."""
     return len(Index.open(out)) if (out / "index.safetensors").exists() else 0
 
 
 def check_resumed(audio: Path, out: Path, whole: Index) -> int:
-    """A build after a killed one embeds just what was not finished. Returns how many items were."""
-    before = max(finished(out), held(out))
+    """A build after a killed one embeds only the unfinished items. Returns the number of finished items."""
+    before = max(finished(out), indexed(out))
     summary = killed_builds.run(audio, out)
     assert summary.embedded == len(whole) - before, out.name
     index = Index.open(out)
@@ -59,7 +60,7 @@ def test_a_first_build_killed_at_any_moment(tones: Path, tmp_path: Path) -> None
 
 
 def test_an_update_killed_at_any_moment(tones: Path, tmp_path: Path) -> None:
-    """The index answers as before until it answers as after."""
+    """The index has the old entries until it has the new ones."""
     killed_builds.run(tones, tmp_path / "old")
     moments = ["embed:2", "sync:6", "save:1", "replace:4", "sync:8", "unlink:4"]
     for moment in moments:
@@ -85,7 +86,7 @@ def test_an_update_killed_at_any_moment(tones: Path, tmp_path: Path) -> None:
 
 
 def test_files_that_change_between_a_kill_and_the_rerun(tones: Path, tmp_path: Path) -> None:
-    """What was finished of the others is kept; a shard of an outdated file is not mistaken for the new one."""
+    """Finished items of other files are kept; a shard of an outdated file is not used for the new file."""
     check_killed(tones, tmp_path, ["embed:3"])
     out = tmp_path / "embed:3"
     assert finished(out) == 4

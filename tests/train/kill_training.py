@@ -27,7 +27,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "step": (Optimizer, "step"),
     "report": (Log, "report"),
     "tensors": (state, "save_file"),  # in turn: the task's, the optimizer's
-    "rename": (atomic, "_move"),  # all is written, nothing is in its place
+    "rename": (atomic, "_move"),  # all is written, nothing is renamed
     "retain": (shutil, "rmtree"),
     "export": (Tiny, "export"),
 }

@@ -1,4 +1,4 @@
-"""The loop: it learns, it reports, it is exact."""
+"""The training loop: learning, reports, exactness."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUICK = {"learning_rate": 1e-2, "log_every": 5, "validate_every": 10, "save_ever
 
 
 def lines(folder: Path, split: str = "train") -> list[dict[str, float]]:
-    """Reports without what depends on the clock."""
+    """Reports without values that depend on the clock."""
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     timed = {"steps_per_second", "data_wait"}
     return [{k: v for k, v in r.items() if k not in timed} for r in records if r["split"] == split]
@@ -40,30 +40,30 @@ def test_learns_reports_and_exports(tmp_path: Path) -> None:
 
 
 class Poisoned(Tiny):
-    """Becomes infinite at one item: in its loss, or only in its gradient."""
+    """The loss of one item, or only its gradient, is not finite."""
 
-    def __init__(self, place: int, gradient_only: bool) -> None:
+    def __init__(self, index: int, gradient_only: bool) -> None:
         super().__init__()
-        self.place, self.gradient_only = place, gradient_only
+        self.index, self.gradient_only = index, gradient_only
 
     def forward(self, batch: Batch) -> Output:
         output = super().forward(batch)
-        if self.place in batch.indices.tolist():
+        if self.index in batch.indices.tolist():
             weight = self.net[0].weight[0, 0]
-            zero = (weight - weight.detach()).abs().sqrt()  # 0, and its slope is infinite
+            zero = (weight - weight.detach()).abs().sqrt()  # 0, with an infinite slope
             output.loss = output.loss + (zero if self.gradient_only else weight * math.nan)
         return output
 
 
 @pytest.mark.parametrize("gradient_only", [False, True])
-def test_what_is_not_finite_stops_before_the_weights_change(tmp_path: Path, gradient_only: bool) -> None:
+def test_values_that_are_not_finite_stop_before_the_weights_change(tmp_path: Path, gradient_only: bool) -> None:
     entries = write_corpus(tmp_path / "corpus")
     task = Poisoned(7, gradient_only)
-    seen: list[torch.Tensor] = []
-    task.register_forward_pre_hook(lambda *_: seen.append(task.net[0].weight.detach().clone()))
+    weights: list[torch.Tensor] = []
+    task.register_forward_pre_hook(lambda *_: weights.append(task.net[0].weight.detach().clone()))
     with pytest.raises(TrainingError, match=r"step \d: the (loss|gradient) is not finite") as error:
         fit(task, loader(entries), None, TrainConfig(steps=9, **QUICK), tmp_path / "run")
-    assert torch.equal(task.net[0].weight, seen[-1]) and task.net[0].weight.isfinite().all()
+    assert torch.equal(task.net[0].weight, weights[-1]) and task.net[0].weight.isfinite().all()
     assert str(entries[7].audio) in str(error.value)
     assert (str(error.value).count(".wav") == 1) == (not gradient_only)
 
@@ -89,7 +89,7 @@ def test_corrupt_items_are_counted_and_listed(tmp_path: Path) -> None:
     assert "05.wav" in (tmp_path / "run" / "skipped.jsonl").read_text()
 
 
-def test_the_best_is_kept_by_the_metric_that_the_task_names(tmp_path: Path) -> None:
+def test_the_monitored_metric_chooses_the_best(tmp_path: Path) -> None:
     class Waning(Tiny):
         monitor, maximize = "score", True
         scores = iter([0.2, 0.9, 0.4])
@@ -104,13 +104,13 @@ def test_the_best_is_kept_by_the_metric_that_the_task_names(tmp_path: Path) -> N
     assert any(not torch.equal(best[name], last[name]) for name in best)
     saved = json.loads((tmp_path / "run" / "checkpoints" / "step-00000030" / "progress.json").read_text())
     assert saved["best"] == {"step": 20, "value": 0.9}
-    with pytest.raises(TrainingError, match="best is chosen by 'score'"):
+    with pytest.raises(TrainingError, match="monitored metric 'score'"):
         Waning.validate = Tiny.validate  # type: ignore[assignment]
         fit(Waning(), loader(entries), loader(entries), TrainConfig(steps=30, **QUICK), tmp_path / "other")
 
 
 def test_a_task_may_replay_its_batches(tmp_path: Path) -> None:
-    """`run` twice on a batch draws the same dropout: what gradient caching needs."""
+    """`run` twice on a batch draws the same dropout, as gradient caching needs it."""
     batch = loader(write_corpus(tmp_path)).batch(Cursor(), [1, 2, 3])
     task = Tiny(dropout=0.5)
     assert torch.equal(task.run(batch).loss, task.run(batch).loss)
@@ -118,7 +118,7 @@ def test_a_task_may_replay_its_batches(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("maximize", [False, True])
-def test_a_metric_that_is_no_number_is_never_better_than_one(tmp_path: Path, maximize: bool) -> None:
+def test_nan_is_never_better_than_a_number(tmp_path: Path, maximize: bool) -> None:
     class Odd(Tiny):
         values = iter([math.nan, 2.0, math.nan, 3.0])
 

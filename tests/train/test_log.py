@@ -1,4 +1,4 @@
-"""What a run tells of itself."""
+"""Reports of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo.train.log import METRICS, Log
 from zoo.train.state import Progress
 
 
-def test_speed_is_that_of_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reported_speed_excludes_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("zoo.train.log.time.monotonic", lambda: now[0])
     with Log(tmp_path, step=0, total=20) as log:

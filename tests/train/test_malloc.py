@@ -14,17 +14,17 @@ def faults():
         torch.ones(1 << 24)  # 64 MiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 before = faults()
-kept = set_malloc_options()
-faults()  # the memory comes in
-print(int(kept), before, faults())
+active = set_malloc_options()
+faults()  # the first allocation
+print(int(active), before, faults())
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
-def test_freed_memory_is_used_again_without_the_system() -> None:
-    found = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, env={})
-    kept, before, after = map(int, found.stdout.split())
-    assert not kept or after < before / 50
+def test_freed_memory_is_reused() -> None:
+    result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, env={})
+    active, before, after = map(int, result.stdout.split())
+    assert not active or after < before / 50
 
 
 @pytest.mark.parametrize("name", ["MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"])

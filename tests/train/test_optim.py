@@ -108,7 +108,7 @@ def test_gradients_become_those_of_the_mean_and_are_clipped(clip: float | None) 
         assert torch.allclose(p.grad, grad * scale, rtol=1e-5)
 
 
-def test_nothing_counted_changes_nothing() -> None:
+def test_a_count_of_zero_changes_nothing() -> None:
     net = model()
     optimizer = Optimizer(net, TrainConfig())
     for p in net.parameters():
@@ -134,15 +134,15 @@ def test_inference_sees_every_step() -> None:
 
 def test_the_state_returns_by_name() -> None:
     first, second = model(), model()
-    made = [Optimizer(net, TrainConfig()) for net in (first, second)]
+    optimizers = [Optimizer(net, TrainConfig()) for net in (first, second)]
     for p in first.parameters():
         p.grad = torch.ones_like(p)
     first["head"].bias.grad = None
-    made[0].step()
-    assert "head.bias/exp_avg" not in made[0].tensors() and "head.weight/exp_avg" in made[0].tensors()
-    made[1].load((key, value.clone()) for key, value in made[0].tensors().items())
+    optimizers[0].step()
+    assert "head.bias/exp_avg" not in optimizers[0].tensors() and "head.weight/exp_avg" in optimizers[0].tensors()
+    optimizers[1].load((key, value.clone()) for key, value in optimizers[0].tensors().items())
     second.load_state_dict(first.state_dict())
-    for net, optimizer in zip((first, second), made, strict=True):
+    for net, optimizer in zip((first, second), optimizers, strict=True):
         for p in net.parameters():
             p.grad = torch.full_like(p, 0.3)
         optimizer.step()

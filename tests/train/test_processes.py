@@ -1,4 +1,4 @@
-"""Several processes, and several micro-batches, give what one process with one big batch gives."""
+"""Several processes or micro-batches give the same result as one process with one large batch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_are_one(tmp_path: Path) -> None:
+def test_two_processes_equal_one(tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus")
     run(tmp_path / "corpus", tmp_path / "one")
     torchrun(HERE / "two_processes.py", tmp_path / "corpus", tmp_path / "two")
@@ -43,16 +43,16 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
         assert torch.allclose(tensor, weights[1][name], atol=1e-5), name
 
 
-def test_the_others_wait_while_the_first_process_works_for_hours(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, Any]] = []
+def test_processes_wait_for_hours_for_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, Any]] = []
 
     def join(**options: Any) -> SimpleNamespace:
-        asked.append(options)
+        calls.append(options)
         return SimpleNamespace(num_processes=1)
 
     monkeypatch.setattr(processes, "PartialState", join)
     assert processes.start("cpu") == torch.device("cpu")
-    assert asked[0]["timeout"] >= timedelta(days=1)
+    assert calls[0]["timeout"] >= timedelta(days=1)
 
 
 def gradients(batches: list[Any]) -> dict[str, torch.Tensor]:
@@ -79,7 +79,7 @@ def test_an_uneven_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 class Fake:
-    """The exchange of two processes, of which the other has `other`."""
+    """The exchange between two processes. `other`: values of the other process."""
 
     def __init__(self, other: list[torch.Tensor]) -> None:
         self.other = iter(other)
@@ -88,7 +88,7 @@ class Fake:
         values += next(self.other)
 
 
-def test_unused_parameters_count_as_zero_and_stay_without_gradient_where_nobody_has_one(
+def test_unused_parameters_count_as_zero_and_get_no_gradient_if_no_process_has_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     a, b, c = (torch.nn.Parameter(torch.zeros(2, 2)) for _ in range(3))
@@ -96,6 +96,6 @@ def test_unused_parameters_count_as_zero_and_stay_without_gradient_where_nobody_
     other = [torch.tensor([1.0, 1.0, 0.0]), torch.tensor([1.0] * 4), torch.tensor([5.0] * 4)]
     monkeypatch.setattr(processes, "world", lambda: 2)
     monkeypatch.setattr(processes, "dist", Fake(other))
-    monkeypatch.setattr(processes, "PIECE", 3)  # one parameter a piece
+    monkeypatch.setattr(processes, "CHUNK", 3)  # one parameter in a chunk
     processes.sum_gradients([a, b, c])
     assert (a.grad == 2).all() and (b.grad == 5).all() and c.grad is None

@@ -1,4 +1,4 @@
-"""Killed or asked to stop at any moment, a run goes on as if nothing had happened: the same bytes at the end."""
+"""A run that was killed or stopped at any time can be resumed, and gives the same bytes as one without a stop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHOSEN = ["step:13", "step:3", "report:8", "tensors:3", "tensors:6", "rename:2",
 
 
 def outcome(folder: Path) -> dict[str, object]:
-    """All that a run leaves, without what depends on the clock."""
+    """All results of a run, without values that depend on the clock."""
     files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.glob("checkpoints/**/*") if p.is_file()}
     files |= {f"{n}/weights.pt": (folder / n / "weights.pt").read_bytes() for n in ("best", "last")}
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -38,7 +38,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """Twenty steps in one go."""
+    """Twenty steps without a stop."""
     folder = tmp_path_factory.mktemp("whole")
     run(corpus, folder)
     return outcome(folder)
@@ -99,9 +99,7 @@ def test_a_signal_saves_and_stops(
     assert outcome(tmp_path)["metrics"] == whole["metrics"]
 
 
-def test_a_signal_in_the_last_step_stops_what_would_come_after_it(
-    corpus: Path, whole: dict[str, object], tmp_path: Path
-) -> None:
+def test_a_signal_in_the_last_step_stops_the_recipe(corpus: Path, whole: dict[str, object], tmp_path: Path) -> None:
     class Signaled(Tiny):
         def export(self, directory: Path) -> None:
             super().export(directory)
@@ -127,7 +125,7 @@ def test_another_configuration_or_other_data_is_refused(corpus: Path, tmp_path: 
     entries = read_corpus(corpus)
     other = TrainConfig(**vars(CONFIG) | {"learning_rate": 0.5, "warmup": 0.2, "log_every": 9})
     with pytest.raises(
-        ConfigError, match=r"(?s)learning_rate: 0\.01 there, 0\.5 now.*warmup: 0\.08 there, 0\.2 now"
+        ConfigError, match=r"(?s)learning_rate: 0\.01 recorded, 0\.5 now.*warmup: 0\.08 recorded, 0\.2 now"
     ) as error:
         fit(Tiny(), loader(entries), None, other, tmp_path)
     assert "log_every" not in str(error.value)
@@ -136,11 +134,11 @@ def test_another_configuration_or_other_data_is_refused(corpus: Path, tmp_path: 
     with pytest.raises(ConfigError, match="dev data"):
         fit(Tiny(), loader(entries), loader(entries[:-1], shuffle=False), CONFIG, tmp_path)
     record = tmp_path / "env.json"
-    found = json.loads(record.read_text())
-    del found["dev"]
-    record.write_text(json.dumps(found))
+    recorded = json.loads(record.read_text())
+    del recorded["dev"]
+    record.write_text(json.dumps(recorded))
     run(corpus, tmp_path)
-    assert json.loads(record.read_text())["dev"], "runs from before it was recorded go on"
+    assert json.loads(record.read_text())["dev"], "runs without a recorded fingerprint can be resumed"
 
 
 def test_a_damaged_checkpoint_is_named(corpus: Path, tmp_path: Path) -> None:

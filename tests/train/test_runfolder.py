@@ -1,4 +1,4 @@
-"""What a run's folder says about where it comes from."""
+"""Facts about the origin of a run, in its folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.train import runfolder
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_the_commit_is_that_of_the_source_and_not_of_what_lies_around_it(
+def test_the_commit_is_that_of_the_source_not_of_its_parent_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def git(*words: str) -> None:
@@ -39,7 +39,7 @@ def test_the_commit_is_that_of_the_source_and_not_of_what_lies_around_it(
     assert runfolder.environment()["commit"].endswith("-dirty")
 
 
-def test_a_run_goes_on_in_a_folder_of_another_name(tmp_path: Path) -> None:
+def test_a_run_can_be_resumed_in_a_renamed_folder(tmp_path: Path) -> None:
     runfolder.prepare(tmp_path, HubertTrainConfig(out="runs/night"), {}, resuming=False)
     moved = HubertTrainConfig(out="runs/day")
     assert moved.name == "hubert-day"

@@ -1,3 +1,3 @@
-"""A few seconds of "speech" for every test of units."""
+"""A few seconds of "speech" for the tests of units."""
 
 from noise_clips import clips as clips

@@ -1,4 +1,4 @@
-"""Fits, label dumps and unit dumps that are killed (SIGKILL) at chosen moments, for test_cluster_resume.
+"""Fits, label dumps and unit dumps that are killed (SIGKILL) at chosen moments, for test_units_resume.
 
     python killed_fits.py CLIPS FOLDER MOMENT...
 
@@ -27,7 +27,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "solve": (resumable_fit, "solve"),
     "save": (resumable_fit, "save_file"),  # the state of the fit
     "part": (labels, "save_file"),
-    "sync": (atomic, "_flush"),  # in turn: a file is whole, but not in its place; in its place, but not flushed
+    "sync": (atomic, "_flush"),  # in turn: a file is complete but not renamed; renamed but not flushed
     "replace": (Path, "replace"),
     "write": (lines.UnitsRequest, "line"),
     "unlink": (Path, "unlink"),
@@ -35,7 +35,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
 
 
 def everything(clips: Path, out: Path) -> None:
-    """A fit of two codebooks whose sample does not hold all frames, the labels it gives, and units of a model."""
+    """A fit of two codebooks on a sample of the frames, its labels, and the units of a model."""
     torch.set_num_threads(1)
     features.BLOCK_SECONDS, labels.PART_SECONDS, resumable_fit.SAVE_SECONDS = 1.6, 2.0, 0.0
     entries = [Entry(path, 0.6 + 0.13 * i, "train") for i, path in enumerate(sorted(clips.iterdir()))]

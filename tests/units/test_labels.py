@@ -1,4 +1,4 @@
-"""Units of a corpus: one for each frame, found again for any crop at any rate."""
+"""Units of a corpus: one per frame, and targets for any crop at any rate."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_labels_are_the_units_of_each_entry(
     assert again.quantizer == quantizer.fingerprint
 
 
-def test_processes_that_share_the_parts_write_what_one_writes(
+def test_several_processes_write_the_same_files_as_one(
     clips: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "BLOCK_SECONDS", 1.0)
@@ -66,8 +66,8 @@ def test_targets_of_a_crop(clips: list[Entry], tmp_path: Path) -> None:
     assert torch.equal(made.at(3, 0, count, hubert)[:, 0], units[::2][:count])
     assert torch.equal(made.at(3, 7 * 320, 20, hubert)[:, 0], units[14:54:2])
     assert torch.equal(made.at(3, 160, 20, hubert)[:, 0], units[1:41:2])
-    hurried = made.at(3, 0, 20, hubert, speed=1.5)[:, 0]  # middles at 1.5 (200 + 320 t) samples of the recording
-    assert torch.equal(hurried, units[1:61:3])
+    faster = made.at(3, 0, 20, hubert, speed=1.5)[:, 0]  # middles at 1.5 (200 + 320 t) samples of the recording
+    assert torch.equal(faster, units[1:61:3])
     assert fast.frame_rate == 25
     first = round(((fast.frame_samples - 400) / 2) / 160)  # 10 ms frames from their first middle to that of the model
     assert torch.equal(made.at(3, 0, 10, fast)[:, 0], units[first::4][:10])
@@ -84,8 +84,8 @@ def test_failures_have_no_units(clips: list[Entry], tmp_path: Path) -> None:
         made.at(1, 0, 5, small("hubert-base"))
 
 
-def test_finished_labels_are_read_while_another_process_holds_the_folder(clips: list[Entry], tmp_path: Path) -> None:
-    """Every process of a run reads the labels at once, after the first has made them."""
+def test_finished_labels_can_be_read_while_another_process_locks_the_folder(clips: list[Entry], tmp_path: Path) -> None:
+    """All processes of a run read the labels at once, after the first process has made them."""
     source, folder = mfcc39(50), tmp_path / "labels"
     quantizer = fit_quantizer(clips, source, 5)
     made = label_corpus(quantizer, source, clips, folder)
@@ -111,7 +111,7 @@ def test_errors(clips: list[Entry], tmp_path: Path) -> None:
         label_corpus(quantizer, source, [replace(clips[0], start=0.1), *clips[1:]], folder)
     with pytest.raises(ConfigError, match="no entries to label"):
         label_corpus(quantizer, source, [], tmp_path / "none")
-    with pytest.raises(CheckpointError, match="holds no labels"):
+    with pytest.raises(CheckpointError, match="has no labels"):
         Labels.open(tmp_path)
     part = folder / "part-00000.safetensors"
     part.write_bytes(part.read_bytes()[:100])

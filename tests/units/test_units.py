@@ -1,4 +1,4 @@
-"""Hidden units of a HuBERT that has a quantizer, in Python and from the command line."""
+"""Hidden units of a HuBERT with a quantizer, in Python and from the command line."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_units_of_one_of_many_and_without_repeats(clips: list[Entry]) -> None:
     assert with_units(clips, (9, 4)).units(waves, 16_000)[1].shape == (19, 2)
 
 
-def test_long_input_comes_in_windows(clips: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_input_is_encoded_in_windows(clips: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Encoder, "window_seconds", 2.0)
     monkeypatch.setattr(Encoder, "context_seconds", 0.5)
     model = with_units(clips)
     assert model.units(noise(7.0), 16_000).shape == (model.count_frames(7 * 16_000),)
 
 
-def test_the_quantizer_travels_with_the_model_and_no_other(clips: list[Entry], tmp_path: Path) -> None:
+def test_the_quantizer_is_saved_with_its_model_and_rejected_by_others(clips: list[Entry], tmp_path: Path) -> None:
     model = with_units(clips)
     model.save(tmp_path / "model")
     loaded = zoo.load(tmp_path / "model", device="cpu")
@@ -74,7 +74,7 @@ def test_the_quantizer_travels_with_the_model_and_no_other(clips: list[Entry], t
         model.attach(fit_quantizer(clips, layer(model, 2, 25.0), 5))
 
 
-def test_a_model_that_changed_is_saved_without_its_quantizer(clips: list[Entry], tmp_path: Path) -> None:
+def test_a_changed_model_is_saved_without_its_quantizer(clips: list[Entry], tmp_path: Path) -> None:
     model = with_units(clips)
     with torch.no_grad():
         model.mask_embedding.add_(1)
@@ -121,7 +121,7 @@ def test_run_lengths_and_reruns(clips: list[Entry], tmp_path: Path) -> None:
         write_units(paths, "mfcc", tmp_path / "no.jsonl", progress=False)
 
 
-def test_new_files_come_behind_and_nothing_is_encoded_again(
+def test_new_files_are_added_at_the_end_and_nothing_is_encoded_again(
     clips: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, out, paths = with_units(clips), tmp_path / "units.jsonl", [entry.audio for entry in clips]
@@ -139,7 +139,7 @@ def test_new_files_come_behind_and_nothing_is_encoded_again(
         write_units(paths, model, out, progress=False)
 
 
-def test_changed_files_and_failures_are_computed_anew(
+def test_changed_files_and_failures_are_computed_again(
     clips: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, out, paths = with_units(clips), tmp_path / "units.jsonl", [entry.audio for entry in clips]
@@ -152,7 +152,9 @@ def test_changed_files_and_failures_are_computed_anew(
     before = read(out)
     soundfile.write(paths[1], noise(0.9, seed=77).numpy(), 16_000)
     paths[4].write_bytes(good)
-    os.utime(paths[4], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # the same size and time: only its failure tells
+    os.utime(
+        paths[4], ns=(stamp.st_atime_ns, stamp.st_mtime_ns)
+    )  # the same size and time; it is only tried again because it failed
     encoded: list[str] = []
     whole = decode.read
     monkeypatch.setattr(decode, "read", lambda item, **k: encoded.append(Path(item.path).name) or whole(item, **k))
@@ -163,25 +165,25 @@ def test_changed_files_and_failures_are_computed_anew(
     assert after[1]["units"] == model.units(paths[1]).tolist()
     assert after[4]["units"] == model.units(paths[4]).tolist()
     paths[0].unlink()
-    paths[0].symlink_to(tmp_path / "gone.wav")  # what was made of a file that is gone stays
+    paths[0].symlink_to(tmp_path / "gone.wav")  # units of a deleted file are kept
     assert write_units(paths, model, out, progress=False).failed == 0
     assert read(out) == after and len(encoded) == 2
 
 
-def test_another_dtype_is_refused_in_a_finished_file_and_in_a_begun_one(
+def test_another_dtype_is_an_error_for_a_finished_and_an_unfinished_file(
     clips: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, out = with_units(clips), tmp_path / "units.jsonl"
-    for begun in (False, True):
+    for unfinished in (False, True):
         with monkeypatch.context() as patch:
-            if begun:
+            if unfinished:
                 out.unlink()
                 patch.setattr(writing, "replacing_file", killed)
-            with pytest.raises(KeyboardInterrupt) if begun else nullcontext():
+            with pytest.raises(KeyboardInterrupt) if unfinished else nullcontext():
                 write_units(tmp_path / "clips", model, out, progress=False)
         other = with_units(clips)
         with monkeypatch.context() as patch:
-            patch.setattr(writing, "open_encoder", lambda *_, other=other: (other, "bfloat16", "as asked"))
+            patch.setattr(writing, "open_encoder", lambda *_, other=other: (other, "bfloat16", "as requested"))
             with pytest.raises(ZooError, match=r"line 1: made with other settings: dtype 'float32' \(now 'bfloat16'\)"):
                 write_units(tmp_path / "clips", model, out, progress=False)
     assert write_units(tmp_path / "clips", model, out, progress=False).failed == 0
@@ -191,7 +193,7 @@ def killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_file_that_changes_between_two_attempts_is_not_taken_from_the_first(
+def test_a_file_that_changes_between_two_attempts_is_encoded_again(
     clips: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, out, paths = with_units(clips), tmp_path / "units.jsonl", [entry.audio for entry in clips]
@@ -203,8 +205,8 @@ def test_a_file_that_changes_between_two_attempts_is_not_taken_from_the_first(
     assert read(out)[2]["units"] == model.units(paths[2]).tolist()
 
 
-def test_lines_that_do_not_say_what_they_were_made_of_are_made_anew(clips: list[Entry], tmp_path: Path) -> None:
-    """Files of versions that did not note it."""
+def test_lines_without_dtype_and_file_are_made_again(clips: list[Entry], tmp_path: Path) -> None:
+    """Older versions did not write them."""
     model, out = with_units(clips), tmp_path / "units.jsonl"
     write_units(tmp_path / "clips", model, out, progress=False)
     whole = out.read_bytes()

@@ -1,4 +1,4 @@
-"""Killed at any moment and run again, fits and dumps end in the bytes of a run that was not killed."""
+"""Fits and dumps that are killed and run again give the same bytes as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Put back what `everything` changes."""
+    """Restore the settings that `everything` changes."""
     for module, name in ((features, "BLOCK_SECONDS"), (labels, "PART_SECONDS"), (resumable_fit, "SAVE_SECONDS")):
         monkeypatch.setattr(module, name, getattr(module, name))
     threads = torch.get_num_threads()
@@ -57,13 +57,13 @@ def test_killed_at_any_moment(clips: list[Entry], tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_killed_at_random_moments(clips: list[Entry], tmp_path: Path) -> None:
     counts = {"encode": 30, "sums": 20, "save": 18, "sync": 46, "replace": 20, "write": 6, "part": 3}
-    drawn = random.Random(0)
-    moments = [f"{name}:{drawn.randint(1, counts[name])}" for name in drawn.choices(list(counts), k=24)]
+    rng = random.Random(0)
+    moments = [f"{name}:{rng.randint(1, counts[name])}" for name in rng.choices(list(counts), k=24)]
     check(clips, tmp_path / "out", sorted(set(moments)))
 
 
 def test_finished_work_is_not_repeated(clips: list[Entry], tmp_path: Path) -> None:
-    """Killed in the 11th of 15 blocks of the fit, the next run encodes five of them, and what comes after."""
+    """After a kill in the 11th of 15 blocks of the fit, the next run encodes five of them and the later steps."""
     assert kill(killed_fits.__file__, [clips[0].audio.parent, tmp_path], ["encode:11"], threads=1) == ["encode:11 9"]
     encoded = 0
     whole = features.FeatureSource._encode
@@ -79,7 +79,7 @@ def test_finished_work_is_not_repeated(clips: list[Entry], tmp_path: Path) -> No
     assert encoded == 5 + 5 + 5 + 5
 
 
-def test_the_state_of_another_fit_is_refused(clips: list[Entry], tmp_path: Path) -> None:
+def test_the_state_of_another_fit_is_an_error(clips: list[Entry], tmp_path: Path) -> None:
     kill(killed_fits.__file__, [clips[0].audio.parent, tmp_path], ["encode:7"], threads=1)
     path = tmp_path / "encode:7" / "quantizer.safetensors"
     state = path.with_name(f".{path.name}.state")

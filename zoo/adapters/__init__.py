@@ -1,1 +1,3 @@
-"""Encoders of zoo in the shapes that other tools ask for: HEAR, s3prl, scikit-learn. Each needs zoo alone."""
+"""Encoders of zoo behind the interfaces of other tools: HEAR, s3prl, scikit-learn. None of these has to be installed,
+except scikit-learn.
+"""

@@ -1,4 +1,4 @@
-"""The module that the HEAR benchmark asks for (https://hearbenchmark.com/hear-api.html).
+"""The module interface of the HEAR benchmark (https://hearbenchmark.com/hear-api.html).
 
     python -m heareval.embeddings.runner zoo.adapters.hear --model hubert-base --tasks-dir tasks
 
@@ -32,17 +32,17 @@ class HearModel(nn.Module):
 
 
 def load_model(model_file_path: str = "", device: str = "cpu") -> HearModel:
-    """Whatever zoo.load takes; log-mel for an empty path. HEAR moves the model to its device itself."""
+    """Load any source that zoo.load accepts; an empty path means log-mel. HEAR moves the model to its device."""
     return HearModel(loading.load(model_file_path or DEFAULT, device=device))
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
-    """audio (B, S) at model.sample_rate -> one vector a clip: (B, D)."""
+    """audio (B, S) at model.sample_rate -> one vector per clip: (B, D)."""
     return model.encoder.embed(_checked(audio), model.sample_rate).to(audio.device)
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
-    """audio (B, S) -> frames (B, T, D), and the middle of each in ms (B, T)."""
+    """audio (B, S) -> frames (B, T, D), and the center of each frame in ms (B, T)."""
     encoder = model.encoder
     x = encoder.encode(_checked(audio), model.sample_rate).x  # (B, T, D)
     middles = torch.arange(x.shape[1]) * encoder.hop + encoder.frame_samples / 2
@@ -53,4 +53,4 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 def _checked(audio: Tensor) -> list[Tensor]:
     if audio.ndim != 2:
         raise AudioError("audio", f"HEAR passes (clips, samples), not a tensor of shape {tuple(audio.shape)}")
-    return list(audio.cpu())  # a list: a batch of clips this short would be taken for channels
+    return list(audio.cpu())  # as a list: in a tensor, very short clips would look like channels

@@ -20,9 +20,9 @@ _BATCH = 32  # clips
 
 
 class AudioEmbedding(TransformerMixin, BaseEstimator):
-    """model: what zoo.load takes, or an encoder; layer and pooling as in Encoder.embed; sample_rate: of arrays, Hz.
+    """model: a source for zoo.load, or an encoder; layer and pooling as in Encoder.embed; sample_rate: of arrays, Hz.
 
-    There is nothing to fit. The model is loaded at the first `transform`, so that estimators are cheap to clone.
+    `fit` does nothing. The model is loaded at the first `transform`, so that estimators are cheap to clone.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class AudioEmbedding(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Paths, arrays or a mixture, N of them, or a table with one column of them -> (N, D) float32.
+        """N clips (paths, arrays or both), or a table with one column of clips -> (N, D) float32.
 
-        Raises AudioError, naming the clip, or for no clips at all, a single path or a table of several columns;
-        ConfigError where `layer` is not one number.
+        Raises AudioError, naming the clip, for a clip that cannot be used; also for an empty list, a single path or a
+        table with several columns. Raises ConfigError if `layer` is not one number.
         """
         encoder, clips = self._encoder(), _rows(X)
         if not isinstance(plain_layer(self.layer), int):
-            raise ConfigError(f"layer {self.layer!r}: a row of features comes from one layer; give a number")
+            raise ConfigError(f"layer {self.layer!r}: scikit-learn needs the features of one layer; give a number")
         if not clips:
-            raise AudioError("X", "holds no clips")
+            raise AudioError("X", "contains no clips; pass a list of paths or arrays")
         parts = [
             encoder.embed(clips[start : start + _BATCH], self.sample_rate, layer=self.layer, pooling=self.pooling)
             for start in range(0, len(clips), _BATCH)
@@ -71,13 +71,13 @@ class AudioEmbedding(TransformerMixin, BaseEstimator):
 
 
 def _rows(X: Any) -> list[Any]:
-    """The clips of X: its items, of a table the items of its one column, of numbers the rows."""
+    """The clips in X: the items of a list, the cells of a table with one column, or the rows of an array of numbers."""
     if isinstance(X, (str, bytes, os.PathLike, Mapping)):
-        raise AudioError("X", f"is a {type(X).__name__}; scikit-learn wants a list of clips")
+        raise AudioError("X", f"is a {type(X).__name__}; pass a list of clips")
     if hasattr(X, "columns"):
         X = X.to_numpy()  # (N, columns)
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUT":
         if X.shape[1] != 1:
-            raise AudioError("X", f"has {X.shape[1]} columns; pass the one that holds the clips")
+            raise AudioError("X", f"has {X.shape[1]} columns; pass the one with the clips")
         X = X[:, 0]  # (N,)
     return list(X)

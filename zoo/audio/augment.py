@@ -1,5 +1,4 @@
-"""Changes to a recording that leave what is said in it: another speed, noise or speech over it, another microphone, a
-narrow band.
+"""Augmentation of recordings that keeps their words: speed, mixing with noise or speech, equalizer, low-pass filter.
 
 Legend: S samples.
 """
@@ -21,44 +20,47 @@ from zoo.validation import check_range
 Range = tuple[float, float]
 
 NOISE_DB = (-5.0, 20.0)  # level of the clip above noise
-_STEPS = 20  # speeds are whole twentieths: the filter that resamples stays short
-_BAND_HZ = (3000.0, 7000.0)  # where a cut band ends
+_STEPS = 20  # speeds are multiples of 1/20, so that the resampling filter stays short
+_BAND_HZ = (3000.0, 7000.0)  # range of the cutoff frequency
 _WAVES = 4  # half waves of gain from 0 Hz to the highest frequency, on a mel scale
-_GAIN_DB = 4.0  # standard deviation of each
+_GAIN_DB = 4.0  # standard deviation of each half wave
 
 
-def check_speed(most: float) -> None:
-    """Raises ConfigError for what cannot be meant: more than half, or less than the first step."""
-    check_range("augment.speed", most, 0, 0.5)
-    if 0 < most < 1 / _STEPS:
-        raise ConfigError(f"augment.speed {most}: speeds are twentieths, so less than {1 / _STEPS} changes nothing")
+def check_speed(max_change: float) -> None:
+    """Raises ConfigError for a maximum change above 1/2, or between 0 and the first step of 1/20."""
+    check_range("augment.speed", max_change, 0, 0.5)
+    if 0 < max_change < 1 / _STEPS:
+        raise ConfigError(
+            f"augment.speed {max_change}: speeds are multiples of {1 / _STEPS}, so this changes nothing; give 0 or at "
+            f"least {1 / _STEPS}"
+        )
 
 
-def draw_speed(seed: int, most: float) -> Fraction:
-    """How many times as fast the clip of this seed is played: a whole number of twentieths within 1 +- most."""
-    steps = int(most * _STEPS + 1e-9)
+def draw_speed(seed: int, max_change: float) -> Fraction:
+    """The speed factor of the clip with this seed: a multiple of 1/20 within 1 +- max_change."""
+    steps = int(max_change * _STEPS + 1e-9)
     return Fraction(_STEPS + mix(seed, 3) % (2 * steps + 1) - steps, _STEPS)
 
 
 def speed_perturb(wave: Tensor, speed: Fraction) -> Tensor:
-    """(S,) -> (ceil(S / speed),), its pitch and formants moved with it: another speaker, the same words."""
+    """(S,) -> (ceil(S / speed),). Pitch and formants change with the speed, as with another speaker."""
     return resample(wave, 1000 * speed.numerator, 1000 * speed.denominator)
 
 
-def mix_at_snr(wave: Tensor, other: Tensor, decibels: Range, most: float, draws: np.random.Generator) -> Tensor:
-    """A stretch of `other`, no longer than `most` of the clip, at a random place and level over the clip."""
-    count = min(int(draws.uniform(0.0, most) * len(wave)), len(other))
-    source, place = int(draws.integers(len(other) - count + 1)), int(draws.integers(len(wave) - count + 1))
-    stretch = other[source : source + count]
+def mix_at_snr(wave: Tensor, other: Tensor, decibels: Range, max_share: float, draws: np.random.Generator) -> Tensor:
+    """Mix a segment of `other` into (S,) at a random position: at most max_share of its length, SNR in `decibels`."""
+    count = min(int(draws.uniform(0.0, max_share) * len(wave)), len(other))
+    source, target = int(draws.integers(len(other) - count + 1)), int(draws.integers(len(wave) - count + 1))
+    segment = other[source : source + count]
     level = 10 ** (-draws.uniform(*decibels) / 20)
-    loudness = wave.square().mean().sqrt() / stretch.square().mean().sqrt().clamp(min=1e-6) if count else 0.0
+    loudness = wave.square().mean().sqrt() / segment.square().mean().sqrt().clamp(min=1e-6) if count else 0.0
     out = wave.clone()
-    out[place : place + count] += stretch * (loudness * level)
+    out[target : target + count] += segment * (loudness * level)
     return out
 
 
 def noise(count: int, draws: np.random.Generator) -> Tensor:
-    """(S,) noise whose power falls as frequency to a power between 0 (white) and -2 (brown)."""
+    """(S,) noise with a power spectrum f^a; the exponent a is random between 0 (white) and -2 (brown)."""
     white = torch.from_numpy(draws.standard_normal(count, dtype=np.float32))
     spectrum = _spectrum(white)
     frequencies = torch.linspace(0, 1, len(spectrum)).clamp(min=0.005)
@@ -66,7 +68,7 @@ def noise(count: int, draws: np.random.Generator) -> Tensor:
 
 
 def random_eq(wave: Tensor, seed: int, share: float, sample_rate: int) -> Tensor:
-    """(S,) -> (S,): of the clips, this share has its frequencies weakened and strengthened by a smooth random curve.
+    """(S,) -> (S,): apply a smooth random gain over frequency to this share of the clips.
 
     The gain at mel m of M is sum over k = 1 ... 4 of a_k cos(pi k m / M), a_k normal with 4 dB of deviation.
     """
@@ -74,14 +76,14 @@ def random_eq(wave: Tensor, seed: int, share: float, sample_rate: int) -> Tensor
     if draws.random() >= share:
         return wave
     spectrum = _spectrum(wave)
-    place = torch.linspace(0, sample_rate / 2, len(spectrum)).div(700).add(1).log()  # natural mel
-    angles = torch.pi * place / place[-1] * torch.arange(1, _WAVES + 1)[:, None]  # (4, frequencies)
+    mel = torch.linspace(0, sample_rate / 2, len(spectrum)).div(700).add(1).log()  # natural mel
+    angles = torch.pi * mel / mel[-1] * torch.arange(1, _WAVES + 1)[:, None]  # (4, frequencies)
     gain = torch.from_numpy(draws.normal(0, _GAIN_DB, _WAVES).astype(np.float32)) @ angles.cos()  # dB
     return torch.fft.irfft(spectrum * 10 ** (gain / 20))[: len(wave)]
 
 
 def low_pass(wave: Tensor, seed: int, share: float, sample_rate: int) -> Tensor:
-    """(S,) -> (S,): of the clips, this share loses all above a random frequency."""
+    """(S,) -> (S,): remove all frequencies above a random one from this share of the clips."""
     draws = np.random.default_rng(mix(seed, 5))
     if draws.random() >= share:
         return wave
@@ -92,5 +94,5 @@ def low_pass(wave: Tensor, seed: int, share: float, sample_rate: int) -> Tensor:
 
 
 def _spectrum(wave: Tensor) -> Tensor:
-    """Of the clip with silence behind it, to an even length that is quick to transform: a prime one takes long."""
+    """The spectrum of the clip, zero-padded to an even length with a fast FFT. A prime length would be slow."""
     return torch.fft.rfft(wave, 2 * next_fast_len(-(-len(wave) // 2), real=True))

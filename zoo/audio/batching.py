@@ -1,9 +1,9 @@
-"""From clips of any length to batches of similar length: long clips are cut into overlapping windows.
+"""Batches of clips of similar length; long clips are cut into overlapping windows.
 
     clip     |----------------------------------------------|
     window 0 |kkkkkkkkkkkk...|                                  k: kept frames
     window 1            |...kkkkkkkkkk...|                      .: context, encoded and discarded
-    window 2                       |......kkkkkkkkkkkkkkkkkk|   (the last one reaches back to its full length)
+    window 2                       |......kkkkkkkkkkkkkkkkkk|   (the last window starts earlier, to have full length)
 
 Legend: T frames.
 """
@@ -20,7 +20,10 @@ BATCH_CHUNKS = 64
 
 @dataclass(frozen=True)
 class Chunk:
-    """Frames start ... stop of clip number `clip`, of which those in the slice `keep` (of the clip) are wanted."""
+    """Frames start ... stop of a clip. The frames in `keep` are kept, the others are context.
+
+    clip: index of the clip; keep: slice of the clip's frames; whole: the chunk is the whole clip.
+    """
 
     clip: int
     start: int
@@ -39,7 +42,10 @@ class Chunk:
 
 
 def chunks_of(clip: int, count: int, window: int, context: int) -> Iterator[Chunk]:
-    """Cut a clip of `count` frames into windows of at most `window`, `context` of them spare at each inner edge."""
+    """Cut a clip of `count` frames into windows of at most `window` frames, with `context` frames at each inner edge.
+
+    clip: index of the clip.
+    """
     if count <= window:
         yield Chunk(clip, 0, count, slice(0, count), whole=True)
         return
@@ -54,10 +60,10 @@ def chunks_of(clip: int, count: int, window: int, context: int) -> Iterator[Chun
 def batches(chunks: list[Chunk], frame_rate: float) -> Iterator[list[Chunk]]:
     """Group chunks of similar length, longest first, so that each padded batch stays under BATCH_SECONDS.
 
-    Whole clips and windows never share a batch: windows bring the statistics of their clip along.
+    Whole clips and windows are never in the same batch: windows need the norm_stats of their clip.
     """
     batch: list[Chunk] = []
-    for chunk in sorted(chunks, key=lambda p: (p.whole, -p.frames, p.clip, p.start)):
+    for chunk in sorted(chunks, key=lambda c: (c.whole, -c.frames, c.clip, c.start)):
         longest = batch[0].frames if batch else 0
         full = (len(batch) + 1) * longest > BATCH_SECONDS * frame_rate or len(batch) == BATCH_CHUNKS
         if batch and (full or chunk.whole != batch[0].whole):

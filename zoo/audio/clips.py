@@ -1,4 +1,4 @@
-"""Whatever a caller passes as `waves` becomes a list of clips at the model's rate.
+"""Convert the argument `waves` to a list of clips at the model's sample rate.
 
 Legend: B clips, S samples.
 """
@@ -22,62 +22,63 @@ from zoo.errors import AudioError
 
 Clip = Tensor | SpooledWave  # both: len(clip) in samples, clip[a:b] -> (b - a,) float32
 
-FEW = 16  # no batch has clips this short; a second axis this small holds channels
+MAX_CHANNELS = 16  # a second axis up to this size is taken for channels: no batch has clips this short
 
 
 def as_clips(waves: Any, sample_rate: int | None, target_rate: int) -> tuple[list[Clip], bool]:
-    """Checked mono float32 clips at `target_rate` on the CPU, and whether `waves` was a single one.
+    """Checked mono float32 clips at `target_rate` on the CPU, and whether `waves` was a single clip.
 
-    waves: one of, or a list, tuple, Series, generator or other iterable (see `listed`) that mixes,
-        a path (str or Path), which carries its own rate: `load`;
-        a binary file open for reading, io.BytesIO or other, which does so too: `load_open`;
+    waves: one of these, or a list, tuple, Series, generator or other iterable of them (see `to_list`):
+        a path (str or Path); the file has its own rate: `load`;
+        a binary file open for reading, such as io.BytesIO; it has its own rate too: `load_open`;
         a 1-D tensor or NumPy array: float16/32/64, bfloat16, or int8/16/32, uint8 (scaled to [-1, 1));
-        a SpooledWave, which carries its own rate as well;
-    or a 2-D tensor or array: a batch (B, S) of clips of equal length. Stereo given as (2, S) cannot be told from two
-    clips and is taken for them: fold it first, or pass the file.
-    sample_rate: of all arrays in `waves`; without arrays it is not needed, and ignored.
-    Errors name an item by its path or its place: "waveform 0" is the first. Clips may share memory with the caller's
-    arrays, and are never written to.
+        a SpooledWave, which has its own rate;
+    or a 2-D tensor or array: a batch (B, S) of clips of equal length. Stereo as (2, S) looks the same as two clips and
+    is treated as two clips: average the channels first, or pass the file.
+    sample_rate: of all arrays in `waves`; ignored if there are no arrays.
+    Errors name an item by its path or its index: "waveform 0" is the first. Clips may share memory with the caller's
+    arrays; they are never modified.
 
     Raises AudioError for an array without sample_rate, a wrong shape or type, an empty list or clip, NaN or infinity,
-    integers given as floats, and for files as `load` does.
+    integers in float format, and for files as `load` does.
     """
-    waves = listed(waves)
-    several = _several(waves)
-    if several is None:
+    waves = to_list(waves)
+    items = _items(waves)
+    if items is None:
         return [_clip(_name(None, waves), waves, sample_rate, target_rate)], True
-    return [_clip(_name(i, wave), wave, sample_rate, target_rate) for i, wave in enumerate(several)], False
+    return [_clip(_name(i, wave), wave, sample_rate, target_rate) for i, wave in enumerate(items)], False
 
 
 def as_clip(wave: Any, sample_rate: int | None, target_rate: int) -> Clip:
-    """The one clip that `wave` is. Arguments and errors as of `as_clips`; AudioError for a list or a batch as well."""
-    wave = listed(wave)
-    if _several(wave) is not None:
+    """One clip. Arguments and errors as for `as_clips`; a list or a batch raises AudioError as well."""
+    wave = to_list(wave)
+    if _items(wave) is not None:
         raise AudioError("waveform", "is a list or a batch; pass one recording at a time here")
     return _clip(_name(None, wave), wave, sample_rate, target_rate)
 
 
-_ONE = (str, bytes, bytearray, os.PathLike, Mapping, set, frozenset, Tensor, np.ndarray, list, tuple)
+_NOT_ITERATED = (str, bytes, bytearray, os.PathLike, Mapping, set, frozenset, Tensor, np.ndarray, list, tuple)
 
 
-def listed(waves: Any) -> Any:
-    """A list of what an array of strings or objects holds, or an iterable gives; anything else as it is.
+def to_list(waves: Any) -> Any:
+    """An array of strings or objects, or an iterable, as a list; anything else unchanged.
 
-    An iterable is not a set, whose order is nobody's, nor a file, nor a table. Raises AudioError for a table.
+    Sets (they have no order) and files are not converted. Raises AudioError for a table.
     """
     if isinstance(waves, np.ndarray) and waves.dtype.kind in "OUT":
         return waves.tolist()
     if hasattr(waves, "columns"):
-        raise AudioError("waves", f"a {type(waves).__name__} is a table; pass the column that holds the clips")
-    single = isinstance(waves, _ONE) or hasattr(waves, "read") or not isinstance(waves, Iterable)
-    return waves if single else list(waves)
+        raise AudioError("waves", f"a {type(waves).__name__} is a table; pass the column with the clips")
+    keep = isinstance(waves, _NOT_ITERATED) or hasattr(waves, "read") or not isinstance(waves, Iterable)
+    return waves if keep else list(waves)
 
 
 def pad(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Clips of different lengths as one batch.
 
     clips: (S_i,) float32 each.
-    Returns (B, S) float32, zero behind each clip, and lengths (B,) int64. Raises AudioError for an empty list.
+    Returns (B, S) float32, zero after the end of each clip, and lengths (B,) int64.
+    Raises AudioError for an empty list.
     """
     if not len(clips):
         raise AudioError("clips", "the list is empty")
@@ -85,43 +86,43 @@ def pad(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return pad_sequence(list(clips), batch_first=True), lengths  # (B, S)
 
 
-def _several(waves: Any) -> Sequence[Any] | None:
+def _items(waves: Any) -> Sequence[Any] | None:
     """The items of a list or a batch; None for a single waveform."""
     if isinstance(waves, (list, tuple)):
-        return _items(waves)
-    return _require_batch(waves) if isinstance(waves, (Tensor, np.ndarray)) and waves.ndim == 2 else None
+        return _check_list(waves)
+    return _check_batch(waves) if isinstance(waves, (Tensor, np.ndarray)) and waves.ndim == 2 else None
 
 
-def _items(waves: Sequence[Any]) -> Sequence[Any]:
+def _check_list(waves: Sequence[Any]) -> Sequence[Any]:
     if not waves:
         raise AudioError("waves", "the list is empty")
     if any(isinstance(wave, (int, float, np.number, list, tuple)) for wave in waves):
         raise AudioError(
             "waves",
-            "a list holds one array or path per clip: turn lists of numbers into arrays first, and give the rate "
-            "behind them, as in embed(wave, 16000)",
+            "a list must hold one array or path per clip: convert lists of numbers to arrays first, and pass the "
+            "sample rate as the next argument, as in embed(wave, 16000)",
         )
     return waves
 
 
-def _require_batch(waves: Any) -> Any:
-    """waves if it can be a batch (B, S)."""
+def _check_batch(waves: Any) -> Any:
+    """`waves` unchanged. Raises AudioError unless it can be a batch (B, S)."""
     clips, samples = waves.shape
     if not clips:
         raise AudioError("waves", "the batch is empty")
-    if 0 < samples <= FEW and clips > samples:
+    if 0 < samples <= MAX_CHANNELS and clips > samples:
         raise AudioError(
             "waves",
             f"shape {tuple(waves.shape)} looks like (samples, channels), but a 2-D array is a batch (B, S) of "
-            "mono clips; fold the channels first: waves.mean(1)",
+            "mono clips; average the channels first: waves.mean(1)",
         )
     return waves
 
 
-def _name(place: int | None, wave: Any) -> str:
+def _name(index: int | None, wave: Any) -> str:
     if isinstance(wave, (str, os.PathLike)):
         return os.fspath(wave)
-    return "waveform" if place is None else f"waveform {place}"
+    return "waveform" if index is None else f"waveform {index}"
 
 
 def _clip(item: str, wave: Any, sample_rate: int | None, target_rate: int) -> Clip:
@@ -136,12 +137,12 @@ def _clip(item: str, wave: Any, sample_rate: int | None, target_rate: int) -> Cl
         wave = _tensor(item, wave)
     if not isinstance(wave, Tensor):
         kind = type(wave).__name__
-        raise AudioError(item, f"a {kind} is no waveform; pass a 1-D tensor or array, a path, or a list of them")
+        raise AudioError(item, f"a {kind} is not a waveform; pass a 1-D tensor or array, a path, or a list of them")
     if wave.ndim != 1:
         raise AudioError(item, f"has shape {tuple(wave.shape)}; one mono clip is 1-D, and a batch is 2-D (B, S)")
     if sample_rate is None:
         raise AudioError(
-            item, f"an array does not carry its sample rate: pass sample_rate=... (it is resampled to {target_rate} Hz)"
+            item, f"an array has no sample rate: pass sample_rate=... (it will be resampled to {target_rate} Hz)"
         )
     if not len(wave):
         raise AudioError(item, "is empty (zero samples)")
@@ -149,7 +150,7 @@ def _clip(item: str, wave: Any, sample_rate: int | None, target_rate: int) -> Cl
 
 
 def _at_rate(item: str, wave: SpooledWave, target_rate: int) -> Clip:
-    """A spooled wave at another rate, spooled again if it is long; the same object where the rate is right already."""
+    """A spooled wave at another rate, spooled again if it is long; the same object if the rate is right already."""
     if not len(wave):
         raise AudioError(item, "is empty (zero samples)")
     if wave.sample_rate == target_rate:
@@ -159,9 +160,9 @@ def _at_rate(item: str, wave: SpooledWave, target_rate: int) -> Clip:
 
 
 def _tensor(item: str, wave: np.ndarray) -> Tensor:
-    """An array as a tensor, whatever its byte order, strides or protection."""
+    """An array as a tensor; any byte order, strides and write protection."""
     if wave.dtype.kind == "f" and wave.dtype.itemsize > 8:
-        wave = wave.astype(np.float64)  # long double, which torch lacks
+        wave = wave.astype(np.float64)  # torch has no long double
     if wave.dtype.kind not in "fiub":
         raise AudioError(item, f"{wave.dtype} samples are not audio; pass {ACCEPTED}")
     wave = np.asarray(wave, dtype=wave.dtype.newbyteorder("="), order="C")

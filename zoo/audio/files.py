@@ -1,4 +1,4 @@
-"""Finding recordings in folders."""
+"""Find recordings in folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zoo.errors import ZooError
 
-# What a folder is searched for. A file that is named outright is tried whatever its extension.
+# Extensions to search for in a folder. A file given by its path is read with any extension.
 SUFFIXES = frozenset(
     (  # audio, then video
         *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
@@ -18,21 +18,24 @@ SUFFIXES = frozenset(
 
 
 def find_media(folder: str) -> list[str]:
-    """Audio and video files under a folder, sorted. Linked folders are followed, each real folder once."""
+    """Audio and video files under a folder, sorted. Links to folders are followed; each real folder is read once.
 
-    def refuse(error: OSError) -> None:
+    Raises ZooError for a folder that cannot be listed.
+    """
+
+    def fail(error: OSError) -> None:
         raise ZooError(f"{error.filename}: this folder cannot be listed ({error.strerror})") from error
 
     files: list[str] = []
     seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        real = os.path.realpath(place)
+    for current, folders, names in os.walk(folder, followlinks=True, onerror=fail):
+        real = os.path.realpath(current)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [os.path.join(place, name) for name in names if _is_media(name)]  # noqa: PTH118 (as given)
+        files += [os.path.join(current, name) for name in names if _is_media(name)]  # noqa: PTH118 (as given)
     return sorted(files)
 
 

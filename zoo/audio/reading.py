@@ -1,4 +1,4 @@
-"""Files in: a path becomes a checked mono clip at the wanted rate, or its description.
+"""Read a file as a checked mono clip at a given sample rate, or read only its header.
 
 Legend: S samples.
 """
@@ -25,12 +25,12 @@ from zoo.audio.spool import SpooledWave
 from zoo.errors import AudioError
 
 SPOOL_SECONDS = 1800.0  # half an hour: 115 MB at 16 kHz
-LATE = 0.1  # seconds by which `end` may lie past the end: annotations are rounded, encoders pad
+LATE = 0.1  # seconds by which `end` may be after the end of the file: annotations are rounded, encoders pad
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of a recording tells. samples: per channel; duration: seconds."""
+    """The header of a recording. samples: per channel; duration: seconds."""
 
     sample_rate: int
     channels: int
@@ -41,10 +41,10 @@ class AudioInfo:
 def probe(path: str | os.PathLike[str]) -> AudioInfo:
     """Rate, channels and length of a recording, without decoding it.
 
-    Exact for wav, flac, ogg and for mp3 with a length header. For other containers the length comes from the stated
-    duration, or, where there is none (a recorded stream), from the time stamps of all packets. For mp3 without a length
-    header it is an estimate, unless PyAV is installed.
-    Raises AudioError and MissingDependencyError as `load` does, save for damage that only decoding brings to light.
+    Exact for wav, flac, ogg and for mp3 with a length header. For other containers the length is the stated duration;
+    if there is none (a recorded stream), it comes from the time stamps of all packets. For mp3 without a length header
+    it is an estimate, unless PyAV is installed.
+    Raises AudioError and MissingDependencyError as `load` does, except for damage that only decoding can detect.
     """
     item = os.path.expanduser(path)  # noqa: PTH111 (keeps paths as they are written)
     with closing(open_source(item)) as source:
@@ -62,12 +62,12 @@ def load(
 ) -> Tensor | SpooledWave:
     """A recording, or a span of it, as mono float32 at `sample_rate`.
 
-    start, end: seconds; the span is cut at the file's own rate, then resampled as if it were a file of its own.
-    spool_seconds: what is longer comes as a SpooledWave, so that memory stays bounded.
+    start, end: seconds; the span is cut at the rate of the file, then resampled like a file.
+    spool_seconds: a longer recording is returned as a SpooledWave, to limit memory.
     Returns (S,) tensor or SpooledWave; both have len() and slices.
-    Raises AudioError, naming the path, for a file that is missing, a folder, unreadable, not audio, empty, truncated
-    (as far as `integrity` can tell), holds NaN, infinity or integers in float format, or does not cover the span;
-    MissingDependencyError for a container where PyAV is not installed.
+    Raises AudioError, naming the path, for a file that is missing, a folder, unreadable, not audio, empty or truncated
+    (if `integrity` can detect it), that has NaN, infinity or integers in float format, or that does not cover the span;
+    MissingDependencyError for a container if PyAV is not installed.
     """
     item = os.path.expanduser(path)  # noqa: PTH111 (keeps paths as they are written)
     with closing(open_source(item)) as source:
@@ -76,28 +76,28 @@ def load(
         decoded = _checked(item, source.blocks(first, last), first, last, source.rate)
         seconds = math.inf if last is None else (last - first) / source.rate
         if last is not None and last - first <= BLOCK and seconds <= spool_seconds:
-            return resample(torch.cat(list(decoded)), source.rate, sample_rate)  # most files: one read, one product
+            return resample(torch.cat(list(decoded)), source.rate, sample_rate)  # fast path for most files: one block
         blocks = resample_blocks(decoded, source.rate, sample_rate)
         to_disk = last is not None and seconds > spool_seconds
         return collect(blocks, whole_rate(sample_rate), 0.0 if to_disk else spool_seconds)
 
 
 def load_open(item: str, file: BinaryIO, sample_rate: int) -> Tensor | SpooledWave:
-    """The recording that an open file, on disk or in memory, gives from where it stands; see `load`.
+    """The recording in an open file, on disk or in memory, from its current position; see `load`.
 
-    It is copied to a temporary file first: decoders want to seek, and some open the file themselves.
-    Raises AudioError, naming the item, as `load` does, and where the file cannot be read or copied.
+    The file is copied to a temporary file first: decoders need to seek, and some open the file themselves.
+    Raises AudioError, naming the item, as `load` does, and if the file cannot be read or copied.
     """
     with tempfile.NamedTemporaryFile(prefix="zoo-") as copy:
         try:
             shutil.copyfileobj(file, copy)
             copy.flush()
         except TypeError:
-            raise AudioError(item, "gives text instead of bytes; open it in mode 'rb'") from None
+            raise AudioError(item, "is open in text mode; open it in mode 'rb'") from None
         except (OSError, ValueError) as error:  # ValueError: a closed file
             raise AudioError(item, f"cannot be read or copied to {tempfile.gettempdir()} ({error})") from error
         if not copy.tell():
-            raise AudioError(item, "gives no bytes; if it was read or written before, rewind it with seek(0)")
+            raise AudioError(item, "is empty; if the file was read or written before, rewind it with seek(0)")
         try:
             return load(copy.name, sample_rate)
         except AudioError as error:
@@ -106,22 +106,22 @@ def load_open(item: str, file: BinaryIO, sample_rate: int) -> Tensor | SpooledWa
 
 def collect(blocks: Iterable[Tensor], sample_rate: int, spool_seconds: float = SPOOL_SECONDS) -> Tensor | SpooledWave:
     """Blocks of one waveform as a tensor, or as a SpooledWave once they exceed `spool_seconds`."""
-    blocks, kept, total = iter(blocks), [], 0
+    blocks, parts, total = iter(blocks), [], 0
     for block in blocks:
-        kept.append(block)
+        parts.append(block)
         total += len(block)
         if total > spool_seconds * sample_rate:
-            return SpooledWave(chain(kept, blocks), sample_rate)
-    return kept[0] if len(kept) == 1 else torch.cat(kept)
+            return SpooledWave(chain(parts, blocks), sample_rate)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _span(item: str, source: AudioSource, start: float | None, end: float | None) -> tuple[int, int | None]:
-    """Seconds to samples [first, last); last is None where the file has to tell where it ends."""
+    """Seconds to samples [first, last); last is None if only decoding can find the end of the file."""
     if start is None and end is None:
         return 0, source.samples
     begin = 0.0 if start is None else start
     if not 0 <= begin < math.inf or not (end is None or begin < end < math.inf):
-        raise AudioError(item, f"no span from {start} to {end} s; 0 <= start < end is needed")
+        raise AudioError(item, f"the span from {start} to {end} s is not valid; 0 <= start < end is required")
     first = round(begin * source.rate)
     last = source.samples if end is None else round(end * source.rate)
     if source.samples is None or last is None:
@@ -132,18 +132,18 @@ def _span(item: str, source: AudioSource, start: float | None, end: float | None
 
 
 def _checked(item: str, blocks: Iterator[Tensor], first: int, last: int | None, rate: int) -> Iterator[Tensor]:
-    """The blocks as they are; AudioError for bad samples, for none at all, and for fewer than the span asked for."""
-    here = first
+    """The blocks, unchanged. Raises AudioError for bad samples, for no samples, and for fewer samples than the span."""
+    position = first
     for block in blocks:
-        yield check(item, block, here)
-        here += len(block)
-    if here == first:
-        raise _outside(item, first / rate, None, None) if first else AudioError(item, "holds no samples")
-    if last is not None and here < last - LATE * rate:
-        raise _outside(item, first / rate, last / rate, here / rate)
+        yield check(item, block, position)
+        position += len(block)
+    if position == first:
+        raise _outside(item, first / rate, None, None) if first else AudioError(item, "has no samples")
+    if last is not None and position < last - LATE * rate:
+        raise _outside(item, first / rate, last / rate, position / rate)
 
 
 def _outside(item: str, start: float | None, end: float | None, duration: float | None) -> AudioError:
     length = "" if duration is None else f", which lasts {duration:.3f} s"
     until = "its end" if end is None else f"{end:g} s"
-    return AudioError(item, f"the span from {start or 0:g} s to {until} lies outside the recording{length}")
+    return AudioError(item, f"the span from {start or 0:g} s to {until} is outside the recording{length}")

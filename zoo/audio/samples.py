@@ -1,4 +1,4 @@
-"""What a sample is: scaling of integers, folding of channels, and the checks every clip passes.
+"""Convert samples to mono floats: scale integers, average channels, check values.
 
 Legend: S samples, C channels.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo.errors import AudioError
 
-# Full range of each integer type, and the value that stands for silence.
+# For each integer type: the value of silence, and the full range.
 INTEGER_SCALE = {
     torch.uint8: (128.0, 2.0**7),
     torch.int8: (0.0, 2.0**7),
@@ -22,9 +22,9 @@ INTEGER_SCALE = {
 
 ACCEPTED = "floats in [-1, 1], int16, int32, int8 or uint8"
 
-# No recording chain yields floats 36 dB above full scale, while 16-bit audio that stays below 64 is silence (-54 dBFS).
-# Between 1 and 64 lie legitimate floats (hot mixes, standardized waveforms) and very quiet integers: there, only values
-# that are all whole numbers betray the integers.
+# Float audio is never 36 dB above full scale, and 16-bit audio below 64 is silence (-54 dBFS). So samples above 64 are
+# integers. Between 1 and 64 there are valid floats (loud mixes, standardized waveforms) and very quiet integers. They
+# are taken for integers only if all values are whole numbers.
 LOUDEST = 64.0
 LOUDEST_WHOLE = 4.0
 
@@ -32,9 +32,9 @@ LOUDEST_WHOLE = 4.0
 def to_float(item: str, samples: Tensor) -> Tensor:
     """Samples of any accepted type as float32 on the CPU; integers scaled by their full range, floats as they are.
 
-    Accepted: float16, bfloat16, float32, float64, uint8, int8, int16, int32. 24-bit samples held in an int32 must be
-    left-justified, as soundfile and ffmpeg deliver them.
-    Raises AudioError for any other type, int64 included: it tells nothing about the range that was meant.
+    Accepted: float16, bfloat16, float32, float64, uint8, int8, int16, int32. 24-bit samples in an int32 must be
+    left-justified, as soundfile and ffmpeg return them.
+    Raises AudioError for any other type, also for int64: its range is not known.
     """
     samples = samples.detach().cpu()
     if samples.dtype in INTEGER_SCALE:
@@ -46,7 +46,7 @@ def to_float(item: str, samples: Tensor) -> Tensor:
     return samples.float()
 
 
-def fold(samples: Tensor) -> Tensor:
+def to_mono(samples: Tensor) -> Tensor:
     """Mean over channels.
 
     samples: (S, C) float.
@@ -59,33 +59,33 @@ def fold(samples: Tensor) -> Tensor:
     return samples.mean(1)  # (S,)
 
 
-def check(item: str, wave: Tensor, place: int = 0) -> Tensor:
-    """The wave itself, once its samples are known to be finite and in a float's range.
+def check(item: str, wave: Tensor, position: int = 0) -> Tensor:
+    """The wave, unchanged, after a check of its samples.
 
-    wave: (S,) float32, a whole or a block that begins at sample `place`; an empty one passes.
-    Raises AudioError on NaN or infinity (with the place) and on integers given as floats.
+    wave: (S,) float32, a whole waveform or a block that starts at sample `position`; an empty one passes.
+    Raises AudioError for NaN or infinity (with the position), and for integers in float format.
     """
     if not len(wave):
         return wave
     low, high = (float(value) for value in torch.aminmax(wave))  # NaN anywhere makes both NaN
     if not (math.isfinite(low) and math.isfinite(high)):
         bad = int((~torch.isfinite(wave)).nonzero()[0])
-        raise AudioError(item, f"sample {place + bad} is {float(wave[bad])}: NaN and infinity cannot be encoded")
+        raise AudioError(item, f"sample {position + bad} is {float(wave[bad])}: NaN and infinity cannot be encoded")
     peak = max(-low, high)
     if peak > LOUDEST or (peak >= LOUDEST_WHOLE and bool((wave == wave.round()).all())):
         bits = 16 if peak <= 2**15 else 32
         raise AudioError(
             item,
-            f"float samples reach {peak:.6g} where [-1, 1] is expected; this looks like the int{bits} range given as "
-            f"float: divide by 2**{bits - 1}, or pass the integers themselves",
+            f"float samples reach {peak:.6g}, but [-1, 1] is expected; this looks like int{bits} samples in float "
+            f"format: divide by 2**{bits - 1}, or pass the integers",
         )
     return wave
 
 
-def mp3_settle(rate: int) -> float:
-    """Seconds of MP3 to decode before a span and to drop: so far before a frame may its bits lie, and frames overlap.
+def mp3_preroll(rate: int) -> float:
+    """Seconds of MP3 to decode before a span, and to drop: frames overlap, and use bits from earlier frames.
 
-    MPEG-1 (from 32 kHz on) reaches back 511 bytes, of which a frame fills at least 60; MPEG-2 reaches back 255, and
-    stereo of 8 kbit/s at 24 kHz fills 3 with each frame of 24 ms.
+    MPEG-1 (32 kHz and more) uses up to 511 earlier bytes, at 60 bytes or more per frame. MPEG-2 uses up to 255, and
+    stereo of 8 kbit/s at 24 kHz has 3 bytes per frame of 24 ms.
     """
     return 0.3 if rate >= 32_000 else 2.25

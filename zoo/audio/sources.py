@@ -1,6 +1,6 @@
-"""Opened recordings as streams of mono blocks: soundfile first, PyAV for what soundfile cannot read.
+"""Open recordings as streams of mono blocks, with soundfile, or with PyAV if soundfile cannot read the file.
 
-The content decides, never the extension. Legend: S samples, C channels.
+The content of the file decides, not its extension. Legend: S samples, C channels.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from torch import Tensor
 
 from zoo.audio import integrity
 from zoo.audio.resampling import BLOCK
-from zoo.audio.samples import fold, mp3_settle
+from zoo.audio.samples import mp3_preroll, to_mono
 from zoo.errors import AudioError, MissingDependencyError
 
-UNKNOWN = 2**62  # libsndfile says 2**63 - 1 for a FLAC whose encoder wrote to a pipe
-LOSSY_SLACK = 2304  # two MPEG frames: encoders disagree on whether the stated length counts their delay
+UNKNOWN = 2**62  # libsndfile returns 2**63 - 1 for a FLAC that was written to a pipe
+LOSSY_SLACK = 2304  # two MPEG frames: only some encoders include their delay in the stated length
 TAIL_TAGS = 2**17  # bytes after the last MPEG frame that may be tags, a cover picture or read-ahead
 
 
 class AudioSource(Protocol):
     """An open recording.
 
-    samples: per channel; None where the file does not tell it for certain.
+    samples: per channel; None if the file does not state it reliably.
     """
 
     rate: int
@@ -38,13 +38,13 @@ class AudioSource(Protocol):
     samples: int | None
 
     def blocks(self, first: int, last: int | None) -> Iterator[Tensor]:
-        """Samples [first, last) in consecutive (S_k,) float32 blocks, channels folded; None reads to the end.
+        """Samples [first, last) as consecutive mono blocks (S_k,) float32; last = None reads to the end.
 
-        Raises AudioError where the recording breaks off before the length its header states.
+        Raises AudioError if the recording ends before the length that its header states.
         """
 
     def count(self) -> int:
-        """Samples per channel, read or decoded from the whole file where `samples` is None."""
+        """Samples per channel; if `samples` is None, from reading or decoding the whole file."""
 
     def close(self) -> None: ...
 
@@ -52,8 +52,8 @@ class AudioSource(Protocol):
 def open_source(path: str) -> AudioSource:
     """The recording at `path`.
 
-    Raises AudioError for a missing or unreadable file, a folder, a file that is empty, cut or no audio;
-    MissingDependencyError for a container that needs PyAV where PyAV is not installed.
+    Raises AudioError for a missing or unreadable file, a folder, a file that is empty, truncated or not audio;
+    MissingDependencyError for a container that needs PyAV if PyAV is not installed.
     """
     require_file(path)
     try:
@@ -66,51 +66,51 @@ def open_source(path: str) -> AudioSource:
         source.close()
         raise
     if source.samples is not None or (source.format == "MP3" and find_spec("av") is None):
-        return source  # such an MP3 is likely of constant bit rate and guessed right; blocks() notices where it is not
-    source.close()  # ffmpeg reads to the end, where libsndfile would stop at the length it guessed
+        return source  # such an MP3 probably has a constant bit rate, so the guess is right; blocks() checks it
+    source.close()  # ffmpeg reads to the end of the file; libsndfile would stop at the length that it guessed
     return _open_container(path, "its header does not state its length")
 
 
 def require_file(path: str) -> None:
-    """AudioError unless `path` is a readable file that is not empty."""
+    """Raises AudioError unless `path` is a readable file that is not empty."""
     try:
-        found = Path(path).stat()
+        status = Path(path).stat()
     except FileNotFoundError:
         raise AudioError(path, "no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise AudioError(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from error
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise AudioError(path, "is a folder; pass the files in it, one by one or as a list")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise AudioError(path, "is not a regular file")
     if not os.access(path, os.R_OK):
-        raise AudioError(path, "may not be read by this user (permission denied)")
-    if not found.st_size:
+        raise AudioError(path, "cannot be read by this user (permission denied)")
+    if not status.st_size:
         raise AudioError(path, "is empty (0 bytes)")
 
 
-class Straight(soundfile.SoundFile):
-    """A file of which MP3 is read straight on.
+class SequentialFile(soundfile.SoundFile):
+    """A file that is read without seeks if it is an MP3.
 
-    After each read soundfile seeks to where it is. An MP3 frame may keep its bits in frames before it, and a seek drops
-    them: the next block would begin with noise.
+    After each read, soundfile seeks to its current position. An MP3 frame may use bits from earlier frames, and a seek
+    drops them: the next block would start with noise.
     """
 
     def seekable(self) -> bool:
-        """Whether soundfile may seek on its own account; `seek` works in any case."""
+        """Whether soundfile may seek after a read; explicit calls of `seek` always work."""
         return self.format != "MP3" and super().seekable()
 
 
 class SoundFileSource:
-    """A recording that libsndfile reads (wav, flac, ogg, mp3, aiff, au, caf, ...)."""
+    """A recording that libsndfile can read (wav, flac, ogg, mp3, aiff, au, caf, ...)."""
 
     def __init__(self, path: str) -> None:
-        """Raises soundfile.LibsndfileError for what libsndfile cannot read."""
+        """Raises soundfile.LibsndfileError for a file that libsndfile cannot read."""
         self.path = path
-        # By descriptor: given a path, soundfile would let the extension .raw decide.
+        # By descriptor: with a path, soundfile would decide by the extension for .raw files.
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         try:
-            self._file = Straight(self._descriptor, closefd=False)
+            self._file = SequentialFile(self._descriptor, closefd=False)
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -122,55 +122,55 @@ class SoundFileSource:
             self.samples = None
 
     def require_whole(self) -> None:
-        """AudioError for a file that is visibly cut; see `integrity`."""
+        """Raises AudioError for a file that is visibly truncated; see `integrity`."""
         if missing := integrity.missing_bytes(self._file.extra_info):
-            raise AudioError(self.path, f"is truncated: its header promises {missing} bytes more than the file has")
+            raise AudioError(self.path, f"is truncated: its header states {missing} bytes more than the file has")
         if self.format == "OGG" and integrity.ends_inside_ogg_page(self._descriptor):
             raise AudioError(self.path, "is truncated: the file ends in the middle of an Ogg page")
 
     def blocks(self, first: int, last: int | None) -> Iterator[Tensor]:
         """See Source."""
-        here, end = self._before(first), self._file.frames if last is None else last
+        position, end = self._decode_start(first), self._file.frames if last is None else last
         step = max(1, BLOCK // self.channels)
         try:
-            if here:
-                self._file.seek(here)
-            while here < end:
-                block = self._file.read(min(step, end - here), dtype="float32", always_2d=True)  # (S, C)
+            if position:
+                self._file.seek(position)
+            while position < end:
+                block = self._file.read(min(step, end - position), dtype="float32", always_2d=True)  # (S, C)
                 if not len(block):
                     break
-                begin, here = here, here + len(block)
-                if here > first:
-                    yield fold(torch.from_numpy(block[max(0, first - begin) :]))  # (S,)
+                begin, position = position, position + len(block)
+                if position > first:
+                    yield to_mono(torch.from_numpy(block[max(0, first - begin) :]))  # (S,)
         except soundfile.LibsndfileError as error:
-            raise self._cut(here, error.error_string) from error
+            raise self._truncated(position, error.error_string) from error
         if self.samples is None:
-            if here >= self._file.frames:
+            if position >= self._file.frames:
                 self._require_end()
-        elif here < end - (LOSSY_SLACK if self.format in ("MP3", "OGG") else 0):
-            raise self._cut(here, "no more data")
+        elif position < end - (LOSSY_SLACK if self.format in ("MP3", "OGG") else 0):
+            raise self._truncated(position, "no more data")
 
-    def _before(self, first: int) -> int:
-        """The sample to decode from, so that all is right from sample `first` on."""
+    def _decode_start(self, first: int) -> int:
+        """The sample to start decoding at, so that all samples from `first` on are right."""
         if self.format == "MP3":
-            return max(0, first - round(mp3_settle(self.rate) * self.rate))
-        if self._file.subtype == "VORBIS":  # after a seek into the last page, libsndfile is off by what its end lacks
+            return max(0, first - round(mp3_preroll(self.rate) * self.rate))
+        if self._file.subtype == "VORBIS":  # after a seek into the last page, libsndfile's position is wrong
             return min(first, integrity.last_ogg_page(self._descriptor))
         return first
 
-    def _cut(self, here: int, cause: str) -> AudioError:
-        promised = self._file.frames
-        reason = f"is truncated or damaged: decoding stopped near sample {here} of {promised} ({cause.rstrip('.')})"
+    def _truncated(self, position: int, cause: str) -> AudioError:
+        stated = self._file.frames
+        reason = f"is truncated or damaged: decoding stopped near sample {position} of {stated} ({cause.rstrip('.')})"
         return AudioError(self.path, reason)
 
     def _require_end(self) -> None:
-        """AudioError where libsndfile, at the end of its guess, has not come to the end of the MP3 file."""
+        """Raises AudioError if libsndfile stopped at the length that it guessed, before the end of the MP3 file."""
         left = os.fstat(self._descriptor).st_size - os.lseek(self._descriptor, 0, os.SEEK_CUR)
         if left > TAIL_TAGS:
             raise AudioError(
                 self.path,
-                f"is a variable-bit-rate MP3 without a length header, of which {left} bytes would be lost; "
-                "install PyAV to read it whole: pip install 'audiozoo[video]'",
+                f"is an MP3 of variable bit rate without a length header; {left} bytes would be lost; "
+                "install PyAV to read all of it: pip install 'audiozoo[video]'",
             )
 
     def count(self) -> int:
@@ -182,7 +182,7 @@ class SoundFileSource:
         os.close(self._descriptor)
 
 
-# How containers begin that ffmpeg reads and libsndfile does not.
+# The first bytes of containers that ffmpeg can read and libsndfile cannot.
 CONTAINER = re.compile(
     rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI |FLV|0&\xb2u\x8ef\xcf\x11|\0\0\x01\xba|G.{187}G"  # mp4 mkv avi flv wmv mpg ts
     rb"|\xff[\xf0\xf1\xf8\xf9]|\x0bw|wvpk|MAC |#!AMR|OggS|fLaC",  # aac ac3 wv ape amr, Ogg video, FLAC of no length
@@ -190,17 +190,17 @@ CONTAINER = re.compile(
 )
 
 
-def _open_container(path: str, objection: str) -> AudioSource:
-    """Through PyAV; `objection` is what soundfile has against the file."""
+def _open_container(path: str, soundfile_error: str) -> AudioSource:
+    """Open a file with PyAV. soundfile_error: why soundfile cannot read it."""
     if find_spec("av") is not None:
         from zoo.audio.container import ContainerSource
 
-        return ContainerSource(path, objection)
+        return ContainerSource(path, soundfile_error)
     with Path(path).open("rb") as file:
         head = file.read(256)
     if CONTAINER.match(head):
         raise MissingDependencyError(
-            f"{path}: soundfile cannot read this file ({objection}); videos and other containers need PyAV: "
+            f"{path}: soundfile cannot read this file ({soundfile_error}); videos and other containers need PyAV: "
             "pip install 'audiozoo[video]'"
         )
-    raise AudioError(path, f"is not audio that soundfile can read ({objection.rstrip('.')})")
+    raise AudioError(path, f"is not audio that soundfile can read ({soundfile_error.rstrip('.')})")

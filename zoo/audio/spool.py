@@ -1,4 +1,4 @@
-"""Long waveforms on disk: written once into a file without a name, read back slice by slice.
+"""Long waveforms on disk: written once to an unnamed temporary file, read back by slices.
 
 Legend: S samples.
 """
@@ -21,18 +21,17 @@ BYTES = 4  # float32
 
 
 class SpooledWave:
-    """A mono float32 waveform in an anonymous temporary file; `wave[a:b]` reads that slice and nothing else.
+    """A mono float32 waveform in an unnamed temporary file; `wave[a:b]` reads only that slice.
 
-    The file has no name from the start, so nothing is left behind even by a killed process; its space is freed when the
-    object is collected. Reading is stateless (os.pread), hence safe from any number of threads and from forked workers.
-    It lies in the system's temporary folder: set TMPDIR where that is small or kept in memory. An hour of 16 kHz takes
-    230 MB.
+    The file is unlinked at once, so even a killed process leaves no file behind. Its space is freed when the object is
+    garbage collected. Reads have no state (os.pread), so they are safe in threads and forked workers. The file is in
+    the temporary folder of the system: set TMPDIR if that folder is small or in memory. An hour at 16 kHz takes 230 MB.
 
-    Raises AudioError where the temporary folder is full or not writable.
+    Raises AudioError if the temporary folder is full or not writable.
     """
 
     def __init__(self, blocks: Iterable[Tensor], sample_rate: int) -> None:
-        """blocks: (S_k,) float32 on the CPU, consecutive; they are written as they come."""
+        """blocks: (S_k,) float32 on the CPU, consecutive; each is written as soon as it is available."""
         self.sample_rate = sample_rate
         folder = tempfile.gettempdir()
         try:
@@ -40,7 +39,9 @@ class SpooledWave:
             self.close = weakref.finalize(self, os.close, self._file)
             Path(name).unlink()
         except OSError as error:
-            raise AudioError(folder, f"no temporary file can be made here ({error.strerror}); set TMPDIR") from error
+            raise AudioError(
+                folder, f"cannot create a temporary file in this folder ({error.strerror}); set TMPDIR"
+            ) from error
         self._samples = 0
         for block in blocks:
             self._append(block, folder)
@@ -48,29 +49,30 @@ class SpooledWave:
     def _append(self, block: Tensor, folder: str) -> None:
         data = block.contiguous().numpy().view("u1").data
         try:
-            while data:  # one write ends at 2 GiB
+            while data:  # one write is limited to 2 GiB
                 data = data[os.write(self._file, data) :]
         except OSError as error:
-            raise AudioError(folder, f"cannot hold a long recording ({error.strerror}); set TMPDIR") from error
+            reason = f"cannot write a long recording to this folder ({error.strerror}); set TMPDIR"
+            raise AudioError(folder, reason) from error
         self._samples += len(block)
 
     def __len__(self) -> int:
         return self._samples
 
     def __getitem__(self, index: slice) -> Tensor:
-        """Samples [a:b] as a new (b - a,) float32 tensor; negative and missing bounds as in a list, no step."""
+        """Samples [a:b] as a new (b - a,) float32 tensor; negative and missing bounds as in a list, without a step."""
         if not isinstance(index, slice) or index.step not in (None, 1):
-            raise TypeError(f"a SpooledWave gives slices [a:b], not [{index!r}]")
+            raise TypeError(f"a SpooledWave supports slices [a:b], not [{index!r}]")
         if not self.close.alive:
-            raise ValueError("this SpooledWave is closed")  # its descriptor may be another file's by now
+            raise ValueError("this SpooledWave is closed")  # its descriptor may belong to another file now
         start, stop, _ = index.indices(self._samples)
-        data, wanted = bytearray(), max(0, stop - start) * BYTES
-        while len(data) < wanted:  # one pread ends at 2 GiB
-            data += os.pread(self._file, wanted - len(data), start * BYTES + len(data))
+        data, size = bytearray(), max(0, stop - start) * BYTES
+        while len(data) < size:  # one pread is limited to 2 GiB
+            data += os.pread(self._file, size - len(data), start * BYTES + len(data))
         return torch.frombuffer(data, dtype=torch.float32) if data else torch.empty(0)  # (S,)
 
     def __repr__(self) -> str:
         return f"SpooledWave({self._samples} samples at {self.sample_rate} Hz)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a SpooledWave lives in a file of this process and cannot be pickled; send the path instead")
+        raise TypeError("a SpooledWave uses an open file of this process and cannot be pickled; send the path instead")

@@ -1,1 +1,1 @@
-"""The benchmark suite: one exam for every encoder, with honest error bars. `python -m zoo.benchmarks --help`."""
+"""The benchmark suite: the same tasks for every encoder, with confidence intervals. See `zoo bench --help`."""

@@ -1,8 +1,8 @@
-"""Results side by side: who is better on which task, and who cannot be told apart.
+"""Compare models: which model is better on which task, and which differences are not significant.
 
-Two subjects are compared on the same test items, by a bootstrap of the paired differences over speakers or pieces.
+Two models are compared on the same test items, by a bootstrap of the paired differences over speakers or pieces.
 
-Legend: M subjects, N items.
+Legend: M models, N items.
 """
 
 from __future__ import annotations
@@ -15,86 +15,91 @@ from pathlib import Path
 import numpy as np
 
 from zoo.benchmarks import table
-from zoo.benchmarks.item_scores import ItemScore, guesses, item_scores, pseudo_values, read_rows
+from zoo.benchmarks.item_scores import ItemScore, item_scores, pseudo_values, read_rows, seed_predictions
 from zoo.benchmarks.results import RESULTS, Record, read_records
 from zoo.benchmarks.significance import LEVEL, Comparison, mcnemar, paired_bootstrap, ranks
 from zoo.errors import ConfigError, ZooError
 
-_Found = Sequence[tuple[Path, Record]]
+_FolderRecords = Sequence[tuple[Path, Record]]
 """Records, each with the folder of its predictions."""
 
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """A record with what it said of each item: credit per item over weight per item is its score."""
+    """A record with its item scores. The score is the sum of their values over the sum of their weights.
+
+    correct: for accuracies, item -> is the prediction of the first seed correct? For McNemar's test.
+    """
 
     record: Record
     items: dict[str, ItemScore]
-    right: dict[str, bool]  # item -> whether its first seed was right; of accuracies alone, for McNemar's test
+    correct: dict[str, bool]
 
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """One task. entrants: the best first; a single one has nobody to be held against, and notes say why.
+    """The comparison on one task. models: the best first. With a single one there is no test, and notes say why.
 
-    ranks (M,): 1 + how many are significantly better; None where no test fits the metric. pairs: numbers of two
-    entrants, the difference of the first to the second, and McNemar's p of accuracies.
+    ranks (M,): 1 + the number of significantly better models. None if no test fits the metric.
+    pairs: indices of two models, the difference of the first to the second, and McNemar's p for accuracies.
     """
 
     task: str
-    entrants: list[ComparedModel]
+    models: list[ComparedModel]
     ranks: list[int] | None
     pairs: list[tuple[int, int, Comparison, float | None]]
     notes: list[str]
 
-    def rank_of(self) -> dict[str, int]:
-        """By the names of the entrants; empty where there are no ranks."""
-        return {e.record.subject: rank for e, rank in zip(self.entrants, self.ranks or [], strict=False)}
+    def ranks_by_model(self) -> dict[str, int]:
+        """Ranks by model name. Empty if there are no ranks."""
+        return {model.record.model: rank for model, rank in zip(self.models, self.ranks or [], strict=False)}
 
 
 def compare(folders: Sequence[str | Path]) -> list[TaskComparison]:
-    """Contests of all tasks that several subjects of these results share, in the order of the first folder.
+    """Compare all models of these results, on every task with two or more of them, in the order of the first folder.
 
-    Only records about the same data and the same task are held against each other: those that the first subject which
-    shares them with another has. The others are named in the notes.
-    Raises ZooError where a folder holds no results, ConfigError where nothing can be compared or where predictions name
-    an item twice.
+    Only records with the same data and task settings are compared: the first data and settings that two models share.
+    The notes name the other records.
+    Raises ZooError if a folder holds no results, ConfigError if nothing can be compared or if predictions name an item
+    twice.
     """
-    found: list[tuple[Path, Record]] = []
+    records: list[tuple[Path, Record]] = []
     for folder in map(Path, folders):
         if not (folder / RESULTS).is_file():
             raise ZooError(f"{folder}: holds no {RESULTS}; make one with zoo bench run")
-        found += [(folder, record) for record in table.latest(read_records(folder / RESULTS))]
-    contests = comparisons_of(_told_apart(found))
-    if not any(len(contest.entrants) > 1 for contest in contests):
-        raise ConfigError("no task was sat by two subjects on the same data")
-    return contests
+        records += [(folder, record) for record in table.latest(read_records(folder / RESULTS))]
+    comparisons = compare_records(_with_distinct_names(records))
+    if not any(len(comparison.models) > 1 for comparison in comparisons):
+        raise ConfigError("no task has results of two models on the same data")
+    return comparisons
 
 
-def comparisons_of(found: _Found) -> list[TaskComparison]:
-    """Contests of all tasks that several of these records are about."""
-    usable = [(folder, record) for folder, record in found if record.status == "ok"]
+def compare_records(records: _FolderRecords) -> list[TaskComparison]:
+    """Compare the models on all tasks that two or more of these records share."""
+    usable = [(folder, record) for folder, record in records if record.status == "ok"]
     tasks = dict.fromkeys(record.task for _, record in usable)
-    every = (_contest(task, [(folder, record) for folder, record in usable if record.task == task]) for task in tasks)
-    return [contest for contest in every if len(contest.entrants) > 1 or contest.notes]
+    every = (
+        _compare_task(task, [(folder, record) for folder, record in usable if record.task == task]) for task in tasks
+    )
+    return [comparison for comparison in every if len(comparison.models) > 1 or comparison.notes]
 
 
-def _told_apart(found: _Found) -> list[tuple[Path, Record]]:
-    """Different models of one name get their folder's name behind it, with as much of its path as it takes."""
-    models: dict[str, set[str]] = {}
-    for _, record in found:
-        models.setdefault(record.subject, set()).add(record.model)
-    names = _short([folder for folder, _ in found])
+def _with_distinct_names(records: _FolderRecords) -> list[tuple[Path, Record]]:
+    """Add the folder to the name of different models with the same name."""
+    fingerprints: dict[str, set[str]] = {}
+    for _, record in records:
+        fingerprints.setdefault(record.model, set()).add(record.fingerprint)
+    names = _short_names([folder for folder, _ in records])
     return [
-        (folder, replace(record, subject=f"{record.subject} ({names[folder]})"))
-        if len(models[record.subject]) > 1
+        (folder, replace(record, model=f"{record.model} ({names[folder]})"))
+        if len(fingerprints[record.model]) > 1
         else (folder, record)
-        for folder, record in found
+        for folder, record in records
     ]
 
 
-def _short(folders: Sequence[Path]) -> dict[Path, str]:
-    """The last parts of their paths, as few as tell them apart."""
+def _short_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """The last parts of each path: as few as make them distinct."""
     parts = {folder: folder.resolve().parts for folder in folders}
     count = 1
     while len({each[-count:] for each in parts.values()}) < len(set(parts.values())):
@@ -102,40 +107,40 @@ def _short(folders: Sequence[Path]) -> dict[Path, str]:
     return {folder: "/".join(each[-count:]) for folder, each in parts.items()}
 
 
-def markdown(contests: Sequence[TaskComparison]) -> str:
-    """A table per task, the best first; equal ranks are ties."""
+def markdown(comparisons: Sequence[TaskComparison]) -> str:
+    """A table per task, the best model first. Models with the same rank are tied."""
     lines = []
-    for contest in contests:
-        metric = contest.entrants[0].record.metric
-        behind = {second: (difference, p) for first, second, difference, p in contest.pairs if first == 0}
-        tested = any(p is not None for _, p in behind.values())
+    for comparison in comparisons:
+        metric = comparison.models[0].record.metric
+        to_best = {second: (difference, p) for first, second, difference, p in comparison.pairs if first == 0}
+        tested = any(p is not None for _, p in to_best.values())
         head = ["rank", "", "score (95 % interval)", "difference to the best", "p", "McNemar's p"][: 6 if tested else 5]
-        lines += [f"## {contest.task} ({metric})", "", table.row(head), table.row(["-"] * len(head))]
-        for place, entrant in enumerate(contest.entrants):
-            rank = str(contest.ranks[place]) if contest.ranks else "?"
+        lines += [f"## {comparison.task} ({metric})", "", table.row(head), table.row(["-"] * len(head))]
+        for index, model in enumerate(comparison.models):
+            rank = str(comparison.ranks[index]) if comparison.ranks else "?"
             cells = [
                 rank,
-                entrant.record.subject,
-                table.cell(entrant.record),
-                *_behind(entrant, *behind.get(place, ())),
+                model.record.model,
+                table.cell(model.record),
+                *_difference_cells(model, *to_best.get(index, ())),
             ]
             lines.append(table.row(cells[: len(head)]))
-        lines += ["", *(f"- {note}" for note in contest.notes)]
+        lines += ["", *(f"- {note}" for note in comparison.notes)]
     lines.append(
-        f"Rank: one more than there are significantly better at {LEVEL:.0%} (paired bootstrap over groups, Holm's "
-        "correction). p: of that bootstrap, for one pair; McNemar's takes items for independent, whatever their group."
+        f"Rank: 1 + the number of significantly better models, at {LEVEL:.0%} (paired bootstrap over groups, Holm's "
+        "correction). p: of that bootstrap, for one pair. McNemar's test ignores groups and takes items as independent."
     )
     return "\n".join(lines) + "\n"
 
 
-def _behind(entrant: ComparedModel, difference: Comparison | None = None, p: float | None = None) -> list[str]:
-    """Cells for how far it is from the best: the difference with its interval, p, McNemar's p."""
+def _difference_cells(model: ComparedModel, difference: Comparison | None = None, p: float | None = None) -> list[str]:
+    """Cells for the difference to the best model, with its interval; p; McNemar's p."""
     if difference is None:
         return ["", "", ""]
-    unit = 100.0 if "WER" in entrant.record.metric else 1.0
+    unit = 100.0 if "WER" in model.record.metric else 1.0
     digits = 1 if unit > 1 else 3
     bounds = [difference.difference, difference.interval.low, difference.interval.high]
-    value, low, high = (f"{0.0 - unit * bound:+.{digits}f}" for bound in bounds)  # bounds are of the best less this one
+    value, low, high = (f"{0.0 - unit * bound:+.{digits}f}" for bound in bounds)  # bounds: the best minus this one
     shown = f"{value} ({high} to {low})" if bounds[1] == bounds[1] else value
     return [shown, _probability(difference.p), "" if p is None else _probability(p)]
 
@@ -144,61 +149,64 @@ def _probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _contest(task: str, found: _Found) -> TaskComparison:
-    same, others = _on_the_same(found)
-    present = {record.subject for _, record in same}
-    names = {f"{r.subject} in {folder}" if r.subject in present else r.subject for folder, r in others}
-    notes = [f"left out, examined on other data or settings: {', '.join(sorted(names))}"] if names else []
+def _compare_task(task: str, records: _FolderRecords) -> TaskComparison:
+    same, others = _split_by_data(records)
+    present = {record.model for _, record in same}
+    names = {f"{r.model} in {folder}" if r.model in present else r.model for folder, r in others}
+    notes = [f"left out, evaluated on other data or settings: {', '.join(sorted(names))}"] if names else []
     first = same[0][1]
     sign = 1 if first.lower_is_better else -1
     ordered = sorted(same, key=lambda each: sign * (each[1].score or 0.0))
-    if len(ordered) == 1:  # nothing to test, so nothing has to be read
+    if len(ordered) == 1:  # nothing to test, so no predictions are read
         return TaskComparison(task, [ComparedModel(first, {}, {})], None, [], notes)
-    entrants = [_entrant(folder, record) for folder, record in ordered]
-    common = sorted(set.intersection(*(set(entrant.items) for entrant in entrants)))
-    most = max(len(entrant.items) for entrant in entrants)
+    models = [_read_model(folder, record) for folder, record in ordered]
+    common = sorted(set.intersection(*(set(model.items) for model in models)))
+    total = max(len(model.items) for model in models)
     if not common:
-        gone = [r.subject for folder, r in ordered if r.predictions and not (folder / r.predictions).is_file()]
-        why = f"the predictions of {', '.join(gone)} are not there" if gone else first.metric or "this metric"
-        return TaskComparison(task, entrants, None, [], [*notes, f"no paired test: {why}"])
-    if len(common) < most:
-        notes.append(f"tests use the {len(common)} of {most} items (or groups) that all have")
-    pairs = [(i, j, *_pair(entrants[i], entrants[j], common)) for i, j in combinations(range(len(entrants)), 2)]
-    p = np.ones((len(entrants), len(entrants)))
+        missing = [r.model for folder, r in ordered if r.predictions and not (folder / r.predictions).is_file()]
+        why = f"the predictions of {', '.join(missing)} are missing" if missing else first.metric or "this metric"
+        return TaskComparison(task, models, None, [], [*notes, f"no paired test: {why}"])
+    if len(common) < total:
+        notes.append(f"tests use the {len(common)} of {total} items (or groups) that all models have")
+    pairs = [(i, j, *_compare_pair(models[i], models[j], common)) for i, j in combinations(range(len(models)), 2)]
+    p = np.ones((len(models), len(models)))
     for i, j, comparison, _ in pairs:
         p[i, j] = p[j, i] = comparison.p
-    scores = [-sign * (entrant.record.score or 0.0) for entrant in entrants]
-    return TaskComparison(task, entrants, ranks(scores, p), pairs, notes)
+    scores = [-sign * (model.record.score or 0.0) for model in models]
+    return TaskComparison(task, models, ranks(scores, p), pairs, notes)
 
 
-def _on_the_same(found: _Found) -> tuple[_Found, _Found]:
-    """Records of one task by one model each, on the first data and settings that two share; and those of others."""
+def _split_by_data(records: _FolderRecords) -> tuple[_FolderRecords, _FolderRecords]:
+    """Records of one task, one per model: those on the first data and settings that two models share, and the others.
+
+    Of one model in two folders, the first folder counts, as in `pages.publish`.
+    """
     by_data: dict[tuple[str, str], dict[tuple[str, str], tuple[Path, Record]]] = {}
-    for folder, record in found:
-        known = by_data.setdefault((record.data, record.task_key), {})
-        known.setdefault((record.subject, record.model), (folder, record))  # as in publish, the first folder's counts
-    same = next((records for records in by_data.values() if len(records) > 1), next(iter(by_data.values())))
-    others = [each for records in by_data.values() if records is not same for each in records.values()]
+    for folder, record in records:
+        same_data = by_data.setdefault((record.data, record.task_key), {})
+        same_data.setdefault((record.model, record.fingerprint), (folder, record))
+    same = next((group for group in by_data.values() if len(group) > 1), next(iter(by_data.values())))
+    others = [each for group in by_data.values() if group is not same for each in group.values()]
     return list(same.values()), others
 
 
-def _pair(a: ComparedModel, b: ComparedModel, common: Sequence[str]) -> tuple[Comparison, float | None]:
-    credit_a, credit_b = (np.array([entrant.items[key].credit for key in common]) for entrant in (a, b))
+def _compare_pair(a: ComparedModel, b: ComparedModel, common: Sequence[str]) -> tuple[Comparison, float | None]:
+    value_a, value_b = (np.array([model.items[key].value for key in common]) for model in (a, b))
     weight = np.array([a.items[key].weight for key in common])
     groups = np.array([a.items[key].group for key in common])
-    comparison = paired_bootstrap(credit_a, credit_b, weight, groups)
-    if not (a.right and b.right):
+    comparison = paired_bootstrap(value_a, value_b, weight, groups)
+    if not (a.correct and b.correct):
         return comparison, None
-    return comparison, mcnemar(*(np.array([entrant.right[key] for key in common]) for entrant in (a, b)))
+    return comparison, mcnemar(*(np.array([model.correct[key] for key in common]) for model in (a, b)))
 
 
-def _entrant(folder: Path, record: Record) -> ComparedModel:
+def _read_model(folder: Path, record: Record) -> ComparedModel:
     rows = read_rows(folder, record) if (folder / record.predictions).is_file() else []
-    right = {}
+    correct = {}
     if record.metric == "accuracy" and record.kind != "robustness":
-        right = {row["item"]: guesses(row["predicted"])[0] == row["truth"] for row in rows}
+        correct = {row["item"]: seed_predictions(row["predicted"])[0] == row["truth"] for row in rows}
     try:
         items = item_scores(record.kind, record.metric, rows) or pseudo_values(record.metric, rows)
     except ConfigError as error:
         raise ConfigError(f"{folder / record.predictions}: {error}") from None
-    return ComparedModel(record, items, right)
+    return ComparedModel(record, items, correct)

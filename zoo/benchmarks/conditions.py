@@ -1,13 +1,13 @@
-"""Conditions that a recording may be heard under: noise, a room, another speed, a codec. By name:
+"""Corruptions of the test clips: noise, a room, another speed, a codec. Their names:
 
     pink 10     pink noise at a signal-to-noise ratio of 10 dB over the whole clip; white 10 likewise
-    room 0.6    reverberation that falls by 60 dB in 0.6 s, as loud as the direct sound; a room without shape: noise
-                that decays (Polack's model)
-    speed 0.9   played at 0.9 times the speed, so slower and deeper
+    room 0.6    reverberation that falls by 60 dB in 0.6 s, as loud as the direct sound: noise that decays exponentially
+                (Polack's model)
+    speed 0.9   played at 0.9 times the speed: slower, with a lower pitch
     opus 16     through Opus at 16 kbit/s
     telephone   8 kHz, 300 to 3400 Hz, mu-law of 8 bits (as G.711)
 
-zoo.benchmarks.corruptions makes them heard; here is only what a suite has to know.
+This module parses the names. zoo.benchmarks.corruptions changes the audio.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ KINDS: dict[str, tuple[float, float]] = {
     "opus": (6, 256),
     "telephone": (0, 0),
 }
-"""By name: the least and the greatest amount; equal where there is none to give."""
+"""By name: the smallest and the largest amount. Both are equal if the condition takes no amount."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """name: as above."""
+    """name: as in the module docstring. kind, amount: its parts."""
 
     name: str
     kind: str
@@ -42,7 +42,7 @@ class Condition:
 
 
 def parse(name: str) -> Condition:
-    """Raises ConfigError for an unknown one, and for amounts that make no sense."""
+    """A condition by name. Raises ConfigError for unknown names and for amounts out of range."""
     kind, _, amount = name.partition(" ")
     if kind not in KINDS:
         raise ConfigError(f"condition {name!r}: choose one of {', '.join(KINDS)}, such as 'pink 10' or 'opus 16'")

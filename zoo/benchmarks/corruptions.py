@@ -1,6 +1,6 @@
-"""Recordings under the conditions of zoo.benchmarks.conditions.
+"""Apply the conditions of zoo.benchmarks.conditions to recordings.
 
-What chance has a part in depends on the clip's own bytes alone: the same clip sounds the same in every run.
+Random parts are seeded with the digest of the clip: the same clip gives the same result in every run.
 
 Legend: S samples.
 """
@@ -20,19 +20,19 @@ from zoo.audio import resample
 from zoo.benchmarks.conditions import Condition
 
 _OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
-_OPUS_BITS = (6_000, 256_000)  # bit/s that libsndfile's compression levels 1 and 0 stand for
+_OPUS_BITS = (6_000, 256_000)  # bit/s of libsndfile's compression levels 1 and 0
 
 
 def corrupt(wave: Tensor, sample_rate: int, condition: Condition, digest: str) -> Tensor:
-    """wave (S,) -> (S,), or about (S * condition.stretch,). digest: of the clip, chance is drawn from it."""
+    """wave (S,) -> (S,), or about (S * condition.stretch,). digest: of the clip, the seed of the random parts."""
     if not wave.any():
         return wave
-    generator = torch.Generator().manual_seed(int(digest[:8], 16))  # it takes 32 bits
-    return _HOW[condition.kind](wave, sample_rate, condition.amount, generator)
+    generator = torch.Generator().manual_seed(int(digest[:8], 16))  # a seed of 32 bits
+    return _FUNCTIONS[condition.kind](wave, sample_rate, condition.amount, generator)
 
 
 def version(condition: Condition) -> str:
-    """What its sound depends on beside its name."""
+    """The version of the codec, on which the result depends. Empty for conditions without a codec."""
     return soundfile.__libsndfile_version__ if condition.kind == "opus" else ""
 
 
@@ -60,7 +60,7 @@ def _mixed(wave: Tensor, noise: Tensor, decibels: float) -> Tensor:
 
 
 def _room(wave: Tensor, sample_rate: int, seconds: float, generator: torch.Generator) -> Tensor:
-    """Keeps length and loudness."""
+    """Add reverberation. Length and loudness stay the same."""
     time = torch.arange(1, round(seconds * sample_rate) + 1) / sample_rate
     tail = torch.randn(len(time), generator=generator) * torch.exp(-math.log(1e3) * time / seconds)
     response = torch.cat([torch.ones(1), tail / tail.norm()])
@@ -74,8 +74,8 @@ def _speed(wave: Tensor, sample_rate: int, factor: float, generator: torch.Gener
 
 def _opus(wave: Tensor, sample_rate: int, kilobits: float, generator: torch.Generator) -> Tensor:
     rate = next((rate for rate in _OPUS_RATES if rate >= sample_rate), _OPUS_RATES[-1])
-    loudest = max(1.0, float(wave.abs().max()))
-    least, most = _OPUS_BITS
+    peak = max(1.0, float(wave.abs().max()))
+    min_bits, max_bits = _OPUS_BITS
     file = io.BytesIO()
     with soundfile.SoundFile(
         file,
@@ -84,32 +84,32 @@ def _opus(wave: Tensor, sample_rate: int, kilobits: float, generator: torch.Gene
         1,
         format="OGG",
         subtype="OPUS",
-        compression_level=1 - (1000 * kilobits - least) / (most - least),
+        compression_level=1 - (1000 * kilobits - min_bits) / (max_bits - min_bits),
     ) as writer:
-        writer.write((_at(wave, sample_rate, rate) / loudest).numpy())
+        writer.write((_resampled(wave, sample_rate, rate) / peak).numpy())
     file.seek(0)
     decoded = torch.from_numpy(soundfile.read(file, dtype="float32")[0])
-    return _of_length(_at(decoded, rate, sample_rate) * loudest, len(wave))
+    return _fit_length(_resampled(decoded, rate, sample_rate) * peak, len(wave))
 
 
 def _telephone(wave: Tensor, sample_rate: int, _: float, generator: torch.Generator) -> Tensor:
-    narrow = _at(wave, sample_rate, 8_000)
+    narrow = _resampled(wave, sample_rate, 8_000)
     narrow = functional.highpass_biquad(narrow, 8_000, 300.0)
     narrow = functional.lowpass_biquad(narrow, 8_000, 3_400.0)
-    loudest = max(1.0, float(narrow.abs().max()))
-    coded = functional.mu_law_decoding(functional.mu_law_encoding(narrow / loudest, 256), 256)
-    return _of_length(_at(coded * loudest, 8_000, sample_rate), len(wave))
+    peak = max(1.0, float(narrow.abs().max()))
+    coded = functional.mu_law_decoding(functional.mu_law_encoding(narrow / peak, 256), 256)
+    return _fit_length(_resampled(coded * peak, 8_000, sample_rate), len(wave))
 
 
-def _at(wave: Tensor, source: int, target: int) -> Tensor:
+def _resampled(wave: Tensor, source: int, target: int) -> Tensor:
     return wave if source == target else resample(wave, source, target)
 
 
-def _of_length(wave: Tensor, count: int) -> Tensor:
+def _fit_length(wave: Tensor, count: int) -> Tensor:
     return torch.nn.functional.pad(wave[:count], (0, max(0, count - len(wave))))
 
 
-_HOW: dict[str, Callable[[Tensor, int, float, torch.Generator], Tensor]] = {
+_FUNCTIONS: dict[str, Callable[[Tensor, int, float, torch.Generator], Tensor]] = {
     "pink": _pink,
     "white": _white,
     "room": _room,

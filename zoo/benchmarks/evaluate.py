@@ -1,6 +1,6 @@
-"""One task on one subject: probes, their robustness, and the chance that they are held against.
+"""Evaluate one model on one task: probes, their robustness, and the chance baseline.
 
-A data set is asked in one piece, or fold by fold; the answers of all folds are then scored as one.
+A data set with folds is evaluated fold by fold. The predictions of all folds together give one score.
 
 Legend: N examples, S seeds, C classes or tags.
 """
@@ -31,13 +31,13 @@ from zoo.errors import ConfigError
 def run_probe(
     record: Record, task: SuiteTask, folds: Sequence[ProbeTargets], features: Features, device: str = "cpu"
 ) -> Rows:
-    """Fill the record; returns what was predicted of each test example.
+    """Fill the record; return a row with the prediction for each test example.
 
-    Raises ConfigError where nothing can be learned.
+    Raises ConfigError if no probe can be trained.
     """
     fits = [_fit(task, targets, features, device) for targets in folds]
-    _choices(record, folds, fits)
-    return _fill(record, task, folds, Answers.of(folds, _tests(folds), [fit.outputs for fit in fits]))
+    _fill_choices(record, folds, fits)
+    return _fill(record, task, folds, Predictions.of(folds, _tests(folds), [fit.outputs for fit in fits]))
 
 
 def run_robustness(
@@ -49,50 +49,53 @@ def run_robustness(
     extract: Callable[[list[int], Condition], Features],
     device: str = "cpu",
 ) -> Rows:
-    """Fill the record of a robustness task on a probe; returns what each test example earned.
+    """Fill the record of a robustness task on a probe; return a row with the item score of each test example.
 
-    extract: features of the clips at these places, corrupted. Raises ConfigError where nothing can be learned or asked.
+    extract: features of the clips with these indices, corrupted.
+    Raises ConfigError if no probe can be trained or tested.
     """
     fits = [_fit(base, targets, features, device) for targets in folds]
     tests = _tests(folds)
-    clips = np.unique(np.concatenate([test.places for test in tests]))
+    clips = np.unique(np.concatenate([test.indices for test in tests]))
     corrupted = {name: extract(clips.tolist(), parse(name)) for name in task.conditions}
-    failed = {int(clips[place]) for each in corrupted.values() for place in each.failed}
-    usable = [np.array([place not in failed for place in test.places.tolist()], dtype=bool) for test in tests]
+    failed = {int(clips[index]) for each in corrupted.values() for index in each.failed}
+    usable = [np.array([index not in failed for index in test.indices.tolist()], dtype=bool) for test in tests]
     if not any(each.any() for each in usable):
-        raise ConfigError("no test clip can be used once it is changed")
+        raise ConfigError("no test clip can be used after the corruption")
     if failed:
-        record.notes.append(f"{len(failed)} test clips could not be used once they were changed")
-    kept = [test.only(each) for test, each in zip(tests, usable, strict=True)]
-    clean = Answers.of(folds, kept, [fit.outputs[:, each] for fit, each in zip(fits, usable, strict=True)])
-    renumbered = [test.at(np.searchsorted(clips, test.places)) for test in kept]
+        record.notes.append(f"{len(failed)} test clips could not be used after the corruption")
+    usable_tests = [test.subset(each) for test, each in zip(tests, usable, strict=True)]
+    clean = Predictions.of(folds, usable_tests, [fit.outputs[:, each] for fit, each in zip(fits, usable, strict=True)])
+    renumbered = [test.with_indices(np.searchsorted(clips, test.indices)) for test in usable_tests]
     changed = {
-        name: Answers.of(
-            folds, kept, [fit.predict(test.split(base, each)) for fit, test in zip(fits, renumbered, strict=True)]
+        name: Predictions.of(
+            folds,
+            usable_tests,
+            [fit.predict(test.split(base, each)) for fit, test in zip(fits, renumbered, strict=True)],
         )
         for name, each in corrupted.items()
     }
     original = Record(base.name, base.kind, "", "", "", "", "", metric=base.metric)
     before = _rows(base, clean)
     if item_scores(base.kind, base.metric, before):
-        rows = {name: _rows(base, answers) for name, answers in changed.items()}
-        return robustness.of_rows(record, original, before, rows)
-    outputs = {name: answers.outputs for name, answers in changed.items()}
-    robustness.of_outputs(record, original, clean.test, clean.outputs, outputs)
+        rows = {name: _rows(base, predictions) for name, predictions in changed.items()}
+        return robustness.from_rows(record, original, before, rows)
+    outputs = {name: predictions.outputs for name, predictions in changed.items()}
+    robustness.from_outputs(record, original, clean.test, clean.outputs, outputs)
     return []
 
 
 def run_chance(record: Record, task: SuiteTask, folds: Sequence[ProbeTargets]) -> Rows:
-    """The best answer that looks at no audio: the commonest class, each tag's frequency, the mean value of train."""
-    answers = Answers.of(folds, _tests(folds), [_blind(task, targets) for targets in folds])
-    return _fill(record, task, folds, answers)
+    """The best prediction without audio, from train: the most frequent class, tag frequencies, or the mean value."""
+    predictions = Predictions.of(folds, _tests(folds), [_chance_outputs(task, targets) for targets in folds])
+    return _fill(record, task, folds, predictions)
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What probes said of the test examples, those of all folds as one set. outputs: (S, N) of classes, or (S, N, C).
+class Predictions:
+    """Outputs of probes on the test examples of all folds. outputs: (S, N) class indices, or (S, N, C) values.
 
-    names: of the classes, to which both targets and outputs are numbers.
+    names: of the classes; targets and outputs are indices into them.
     """
 
     test: Examples
@@ -100,24 +103,26 @@ class Answers:
     outputs: np.ndarray
 
     @classmethod
-    def of(cls, folds: Sequence[ProbeTargets], tests: Sequence[Examples], outputs: Sequence[np.ndarray]) -> Answers:
-        """tests, outputs: of each fold the examples that were asked about, and what was said of them."""
+    def of(cls, folds: Sequence[ProbeTargets], tests: Sequence[Examples], outputs: Sequence[np.ndarray]) -> Predictions:
+        """tests, outputs: the test examples of each fold, and the outputs for them."""
         names = sorted({name for targets in folds for name in targets.names})
-        asked, said = [], []
-        for targets, test, each in zip(folds, tests, outputs, strict=True):
-            classes = each.ndim == 2
-            number = np.searchsorted(names, targets.names)  # a fold may lack a class, and count without it
-            asked.append(replace(test, targets=number[test.targets]) if classes else test)
-            said.append(number[each] if classes else each)
-        return cls(Examples.joined(asked), names, np.concatenate(said, axis=1))
+        all_tests, all_outputs = [], []
+        for targets, test, fold_outputs in zip(folds, tests, outputs, strict=True):
+            classes = fold_outputs.ndim == 2
+            number = np.searchsorted(names, targets.names)  # a fold may lack a class; its own indices skip it
+            all_tests.append(replace(test, targets=number[test.targets]) if classes else test)
+            all_outputs.append(number[fold_outputs] if classes else fold_outputs)
+        return cls(Examples.concatenate(all_tests), names, np.concatenate(all_outputs, axis=1))
 
 
 def _tests(folds: Sequence[ProbeTargets]) -> list[Examples]:
     return [targets.splits["test"] for targets in folds]
 
 
-def _choices(record: Record, folds: Sequence[ProbeTargets], fits: Sequence[ProbeResult]) -> None:
-    """What was chosen on dev: of several folds the commonest, their mean curves, and what each of them chose."""
+def _fill_choices(record: Record, folds: Sequence[ProbeTargets], fits: Sequence[ProbeResult]) -> None:
+    """Fill in layer and penalty chosen on dev, and the curves. With folds: the most frequent choice, the mean curves,
+    and the choice of each fold.
+    """
     names = ("weights",) if fits[0].weights else ("dev", "test")
     record.curves = {name: np.mean([getattr(fit, name) for fit in fits], axis=0).tolist() for name in names}
     record.layer, record.penalty = Counter((fit.layer, fit.penalty) for fit in fits).most_common(1)[0][0]
@@ -128,21 +133,21 @@ def _choices(record: Record, folds: Sequence[ProbeTargets], fits: Sequence[Probe
         }
 
 
-def _fill(record: Record, task: SuiteTask, folds: Sequence[ProbeTargets], answers: Answers) -> Rows:
-    test = answers.test
-    interval = _interval(task, answers.outputs, test)
-    record.seeds = [METRICS[task.metric](seed, test.targets) for seed in answers.outputs]
+def _fill(record: Record, task: SuiteTask, folds: Sequence[ProbeTargets], predictions: Predictions) -> Rows:
+    test = predictions.test
+    interval = _interval(task, predictions.outputs, test)
+    record.seeds = [METRICS[task.metric](seed, test.targets) for seed in predictions.outputs]
     record.metric, record.score = task.metric, float(np.mean(record.seeds))
     record.low, record.high = interval.low, interval.high
     record.test_items, record.groups = len(test.targets), len(np.unique(test.groups))
     record.notes = list(dict.fromkeys(note for targets in folds for note in targets.notes))
-    learned = [len(targets.splits["train"].targets) for targets in folds]
-    record.details |= {"classes": answers.names[:200], "train_items": round(np.mean(learned))}
-    return _rows(task, answers)
+    train_sizes = [len(targets.splits["train"].targets) for targets in folds]
+    record.details |= {"classes": predictions.names[:200], "train_items": round(np.mean(train_sizes))}
+    return _rows(task, predictions)
 
 
-def _blind(task: SuiteTask, targets: ProbeTargets) -> np.ndarray:
-    """(1, N) or (1, N, C): the answers of chance."""
+def _chance_outputs(task: SuiteTask, targets: ProbeTargets) -> np.ndarray:
+    """Outputs of the chance baseline: (1, N) or (1, N, C)."""
     train, count = targets.splits["train"].targets, len(targets.splits["test"].targets)
     if _kind(task) == "class":
         return np.full((1, count), np.bincount(train).argmax())
@@ -156,19 +161,19 @@ def _fit(task: SuiteTask, targets: ProbeTargets, features: Features, device: str
     return run(train, dev, test, range(features.layers), config)
 
 
-def _rows(task: SuiteTask, answers: Answers) -> Rows:
-    """What was said of each test example."""
-    test = answers.test
+def _rows(task: SuiteTask, predictions: Predictions) -> Rows:
+    """A row with truth and prediction for each test example."""
+    test = predictions.test
     if _kind(task) == "class":
-        said = [[answers.names[c] for c in column] for column in answers.outputs.T]
-        truth: list[Any] = [answers.names[c] for c in test.targets]
+        predicted = [[predictions.names[c] for c in column] for column in predictions.outputs.T]
+        truth: list[Any] = [predictions.names[c] for c in test.targets]
     else:
-        said = np.round(answers.outputs.mean(0), 5).tolist()
+        predicted = np.round(predictions.outputs.mean(0), 5).tolist()
         truth = test.targets.tolist()
     groups = test.groups.tolist()
     return [
-        {"item": key, "group": group, "truth": right, "predicted": guess}
-        for key, group, right, guess in zip(test.keys, groups, truth, said, strict=True)
+        {"item": key, "group": group, "truth": target, "predicted": prediction}
+        for key, group, target, prediction in zip(test.keys, groups, truth, predicted, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The test clips that a task is about, as an encoder hears them.
+"""The test clips of a task: selected, decoded, embedded or transcribed.
 
 Legend: N clips, D width.
 """
@@ -17,7 +17,7 @@ from zoo.benchmarks.items import EvalItem, EvalItems
 from zoo.benchmarks.results import Record
 from zoo.benchmarks.significance import Interval
 from zoo.benchmarks.suite import SuiteTask
-from zoo.benchmarks.targets import FAILED_SHARE
+from zoo.benchmarks.targets import MAX_FAILED_SHARE
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError
 
@@ -25,45 +25,43 @@ BATCH = 16  # clips
 
 
 def test_items(task: SuiteTask, items: EvalItems) -> list[EvalItem]:
-    """In the source's order."""
-    return [items.items[place] for place in items.chosen(task) if items.items[place].entry.split == "test"]
+    """Clips of the test split that the task selects, in the order of the source."""
+    return [items.items[index] for index in items.select(task) if items.items[index].entry.split == "test"]
 
 
-def having(record: Record, what: str, asked: Sequence[EvalItem], has: Callable[[EvalItem], bool]) -> list[EvalItem]:
-    """The clips that have `what` is asked about; the others are noted. Raises ConfigError where there is none."""
-    found = [item for item in asked if has(item)]
-    if not asked:
-        raise ConfigError("the test split has no clips that the task is about")
-    if not found:
+def items_with(record: Record, what: str, items: Sequence[EvalItem], has: Callable[[EvalItem], bool]) -> list[EvalItem]:
+    """Clips that have `what`. A note counts the others. Raises ConfigError if none has it."""
+    selected = [item for item in items if has(item)]
+    if not items:
+        raise ConfigError("the test split has no clips for this task")
+    if not selected:
         raise ConfigError(f"no clip of test has {what}")
-    if len(found) < len(asked):
-        record.notes.append(f"{len(asked) - len(found)} of {len(asked)} clips of test without {what} are left out")
-    return found
+    if len(selected) < len(items):
+        record.notes.append(f"{len(items) - len(selected)} of {len(items)} clips of test without {what} are left out")
+    return selected
 
 
-def readable(
-    record: Record, asked: Sequence[EvalItem], sample_rate: int, condition: Condition | None = None
+def read_clips(
+    record: Record, items: Sequence[EvalItem], sample_rate: int, condition: Condition | None = None
 ) -> list[tuple[EvalItem, Clip]]:
-    """The clips that can be decoded; the others are noted. Raises ConfigError where they are too many, or none."""
-    if not asked:
-        raise ConfigError("the test split has no clips that the task is about")
-    found, failed = [], []
-    for item in asked:
+    """Clips that can be decoded. A note counts the others. Raises ConfigError if too many fail, or if there is none."""
+    if not items:
+        raise ConfigError("the test split has no clips for this task")
+    decoded, failed = [], []
+    for item in items:
         try:
-            found.append((item, read(item, sample_rate, condition)))
+            decoded.append((item, read(item, sample_rate, condition)))
         except (AudioError, MissingDependencyError) as error:
             failed.append(f"{item.key}: {getattr(error, 'reason', error)}")
-    if len(failed) > FAILED_SHARE * len(asked):
-        raise ConfigError(f"{len(failed)} of {len(asked)} clips cannot be used, e.g. {failed[0]}")
+    if len(failed) > MAX_FAILED_SHARE * len(items):
+        raise ConfigError(f"{len(failed)} of {len(items)} clips cannot be used, e.g. {failed[0]}")
     if failed:
-        record.notes.append(f"{len(failed)} of {len(asked)} clips could not be used, e.g. {failed[0]}")
-    return found
+        record.notes.append(f"{len(failed)} of {len(items)} clips could not be used, e.g. {failed[0]}")
+    return decoded
 
 
-def long_enough(
-    record: Record, clips: Sequence[tuple[EvalItem, Clip]], encoder: Encoder
-) -> list[tuple[EvalItem, Clip]]:
-    """The clips that give at least one frame; the others are noted. Raises ConfigError where there is none."""
+def drop_short(record: Record, clips: Sequence[tuple[EvalItem, Clip]], encoder: Encoder) -> list[tuple[EvalItem, Clip]]:
+    """Clips that give one frame or more. A note counts the others. Raises ConfigError if none does."""
     usable = [(item, clip) for item, clip in clips if encoder.count_frames(len(clip))]
     if len(usable) < len(clips):
         record.notes.append(f"{len(clips) - len(usable)} clips are too short for this encoder and are left out")
@@ -72,32 +70,32 @@ def long_enough(
     return usable
 
 
-def embedded(
-    record: Record, asked: Sequence[EvalItem], encoder: Encoder, condition: Condition | None = None
+def embed_items(
+    record: Record, items: Sequence[EvalItem], encoder: Encoder, condition: Condition | None = None
 ) -> tuple[list[EvalItem], Tensor]:
-    """The clips that can be embedded, and their vectors (N, D). Raises ConfigError where one is not finite."""
-    usable = long_enough(record, readable(record, asked, encoder.sample_rate, condition), encoder)
-    vectors = [
+    """Clips that can be embedded, and their vectors (N, D). Raises ConfigError if a vector is not finite."""
+    usable = drop_short(record, read_clips(record, items, encoder.sample_rate, condition), encoder)
+    batches = [
         encoder.embed([clip for _, clip in usable[start : start + BATCH]], encoder.sample_rate)
         for start in range(0, len(usable), BATCH)
     ]
-    found = torch.cat(vectors)
-    if bad := (~torch.isfinite(found).all(1)).nonzero().flatten().tolist():
+    vectors = torch.cat(batches)
+    if bad := (~torch.isfinite(vectors).all(1)).nonzero().flatten().tolist():
         raise ConfigError(f"{usable[bad[0]][0].key}: the encoder gave values that are not finite")
-    return [item for item, _ in usable], found
+    return [item for item, _ in usable], vectors
 
 
-def transcripts(task: SuiteTask, encoder: Encoder, clips: Sequence[Clip]) -> list[str]:
-    """What is said in each of N clips, with the task's options."""
-    said: list[str] = []
+def transcribe_clips(task: SuiteTask, encoder: Encoder, clips: Sequence[Clip]) -> list[str]:
+    """Transcripts of N clips, with the options of the task."""
+    texts: list[str] = []
     for start in range(0, len(clips), BATCH):
         batch = list(clips[start : start + BATCH])
-        found = encoder.transcribe(batch, encoder.sample_rate, **task.arguments())  # type: ignore[operator]
-        said += [transcript.text for transcript in found]
-    return said
+        transcripts = encoder.transcribe(batch, encoder.sample_rate, **task.arguments())  # type: ignore[operator]
+        texts += [transcript.text for transcript in transcripts]
+    return texts
 
 
-def score(record: Record, metric: str, value: float, interval: Interval, groups: Sequence[str]) -> None:
-    """Fill in the number. groups: of each item that was asked."""
+def set_score(record: Record, metric: str, value: float, interval: Interval, groups: Sequence[str]) -> None:
+    """Fill in the score. groups: the group of each test item."""
     record.metric, record.score, record.low, record.high = metric, value, interval.low, interval.high
     record.test_items, record.groups = len(groups), len(set(groups))

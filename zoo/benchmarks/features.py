@@ -1,13 +1,13 @@
-"""One pass of a frozen encoder over a source: what every probe needs of every layer, kept on disk.
+"""Features of a frozen encoder over a source, stored on disk: one pass gives what all probes need, of all layers.
 
     <cache>/<model>-<key>/00000-pooled.npy    (L, n, 2 D) float32: mean and standard deviation over time
-                          00000-frames.npy    (L, n, F, D) float16: frames at F points of time, where phones are asked
-                          00000.json          written last; the clips of this shard that failed, with reasons
+                          00000-frames.npy    (L, n, F, D) float16: frames at F time points, for tasks on phones
+                          00000.json          written last; the failed clips of this shard, with reasons
 
-The key hashes the preprocessing, the data and what is kept. Files are memory-mapped, and read a layer at a time. A run
-that is killed goes on with the next shard.
+The key hashes the preprocessing, the data and the stored parts. Files are memory-mapped and read one layer at a time.
+If a run is killed, the next one continues with the first missing shard.
 
-Legend: L layers, N items, n items of a shard, F points of time, D width, T frames.
+Legend: L layers, N items, n items of a shard, F time points, D width, T frames.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from zoo.nn.pooling import PoolingStats
 
 SHARD = 64  # clips
 BATCH_SECONDS = 64.0
-VERSION = 1  # raised when the same encoder and clips would give other features
+VERSION = 1  # raised if the same encoder and clips give other features than before
 
 
 @dataclass(frozen=True)
 class Features:
-    """failed: place of an item -> why it has no features."""
+    """Features on disk. failed: index of an item -> the reason why it has no features."""
 
     folder: Path
     layers: int
@@ -48,26 +48,26 @@ class Features:
     count: int
     failed: dict[int, str]
 
-    def pooled(self, layer: int, places: np.ndarray, pooling: str = "stats") -> Tensor:
-        """Mean, or mean and standard deviation, over time: (len(places), D or 2 D)."""
-        values = self._read("pooled", layer, places)
+    def pooled(self, layer: int, indices: np.ndarray, pooling: str = "stats") -> Tensor:
+        """Mean, or mean and standard deviation, over time: (len(indices), D or 2 D)."""
+        values = self._read("pooled", layer, indices)
         return values if pooling == "stats" else values[:, : values.shape[1] // 2]
 
-    def frames(self, layer: int, places: np.ndarray) -> Tensor:
-        """(len(places), F, D)."""
-        return self._read("frames", layer, places).float()
+    def frames(self, layer: int, indices: np.ndarray) -> Tensor:
+        """Frames at the time points: (len(indices), F, D)."""
+        return self._read("frames", layer, indices).float()
 
-    def _read(self, part: str, layer: int, chosen: np.ndarray) -> Tensor:
+    def _read(self, part: str, layer: int, indices: np.ndarray) -> Tensor:
         rows: list[np.ndarray] = []
-        for shard in np.unique(chosen // SHARD):
+        for shard in np.unique(indices // SHARD):
             file = np.load(self.folder / f"{shard:05d}-{part}.npy", mmap_mode="r")
-            rows.append(file[layer][chosen[chosen // SHARD == shard] % SHARD])
-        order = np.argsort(np.argsort(chosen // SHARD, kind="stable"), kind="stable")
+            rows.append(file[layer][indices[indices // SHARD == shard] % SHARD])
+        order = np.argsort(np.argsort(indices // SHARD, kind="stable"), kind="stable")
         return torch.from_numpy(np.concatenate(rows)[order].copy())
 
 
-def points_of_time(item: EvalItem, count: int) -> np.ndarray:
-    """`count` moments inside the item's phones, in s: a function of its audio alone, the same for every encoder."""
+def time_points(item: EvalItem, count: int) -> np.ndarray:
+    """`count` times in s, inside the phones of the item. They depend on its audio only, not on the encoder."""
     generator = np.random.default_rng(int(item.digest[:15], 16))
     start, end = (item.entry.phones[0][0], item.entry.phones[-1][1]) if item.entry.phones else (0.0, 0.0)
     return np.sort(generator.uniform(start, end, count))
@@ -82,11 +82,11 @@ def extract(
     condition: Condition | None = None,
     advance: Callable[[float], None] = lambda seconds: None,
 ) -> Features:
-    """Features of all items, computed where the cache lacks them. frames: points of time per clip, 0 = none.
+    """Features of all items. Shards that the cache lacks are computed. frames: time points per clip, 0 = none.
 
-    condition: what happens to every clip before. advance: told the seconds of audio of each shard that is done.
-    Clips that cannot be decoded or encoded are `failed`. Raises MissingDependencyError where a package is needed for
-    one: no shard is kept without it, since it may be there the next time.
+    condition: corruption of every clip. advance: called with the seconds of audio of each finished shard.
+    Clips that cannot be decoded or encoded are `failed`. Raises MissingDependencyError if a clip needs a package that
+    is not installed. Such a shard is not stored, because the package may be installed at the next run.
     """
     name = f"{encoder.fingerprint()}-{_key(encoder, items, frames, condition)}"
     folder = cache / name
@@ -94,17 +94,17 @@ def extract(
         failed: dict[int, str] = {}
         for start in range(0, len(items.items), SHARD):
             shard = items.items[start : start + SHARD]
-            about = folder / f"{start // SHARD:05d}.json"
-            if not about.exists():
-                _make_shard(encoder, shard, folder, about, frames, condition)
-            found = json.loads(about.read_text(encoding="utf-8"))["failed"]
-            failed.update({start + int(place): reason for place, reason in found.items()})
+            summary = folder / f"{start // SHARD:05d}.json"
+            if not summary.exists():
+                _make_shard(encoder, shard, folder, summary, frames, condition)
+            failed_in_shard = json.loads(summary.read_text(encoding="utf-8"))["failed"]
+            failed.update({start + int(index): reason for index, reason in failed_in_shard.items()})
             advance(sum(item.entry.duration for item in shard))
     return Features(folder, encoder.num_layers + 1, encoder.dim, len(items.items), failed)
 
 
 def read(item: EvalItem, sample_rate: int, condition: Condition | None = None) -> Clip:
-    """A clip as a model hears it. Raises AudioError or MissingDependencyError where it cannot be decoded."""
+    """Decode a clip and apply the condition. Raises AudioError or MissingDependencyError if it cannot be decoded."""
     clip = audio.load(item.entry.audio, sample_rate, start=item.entry.start, end=item.entry.end)
     return corrupt(clip[0 : len(clip)], sample_rate, condition, item.digest) if condition else clip
 
@@ -118,25 +118,25 @@ def _key(encoder: Encoder, items: EvalItems, frames: int, condition: Condition |
 
 
 def _make_shard(
-    encoder: Encoder, shard: Sequence[EvalItem], folder: Path, about: Path, frames: int, condition: Condition | None
+    encoder: Encoder, shard: Sequence[EvalItem], folder: Path, summary: Path, frames: int, condition: Condition | None
 ) -> None:
     layers = encoder.num_layers + 1
     pooled = np.zeros((layers, len(shard), 2 * encoder.dim), dtype=np.float32)
     points = np.zeros((layers, len(shard), frames, encoder.dim), dtype=np.float16)
     failed: dict[int, str] = {}
-    moments = [points_of_time(item, frames) * (condition.stretch if condition else 1.0) for item in shard]
+    clip_times = [time_points(item, frames) * (condition.stretch if condition else 1.0) for item in shard]
     for batch in _batches(_decode(encoder, shard, failed, condition), encoder.sample_rate):
-        for place, mean_std, chosen in _encode(encoder, moments, batch, failed):
-            if torch.isfinite(mean_std).all() and torch.isfinite(chosen.half()).all():
-                pooled[:, place] = mean_std.numpy()
-                points[:, place] = chosen.half().numpy()
+        for index, mean_std, at_points in _encode(encoder, clip_times, batch, failed):
+            if torch.isfinite(mean_std).all() and torch.isfinite(at_points.half()).all():
+                pooled[:, index] = mean_std.numpy()
+                points[:, index] = at_points.half().numpy()
             else:
-                failed[place] = "the encoder gave values that are not finite, or frames beyond float16"
-    stem = about.name.removesuffix(".json")
+                failed[index] = "the encoder gave values that are not finite, or frames beyond float16"
+    stem = summary.name.removesuffix(".json")
     _save(folder / f"{stem}-pooled.npy", pooled)
     if frames:
         _save(folder / f"{stem}-frames.npy", points)
-    with replacing_file(about) as partial:
+    with replacing_file(summary) as partial:
         partial.write_text(json.dumps({"failed": failed}), encoding="utf-8")
 
 
@@ -148,42 +148,42 @@ def _save(path: Path, array: np.ndarray) -> None:
 def _decode(
     encoder: Encoder, shard: Sequence[EvalItem], failed: dict[int, str], condition: Condition | None
 ) -> Iterator[tuple[int, Clip]]:
-    for place, item in enumerate(shard):
+    for index, item in enumerate(shard):
         try:
             clip = read(item, encoder.sample_rate, condition)
         except AudioError as error:
-            failed[place] = error.reason
+            failed[index] = error.reason
             continue
         if encoder.count_frames(len(clip)):
-            yield place, clip
+            yield index, clip
         else:
-            failed[place] = f"too short for one frame: {len(clip)} samples, {encoder.min_samples} are needed"
+            failed[index] = f"too short for one frame: {len(clip)} samples, the encoder needs {encoder.min_samples}"
 
 
 def _batches(clips: Iterator[tuple[int, Clip]], rate: int) -> Iterator[list[tuple[int, Clip]]]:
-    """Clips of at most BATCH_SECONDS together, or one longer clip."""
+    """Batches of at most BATCH_SECONDS, or of one longer clip."""
     batch: list[tuple[int, Clip]] = []
-    for place, clip in clips:
+    for index, clip in clips:
         if batch and sum(len(c) for _, c in batch) + len(clip) > BATCH_SECONDS * rate:
             yield batch
             batch = []
-        batch.append((place, clip))
+        batch.append((index, clip))
     if batch:
         yield batch
 
 
 def _encode(
     encoder: Encoder,
-    moments: Sequence[np.ndarray],
+    clip_times: Sequence[np.ndarray],
     batch: Sequence[tuple[int, Clip]],
     failed: dict[int, str],
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(place, (L, 2 D) mean and deviation, (L, F, D) frames) of each clip that the encoder takes.
+    """(index, (L, 2 D) mean and deviation, (L, F, D) frames) of each clip that the encoder accepts.
 
-    moments: of every clip of the shard, the F points of time in s.
+    clip_times: for every clip of the shard, its F time points in s.
     """
     clips = [clip for _, clip in batch]
-    frames = len(moments[0])
+    frames = len(clip_times[0])
     try:
         if frames:
             encoded = encoder.encode(clips, encoder.sample_rate, layer="all").unpad()  # B x (L, T, D)
@@ -195,16 +195,16 @@ def _encode(
             failed[batch[0][0]] = error.reason
             return
         for single in batch:
-            yield from _encode(encoder, moments, [single], failed)
+            yield from _encode(encoder, clip_times, [single], failed)
         return
-    for b, (place, _) in enumerate(batch):
-        chosen = torch.zeros(encoder.num_layers + 1, 0, encoder.dim)
+    for b, (index, _) in enumerate(batch):
+        at_points = torch.zeros(encoder.num_layers + 1, 0, encoder.dim)
         if frames:
-            chosen = encoded[b][:, _frame_numbers(encoder, moments[place], encoded[b].shape[1])]
-        yield place, pooled[b], chosen
+            at_points = encoded[b][:, _nearest_frames(encoder, clip_times[index], encoded[b].shape[1])]
+        yield index, pooled[b], at_points
 
 
-def _frame_numbers(encoder: Encoder, times: np.ndarray, count: int) -> Tensor:
-    """The frames whose middles are nearest to the times."""
-    middle = times * encoder.sample_rate - encoder.frame_samples / 2
-    return torch.from_numpy(np.clip(np.rint(middle / encoder.hop), 0, count - 1).astype(np.int64))
+def _nearest_frames(encoder: Encoder, times: np.ndarray, count: int) -> Tensor:
+    """Indices of the frames with their centers nearest to the times."""
+    start = times * encoder.sample_rate - encoder.frame_samples / 2
+    return torch.from_numpy(np.clip(np.rint(start / encoder.hop), 0, count - 1).astype(np.int64))

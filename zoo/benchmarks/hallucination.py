@@ -1,8 +1,8 @@
-"""What a model writes down where nobody speaks: words per minute over silence, noise and music; 0 is right.
+"""Words that a model transcribes from audio without speech: silence, noise and music. In words per minute; 0 is right.
 
     silence   digital zeros, and 16 bits of dither (their last bit at random)
-    noise     white and pink, at -30 dB of full scale
-    music     the test clips of the task's source, which must hold no speech
+    noise     white and pink, at -30 dB relative to full scale
+    music     the test clips of the source of the task; it must hold no speech
 
 Legend: N clips.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zoo.audio import Clip
 from zoo.benchmarks.corruptions import noise
-from zoo.benchmarks.evaluated import readable, score, test_items, transcripts
+from zoo.benchmarks.evaluated import read_clips, set_score, test_items, transcribe_clips
 from zoo.benchmarks.items import EvalItems
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.significance import ratio_interval
@@ -25,42 +25,50 @@ from zoo.benchmarks.suite import SuiteTask
 from zoo.encoder import Encoder
 from zoo.text.normalizers import normalizer
 
-SECONDS = (5.0, 10.0, 20.0, 30.0)  # of the made clips: a model may behave otherwise where its window is full
-DRAWS = 3  # clips of each length, of what chance has a part in
+SECONDS = (
+    5.0,
+    10.0,
+    20.0,
+    30.0,
+)  # lengths of the generated clips; a full window (30 s for Whisper) may change the behavior
+DRAWS = 3  # random clips of each length
 LEVEL = 10 ** (-30 / 20)
 
 
 def run(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> Rows:
-    """Fill the record: score, and per sound, words per minute. Raises ConfigError where no music can be read."""
-    music = readable(record, test_items(task, items), encoder.sample_rate)
-    clips = [*made(encoder.sample_rate), *(("music", item.key, item.group, clip) for item, clip in music)]
-    said = transcripts(task, encoder, [clip for _, _, _, clip in clips])
+    """Fill the record: the score, and words per minute for each sound. Raises ConfigError if no music can be read."""
+    music = read_clips(record, test_items(task, items), encoder.sample_rate)
+    clips = [
+        *clips_without_speech(encoder.sample_rate),
+        *(("music", item.key, item.group, clip) for item, clip in music),
+    ]
+    predictions = transcribe_clips(task, encoder, [clip for _, _, _, clip in clips])
     clean = normalizer("basic")
-    words = np.array([len(clean(text).split()) for text in said], dtype=float)
+    words = np.array([len(clean(text).split()) for text in predictions], dtype=float)
     minutes = np.array([len(clip) / encoder.sample_rate / 60 for _, _, _, clip in clips])
     kinds, groups = np.array([sound for sound, _, _, _ in clips]), [group for _, _, group, _ in clips]
     record.lower_is_better = True
     interval = ratio_interval(words, minutes, np.array(groups), share=False)
-    score(record, "words a minute", float(words.sum() / minutes.sum()), interval, groups)
+    set_score(record, "words a minute", float(words.sum() / minutes.sum()), interval, groups)
     for sound in dict.fromkeys(kinds.tolist()):
-        here = kinds == sound
-        longest = max((text for text, chosen in zip(said, here, strict=True) if chosen), key=len)
+        of_sound = kinds == sound
+        longest = max((text for text, selected in zip(predictions, of_sound, strict=True) if selected), key=len)
         record.details[sound] = {
-            "words": int(words[here].sum()),
-            "minutes": float(minutes[here].sum()),
-            "clips": int(here.sum()),
-            "clips with words": int((words[here] > 0).sum()),
+            "words": int(words[of_sound].sum()),
+            "minutes": float(minutes[of_sound].sum()),
+            "clips": int(of_sound.sum()),
+            "clips with words": int((words[of_sound] > 0).sum()),
             "longest": longest[:200],
         }
-    rows = zip(clips, said, words.tolist(), minutes.tolist(), strict=True)
+    rows = zip(clips, predictions, words.tolist(), minutes.tolist(), strict=True)
     return [
-        {"item": key, "group": group, "truth": "", "predicted": text, "credit": count, "weight": length}
+        {"item": key, "group": group, "truth": "", "predicted": text, "value": count, "weight": length}
         for (_, key, group, _), text, count, length in rows
     ]
 
 
-def made(sample_rate: int) -> Iterator[tuple[str, str, str, Clip]]:
-    """Clips without speech, the same in every run: sound, name, group, waveform."""
+def clips_without_speech(sample_rate: int) -> Iterator[tuple[str, str, str, Clip]]:
+    """Generated clips, the same in every run: sound, name, group, waveform."""
     for seconds in SECONDS:
         count = round(seconds * sample_rate)
         yield "silence", f"silence {seconds:g} s", f"silence {seconds:g} s", torch.zeros(count)

@@ -1,8 +1,8 @@
-"""What a subject earned item by item, where a score is a sum of credit over a sum of weight. Paired tests need it.
+"""Scores of single test items, for paired tests. The score of a task is the sum of values over the sum of weights.
 
-Of other scores, such as R2 or the area under a ROC curve, each group gets its jackknife pseudo-value G t - (G - 1) t_g,
-with t_g the score without group g: their mean is the score but for its bias, and for areas they lead to the test of
-DeLong et al. (1988).
+Other scores, such as R2 or the area under a ROC curve, are no such ratio. Then each group gets its jackknife
+pseudo-value G t - (G - 1) t_g, where t_g is the score without group g. The mean of the pseudo-values is the score, up
+to its bias. For areas they lead to the test of DeLong et al. (1988).
 
 Legend: N items, G groups.
 """
@@ -22,41 +22,42 @@ from zoo.errors import ConfigError
 
 @dataclass(frozen=True)
 class ItemScore:
-    """credit / weight: of one item's share in the score; group: what the item is not independent within."""
+    """value / weight is the score of one item. Items of one group (speaker, piece) are not independent."""
 
-    credit: float
+    value: float
     weight: float
     group: str
 
 
 def item_scores(kind: str, metric: str, rows: Rows) -> dict[str, ItemScore]:
-    """By item. Empty where the score is no such ratio: R2, average precision, ...
+    """Item scores by item name. Empty if the score is no ratio of sums: R2, average precision, ...
 
-    Raises ConfigError where two rows are of one item: it would stand for both.
+    Raises ConfigError if two rows have the same item.
     """
-    found: dict[str, ItemScore] = {}
+    scores: dict[str, ItemScore] = {}
     for row in rows:
-        if "credit" in row:
-            credit, weight = row["credit"], row["weight"]
+        if "value" in row:
+            value, weight = row["value"], row["weight"]
         elif kind == "wer":
-            credit, weight = row["errors"], row["words"]
+            value, weight = row["errors"], row["words"]
         elif kind == "retrieval":
-            credit, weight = 1 / row["rank"], 1.0
+            value, weight = 1 / row["rank"], 1.0
         elif metric == "accuracy":
-            credit, weight = float(np.mean([guess == row["truth"] for guess in guesses(row["predicted"])])), 1.0
+            correct = [prediction == row["truth"] for prediction in seed_predictions(row["predicted"])]
+            value, weight = float(np.mean(correct)), 1.0
         else:
             return {}
-        if row["item"] in found:
+        if row["item"] in scores:
             raise ConfigError(
-                f"item {row['item']!r} is there twice, and items are paired by name; if these predictions were made "
-                "before clips of one name were told apart, examine again, into another folder"
+                f"item {row['item']!r} occurs twice, but items are paired by name; if an older version made these "
+                "predictions, run the benchmark again, into another folder"
             )
-        found[row["item"]] = ItemScore(float(credit), float(weight), row["group"])
-    return found
+        scores[row["item"]] = ItemScore(float(value), float(weight), row["group"])
+    return scores
 
 
 def pseudo_values(metric: str, rows: Rows) -> dict[str, ItemScore]:
-    """By group. Empty for fewer than three groups, and for metrics that are not of zoo.benchmarks.metrics."""
+    """Pseudo-values by group. Empty for fewer than three groups, and for metrics not in zoo.benchmarks.metrics."""
     if metric not in METRICS or not rows or "predicted" not in rows[0]:
         return {}
     groups = np.array([row["group"] for row in rows])
@@ -65,26 +66,26 @@ def pseudo_values(metric: str, rows: Rows) -> dict[str, ItemScore]:
         return {}
     truth = np.array([row["truth"] for row in rows])
     of_class = truth.ndim == 1
-    said = np.array([guesses(row["predicted"]) if of_class else row["predicted"] for row in rows])
+    predicted = np.array([seed_predictions(row["predicted"]) if of_class else row["predicted"] for row in rows])
 
-    def score(chosen: np.ndarray) -> float:
-        seeds = said[chosen].T if of_class else [said[chosen]]
-        return float(np.mean([METRICS[metric](each, truth[chosen]) for each in seeds]))
+    def score(selected: np.ndarray) -> float:
+        seeds = predicted[selected].T if of_class else [predicted[selected]]
+        return float(np.mean([METRICS[metric](each, truth[selected]) for each in seeds]))
 
     whole = score(np.ones(len(rows), dtype=bool))
     values = {str(name): len(names) * whole - (len(names) - 1) * score(groups != name) for name in names}
     return {name: ItemScore(value, 1.0, name) for name, value in values.items() if np.isfinite(value)}
 
 
-def guesses(predicted: object) -> list[object]:
-    """One of each seed."""
+def seed_predictions(predicted: object) -> list[object]:
+    """One prediction per seed."""
     return predicted if isinstance(predicted, list) else [predicted]
 
 
 def read_rows(folder: Path, record: Record) -> Rows:
-    """What was said of each test item, from the file that the record names; nothing where it names none.
+    """Predictions of the test items, from the file that the record names. Empty if it names none.
 
-    Raises ConfigError where the file is not there, or damaged.
+    Raises ConfigError if the file is missing or damaged.
     """
     if not record.predictions:
         return []
@@ -94,7 +95,7 @@ def read_rows(folder: Path, record: Record) -> Rows:
             return [json.loads(line) for line in file]
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: what was said of each clip is not there; examine again, into another folder"
+            f"{path}: the file of predictions is missing; run the benchmark again, into another folder"
         ) from None
     except ValueError as error:
-        raise ConfigError(f"{path}: damaged ({error}); examine again, into another folder") from None
+        raise ConfigError(f"{path}: damaged ({error}); run the benchmark again, into another folder") from None

@@ -1,4 +1,4 @@
-"""What a probe is scored by. Higher is better, always.
+"""Metrics of probes. Higher is always better.
 
 Legend: N items, C classes, tags or values.
 """
@@ -14,34 +14,34 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
 def accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Class numbers (N,) twice."""
+    """predicted, truth (N,): class indices."""
     return float((predicted == truth).mean())
 
 
 def balanced_accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Mean recall over the classes that occur in the truth: (N,) twice."""
+    """Mean recall over the classes in truth. predicted, truth (N,): class indices."""
     return float(np.mean([(predicted[truth == c] == c).mean() for c in np.unique(truth)]))
 
 
 def r2(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """1 - residual / total sum of squares, mean over columns: (N, C) twice. NaN where the truth does not vary."""
+    """1 - residual / total sum of squares, mean over columns. predicted, truth (N, C). NaN if the truth is constant."""
     total = ((truth - truth.mean(0)) ** 2).sum(0)
     residual = ((truth - predicted) ** 2).sum(0)
     return float(np.mean(1 - residual / np.where(total > 0, total, np.nan)))
 
 
 def mean_average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Mean over tags of the average precision: (N, C) twice. Tags that all or no items carry do not count."""
+    """Mean average precision over tags. scores, truth (N, C). Tags that all items or no items have do not count."""
     return _over_tags(average_precision, scores, truth)
 
 
 def roc_auc(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Mean over tags of the area under the ROC curve: (N, C) twice. Tags that all or no items carry do not count."""
+    """Mean area under the ROC curve over tags. scores, truth (N, C). Tags of all items or no items do not count."""
     return _over_tags(_area, scores, truth)
 
 
 def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Sum over thresholds of precision times gain in recall; equal scores are one threshold."""
+    """Sum over thresholds of precision times gain in recall. Equal scores are one threshold. scores, truth (N,)."""
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(truth[order])
     ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
@@ -50,15 +50,15 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _area(scores: np.ndarray, truth: np.ndarray) -> float:
-    """The chance that an item with the tag scores above one without it (Mann & Whitney); half a point for a tie."""
-    carriers = int(truth.sum())
-    above = rankdata(scores)[truth > 0].sum() - carriers * (carriers + 1) / 2
-    return float(above / (carriers * (len(truth) - carriers)))
+    """Probability that an item with the tag scores above one without it (Mann & Whitney). A tie counts half."""
+    positives = int(truth.sum())
+    above = rankdata(scores)[truth > 0].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * (len(truth) - positives)))
 
 
 def _over_tags(metric: Metric, scores: np.ndarray, truth: np.ndarray) -> float:
-    known = [c for c in range(truth.shape[1]) if 0 < truth[:, c].sum() < len(truth)]
-    return float(np.mean([metric(scores[:, c], truth[:, c]) for c in known])) if known else float("nan")
+    varying = [c for c in range(truth.shape[1]) if 0 < truth[:, c].sum() < len(truth)]
+    return float(np.mean([metric(scores[:, c], truth[:, c]) for c in varying])) if varying else float("nan")
 
 
 METRICS: dict[str, Metric] = {

@@ -1,4 +1,4 @@
-"""Results as pages for people: results.md and report.html, and several folders as one dated result."""
+"""Write results as pages: results.md and report.html, and several folders as one dated result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace as changed_copy
 from pathlib import Path
 
 from zoo.benchmarks import table
-from zoo.benchmarks.compare import TaskComparison, comparisons_of
+from zoo.benchmarks.compare import TaskComparison, compare_records
 from zoo.benchmarks.report import Report
 from zoo.benchmarks.results import RESULTS, Record, Results, Store, read_results
 from zoo.benchmarks.tested_models import CHANCE
@@ -18,65 +18,72 @@ TABLE, REPORT = "results.md", "report.html"
 
 
 def write(store: Store) -> None:
-    """Rank who sat the exam, and write both pages of an output folder."""
+    """Rank the models, and write both pages of an output folder."""
     records = table.latest(store.records.values())
-    contests = comparisons_of([(store.folder, record) for record in records])
-    store.rank(_ranks(contests))
-    _pages(store.results, contests, store.folder / TABLE, store.folder / REPORT)
+    comparisons = compare_records([(store.folder, record) for record in records])
+    store.set_ranks(_ranks(comparisons))
+    _write_pages(store.results, comparisons, store.folder / TABLE, store.folder / REPORT)
 
 
-def publish(folders: Sequence[Path], stem: Path, said: Sequence[str] = ()) -> list[str]:
-    """Results of one or more folders as STEM.json, STEM.md and STEM.html, without what was predicted of each item.
+def publish(folders: Sequence[Path], stem: Path, notes: Sequence[str] = ()) -> list[str]:
+    """Merge the results of one or more folders into STEM.json, STEM.md and STEM.html, without predictions.
 
-    Models come before baselines, chance is last, and else all stands in the order of the folders.
-    Of what two folders hold, the first one's counts. said: lines for the top of STEM.md.
-    Returns what has to be known of results that two folders hold.
-    Raises ZooError where a folder holds no results or those of another suite, ConfigError where a task was asked of
-    other data, or with other settings, than in a folder before.
+    Models come before baselines, chance comes last; otherwise the order is that of the folders. If two folders hold the
+    same result, the first one counts. notes: lines for the top of STEM.md.
+    Returns a remark for each result that two folders hold.
+    Raises ZooError if a folder holds no results or those of another suite, ConfigError if a task has other data or
+    settings than in a folder before.
     """
-    found, together, remarks = _together(folders)
-    names = table.latest(together.records)  # two folders may hold different models of one name
-    contests = comparisons_of([(f, changed_copy(r, subject=n.subject)) for (f, r), n in zip(found, names, strict=True)])
-    together.ranks = _ranks(contests)
+    folder_records, merged, remarks = _merge(folders)
+    named = table.latest(merged.records)  # two folders may hold different models of one name
+    comparisons = compare_records(
+        [(f, changed_copy(r, model=n.model)) for (f, r), n in zip(folder_records, named, strict=True)]
+    )
+    merged.ranks = _ranks(comparisons)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    together.write(stem.with_name(f"{stem.name}.json"))
-    _pages(together, contests, stem.with_name(f"{stem.name}.md"), stem.with_name(f"{stem.name}.html"), said)
+    merged.write(stem.with_name(f"{stem.name}.json"))
+    _write_pages(merged, comparisons, stem.with_name(f"{stem.name}.md"), stem.with_name(f"{stem.name}.html"), notes)
     return remarks
 
 
-def _together(folders: Sequence[Path]) -> tuple[list[tuple[Path, Record]], Results, list[str]]:
-    """Records with the folders of their predictions, the same without predictions, and remarks."""
-    found: dict[tuple[str, ...], tuple[Path, Record]] = {}
-    together, remarks = Results(""), []
-    asked: dict[str, tuple[str, str]] = {}
+def _merge(folders: Sequence[Path]) -> tuple[list[tuple[Path, Record]], Results, list[str]]:
+    """Records with the folders of their predictions, the same records without predictions, and remarks."""
+    first: dict[tuple[str, ...], tuple[Path, Record]] = {}
+    merged, remarks = Results(""), []
+    settings: dict[str, tuple[str, str]] = {}
     for folder in folders:
         if not (folder / RESULTS).is_file():
             raise ZooError(f"{folder}: holds no {RESULTS}; make one with zoo bench run")
-        results = read_results(folder / RESULTS, together.suite or None)
-        together.suite = results.suite
+        results = read_results(folder / RESULTS, merged.suite or None)
+        merged.suite = results.suite
         for record in table.latest(results.records):
-            what = (record.data, record.task_key)
-            if asked.setdefault(record.task, what) != what:
-                raise ConfigError(f"{folder}: {record.task} was asked of other data or settings than in {folders[0]}")
-            if record.identity in found:
-                remarks.append(f"{record.task}, {record.subject}: {found[record.identity][0]} counts, not {folder}")
+            own = (record.data, record.task_key)
+            if settings.setdefault(record.task, own) != own:
+                raise ConfigError(f"{folder}: {record.task} has other data or settings than in {folders[0]}")
+            if record.identity in first:
+                remarks.append(f"{record.task}, {record.model}: {first[record.identity][0]} counts, not {folder}")
                 continue
-            run = None if record.run is None else together.number(results.runs[record.run])
-            found[record.identity] = (folder, changed_copy(record, run=run))
-    ordered = sorted(found.values(), key=lambda each: (each[1].role != "model", each[1].subject == CHANCE))
-    together.records = [changed_copy(record, predictions="") for _, record in ordered]
-    return ordered, together, remarks
+            run = None if record.run is None else merged.run_index(results.runs[record.run])
+            first[record.identity] = (folder, changed_copy(record, run=run))
+    ordered = sorted(first.values(), key=lambda each: (each[1].role != "model", each[1].model == CHANCE))
+    merged.records = [changed_copy(record, predictions="") for _, record in ordered]
+    return ordered, merged, remarks
 
 
-def _ranks(contests: Sequence[TaskComparison]) -> dict[str, dict[str, int]]:
-    return {contest.task: contest.rank_of() for contest in contests if contest.ranks}
+def _ranks(comparisons: Sequence[TaskComparison]) -> dict[str, dict[str, int]]:
+    return {comparison.task: comparison.ranks_by_model() for comparison in comparisons if comparison.ranks}
 
 
-def _pages(
-    results: Results, contests: Sequence[TaskComparison], markdown: Path, report: Path, said: Sequence[str] = ()
+def _write_pages(
+    results: Results,
+    comparisons: Sequence[TaskComparison],
+    markdown: Path,
+    report: Path,
+    notes: Sequence[str] = (),
 ) -> None:
     records = table.latest(results.records)
-    page = Report(f"Results of the suite {results.suite}", records, contests).page(table.computed(results, records)[2:])
-    for path, text in ((markdown, table.markdown(results, said)), (report, page)):
+    title = f"Results of the suite {results.suite}"
+    page = Report(title, records, comparisons).page(table.computed_by(results, records)[2:])
+    for path, text in ((markdown, table.markdown(results, notes)), (report, page)):
         with replacing_file(path) as partial:
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")

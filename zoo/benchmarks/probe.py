@@ -1,7 +1,7 @@
-"""Linear probes: every layer x every penalty x every seed, trained as one batch a layer, chosen on dev alone.
+"""Linear probes for every layer, penalty and seed. Those of one layer train as one batch. Only dev decides the choice.
 
-A seed is a random 90 % of the training groups (speakers, pieces; items where there are few groups): what differs from
-seed to seed is what the probe learned from, since the problem itself is convex and has one solution.
+A seed is a random 90 % of the training groups (speakers, pieces; items if there are few groups). Seeds differ in the
+training data only: the problem is convex and has one solution.
 
 Legend: L layers, N items, D features, C outputs, R penalties, S seeds.
 """
@@ -20,15 +20,15 @@ from zoo.benchmarks.solver import LOSSES, Axes, minimize, product_with
 from zoo.errors import ConfigError
 
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
-SHARE = 0.9  # of the training groups that a seed learns from
-_FEW_GROUPS = 10  # with fewer, leaving a tenth of them out is not possible
+SHARE = 0.9  # of the training groups that a seed uses
+_FEW_GROUPS = 10  # with fewer groups, a tenth of them is less than one
 _LOSS = {"class": "softmax", "tags": "sigmoid", "value": "squared"}
 
 
 @dataclass
 class Split:
-    """One of train, dev, test. layers(k): features (N, D) of layer k, float32. targets: class numbers (N,), or (N, C)
-    of zeros and ones (tags) or of numbers (value). groups (N,): which speaker or piece an item belongs to."""
+    """One of train, dev, test. layers(k): features (N, D) of layer k, float32. targets: class indices (N,); zeros and
+    ones (N, C) for tags; numbers (N, C) for value. groups (N,): the speaker or piece of each item."""
 
     layers: Callable[[int], Tensor]
     targets: np.ndarray
@@ -37,8 +37,8 @@ class Split:
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """kind: "class", "tags" or "value". metric: of zoo.benchmarks.metrics. penalties: on |W|^2 / 2, of the mean loss
-    over standardized features. balanced: each class weighs the same in the loss."""
+    """kind: "class", "tags" or "value". metric: a name in zoo.benchmarks.metrics. penalties: factors of |W|^2 / 2,
+    added to the mean loss on standardized features. balanced: all classes have the same weight in the loss."""
 
     kind: str = "class"
     metric: str = "accuracy"
@@ -49,7 +49,7 @@ class ProbeConfig:
 
     @property
     def loss(self) -> str:
-        """Of zoo.benchmarks.solver."""
+        """The name of the loss in zoo.benchmarks.solver."""
         return _LOSS[self.kind]
 
     def __post_init__(self) -> None:
@@ -65,11 +65,11 @@ class ProbeConfig:
 
 @dataclass
 class ProbeResult:
-    """layer, penalty: the best on dev. outputs (S, N) class numbers, or (S, N, C), on test. scores (S,) on test.
+    """layer, penalty: best on dev. outputs: class indices (S, N), or values (S, N, C), on test. scores (S,): on test.
 
-    dev, test (L,): mean score over seeds at each layer's best penalty on dev. For curves; nothing is chosen by test.
-    predict: from another split to its outputs. weights (L,): of the layers, where they were learned; `layer` is then
-    the heaviest.
+    dev, test (L,): mean score over seeds, with each layer's best penalty on dev; for curves. The test score never
+    decides a choice. predict: function from another split to its outputs. weights (L,): learned weights of the layers,
+    if any; `layer` is then the one with the largest weight.
     """
 
     layer: int
@@ -83,9 +83,9 @@ class ProbeResult:
 
 
 def probe(train: Split, dev: Split, test: Split, layers: Sequence[int], config: ProbeConfig) -> ProbeResult:
-    """Train all probes, choose layer and penalty by the mean dev score over seeds, apply that one to test.
+    """Train all probes, choose layer and penalty by the mean dev score over seeds, and apply that probe to test.
 
-    Raises ConfigError where train has one class only, or dev or test is empty.
+    Raises ConfigError if train has one class only, or if dev or test is empty.
     """
     check(train, dev, test, config)
     weights = seed_weights(train, config)  # (S, N)
@@ -96,7 +96,7 @@ def probe(train: Split, dev: Split, test: Split, layers: Sequence[int], config: 
         fitted = fit_layer(train.layers(layer), train.targets, weights, config)
         on_dev = fitted(dev.layers(layer))  # (R, S, N[, C])
         scores = np.array([[metric(seed, dev.targets) for seed in penalty] for penalty in on_dev]).mean(1)  # (R,)
-        scores = np.nan_to_num(scores, nan=-np.inf)  # no number is worse than any
+        scores = np.nan_to_num(scores, nan=-np.inf)  # NaN is worse than any score
         chosen = int(scores.argmax())
         outputs = fitted(test.layers(layer), chosen)[0]  # (S, N[, C])
         on_test = np.array([metric(seed, test.targets) for seed in outputs])
@@ -113,28 +113,29 @@ def probe(train: Split, dev: Split, test: Split, layers: Sequence[int], config: 
 def fit_layer(
     features: Tensor, targets: np.ndarray, weights: np.ndarray, config: ProbeConfig
 ) -> Callable[..., np.ndarray]:
-    """All probes of one layer -> a function from features (N, D) to outputs (R, S, N) classes or (R, S, N, C) scores.
+    """Train all probes of one layer. Returns a function from features (N, D) to outputs: classes (R, S, N) or scores
+    (R, S, N, C).
 
-    Called with a second argument r, it gives penalty r alone. The solution on all training items, which costs a
-    fraction of the rest, is where every seed starts.
+    Its second argument r selects penalty r. Every seed starts from the solution on all training items, which costs
+    little.
     """
     loss = LOSSES[config.loss]
     x = features.to(config.device, torch.float32)
     center = x.mean(0)
     x = x - center
     scale = x.square().mean(0).sqrt()
-    scale = torch.where(scale > 1e-6 * center.abs() + 1e-12, scale, torch.inf)  # a constant says nothing
+    scale = torch.where(scale > 1e-6 * center.abs() + 1e-12, scale, torch.inf)  # drop constant features
     axes = Axes(x / scale)
-    wanted, shift, unit = target_matrix(targets, config)
-    wanted = wanted.to(x.device)
+    target, shift, unit = target_matrix(targets, config)
+    target = target.to(x.device)
     penalties = torch.tensor(config.penalties, device=x.device)
     rows = torch.from_numpy(weights).to(x.device)  # (S, N)
     seeds = len(rows)
     common = rows.mean(0, keepdim=True).expand(len(penalties), -1)
-    start = minimize(axes, wanted, common, penalties, loss)  # (R, C, K)
+    start = minimize(axes, target, common, penalties, loss)  # (R, C, K)
     w = minimize(
         axes,
-        wanted,
+        target,
         rows.repeat(len(penalties), 1),
         penalties.repeat_interleave(seeds),
         loss,
@@ -155,18 +156,18 @@ def fit_layer(
 
 
 def seed_weights(train: Split, config: ProbeConfig) -> np.ndarray:
-    """(S, N) float32, rows sum to 1: each seed's share of the items, every class weighing the same if balanced.
+    """Item weights of each seed (S, N), float32, with rows that sum to 1. balanced: all classes weigh the same.
 
-    Every class keeps an item in every seed.
+    Every seed has at least one item of every class.
     """
     units = train.groups if len(np.unique(train.groups)) >= _FEW_GROUPS else np.arange(len(train.groups))
     names, unit = np.unique(units, return_inverse=True)
     rows = np.zeros((config.seeds, len(unit)), dtype=np.float32)
     for seed in range(config.seeds):
         order = np.random.default_rng(seed).permutation(len(names))
-        kept = np.zeros(len(names), dtype=bool)
-        kept[order[: max(1, round(SHARE * len(names)))]] = True
-        row = kept[unit].astype(np.float32)
+        selected = np.zeros(len(names), dtype=bool)
+        selected[order[: max(1, round(SHARE * len(names)))]] = True
+        row = selected[unit].astype(np.float32)
         if config.kind == "class":
             counts = np.bincount(train.targets, row)
             row[np.isin(train.targets, np.flatnonzero(counts == 0))] = 1.0
@@ -177,7 +178,7 @@ def seed_weights(train: Split, config: ProbeConfig) -> np.ndarray:
 
 
 def target_matrix(targets: np.ndarray, config: ProbeConfig) -> tuple[Tensor, np.ndarray | float, np.ndarray | float]:
-    """Targets (C, N) for the solver, and what turns outputs back into the targets' units: shift, unit."""
+    """Targets (C, N) for the solver, and the shift and unit that convert outputs back to the scale of the targets."""
     if config.kind == "class":
         return torch.from_numpy(np.eye(int(targets.max()) + 1, dtype=np.float32)[targets].T.copy()), 0.0, 1.0
     if config.kind == "tags":
@@ -192,13 +193,13 @@ def _predictor(fitted: Callable[..., np.ndarray], layer: int, penalty: int) -> C
 
 
 def check(train: Split, dev: Split, test: Split, config: ProbeConfig) -> None:
-    """Raises ConfigError where these splits leave nothing to learn or to ask."""
+    """Raises ConfigError if no probe can be trained or tested on these splits."""
     for name, split in (("train", train), ("dev", dev), ("test", test)):
         if not len(split.targets):
             raise ConfigError(f"the {name} split has no items")
     if config.kind == "class" and len(np.unique(train.targets)) < 2:
         raise ConfigError("the train split has one class only; there is nothing to learn")
     if config.kind == "class" and not np.isin(np.concatenate([dev.targets, test.targets]), train.targets).all():
-        raise ConfigError("dev or test holds a class that train lacks; leave those items out first")
+        raise ConfigError("dev or test has a class that train lacks; remove those items first")
     if config.kind == "value" and not (np.ptp(train.targets, axis=0) > 0).all():
         raise ConfigError("the value to predict is the same for all items of train")

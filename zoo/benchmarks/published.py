@@ -1,11 +1,11 @@
-"""Tables of results inside Markdown pages, kept in step with the results.json files that they come from.
+"""Tables of results inside Markdown pages. They are generated from results.json files.
 
     <!-- zoo bench table: results/real-2026-11-22.json -->
-    anything between these two lines is written by `zoo bench table PAGE`
+    `zoo bench table PAGE` writes everything between these two lines
     <!-- end of table -->
 
-The path is relative to the page. `; tasks: digits; gender` behind it chooses tasks, in that order, and
-`; subjects: mine; mfcc` behind that the columns.
+The path is relative to the page. Two options may follow it: `; tasks: digits; gender` chooses tasks, in that order;
+`; models: mine; mfcc` after it chooses models, in that order.
 """
 
 from __future__ import annotations
@@ -20,46 +20,47 @@ from zoo.errors import ConfigError
 
 _BLOCK = re.compile(
     r"(?P<open><!-- zoo bench table: (?P<path>[^;\n]+?)(?:; tasks: (?P<tasks>[^\n]+?))?"
-    r"(?:; subjects: (?P<subjects>[^\n]+?))? -->\n)"
+    r"(?:; models: (?P<models>[^\n]+?))? -->\n)"
     r".*?(?P<close><!-- end of table -->)",
     re.DOTALL,
 )
 
 
 def updated(page: Path) -> str:
-    """The page's text with all its tables made anew.
+    """The text of a page with its tables generated again.
 
-    Raises ConfigError for a page without any, and for unknown tasks; ZooError for results that cannot be read.
+    Raises ConfigError for a page without a table, and for unknown tasks and models; ZooError for results that cannot be
+    read.
     """
     text = page.read_text(encoding="utf-8")
     if not _BLOCK.search(text):
         raise ConfigError(f"{page}: holds no <!-- zoo bench table: RESULTS.json --> ... <!-- end of table -->")
 
-    def made(match: re.Match[str]) -> str:
-        tasks, subjects = (
-            [name.strip() for name in (match[key] or "").split(";") if name.strip()] for key in ("tasks", "subjects")
+    def new_block(match: re.Match[str]) -> str:
+        tasks, models = (
+            [name.strip() for name in (match[key] or "").split(";") if name.strip()] for key in ("tasks", "models")
         )
-        return f"{match['open']}{compact(page.parent / match['path'], tasks, subjects)}\n{match['close']}"
+        return f"{match['open']}{compact(page.parent / match['path'], tasks, models)}\n{match['close']}"
 
-    return _BLOCK.sub(made, text)
+    return _BLOCK.sub(new_block, text)
 
 
-def compact(path: Path, tasks: Sequence[str] = (), subjects: Sequence[str] = ()) -> str:
-    """A row for each task, a column for each subject; all there are, where none are named.
+def compact(path: Path, tasks: Sequence[str] = (), models: Sequence[str] = ()) -> str:
+    """A row for each task, a column for each model. Default: all.
 
-    Bold: nobody is significantly better, and someone is worse.
-    Raises ConfigError for a file that is not there, and for tasks and subjects that it does not hold.
+    Bold: no model is significantly better. A row without bold shows no significant difference.
+    Raises ConfigError for a missing file, and for tasks and models that it does not hold.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file of results")
     results = read_results(path)
     records = [record for record in table.latest(results.records) if record.status == "ok"]
-    known = list(dict.fromkeys(record.task for record in records))
-    examined = list(dict.fromkeys(record.subject for record in records if not tasks or record.task in tasks))
-    for what, asked, there in (("task", tasks, known), ("subject", subjects, examined)):
-        if unknown := [name for name in asked if name not in there]:
-            raise ConfigError(f"{path}: has no {what} {unknown[0]!r}; it has {'; '.join(there)}")
-    return "\n".join(table.grid(records, results.ranks, list(tasks or known), list(subjects or examined), _cell))
+    all_tasks = list(dict.fromkeys(record.task for record in records))
+    all_models = list(dict.fromkeys(record.model for record in records if not tasks or record.task in tasks))
+    for what, requested, available in (("task", tasks, all_tasks), ("model", models, all_models)):
+        if unknown := [name for name in requested if name not in available]:
+            raise ConfigError(f"{path}: has no {what} {unknown[0]!r}; it has {'; '.join(available)}")
+    return "\n".join(table.grid(records, results.ranks, list(tasks or all_tasks), list(models or all_models), _cell))
 
 
 def _cell(record: Record) -> str:

@@ -1,4 +1,4 @@
-"""report.html: results as one page that needs nothing else. Charts are inline SVG; no scripts, fonts or requests."""
+"""report.html: results as one self-contained page. Charts are inline SVG; no scripts, fonts or requests."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from zoo.benchmarks.results import Record
 from zoo.benchmarks.significance import LEVEL
 from zoo.benchmarks.suite import PROBES
 
-_MODELS, _BASELINES = 9, 6  # colors in the style sheet: c0 ... c8, and grayer ones for baselines
+_MODELS, _BASELINES = 9, 6  # colors in the style sheet: c0 ... c8 for models, then grayer ones for baselines
 _SHARES = ("accuracy", "balanced_accuracy", "map", "roc_auc")
-"""Metrics from 0 to 1, whose mean over tasks is a rough measure of quality."""
+"""Metrics from 0 to 1. Their mean over tasks is a rough measure of quality."""
 
 
 class Report:
-    """One page about some records; subjects keep their colors throughout."""
+    """One page about some records. A model has the same color in all charts."""
 
-    def __init__(self, title: str, records: Sequence[Record], contests: Sequence[TaskComparison]) -> None:
-        """records: one of each subject and task. contests: of the same records; they say who is tied with whom."""
+    def __init__(self, title: str, records: Sequence[Record], comparisons: Sequence[TaskComparison]) -> None:
+        """records: one for each model and task. comparisons: of the same records; they give the ranks."""
         self.title, self.records = title, list(records)
         self.tasks = list(dict.fromkeys(record.task for record in records))
-        self.subjects = list(dict.fromkeys(record.subject for record in records))
-        self.found = {(record.task, record.subject): record for record in records}
-        self.ranks = {(contest.task, name): rank for contest in contests for name, rank in contest.rank_of().items()}
-        self.remarks = [f"{contest.task}: {note}" for contest in contests for note in contest.notes]
-        roles = {record.subject: record.role for record in records}
-        models = [name for name in self.subjects if roles[name] == "model"]
-        others = [name for name in self.subjects if roles[name] != "model"]
+        self.names = list(dict.fromkeys(record.model for record in records))
+        self.by_cell = {(record.task, record.model): record for record in records}
+        self.ranks = {(each.task, name): rank for each in comparisons for name, rank in each.ranks_by_model().items()}
+        self.remarks = [f"{each.task}: {note}" for each in comparisons for note in each.notes]
+        roles = {record.model: record.role for record in records}
+        models = [name for name in self.names if roles[name] == "model"]
+        baselines = [name for name in self.names if roles[name] != "model"]
         self.colors = {name: n % _MODELS for n, name in enumerate(models)}
-        self.colors |= {name: _MODELS + n % _BASELINES for n, name in enumerate(others)}
+        self.colors |= {name: _MODELS + n % _BASELINES for n, name in enumerate(baselines)}
 
-    def page(self, computed: Sequence[str] = ()) -> str:
-        """The whole file. computed: a line of each run, as table.computed makes it."""
+    def page(self, computed_by: Sequence[str] = ()) -> str:
+        """The whole file. computed_by: a line for each run, from table.computed_by."""
         sections = [
             ("Results", self._results()),
             ("Task by task", self._bars()),
@@ -46,7 +46,7 @@ class Report:
             *((sheet.title, _table(sheet)) for sheet in table.details(self.records)),
             ("Skipped", _list(table.skipped(self.records))),
             ("Notes", _list([*table.notes(self.records), *self.remarks])),
-            ("Computed by", _list([line.removeprefix("- ").replace("`", "") for line in computed])),
+            ("Computed by", _list([line.removeprefix("- ").replace("`", "") for line in computed_by])),
         ]
         body = "".join(f"<section><h2>{escape(name)}</h2>{text}</section>" for name, text in sections if text)
         style = (files("zoo.benchmarks") / "report.css").read_text(encoding="utf-8")
@@ -61,20 +61,20 @@ class Report:
     def _results(self) -> str:
         head = "".join(f"<th>{escape(table.heading(task, self.records))}</th>" for task in self.tasks)
         rows = []
-        for name in self.subjects:
+        for name in self.names:
             cells = "".join(self._cell(task, name) for task in self.tasks)
             swatch = f'<i class="swatch c{self.colors[name]}"></i>'
             rows.append(f'<tr><th scope="row">{swatch}{escape(name)}</th>{cells}</tr>')
-        about = (
+        legend = (
             f"<p>Scores with intervals at {LEVEL:.0%}, over speakers or pieces where the data names them. The layer is "
-            "chosen on dev. <b>Bold</b>: nobody is significantly better. A rank with = is shared with those who cannot "
-            "be told apart (paired bootstrap, Holm's correction); = alone: nobody can; nothing: there is no paired "
-            "test.</p>"
+            "chosen on dev. Small numbers are ranks: 1 + the number of significantly better models (paired bootstrap, "
+            "Holm's correction). <b>Bold</b>: no model is significantly better. =: models share the rank; = without a "
+            "number: no difference is significant. No rank: there is no paired test.</p>"
         )
-        return f'{about}<div class="wide"><table><tr><th></th>{head}</tr>{"".join(rows)}</table></div>'
+        return f'{legend}<div class="wide"><table><tr><th></th>{head}</tr>{"".join(rows)}</table></div>'
 
     def _cell(self, task: str, name: str) -> str:
-        record = self.found.get((task, name))
+        record = self.by_cell.get((task, name))
         if record is None:
             return "<td></td>"
         if record.score is None:
@@ -82,15 +82,15 @@ class Report:
         score = escape(table.number(record, record.score))
         rank = self.ranks.get((task, name))
         if rank is not None:
-            shared = [r for (other, _), r in self.ranks.items() if other == task]
-            score = f"<b>{score}</b>" if rank == 1 < max(shared) else score
-            label = f"{rank}{'=' if shared.count(rank) > 1 else ''}" if max(shared) > 1 else "="
+            task_ranks = [r for (other, _), r in self.ranks.items() if other == task]
+            score = f"<b>{score}</b>" if rank == 1 < max(task_ranks) else score
+            label = f"{rank}{'=' if task_ranks.count(rank) > 1 else ''}" if max(task_ranks) > 1 else "="
             score += f' <span class="rank">{label}</span>'
         return f"<td>{score}<small>{escape(table.interval(record))}</small></td>"
 
     def _scored(self, task: str) -> list[Record]:
-        """The best first."""
-        records = [r for name in self.subjects if (r := self.found.get((task, name))) and r.score is not None]
+        """The records with a score on a task, the best first."""
+        records = [r for name in self.names if (r := self.by_cell.get((task, name))) and r.score is not None]
         return sorted(records, key=lambda r: (r.score or 0.0) * (1 if r.lower_is_better else -1))
 
     def _bars(self) -> str:
@@ -98,11 +98,11 @@ class Report:
         for task in self.tasks:
             records = self._scored(task)
             rows = [
-                svg.Bar(r.subject, self.colors[r.subject], r.score or 0.0, r.low, r.high, table.number(r, r.score))
+                svg.Bar(r.model, self.colors[r.model], r.score or 0.0, r.low, r.high, table.number(r, r.score))
                 for r in records
             ]
             if rows:
-                title = table.heading(task, self.records) + (", less is better" if records[0].lower_is_better else "")
+                title = table.heading(task, self.records) + (", lower is better" if records[0].lower_is_better else "")
                 figures.append(_figure(svg.bars(rows, title), title))
         return _grid(figures)
 
@@ -113,27 +113,26 @@ class Report:
             title = table.heading(task, self.records)
             if any(len(r.curves.get("dev", ())) > 1 for r in records):
                 rows = [
-                    svg.Line(r.subject, self.colors[r.subject], r.curves["dev"], r.layer, r.curves["test"])
-                    for r in records
+                    svg.Line(r.model, self.colors[r.model], r.curves["dev"], r.layer, r.curves["test"]) for r in records
                 ]
                 figures.append(_figure(svg.lines(rows, title, "layer"), title))
             elif any("weights" in r.curves for r in records):
-                rows = [svg.Line(r.subject, self.colors[r.subject], r.curves.get("weights", ())) for r in records]
+                rows = [svg.Line(r.model, self.colors[r.model], r.curves.get("weights", ())) for r in records]
                 rows = [row for row in rows if len(row.ys) > 1]
                 if rows:
                     figures.append(_figure(svg.lines(rows, title, "layer"), f"{task}: learned weights of the layers"))
         if not figures:
             return ""
-        return f"<p>Solid: dev, the dot is the layer chosen there. Dashed: test.</p>{_grid(figures)}"
+        return f"<p>Solid: dev; the dot is the chosen layer. Dashed: test.</p>{_grid(figures)}"
 
     def _speed(self) -> str:
-        """Mean over the probe tasks that everybody timed has sat, against real-time factors."""
-        timed = {r.subject: r for r in self.records if r.kind == "speed" and r.score}
+        """Mean score against real-time factor, over the probe tasks that all timed models have."""
+        timed = {r.model: r for r in self.records if r.kind == "speed" and r.score}
         tasks = [
             task
             for task in self.tasks
             if all(
-                (r := self.found.get((task, name))) is not None
+                (r := self.by_cell.get((task, name))) is not None
                 and r.kind in PROBES
                 and r.metric in _SHARES
                 and r.score is not None
@@ -144,7 +143,7 @@ class Report:
             return ""
         points = []
         for name, record in timed.items():
-            quality = float(np.mean([self.found[task, name].score for task in tasks]))
+            quality = float(np.mean([self.by_cell[task, name].score for task in tasks]))
             points.append(svg.Point(name, self.colors[name], record.score or 1.0, quality))
         chart = svg.scatter(points, "quality and speed", "x real time, one process", "mean score")
         return f"<p>Mean score over {escape(', '.join(tasks))}.</p>{_grid([_figure(chart, '')])}"

@@ -1,4 +1,4 @@
-"""results.json: one record per task and subject, written as soon as it is known, read again by a rerun."""
+"""results.json: one record per task and model. It is written after every task, and a rerun reads it again."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ from zoo.errors import ZooError
 from zoo.io.atomic import replacing_file
 from zoo.io.git import git_info
 
-FORMAT = 1
+FORMAT = 2  # raised when the keys of results.json or of the predictions change
 Rows = Sequence[Mapping[str, Any]]
-"""What was said of each test item, for the file of predictions."""
+"""One row per test item, for the file of predictions."""
 RESULTS, PREDICTIONS = "results.json", "predictions"
 _NAME_PART = 28  # characters; two of these, of four bytes each, and a hash fit into a file's name
 
 
 @dataclass
 class Record:
-    """What one task said about one subject.
+    """The result of one model on one task.
 
-    status: "ok", or "skipped" with a reason. role: "model" or "baseline". score: higher is better, except for word
-    error rates and seconds (`lower_is_better`). low, high: of the interval at 95 %. groups: how many independent units
-    the test set has. predictions: file of what was said of each test item. model, data, task_key: fingerprints. run:
-    which of the runs in results.json computed it; None where that was not kept.
+    model: its name in tables. role: "model" or "baseline". fingerprint, data, task_key: fingerprints of the model, the
+    data and the task settings. status: "ok", or "skipped" with a reason. score: higher is better, except for word error
+    rates and seconds (`lower_is_better`). low, high: bounds of the 95 % interval. groups: number of independent groups
+    in the test set. predictions: file with a row per test item. run: index of the run in results.json that computed it;
+    None if unknown.
     """
 
     task: str
     kind: str
-    subject: str
-    role: str
     model: str
+    role: str
+    fingerprint: str
     data: str
     task_key: str
     status: str = "ok"
@@ -65,16 +66,16 @@ class Record:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        return (self.task, self.subject, self.model, self.data, self.task_key)
+        return (self.task, self.model, self.fingerprint, self.data, self.task_key)
 
 
 class Store:
-    """The records of one output folder. Anything already there and still valid is not computed again."""
+    """The records of one output folder. Records that are there already are not computed again."""
 
     def __init__(self, folder: Path, suite: str, command: str = "") -> None:
-        """command: what the records to come are computed by, for people who want to do it again.
+        """command: the command line that computes the new records, so that readers can repeat it.
 
-        Raises ZooError where the folder holds results of another suite, protocol or format, or damaged ones.
+        Raises ZooError if the folder holds damaged results, or results of another suite, protocol or format.
         """
         self.folder, self.suite, self.command = folder, suite, command
         self.results = Results(suite)
@@ -87,27 +88,27 @@ class Store:
     def get(self, record: Record) -> Record | None:
         return self.records.get(record.identity)
 
-    def recall(self, record: Record) -> None:
-        """What is known already is asked for again: of a task's data and settings, those of its last record count.
+    def make_current(self, record: Record) -> None:
+        """Make the data and settings of a stored record the current ones of its task.
 
-        So a record of former ones goes behind those that came after it.
+        Tables show a task with the data and settings of its last record. So an older record moves to the end.
         """
-        last = next(known for known in reversed(self.records.values()) if known.task == record.task)
+        last = next(stored for stored in reversed(self.records.values()) if stored.task == record.task)
         if (last.data, last.task_key) != (record.data, record.task_key):
             self.records[record.identity] = self.records.pop(record.identity)
             self.results.ranks = {}
             self._write()
 
-    def rank(self, ranks: dict[str, dict[str, int]]) -> None:
-        """Keep who is 1 + how many significantly better ones, by task and subject, beside the records."""
+    def set_ranks(self, ranks: dict[str, dict[str, int]]) -> None:
+        """Store the rank of each model on each task: 1 + the number of significantly better models."""
         self.results.ranks = ranks
         self._write()
 
     def add(self, record: Record, predictions: Rows = ()) -> None:
-        """Write predictions first, then the results that name them."""
-        self.results.ranks = {}  # of fewer records
+        """Write the predictions first, then the results that name their file."""
+        self.results.ranks = {}  # they were computed from fewer records
         if self._run is None:
-            self._run = self.results.number(run_of(self.command))
+            self._run = self.results.run_index(describe_run(self.command))
         record.run = self._run
         if predictions:
             record.predictions = f"{PREDICTIONS}/{_predictions_name(record)}"
@@ -123,15 +124,15 @@ class Store:
 
 @dataclass
 class Results:
-    """What a results.json holds. runs: what computed the records, each as `run_of` describes it."""
+    """The content of a results.json. runs: the runs that computed the records, see `describe_run`."""
 
     suite: str
     records: list[Record] = field(default_factory=list)
     ranks: dict[str, dict[str, int]] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
 
-    def number(self, run: dict[str, Any]) -> int:
-        """The place of a run among the runs, where it is put if it is new."""
+    def run_index(self, run: dict[str, Any]) -> int:
+        """The index of a run. A new run is appended."""
         if run not in self.runs:
             self.runs.append(run)
         return self.runs.index(run)
@@ -152,44 +153,44 @@ class Results:
 
 
 def read_results(path: Path, suite: str | None = None) -> Results:
-    """What a results.json holds, of that suite if one is named.
+    """The content of a results.json. suite: the suite it must be of; default: any.
 
-    Raises ZooError where it is damaged, or of another suite, protocol or format.
+    Raises ZooError if it is damaged, or of another suite, protocol or format.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        head = {key: found[key] for key in ("format", "protocol", "suite")}
-        _check_head(path, head, head["suite"] if suite is None else suite)  # others may have other fields
-        records = [Record(**record) for record in found["records"]]
-        return Results(head["suite"], records, found.get("ranks", {}), found.get("runs", []))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        head = {key: content[key] for key in ("format", "protocol", "suite")}
+        _check_head(path, head, head["suite"] if suite is None else suite)  # first: other formats have other fields
+        records = [Record(**record) for record in content["records"]]
+        return Results(head["suite"], records, content.get("ranks", {}), content.get("runs", []))
     except (ValueError, KeyError, TypeError) as error:
         raise ZooError(f"{path}: damaged ({error}); move it away, or use another folder") from None
 
 
 def _check_head(path: Path, head: dict[str, Any], suite: str) -> None:
-    wanted = {"format": FORMAT, "protocol": PROTOCOL, "suite": suite}
-    for key, value in wanted.items():
+    required = {"format": FORMAT, "protocol": PROTOCOL, "suite": suite}
+    for key, value in required.items():
         if head[key] != value:
-            way = (
-                "results of two suites do not go together; use another folder"
+            advice = (
+                "a folder holds the results of one suite; use another folder"
                 if key == "suite"
-                else "this version of zoo cannot go on with it; examine again, into another folder"
+                else "this version of zoo cannot use it; run the benchmark again, into another folder"
             )
-            raise ZooError(f"{path}: is of {key} {head[key]}, and {value} is wanted; {way}")
+            raise ZooError(f"{path}: has {key} {head[key]}, but {value} is required; {advice}")
 
 
 def read_records(path: Path, suite: str | None = None) -> list[Record]:
-    """The records of a results.json alone, see `read_results`."""
+    """Only the records of a results.json, see `read_results`."""
     return read_results(path, suite).records
 
 
-def run_of(command: str) -> dict[str, Any]:
-    """What a run says of itself: its command, the day, and where it was computed."""
+def describe_run(command: str) -> dict[str, Any]:
+    """Command, day, and environment of a run."""
     return {"command": command, "day": time.strftime("%Y-%m-%d"), **environment()}
 
 
 def environment() -> dict[str, Any]:
-    """What timings, and last digits, depend on."""
+    """Versions and hardware. Times depend on them, and so do the last digits of scores."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -201,7 +202,7 @@ def environment() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Its name where the system tells it."""
+    """The name of the processor, if the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -211,9 +212,9 @@ def _processor() -> str:
 
 
 def _predictions_name(record: Record) -> str:
-    """Task and subject for people, and a hash: records of former data or settings keep files of their own."""
+    """Task and model, readable, and a hash: records with other data or settings have files of their own."""
     digest = hashlib.sha256(json.dumps(record.identity).encode()).hexdigest()[:16]
-    return f"{_file_name(record.task)}.{_file_name(record.subject)}.{digest}.jsonl"
+    return f"{_file_name(record.task)}.{_file_name(record.model)}.{digest}.jsonl"
 
 
 def _file_name(text: str) -> str:
@@ -221,12 +222,12 @@ def _file_name(text: str) -> str:
 
 
 def _json(value: Any, indent: int | None = None) -> bytes:
-    """Names that are not UTF-8, as file systems allow, become escapes that JSON reads back."""
+    """Bytes that are not UTF-8, which file names may hold, become escapes that JSON can read again."""
     return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace")
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no NaN."""
+    """Replace NaN and infinity by None: JSON has neither."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

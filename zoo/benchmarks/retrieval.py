@@ -1,4 +1,4 @@
-"""What a joint embedding of audio and text is asked: to find clips by caption, and to name classes it never learned.
+"""Evaluate a joint embedding of audio and text: find clips by caption, and classify without training (zero-shot).
 
 Legend: N clips, M captions, C classes, D width.
 """
@@ -21,10 +21,10 @@ EmbedText = Callable[[Sequence[str]], Tensor]
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Where each text finds the first of its right clips, the best. All (M,).
+    """The rank of the best right clip for each text. All arrays are (M,).
 
-    before: how many wrong clips score higher than the best right one; wrong, right: how many score just as much, itself
-    among them. Ties count as an order by chance would have them.
+    before: number of wrong clips that score higher than the best right one. wrong, right: number of wrong and right
+    clips with exactly its score, itself included. Ties count as their expected value over random orders.
     """
 
     before: np.ndarray
@@ -33,11 +33,11 @@ class Retrieval:
 
     @property
     def ranks(self) -> np.ndarray:
-        """(M,): place of the first right clip among all, 1 = first; of a tie, the mean place."""
+        """(M,): rank of the first right clip among all clips, 1 = first. For a tie, the mean rank."""
         return 1 + self.before + self.wrong / (self.right + 1)
 
     def found_in(self, k: int) -> np.ndarray:
-        """(M,): whether a right clip is among the first k; of a tie, in what share of its orders."""
+        """(M,): 1 if a right clip is among the first k, else 0. For a tie, the share of its orders."""
         missed = np.ones(len(self.before))
         for drawn in range(k):  # clips of the tie that are among the first k so far, none of them right
             left = np.maximum(self.wrong - drawn, 0) / np.maximum(self.wrong + self.right - drawn, 1)
@@ -57,9 +57,9 @@ class Retrieval:
 
 
 def retrieve(audio: Tensor, texts: Tensor, owner: np.ndarray, same: np.ndarray | None = None) -> Retrieval:
-    """Text to audio: audio (N, D), texts (M, D), owner (M,): which clip each text describes.
+    """Text to audio: audio (N, D), texts (M, D), owner (M,): index of the clip that each text describes.
 
-    same (N,): clips of one number are as right as each other, such as those with one caption.
+    same (N,): clips with the same number are equally right, for example clips with the same caption.
     Raises ConfigError for fewer than two clips, and for vectors that are not finite.
     """
     if len(audio) < 2:
@@ -76,20 +76,20 @@ def retrieve(audio: Tensor, texts: Tensor, owner: np.ndarray, same: np.ndarray |
 def classify(
     audio: Tensor, classes: Sequence[str], embed_text: EmbedText, templates: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Zero-shot classes of clips audio (N, D): with all templates together (N,), and with each alone (templates, N).
+    """Zero-shot classes of clips audio (N, D): with all templates together (N,), and with each one (templates, N).
 
     A class is the renormalized mean of its prompts' embeddings (as CLIP, Radford et al. 2021, section 3.1.4).
     Raises ConfigError for a template without {}, and for vectors that are not finite.
     """
     prompts = normalize(embed_prompts(classes, templates, embed_text), dim=2)  # (templates, C, D)
     _must_be_finite(audio, prompts)
-    alone = (audio @ prompts.transpose(1, 2)).argmax(-1)  # (templates, N)
+    single = (audio @ prompts.transpose(1, 2)).argmax(-1)  # (templates, N)
     together = (audio @ normalize(prompts.mean(0), dim=1).T).argmax(-1)  # (N,)
-    return together.numpy(), alone.numpy()
+    return together.numpy(), single.numpy()
 
 
 def _must_be_finite(audio: Tensor, texts: Tensor) -> None:
-    """No vector that is not a number is before another, which would make every clip the first."""
+    """Raise ConfigError for NaN: NaN never scores higher, so every right clip would have rank 1."""
     for vectors, what in ((audio, "clips"), (texts, "texts")):
         if not torch.isfinite(vectors).all():
             raise ConfigError(f"the encoder gave values that are not finite for {what}")

@@ -1,4 +1,4 @@
-"""Error bars and tests that respect how the data came about: items of one speaker or piece are not independent.
+"""Intervals and tests for grouped data: items of one speaker or piece are not independent.
 
 Intervals are bootstrap intervals over groups (Efron & Tibshirani 1993), with the percentiles widened for small numbers
 of groups as in Hesterberg, "What teachers should know about the bootstrap" (2015), section 4.
@@ -17,14 +17,14 @@ from scipy import stats
 from zoo.errors import ConfigError
 
 REPLICATES = 2000
-REPLICATES_ANEW = 200  # of a statistic that is computed anew for each
+REPLICATES_ANEW = 200  # for a statistic that is computed again for each replicate
 LEVEL = 0.95
-_FARTHEST = -8.0  # standard deviations that replicates without any spread count as
+_FARTHEST = -8.0  # standard deviations; used for replicates without any spread
 
 
 @dataclass(frozen=True)
 class Interval:
-    """low, high: bounds of the score at `level`. NaN where fewer than two groups leave nothing to resample."""
+    """low, high: bounds of the score at `level`. NaN for fewer than two groups: nothing can be resampled."""
 
     low: float
     high: float
@@ -33,7 +33,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """difference: A minus B, with its interval; p: two-sided, that there is none."""
+    """difference: A minus B, with its interval. p: two-sided, for the hypothesis of no difference."""
 
     difference: float
     interval: Interval
@@ -49,21 +49,21 @@ def ratio_interval(
     seed: int = 0,
     share: bool = True,
 ) -> Interval:
-    """Of sum(numerator) / sum(denominator) over items, (N,) each: an accuracy, or a corpus WER.
+    """Interval of sum(numerator) / sum(denominator) over items, (N,) each: an accuracy, or a corpus WER.
 
-    share: both count the same. Else it is a rate, of words by minutes for one; where there were none, the bound is that
-    of a single one in each group that may have some.
+    share: numerator and denominator count the same things. Otherwise it is a rate, such as words per minute. If the
+    numerator is 0 everywhere, the upper bound assumes at most one event per group.
     """
     top, bottom, count = _group_sums(numerator, groups), _group_sums(denominator, groups), _count(groups)
     if np.all(top == 0) or (share and np.all(top == bottom)):
-        found = _unanimous(float(top.sum() / bottom.sum()), count, level)
-        return found if share else replace(found, high=float(found.high * count / bottom.sum()))
+        bound = _unanimous(float(top.sum() / bottom.sum()), count, level)
+        return bound if share else replace(bound, high=float(bound.high * count / bottom.sum()))
     draws = _draws(count, seed)  # (B, G)
     return _percentiles(_ratios(draws, top, bottom), count, level)
 
 
 def seeds_interval(correct: np.ndarray, groups: np.ndarray, *, level: float = LEVEL, seed: int = 0) -> Interval:
-    """Of the mean of correct (S, N) over seeds and items, resampling both."""
+    """Interval of the mean of correct (S, N) over seeds and items. Both are resampled."""
     hits = np.stack([_group_sums(row, groups) for row in correct], axis=1)  # (G, S)
     sizes, count = _group_sums(np.ones(correct.shape[1]), groups), _count(groups)
     if np.all(correct == correct.flat[0]) and correct.flat[0] in (0, 1):
@@ -82,9 +82,9 @@ def statistic_interval(
     seed: int = 0,
     share: bool = False,
 ) -> Interval:
-    """Of any statistic(item numbers) -> float, such as R2 or average precision, by calling it on resampled items.
+    """Interval of any statistic(item indices) -> float, such as R2 or average precision, called on resampled items.
 
-    share: it goes from 0 to 1, so that where every replicate is at one end, a bound takes the interval's place.
+    share: the statistic goes from 0 to 1. If every replicate is 0, or every one is 1, the interval is a binomial bound.
     """
     number = _numbered(groups)
     members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])  # of each group
@@ -101,10 +101,11 @@ def statistic_interval(
 def paired_bootstrap(
     a: np.ndarray, b: np.ndarray, denominator: np.ndarray, groups: np.ndarray, *, level: float = LEVEL, seed: int = 0
 ) -> Comparison:
-    """Of two systems on the same items: (sum(a) - sum(b)) / sum(denominator), (N,) each; for WER, errors and words.
+    """Compare two systems on the same items: (sum(a) - sum(b)) / sum(denominator), (N,) each. WER: errors and words.
 
-    As Bisani & Ney 2004 compare word error rates, with groups for utterances; p is widened for small numbers of groups
-    as the interval is, so that two speakers who agree prove nothing.
+    As Bisani & Ney 2004 compare word error rates, with groups instead of utterances. p is corrected for small numbers
+    of groups, as the interval is: two speakers never give a significant difference.
+    Raises ConfigError for arrays of different lengths.
     """
     if not a.shape == b.shape == denominator.shape == groups.shape:
         raise ConfigError("a paired test needs both systems' results on the same items, in the same order")
@@ -116,30 +117,30 @@ def paired_bootstrap(
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
-    """Exact two-sided p that two classifiers err equally often: correct (N,) of both, on the same items.
+    """Exact two-sided p for the hypothesis that two classifiers have the same error rate. a, b (N,): correct or not.
 
-    McNemar 1947: of the items that only one gets right, either is as likely. It takes items for independent; where
-    groups exist, prefer `paired_bootstrap`.
+    McNemar 1947: of the items that only one classifier gets right, each has half. The test assumes independent items;
+    for grouped data, prefer `paired_bootstrap`. Raises ConfigError for arrays of different lengths.
     """
     if a.shape != b.shape:
-        raise ConfigError("McNemar's test needs both systems' answers to the same items, in the same order")
+        raise ConfigError("McNemar's test needs both systems' predictions for the same items, in the same order")
     only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
     return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
 def ranks(scores: Sequence[float], p: np.ndarray, *, level: float = LEVEL) -> list[int]:
-    """1 + how many are significantly better: who is not told apart shares a rank. Higher scores are better.
+    """1 + the number of significantly better systems. Higher scores are better.
 
-    p (M, M): pairwise; Holm's correction is applied over the pairs.
+    p (M, M): of each pair. Holm's correction is applied over the pairs.
     """
     size = len(scores)
     pairs = sorted((p[i, j], i, j) for i in range(size) for j in range(i))
-    apart = np.zeros((size, size), dtype=bool)
+    significant = np.zeros((size, size), dtype=bool)
     for done, (value, i, j) in enumerate(pairs):
         if value > (1 - level) / (len(pairs) - done):
             break
-        apart[i, j] = apart[j, i] = True
-    return [1 + sum(bool(apart[i, j]) and scores[j] > scores[i] for j in range(size)) for i in range(size)]
+        significant[i, j] = significant[j, i] = True
+    return [1 + sum(bool(significant[i, j]) and scores[j] > scores[i] for j in range(size)) for i in range(size)]
 
 
 def _numbered(groups: np.ndarray) -> np.ndarray:
@@ -151,17 +152,17 @@ def _count(groups: np.ndarray) -> int:
 
 
 def _group_sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """(N,) -> (G,)."""
+    """Sums by group: (N,) -> (G,)."""
     return np.bincount(_numbered(groups), weights=values)
 
 
 def _draws(count: int, seed: int) -> np.ndarray:
-    """How often each of `count` units is in each replicate: (B, count)."""
+    """The number of times that each of `count` units is in each replicate: (B, count)."""
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=REPLICATES).astype(float)
 
 
 def _ratios(draws: np.ndarray, top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    """(B,); NaN for a replicate that drew nothing to divide by."""
+    """The ratio in each replicate (B,); NaN if its denominator is 0."""
     below = draws @ bottom
     return np.divide(draws @ top, below, out=np.full(len(draws), np.nan), where=below > 0)
 
@@ -175,9 +176,9 @@ def _percentiles(values: np.ndarray, count: int, level: float) -> Interval:
 
 
 def _two_sided(values: np.ndarray, difference: float, count: int) -> float:
-    """p that replicates (B,) of a difference lie on both sides of 0, by the percentiles' widening turned around.
+    """Two-sided p from the replicates (B,) of a difference: the inverse of the correction in `_percentiles`.
 
-    Where none lies beyond 0, the tail is the normal one of their spread.
+    If no replicate lies beyond 0, the tail is that of a normal distribution with their standard deviation.
     """
     if count < 2:
         return 1.0
@@ -190,7 +191,7 @@ def _two_sided(values: np.ndarray, difference: float, count: int) -> float:
 
 
 def _unanimous(value: float, count: int, level: float) -> Interval:
-    """Where every item says the same, resampling says nothing: the exact binomial bound, a group being one trial."""
+    """The exact binomial bound, with one trial per group: if all items agree, resampling gives no interval."""
     if value not in (0.0, 1.0):
         return Interval(value, value, level)
     margin = 1 - ((1 - level) / 2) ** (1 / count)

@@ -1,13 +1,12 @@
-"""Many linear models on the same features at once: preconditioned L-BFGS over all of them as one batch.
+"""Train many linear models on the same features at once: preconditioned L-BFGS over all of them as one batch.
 
 Every problem p (a penalty with a seed) minimizes
 
     sum_i w_pi loss(W_p x_i, y_i) + penalty_p / 2 |W_p|^2        the bias is not penalized
 
-and all share the features x. So one product of x with all the weights serves every problem. The features are rotated to
-their principal axes first; there the Hessian of the model without features is h_c s_d + penalty on its diagonal and
-nearly nothing beside it, and preconditioning by that costs nothing. Along a search direction the objective needs no
-further product.
+and all share the features x. So one product of x with all weights serves every problem. The features are first
+rotated to their principal axes. There the Hessian of the model without features has h_c s_d + penalty on its diagonal
+and almost nothing elsewhere, so preconditioning with the diagonal is cheap. A line search needs no further product.
 
 Legend: N items, D features, C outputs, P problems, K principal axes and the bias.
 """
@@ -23,10 +22,10 @@ from torch.nn.functional import one_hot
 from zoo.errors import ConfigError
 from zoo.nn.linear import Linear
 
-MEMORY = 10  # pairs that L-BFGS remembers
-_RAREST = 1e-4  # share of the items that a class is taken to have at least
-_FLATTEST = 1e-6  # mean curvature that a class is taken to have at least
-_HALVINGS = 8  # of a step that went uphill
+MEMORY = 10  # number of pairs in L-BFGS
+_RAREST = 1e-4  # smallest assumed share of the items in a class
+_FLATTEST = 1e-6  # smallest assumed mean curvature of a class
+_HALVINGS = 8  # of a step that increased the objective
 _RANK = 1e-6  # principal axes with less than this share of the largest variance are numerical noise
 
 
@@ -42,8 +41,8 @@ class Softmax:
         return share.log()
 
     def value_and_mean(self, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """z (P, C, N), target (C, N) -> the loss (P, N), and what the model expects the targets to be (P, C, N)."""
-        log_mean = z.log_softmax(1)  # half the time of logsumexp(z) - z target
+        """z (P, C, N), target (C, N) -> the loss (P, N), and the expected targets of the model (P, C, N)."""
+        log_mean = z.log_softmax(1)  # takes half the time of logsumexp(z) - z target
         return -(log_mean * target).sum(1), log_mean.exp()  # targets sum to 1
 
     def value(self, z: Tensor, target: Tensor) -> Tensor:
@@ -101,15 +100,15 @@ class Axes:
     @torch.no_grad()
     def __init__(self, x: Tensor) -> None:
         items, width = x.shape
-        if width <= items:  # any orthogonal basis has the same solution, so float32 will do
+        if width <= items:  # any orthogonal basis has the same solution, so float32 is enough
             squares, basis = torch.linalg.eigh(product_with(x.T.contiguous())(x.T))  # (D,), (D, D)
         else:  # fewer items than features: the same axes from the smaller matrix
-            wide = x.double()  # dividing by small squares needs the digits
+            wide = x.double()  # the division by small squares needs the precision
             squares, left = torch.linalg.eigh(wide @ wide.T)  # (N,), (N, N)
             basis = wide.T @ left / squares.clamp(min=1e-300).sqrt()  # (D, N)
-        kept = squares > _RANK * squares[-1].clamp(min=1e-30)
-        kept[-1] = True  # where all features are constant: products need an axis, and no weight comes to it
-        self.basis = basis[:, kept].float()  # (D, K - 1)
+        selected = squares > _RANK * squares[-1].clamp(min=1e-30)
+        selected[-1] = True  # for constant features: products need an axis; it gets no weight
+        self.basis = basis[:, selected].float()  # (D, K - 1)
         rotated = torch.cat([product_with(self.basis.T.contiguous())(x), x.new_ones(items, 1)], dim=1)  # (N, K)
         self.variance = rotated.square().mean(0)  # (K,)
         self.penalized = torch.ones_like(self.variance)
@@ -131,14 +130,14 @@ class Axes:
 
 def product_with(matrix: Tensor) -> Linear:
     """y -> y matrix^T, from the layout that is fastest on this device."""
-    product = Linear(1, 1, bias=False)  # a weight of its own would only cost time
+    product = Linear(1, 1, bias=False)  # a placeholder: the next line sets the weight
     product.weight = torch.nn.Parameter(matrix, requires_grad=False)
     return product
 
 
 @dataclass
 class _State:
-    """The problems that are still being solved. number (P,): their places among all."""
+    """The unsolved problems. number (P,): their indices among all problems."""
 
     number: Tensor
     weights: Tensor  # (P, N)
@@ -152,23 +151,24 @@ class _State:
     steps: list[Tensor]  # up to MEMORY of (P, C, K)
     changes: list[Tensor]
 
-    def keep(self, chosen: Tensor) -> None:
+    def keep(self, mask: Tensor) -> None:
+        """Remove the other problems."""
         for name, value in vars(self).items():
-            setattr(self, name, [v[chosen] for v in value] if isinstance(value, list) else value[chosen])
+            setattr(self, name, [v[mask] for v in value] if isinstance(value, list) else value[mask])
 
     def direction(self) -> Tensor:
         """The quasi-Newton direction (Nocedal & Wright, Numerical Optimization, algorithm 7.4): (P, C, K)."""
         q = self.gradient
         pairs = [(s, y, 1 / _dot(s, y).clamp(min=1e-20)) for s, y in zip(self.steps, self.changes, strict=True)]
-        taken = []
+        alphas = []
         for s, y, rho in reversed(pairs):
-            taken.append(rho * _dot(s, q))
-            q = q - taken[-1] * y
+            alphas.append(rho * _dot(s, q))
+            q = q - alphas[-1] * y
         r = self.inverse * q
         if pairs:
             s, y, _ = pairs[-1]
             r = r * (_dot(s, y) / _dot(y, self.inverse * y).clamp(min=1e-20))
-        for (s, y, rho), alpha in zip(pairs, reversed(taken), strict=True):
+        for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
             r = r + (alpha - rho * _dot(y, r)) * s
         return -r
 
@@ -195,8 +195,8 @@ def minimize(
 ) -> Tensor:
     """Solve P problems: targets (C, N), weights (P, N) with rows that sum to 1, penalties (P,) -> w (P, C, K).
 
-    start: (P, C, K) from an easier problem. A problem is solved when its preconditioned gradient norm, which estimates
-    the square root of twice the distance to the minimum, is under `tolerance`.
+    start: (P, C, K), the solution of an easier problem. A problem is solved when its preconditioned gradient norm is
+    under `tolerance`; this norm estimates the square root of twice the distance to the minimum.
     Raises ConfigError for weights or targets that are not finite.
     """
     if not (torch.isfinite(weights).all() and torch.isfinite(targets).all()):
@@ -214,8 +214,8 @@ def minimize(
     fit, mean = _fit(z, targets, weights, loss)
     inverse = 1 / (loss.curvature(mean, weights)[..., None] * axes.variance + penalty[:, None])  # (P, C, K)
     gradient = axes.gather((mean - targets) * weights[:, None]) + penalty[:, None] * w
-    every = torch.arange(len(w), device=w.device)
-    state = _State(every, weights, penalty, inverse, w, z, mean, fit, gradient, [], [])
+    numbers = torch.arange(len(w), device=w.device)
+    state = _State(numbers, weights, penalty, inverse, w, z, mean, fit, gradient, [], [])
     solved = torch.empty_like(w)
     for _ in range(max_iterations):
         open_ = _dot(state.gradient, state.inverse * state.gradient)[:, 0, 0] > tolerance**2
@@ -230,7 +230,7 @@ def minimize(
 
 
 def _advance(state: _State, axes: Axes, targets: Tensor, loss: Softmax) -> None:
-    """One iteration of all open problems."""
+    """One iteration of all unsolved problems."""
     direction = state.direction()  # (P, C, K)
     step = _search(state, direction, axes.outputs(direction), targets, loss) * direction
     state.w = state.w + step
@@ -240,9 +240,9 @@ def _advance(state: _State, axes: Axes, targets: Tensor, loss: Softmax) -> None:
 
 
 def _search(state: _State, direction: Tensor, along: Tensor, targets: Tensor, loss: Softmax) -> Tensor:
-    """Move z, mean and fit to where the objective is least along the direction, near enough: the step (P, 1, 1).
+    """Move z, mean and fit to the approximate minimum along the direction; return the step (P, 1, 1).
 
-    A Newton step on the line from zero, then halving for those problems where it went uphill by more than rounding.
+    A Newton step on the line from zero. It is halved where the objective increases by more than rounding.
     """
     slope = _dot(state.gradient, direction)
     curve = _dot(state.penalty[:, None] * direction, direction)

@@ -1,4 +1,4 @@
-"""How fast an encoder is, and what it weighs. Timings mean something on a machine that does nothing else."""
+"""Speed, size and memory of an encoder. Times are valid only on a machine that does nothing else."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CLIPS, SECONDS, ROUNDS = 8, 10.0, 3
 
 @dataclass(frozen=True)
 class Speed:
-    """real_time_factor: seconds of audio embedded per second, the median; slowest, fastest: its range.
+    """real_time_factor: seconds of audio embedded per second, the median. slowest, fastest: its range.
 
-    parameters: count. gmacs: 10^9 multiply-accumulates per second of audio, of matrix products and convolutions.
-    peak_mib: most memory that the encoder took, weights included: of the process on a CPU (Linux only, else NaN), of
-    tensors on a GPU.
+    parameters: their number. gmacs: 10^9 multiply-accumulates per second of audio, of matrix products and convolutions.
+    peak_mib: peak memory of the encoder with its weights: of the process on a CPU (Linux only, else NaN), of tensors on
+    a GPU.
     """
 
     real_time_factor: float
@@ -39,9 +39,9 @@ class Speed:
 
 
 def measure(encoder: Encoder, *, clips: int = CLIPS, seconds: float = SECONDS, rounds: int = ROUNDS) -> Speed:
-    """Embed `clips` of noise, `rounds` times after a first that does not count.
+    """Embed `clips` clips of noise, `rounds` times after a warm-up.
 
-    It is a copy of the encoder that is measured: whatever the encoder keeps from earlier work counts as the copy's own.
+    It measures a copy of the encoder, so that buffers from earlier calls count as memory of the copy.
     """
     generator = torch.Generator().manual_seed(0)
     waves = [0.1 * torch.randn(round(seconds * encoder.sample_rate), generator=generator) for _ in range(clips)]
@@ -53,7 +53,7 @@ def measure(encoder: Encoder, *, clips: int = CLIPS, seconds: float = SECONDS, r
         encoder.embed(waves, encoder.sample_rate)  # ends on the CPU, so nothing is left running
         times.append(time.perf_counter() - start)
     peak = (_peak(encoder.device) - before) / 2**20
-    one = waves[0][: round(encoder.window_seconds * encoder.sample_rate)]  # what goes through the model at once
+    one = waves[0][: round(encoder.window_seconds * encoder.sample_rate)]  # one window
     factors = [clips * seconds / each for each in times[1:]]
     return Speed(
         statistics.median(factors),
@@ -66,9 +66,9 @@ def measure(encoder: Encoder, *, clips: int = CLIPS, seconds: float = SECONDS, r
 
 
 def count_macs(encoder: Encoder, wave: Tensor) -> float:
-    """Multiply-accumulates of one clip (S,) within a window: half of what PyTorch counts as floating-point operations.
+    """Multiply-accumulates of one clip (S,) within a window: half of the floating-point operations that PyTorch counts.
 
-    With gradients on, so that the operators are the plain ones that the counter knows.
+    Gradients are on, because the counter knows only the operators of that path.
     """
     with FlopCounterMode(display=False) as counter, eval_mode(encoder), torch.enable_grad():
         encoder(wave[None].to(encoder.device), torch.tensor([len(wave)], device=encoder.device))
@@ -76,7 +76,7 @@ def count_macs(encoder: Encoder, wave: Tensor) -> float:
 
 
 def _reset_memory(device: torch.device) -> float:
-    """Bytes in use now, from where on `_peak` counts anew; NaN where nobody tells."""
+    """Bytes in use now. `_peak` counts from here. NaN if the system does not report them."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -84,21 +84,21 @@ def _reset_memory(device: torch.device) -> float:
     if not sys.platform.startswith("linux"):
         return float("nan")
     trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)
-    trim(0)  # what was freed before must not be taken again without being seen
+    trim(0)  # return freed memory, so that its reuse counts
     try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew: proc(5)
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset the peak: proc(5)
     except OSError:
         return float("nan")
-    return _of_process("VmRSS")
+    return _process_bytes("VmRSS")
 
 
 def _peak(device: torch.device) -> float:
-    """Bytes that were in use at most since `_reset_memory`."""
+    """Peak bytes in use since `_reset_memory`."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
-    return _of_process("VmHWM") if sys.platform.startswith("linux") else float("nan")
+    return _process_bytes("VmHWM") if sys.platform.startswith("linux") else float("nan")
 
 
-def _of_process(field: str) -> float:
+def _process_bytes(field: str) -> float:
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024.0 * int(next(line for line in lines if line.startswith(f"{field}:")).split()[1])

@@ -1,6 +1,6 @@
-"""Suites: which tasks an exam has, as data. A suite is a YAML file, see zoo/benchmarks/suites/mini.yaml.
+"""Suites: the tasks of a benchmark, as data. A suite is a YAML file, see zoo/benchmarks/suites/mini.yaml.
 
-The suites inside this package need nothing but the embedded corpora, and go by name; others are files.
+Suites inside this package are loaded by name, others by file.
 """
 
 from __future__ import annotations
@@ -22,89 +22,91 @@ from zoo.errors import ConfigError
 from zoo.text.normalizers import NORMALIZERS
 
 PROTOCOL = 1
-"""Raised whenever the same task, model and data would give another number."""
+"""Increased when the same task, model and data give another score than before."""
 
 PROBES = ("class", "tags", "value", "phones")
 ROBUST = (*PROBES, "wer", "retrieval", "zero_shot")
-"""Kinds that `robustness` can be asked of."""
+"""Kinds that `robustness` supports."""
 KINDS = (*ROBUST, "robustness", "units", "hallucination", "speed")
 _CLASSES = ("accuracy", "balanced_accuracy")
 _METRICS = {"class": _CLASSES, "phones": _CLASSES, "tags": ("roc_auc", "map"), "value": ("r2",), "wer": NORMALIZERS}
-"""What a kind can be scored by, its default first; word error rates by the name of a normalizer."""
+"""Metrics of each kind, the default first. For word error rates: names of normalizers."""
 _VARIABLE = re.compile(r"\$\{oc\.env:(\w+)\}")
 _TEXTS = ("prompt", "prefix")
-"""Options that are text, whatever YAML would make of it: "Glossary: ..." is no table."""
+"""Options that stay text, even if YAML reads them as something else: "Glossary: ..." is no mapping."""
 
 
 @dataclass
 class SuiteSource:
-    """Where clips come from, and how they are split."""
+    """A source of clips, and its splits."""
 
     source: str = ""  # what zoo.data.sources opens; ${oc.env:NAME} stands for an environment variable
-    limit: dict[str, int] = field(default_factory=dict)  # at most so many clips of a split
-    group: str = ""  # another column no two splits may share; the unit of error bars (default: speaker, ..., or file)
-    shared: str = ""  # why splits may share groups or audio files, where the published protocol has it so
-    split_by: str = ""  # column whose values are dealt out to splits anew, in place of the given splits
-    dev: list[str] = field(default_factory=list)  # values of split_by that become dev
-    test: list[str] = field(default_factory=list)  # and test
-    folds: str = ""  # cross-validation by the values of this column: each is test once, the next one dev
+    limit: dict[str, int] = field(default_factory=dict)  # largest number of clips of each split
+    group: str = ""  # column that no two splits may share; the unit of intervals (default: speaker, ..., or file)
+    shared: str = ""  # reason why splits may share groups or audio files, if the published split does so
+    split_by: str = ""  # column that defines new splits, in place of those of the manifest
+    dev: list[str] = field(default_factory=list)  # values of split_by for dev
+    test: list[str] = field(default_factory=list)  # values of split_by for test; the rest is train
+    folds: str = ""  # column of cross-validation folds: each is test once, and the next one dev
 
 
 @dataclass
 class SuiteTask:
-    """One number to find out about an encoder."""
+    """One task: it gives one score per encoder."""
 
     name: str = ""
     data: str = ""  # name of a source of this suite
     kind: str = ""  # class, tags, value, phones, wer, retrieval, zero_shot, robustness, units, hallucination, speed
     target: str = ""  # column to predict
-    columns: list[str] = field(default_factory=list)  # tags: every value of these columns is a tag
-    where: dict[str, str] = field(default_factory=dict)  # only clips whose columns have these values
+    columns: list[str] = field(default_factory=list)  # tags: each value of these columns is a tag
+    where: dict[str, str] = field(default_factory=dict)  # only clips with these values in these columns
     metric: str = ""  # default by kind
-    balanced: bool = False  # classes weigh the same in the loss
+    balanced: bool = False  # all classes have the same weight in the loss
     pooling: str = "stats"  # mean, or stats = mean and standard deviation over time
-    layers: str = "best"  # on dev, or weighted = a learned mixture of all, as SUPERB
+    layers: str = "best"  # best on dev, or weighted: a learned mixture of all, as SUPERB
     seeds: int = 5
-    of: str = ""  # robustness: name of the task that is asked again ...
-    conditions: list[str] = field(default_factory=list)  # ... with test clips so changed: pink 10, room 0.6, ...
+    of: str = ""  # robustness: name of the base task ...
+    conditions: list[str] = field(default_factory=list)  # ... and corruptions of its test clips: pink 10, room 0.6, ...
     templates: list[str] = field(default_factory=lambda: ["{}"])  # zero_shot: prompts
     options: dict[str, str] = field(default_factory=dict)  # wer, hallucination: arguments of transcribe
 
     def arguments(self) -> dict[str, Any]:
-        """The options as values of Python."""
-        return {key: said if key in _TEXTS else _value(said) for key, said in self.options.items()}
+        """The options as Python values."""
+        return {key: text if key in _TEXTS else _value(text) for key, text in self.options.items()}
 
 
 @dataclass
 class Suite:
+    """Sources and tasks, by name."""
+
     name: str = ""
     about: str = ""
-    frames: int = 20  # phones: points of time per clip
+    frames: int = 20  # phones: time points per clip
     data: dict[str, SuiteSource] = field(default_factory=dict)
     tasks: list[SuiteTask] = field(default_factory=list)
 
     def base(self, task: SuiteTask) -> SuiteTask:
-        """The task whose robustness a task is about."""
+        """The base task of a robustness task."""
         return next(each for each in self.tasks if each.name == task.of)
 
     def fingerprint(self, task: SuiteTask) -> str:
-        """16 hexadecimal digits over everything in the suite that a number of this task depends on."""
+        """16 hexadecimal digits: a hash of all settings in the suite on which the score of this task depends."""
         defaults = asdict(SuiteTask())
-        said = {key: value for key, value in asdict(task).items() if value != defaults[key]}
-        about = said | {"protocol": PROTOCOL, "of": self.fingerprint(self.base(task)) if task.of else ""}
+        changed = {key: value for key, value in asdict(task).items() if value != defaults[key]}
+        settings = changed | {"protocol": PROTOCOL, "of": self.fingerprint(self.base(task)) if task.of else ""}
         if task.kind == "phones":
-            about["frames"] = self.frames
-        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+            settings["frames"] = self.frames
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def names() -> list[str]:
-    """Suites that go by name."""
+    """Names of the packaged suites."""
     return sorted(path.name.removesuffix(".yaml") for path in _packaged().iterdir() if path.name.endswith(".yaml"))
 
 
 @dataclass(frozen=True)
 class Outline:
-    """What a suite is about, the names of its tasks, and the environment variables that its data needs."""
+    """Description of a suite, the names of its tasks, and the environment variables that its data needs."""
 
     about: str
     tasks: list[str]
@@ -112,7 +114,7 @@ class Outline:
 
 
 def outline(name: str) -> Outline:
-    """The outline of a suite that goes by name; the variables need not be set."""
+    """The outline of a packaged suite. The variables need not be set."""
     text = (_packaged() / f"{name}.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text)
     tasks = [task["name"] for task in content["tasks"]]
@@ -124,88 +126,86 @@ def load(name: str | Path) -> Suite:
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         if str(name) not in names():
-            raise ConfigError(f"no suite is called {str(name)!r}; there are {', '.join(names())}, or give a .yaml file")
+            raise ConfigError(f"unknown suite {str(name)!r}; choose {', '.join(names())} or a .yaml file")
         path = Path(str(_packaged() / f"{name}.yaml"))
     elif not path.is_file():
         raise ConfigError(f"{path}: there is no such file; give a suite's .yaml file, or one of {', '.join(names())}")
     try:
         suite = config.load(Suite, [path])
     except ConfigError as error:
-        said = str(error)
-        raise ConfigError(said if said.startswith(f"{path}: ") else f"{path}: {said}") from None
+        message = str(error)
+        raise ConfigError(message if message.startswith(f"{path}: ") else f"{path}: {message}") from None
     suite.name = suite.name or path.stem
     check(suite, str(path))
     return suite
 
 
 def check(suite: Suite, where: str) -> None:
-    """Fill in what follows from the kinds of its tasks: metrics, and the data of robustness tasks.
+    """Check a suite, and fill in the default metrics of its tasks and the data of robustness tasks.
 
-    Raises ConfigError, which begins with `where`, for a suite that cannot be asked as it is.
+    Raises ConfigError for an invalid suite. where: the start of its message.
     """
     if not suite.tasks:
         raise ConfigError(f"{where}: a suite needs tasks")
     if any(task.kind == "phones" for task in suite.tasks) and suite.frames < 1:
-        raise ConfigError(
-            f"{where}: frames is {suite.frames}, and phones are asked at 1 point of time per clip or more"
-        )
+        raise ConfigError(f"{where}: frames is {suite.frames}, but tasks on phones need at least 1 time point per clip")
     for task in suite.tasks:
         _check(task, suite, f"{where}: task {task.name!r}")
         _check_probe(task, f"{where}: task {task.name!r}")
-        _check_verb(task, f"{where}: task {task.name!r}")
+        _check_capability(task, f"{where}: task {task.name!r}")
     for task in suite.tasks:
         _check_conditions(task, suite, f"{where}: task {task.name!r}")
         if task.kind == "tags" and suite.data[task.data].folds:
-            raise ConfigError(f"{where}: task {task.name!r}: tags rank the clips of one probe, and folds have several")
+            raise ConfigError(
+                f"{where}: task {task.name!r}: tags need a source without folds: they rank clips of one probe"
+            )
     for key, source in suite.data.items():
         if not source.source:
             raise ConfigError(f"{where}: data {key!r} needs a source")
     for name, count in Counter(task.name for task in suite.tasks).items():
         if count > 1:
-            raise ConfigError(f"{where}: {count} tasks have the name {name!r}; results go by it, so give each its own")
+            raise ConfigError(f"{where}: {count} tasks have the name {name!r}; give each task its own name")
 
 
 def _check(task: SuiteTask, suite: Suite, where: str) -> None:
     if not task.name or task.kind not in KINDS:
-        raise ConfigError(f"{where}: a task needs a name, and as kind one of {', '.join(KINDS)}, not {task.kind!r}")
+        raise ConfigError(f"{where}: a task needs a name, and a kind: one of {', '.join(KINDS)}, not {task.kind!r}")
     if task.data not in suite.data and task.kind != "robustness":
-        raise ConfigError(
-            f"{where}: data {task.data!r} is not there; the suite names {', '.join(suite.data) or 'none'}"
-        )
+        raise ConfigError(f"{where}: unknown data {task.data!r}; the suite has {', '.join(suite.data) or 'none'}")
     if task.kind in ("class", "value", "zero_shot") and not task.target:
-        raise ConfigError(f"{where}: say which column is the target")
+        raise ConfigError(f"{where}: name the column to predict (target)")
     for column, value in task.where.items():
         if not isinstance(value, str):  # OmegaConf lets lists through
-            raise ConfigError(f"{where}: where: {column} is {value}, and one value is wanted; make a task of each")
-    for words, key in ((task.options, "language"), (task.where, "lang")):
-        if words.get(key) == "False":  # what YAML reads in `language: no`, Norwegian
-            words[key] = "no"
+            raise ConfigError(f"{where}: where: {column} is {value}, but must be one value; write a task for each")
+    for options, key in ((task.options, "language"), (task.where, "lang")):
+        if options.get(key) == "False":  # YAML reads `language: no` (Norwegian) as false
+            options[key] = "no"
     if task.kind == "tags" and not task.columns:
-        raise ConfigError(f"{where}: say which columns hold the tags")
+        raise ConfigError(f"{where}: name the columns with the tags (columns)")
     possible = _METRICS.get(task.kind, ())
     if task.kind in PROBES:
         task.metric = task.metric or possible[0]
     if task.metric and task.metric not in possible:
-        known = ", ".join(possible) or "none, it has its own"
-        raise ConfigError(f"{where}: metric {task.metric!r}: for {task.kind} choose {known}")
+        choices = ", ".join(possible) or "none: its metric is fixed"
+        raise ConfigError(f"{where}: metric {task.metric!r}: for {task.kind} choose {choices}")
 
 
 def _check_probe(task: SuiteTask, where: str) -> None:
     if task.seeds < 1:
-        raise ConfigError(f"{where}: seeds is {task.seeds}, and at least 1 is needed")
+        raise ConfigError(f"{where}: seeds is {task.seeds}, but must be at least 1")
     if task.balanced and task.kind not in ("class", "phones"):
-        raise ConfigError(f"{where}: balanced: only classes can be balanced, which {task.kind} has none of")
+        raise ConfigError(f"{where}: balanced: only classes can be balanced, and {task.kind} has none")
     if task.pooling not in ("mean", "stats"):
         raise ConfigError(f"{where}: pooling {task.pooling!r}: choose mean or stats")
     if task.layers not in ("best", "weighted"):
         raise ConfigError(f"{where}: layers {task.layers!r}: choose best or weighted")
 
 
-def _check_verb(task: SuiteTask, where: str) -> None:
+def _check_capability(task: SuiteTask, where: str) -> None:
     if task.options and task.kind not in ("wer", "hallucination"):
-        raise ConfigError(f"{where}: options are for wer and hallucination, where something is transcribed")
+        raise ConfigError(f"{where}: options are for wer and hallucination: they are arguments of transcribe")
     if task.kind == "zero_shot" and not (task.templates and all("{}" in template for template in task.templates)):
-        raise ConfigError(f"{where}: templates: at least one is needed, and {{}} in each for the class to stand in")
+        raise ConfigError(f"{where}: templates: at least one is needed, with {{}} in each for the name of the class")
 
 
 def _check_conditions(task: SuiteTask, suite: Suite, where: str) -> None:
@@ -216,23 +216,23 @@ def _check_conditions(task: SuiteTask, suite: Suite, where: str) -> None:
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     if task.kind == "units" and any(change.stretch != 1 for change in changes):
-        raise ConfigError(f"{where}: units are compared frame by frame, which another speed does not allow")
+        raise ConfigError(f"{where}: units are compared frame by frame, so speed is not possible")
     if task.kind != "robustness":
         return
     possible = [each.name for each in suite.tasks if each.kind in ROBUST]
     if task.of not in possible or not changes:
         raise ConfigError(
-            f"{where}: robustness needs conditions, and as `of` one of {', '.join(possible) or 'no task'}"
+            f"{where}: robustness needs conditions, and a base task (of): one of {', '.join(possible) or 'none'}"
         )
     if task.target or task.columns or task.where:
-        raise ConfigError(f"{where}: target, columns and where are those of {task.of!r}; leave them out here")
+        raise ConfigError(f"{where}: target, columns and where are those of {task.of!r}; remove them here")
     task.data = suite.base(task).data
 
 
 def _value(text: Any) -> Any:
-    """As YAML reads it; but no, yes, on and off stay words, such as the language no, and so does what is no YAML.
+    """The value as YAML reads it. But no, yes, on and off stay text (the language `no`), and so does invalid YAML.
 
-    A list is one already.
+    A list stays a list.
     """
     if not isinstance(text, str):
         return text

@@ -1,7 +1,7 @@
 """Three small charts as inline SVG: bars with intervals, lines, labeled points.
 
-They are as wide as a phone and scale up. Colors are the classes c0, c1, ... of the page's style sheet, so that they
-follow its light and dark schemes.
+They fit the width of a phone and scale up. Colors are the classes c0, c1, ... of the page's style sheet, which has a
+light and a dark scheme.
 
 Legend: x, y in pixels from the upper left; values in the units of the data.
 """
@@ -20,7 +20,7 @@ _ROW = 31  # height of a bar with its label
 
 @dataclass(frozen=True)
 class Bar:
-    """value with its interval; None where there is none. text: the value as it is written."""
+    """A value with its interval, None if there is none. text: the value as shown."""
 
     label: str
     color: int
@@ -32,17 +32,19 @@ class Bar:
 
 @dataclass(frozen=True)
 class Line:
-    """ys at xs = 0, 1, ...; a single y is drawn across. chosen: the x that gets a dot."""
+    """ys at xs = 0, 1, ...; a single y is a horizontal line. chosen: the x with a dot. dashed: ys of a second curve."""
 
     label: str
     color: int
     ys: Sequence[float | None]
     chosen: int | None = None
-    faint: Sequence[float | None] = field(default=())
+    dashed: Sequence[float | None] = field(default=())
 
 
 @dataclass(frozen=True)
 class Point:
+    """A labeled point, in data units."""
+
     label: str
     color: int
     x: float
@@ -50,16 +52,16 @@ class Point:
 
 
 def bars(rows: Sequence[Bar], title: str) -> str:
-    """Horizontal bars from 0, each under its label, with whiskers for intervals."""
+    """Horizontal bars from 0, with the label above each bar and whiskers for intervals."""
     shown = [v for row in rows for v in (row.value, row.low, row.high) if v is not None and math.isfinite(v)]
     low, high = max(-1.0, min(0.0, *shown, 0.0)), max(1e-9, *shown)
     if low == 0 and high <= 1:
-        high = 1.0  # a share: of the whole
-    place = _scale(low, high, 2, WIDTH - 62)
-    parts = [f'<line class="axis" x1="{place(0):.1f}" x2="{place(0):.1f}" y1="0" y2="{_ROW * len(rows)}"/>']
+        high = 1.0  # a share: the axis goes to 1
+    to_x = _scale(low, high, 2, WIDTH - 62)
+    parts = [f'<line class="axis" x1="{to_x(0):.1f}" x2="{to_x(0):.1f}" y1="0" y2="{_ROW * len(rows)}"/>']
     for n, row in enumerate(rows):
         top = n * _ROW
-        start, end = sorted((place(0), place(row.value)))
+        start, end = sorted((to_x(0), to_x(row.value)))
         parts += [
             f'<text x="2" y="{top + 12}">{escape(row.label)}</text>',
             f'<text class="value" x="{WIDTH - 2}" y="{top + 26}">{escape(row.text)}</text>',
@@ -67,27 +69,29 @@ def bars(rows: Sequence[Bar], title: str) -> str:
             f'height="10"><title>{escape(row.label)}: {escape(row.text)}</title></rect>',
         ]
         if row.low is not None and row.high is not None and math.isfinite(row.high - row.low):
-            a, b = place(row.low), place(row.high)
+            a, b = to_x(row.low), to_x(row.high)
             parts.append(f'<path class="whisker" d="M{a:.1f} {top + 19}v6M{a:.1f} {top + 22}H{b:.1f}m0 -3v6"/>')
     return _figure(parts, _ROW * len(rows) + 4, title)
 
 
-def lines(rows: Sequence[Line], title: str, across: str) -> str:
-    """Curves over 0, 1, ...; the faint values of a row are a dashed curve of the same color."""
-    values = [float(v) for row in rows for v in (*row.ys, *row.faint) if v is not None and _real(v)]
+def lines(rows: Sequence[Line], title: str, x_label: str) -> str:
+    """Curves over 0, 1, ...; `dashed` of a row is a dashed curve in the same color."""
+    values = [float(v) for row in rows for v in (*row.ys, *row.dashed) if v is not None and _real(v)]
     last = max(1, *(len(row.ys) - 1 for row in rows))
     low, high = _padded(values)
     x, y = _scale(0, last, _LEFT, WIDTH - _RIGHT), _scale(low, high, HEIGHT - _BOTTOM, _TOP)
-    parts = _grid(low, high, y) + _x_ticks([*range(0, last + 1, max(1, -(-last // 12)))], x, across)
+    parts = _grid(low, high, y) + _x_ticks([*range(0, last + 1, max(1, -(-last // 12)))], x, x_label)
     for row in rows:
-        for ys, kind in ((row.ys, "curve"), (row.faint, "curve faint")):
+        for ys, css_class in ((row.ys, "curve"), (row.dashed, "curve dashed")):
             points = [(n, v) for n, v in enumerate(ys) if v is not None and _real(v)]
             if len(ys) == 1 and points:
                 points = [(0, points[0][1]), (last, points[0][1])]
-                kind += " across"
+                css_class += " constant"
             path = "L".join(f"{x(n):.1f} {y(v):.1f}" for n, v in points)
             if path:
-                parts.append(f'<path class="c{row.color} {kind}" d="M{path}"><title>{escape(row.label)}</title></path>')
+                parts.append(
+                    f'<path class="c{row.color} {css_class}" d="M{path}"><title>{escape(row.label)}</title></path>'
+                )
         chosen = row.ys[row.chosen] if row.chosen is not None and row.chosen < len(row.ys) else None
         if chosen is not None and _real(chosen) and len(row.ys) > 1:
             dot = f'cx="{x(row.chosen or 0):.1f}" cy="{y(chosen):.1f}"'
@@ -95,7 +99,7 @@ def lines(rows: Sequence[Line], title: str, across: str) -> str:
     return _figure(parts, HEIGHT, title)
 
 
-def scatter(points: Sequence[Point], title: str, across: str, up: str) -> str:
+def scatter(points: Sequence[Point], title: str, x_label: str, y_label: str) -> str:
     """Points with their labels; x is logarithmic and must be above 0."""
     exponents = [math.log10(point.x) for point in points]
     left, right = math.floor(min(exponents)), max(math.ceil(max(exponents)), math.floor(min(exponents)) + 1)
@@ -106,8 +110,8 @@ def scatter(points: Sequence[Point], title: str, across: str, up: str) -> str:
     for k in range(left, right + 1):
         parts.append(f'<text class="tick mid" x="{x(k):.1f}" y="{height - 20}">{10.0**k:g}</text>')
     parts += [
-        f'<text class="tick mid" x="{(WIDTH + _LEFT) / 2}" y="{height - 5}">{escape(across)}</text>',
-        f'<text class="tick" x="{_LEFT + 2}" y="9">{escape(up)}</text>',
+        f'<text class="tick mid" x="{(WIDTH + _LEFT) / 2}" y="{height - 5}">{escape(x_label)}</text>',
+        f'<text class="tick" x="{_LEFT + 2}" y="9">{escape(y_label)}</text>',
     ]
     previous = -math.inf
     for point in sorted(points, key=lambda each: -each.y):
@@ -137,13 +141,13 @@ def _grid(low: float, high: float, y: Callable[[float], float]) -> list[str]:
     return parts
 
 
-def _x_ticks(numbers: Sequence[int], x: Callable[[float], float], across: str) -> list[str]:
+def _x_ticks(numbers: Sequence[int], x: Callable[[float], float], x_label: str) -> list[str]:
     labels = [f'<text class="tick mid" x="{x(n):.1f}" y="{HEIGHT - 20}">{n}</text>' for n in numbers]
-    return [*labels, f'<text class="tick mid" x="{(WIDTH + _LEFT) / 2}" y="{HEIGHT - 5}">{escape(across)}</text>']
+    return [*labels, f'<text class="tick mid" x="{(WIDTH + _LEFT) / 2}" y="{HEIGHT - 5}">{escape(x_label)}</text>']
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """About five round numbers in between."""
+    """About five round numbers between low and high."""
     raw = (high - low) / 4
     unit = 10.0 ** math.floor(math.log10(raw))
     step = next(m * unit for m in (1, 2, 5, 10) if m * unit >= raw)
@@ -151,14 +155,14 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:
-    """The range of the values with a margin; values under -1, as a bad R2 has them, are drawn at the edge."""
+    """The range of the values with a margin. Values under -1 (a bad R2) are drawn at the edge."""
     low, high = (max(-1.0, min(values)), max(-1.0, *values)) if values else (0.0, 1.0)
     margin = 0.08 * (high - low) or 0.05
     return low - margin, high + margin
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-    """Linear from [low, high] to [start, end]; what lies outside is drawn at the edge."""
+    """A linear map from [low, high] to [start, end]. Values outside are drawn at the edge."""
     span = high - low
     return lambda value: start + (end - start) * min(1.0, max(0.0, (value - low) / span))
 

@@ -1,6 +1,6 @@
-"""Results in words: every number with its interval, tables of details by kind of task, all as Markdown.
+"""Results as Markdown: scores with their intervals, and tables of details for each kind of task.
 
-The report shows the same cells and the same details.
+The HTML report shows the same cells and details.
 """
 
 from __future__ import annotations
@@ -12,71 +12,74 @@ from functools import partial
 from zoo.benchmarks.results import Record, Results
 
 FOOTNOTE = "Score (95 % interval; over speakers or pieces where the data names them). Layer chosen on dev."
-BOLD_ON_CARDS = "Bold: nobody in the whole result is significantly better, and someone there is worse."
-BOLD = "Bold: nobody is significantly better, and someone is worse (paired bootstrap, Holm's correction)."
+BOLD_ON_CARDS = "Bold: no model in the whole result is significantly better."
+BOLD = (
+    "Bold: no model is significantly better (paired bootstrap, Holm's correction). "
+    "A row without bold shows no significant difference."
+)
 
-_FEW_GROUPS = 5  # resampling fewer says little of those that were not drawn
+_FEW_GROUPS = 5  # with fewer groups, the bootstrap underestimates the variation between groups
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: title, names of the columns, rows of cells."""
+    """A table of details: title, names of the columns, rows of cells."""
 
     title: str
     head: list[str]
     rows: list[list[str]]
 
 
-def markdown(results: Results, said: Sequence[str] = ()) -> str:
-    """The whole page: what computed it, one table, what was skipped, and what has to be known beside the numbers.
+def markdown(results: Results, intro: Sequence[str] = ()) -> str:
+    """The whole page: the runs, the table of scores, skipped tasks, notes, and tables of details.
 
-    said: lines about the results, for the top of the page.
+    intro: lines about the results, for the top of the page.
     """
     records = latest(results.records)
-    lines = [f"# {results.suite}", "", *(part for line in said for part in (line, "")), *computed(results, records)]
-    tasks, subjects = (
-        list(dict.fromkeys(names)) for names in ([r.task for r in records], [r.subject for r in records])
-    )
-    lines += ["", *grid(records, results.ranks, tasks, subjects, cell), "", FOOTNOTE, BOLD]
+    lines = [f"# {results.suite}", "", *(part for line in intro for part in (line, "")), *computed_by(results, records)]
+    tasks, models = (list(dict.fromkeys(names)) for names in ([r.task for r in records], [r.model for r in records]))
+    lines += ["", *grid(records, results.ranks, tasks, models, cell), "", FOOTNOTE, BOLD]
     remarks = notes(records)
-    if former := len(results.records) - len(records):
-        remarks.append(f"{former} results of former data or settings are in the file and not shown")
-    for title, found in (("Skipped", skipped(records)), ("Notes", remarks)):
-        if found:
-            lines += ["", f"{title}:", "", *(f"- {remark}" for remark in found)]
-    return "\n".join([*lines, *told(records)]) + "\n"
+    if outdated := len(results.records) - len(records):
+        remarks.append(f"{outdated} results with older data or settings are in the file but not shown")
+    for title, items in (("Skipped", skipped(records)), ("Notes", remarks)):
+        if items:
+            lines += ["", f"{title}:", "", *(f"- {item}" for item in items)]
+    return "\n".join([*lines, *detail_lines(records)]) + "\n"
 
 
-def told(records: Sequence[Record]) -> list[str]:
-    """The tables of details, each under its title."""
+def detail_lines(records: Sequence[Record]) -> list[str]:
+    """The tables of details, each with its title above."""
     return [part for sheet in details(records) for part in ("", f"{sheet.title}:", "", *_lines(sheet))]
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
-    """What is shown: the results on each task's last data and settings; others stay in the file.
+    """The records to show: those with the latest data and settings of each task.
 
-    Different models of one name get a part of their fingerprints behind it, so that no row is of two models.
+    If different models have the same name, a part of their fingerprint is added to it. So no row mixes two models.
     """
-    known = list(records)
-    asked = {record.task: (record.data, record.task_key) for record in known}  # the last one stays
-    current = [record for record in known if (record.data, record.task_key) == asked[record.task]]
-    models: dict[str, set[str]] = {}
+    all_records = list(records)
+    latest_settings = {record.task: (record.data, record.task_key) for record in all_records}  # the last one wins
+    current = [record for record in all_records if (record.data, record.task_key) == latest_settings[record.task]]
+    fingerprints: dict[str, set[str]] = {}
     for record in current:
-        models.setdefault(record.subject, set()).add(record.model)
+        fingerprints.setdefault(record.model, set()).add(record.fingerprint)
     return [
-        replace(record, subject=f"{record.subject} ({record.model[:6]})") if len(models[record.subject]) > 1 else record
+        replace(record, model=f"{record.model} ({record.fingerprint[:6]})")
+        if len(fingerprints[record.model]) > 1
+        else record
         for record in current
     ]
 
 
-def computed(results: Results, records: Sequence[Record]) -> list[str]:
-    """Command, commit, hardware and day of every run that one of these records comes from."""
+def computed_by(results: Results, records: Sequence[Record]) -> list[str]:
+    """Command, commit, hardware and day of each run that computed one of these records."""
     used = sorted({record.run for record in records if record.run is not None})
     lines = ["Computed by", ""] if used else []
     for run in (results.runs[number] for number in used):
-        where = ", ".join(filter(None, [run["machine"], run["gpu"], f"threads: {run['threads']}"]))
-        about = f"commit {run['commit'] or 'unknown'}, {where}, torch {run['torch']}, {run['day']}"
-        lines.append(f"- `{run['command'] or 'zoo.benchmarks.runner.run, from Python'}` ({about})")
+        hardware = ", ".join(filter(None, [run["machine"], run["gpu"], f"threads: {run['threads']}"]))
+        setup = f"commit {run['commit'] or 'unknown'}, {hardware}, torch {run['torch']}, {run['day']}"
+        lines.append(f"- `{run['command'] or 'zoo.benchmarks.runner.run, from Python'}` ({setup})")
     return lines
 
 
@@ -84,18 +87,18 @@ def grid(
     records: Sequence[Record],
     ranks: Mapping[str, Mapping[str, int]],
     tasks: Sequence[str],
-    subjects: Sequence[str],
+    models: Sequence[str],
     text: Callable[[Record], str],
 ) -> list[str]:
-    """A row for each task, a column for each subject. Bold: nobody is significantly better, and someone is worse."""
-    found = {(record.task, record.subject): record for record in records}
-    lines = ["| " + row(subjects), "|-" * (len(subjects) + 1) + "|"]
+    """A row for each task, a column for each model. Bold: rank 1, if another model has a worse rank."""
+    by_cell = {(record.task, record.model): record for record in records}
+    lines = ["| " + row(models), "|-" * (len(models) + 1) + "|"]
     for task in tasks:
-        here = ranks.get(task, {})
-        best = [name for name, rank in here.items() if rank == 1 < max(here.values())]
+        task_ranks = ranks.get(task, {})
+        best = [name for name, rank in task_ranks.items() if rank == 1 < max(task_ranks.values())]
         cells = []
-        for name in subjects:
-            record = found.get((task, name))
+        for name in models:
+            record = by_cell.get((task, name))
             score, shown = (number(record, record.score), text(record)) if record else ("", "")
             cells.append(shown.replace(score, f"**{score}**", 1) if name in best else shown)
         lines.append(row([heading(task, records), *cells]))
@@ -103,18 +106,18 @@ def grid(
 
 
 def row(cells: Sequence[str]) -> str:
-    """A line of a table, whatever characters the cells hold."""
+    """A line of a table. Pipes and line breaks in the cells are escaped."""
     return "| " + " | ".join(" ".join(text.replace("|", "\\|").splitlines()) for text in cells) + " |"
 
 
 def heading(task: str, records: Sequence[Record]) -> str:
-    """A task with its metric."""
+    """The name of a task with its metric."""
     metric = next((record.metric for record in records if record.task == task and record.metric), "")
     return f"{task} ({metric})" if metric else task
 
 
 def cell(record: Record) -> str:
-    """One number as the table shows it."""
+    """A score as the table shows it: with interval and layer."""
     if record.score is None:
         return "skipped"
     layer = ""
@@ -126,7 +129,7 @@ def cell(record: Record) -> str:
 
 
 def interval(record: Record) -> str:
-    """Its bounds; none is known where all of test is one speaker or piece."""
+    """The bounds of the interval. There is none if the whole test set is one speaker or piece."""
     return _bounds(record.low, record.high, partial(number, record))
 
 
@@ -143,54 +146,54 @@ def number(record: Record, value: float | None) -> str:
 def line(record: Record) -> str:
     """One record for the log."""
     what = f"skipped: {record.reason}" if record.status == "skipped" else f"{record.metric} {cell(record)}"
-    return f"{record.subject}: {record.task}: {what} [{record.seconds:.1f} s]"
+    return f"{record.model}: {record.task}: {what} [{record.seconds:.1f} s]"
 
 
 def skipped(records: Sequence[Record]) -> list[str]:
-    """What was not asked, why, and of whom."""
-    who: dict[tuple[str, str], list[str]] = {}
+    """The skipped tasks, with the reason and the models."""
+    models: dict[tuple[str, str], list[str]] = {}
     for record in records:
         if record.status == "skipped":
-            who.setdefault((record.task, record.reason), []).append(record.subject)
-    return [f"{task}: {reason}: {', '.join(subjects)}" for (task, reason), subjects in who.items()]
+            models.setdefault((record.task, record.reason), []).append(record.model)
+    return [f"{task}: {reason}: {', '.join(names)}" for (task, reason), names in models.items()]
 
 
 def notes(records: Sequence[Record]) -> list[str]:
-    """What was left out, or has to be known beside a number."""
+    """Notes of the records: what is left out, and a warning for small numbers of groups."""
     remarks = [f"{record.task}: {note}" for record in records for note in record.notes]
     for record in records:
         if record.score is not None and 1 < record.groups < _FEW_GROUPS:
             what = f"{record.task}: only {record.groups} independent groups in test"
-            remarks.append(f"{what}; intervals are too narrow there, and hardly anything can be told apart")
+            remarks.append(f"{what}; intervals are too narrow there, and few differences can be significant")
         elif record.score is not None and record.groups == 1:
             what = f"{record.task}: all of test is one independent group, such as one speaker"
-            remarks.append(f"{what}; how scores vary from group to group is unknown, and nothing can be told apart")
+            remarks.append(f"{what}; the variation between groups is unknown, and no difference can be significant")
     return list(dict.fromkeys(remarks))
 
 
 def details(records: Sequence[Record]) -> list[Sheet]:
-    """What there is beside the scores: a table for each kind of task that has any, and for each robustness task."""
-    told = [record for record in records if record.status == "ok" and record.details]
+    """Tables of details: one for each kind of task that has details, and one for each robustness task."""
+    detailed = [record for record in records if record.status == "ok" and record.details]
     sheets = []
     for kind, (title, head, rows) in _DETAILS.items():
-        here = [row for record in told if record.kind == kind for row in rows(record)]
-        sheets += [Sheet(title, ["", *head], here)] if here else []
-    robust = [record for record in told if record.kind == "robustness"]
+        kind_rows = [row for record in detailed if record.kind == kind for row in rows(record)]
+        sheets += [Sheet(title, ["", *head], kind_rows)] if kind_rows else []
+    robust = [record for record in detailed if record.kind == "robustness"]
     tasks = dict.fromkeys(record.task for record in robust)
     return sheets + [_robustness([record for record in robust if record.task == task]) for task in tasks]
 
 
 def _robustness(records: Sequence[Record]) -> Sheet:
-    """A row for each subject of one task, a column for each condition."""
+    """A row for each model on one task, a column for each condition."""
 
-    def text(record: Record, found: Mapping[str, float]) -> str:
-        score, change, low, high = (number(record, found[key]) for key in ("score", "change", "low", "high"))
+    def text(record: Record, result: Mapping[str, float]) -> str:
+        score, change, low, high = (number(record, result[key]) for key in ("score", "change", "low", "high"))
         return f"{score.lstrip('+')}: {change} ({low} to {high})"
 
     conditions = list(records[0].details["conditions"])
     rows = [
         [
-            record.subject,
+            record.model,
             number(record, record.details["clean"]).lstrip("+"),
             *(text(record, record.details["conditions"][name]) for name in conditions),
         ]
@@ -203,8 +206,8 @@ def _lines(sheet: Sheet) -> list[str]:
     return [row(cells) for cells in (sheet.head, ["-"] * len(sheet.head), *sheet.rows)]
 
 
-def _who(record: Record) -> str:
-    return f"{record.subject}, {record.task}"
+def _label(record: Record) -> str:
+    return f"{record.model}, {record.task}"
 
 
 def _percent(value: float | None) -> str:
@@ -218,26 +221,26 @@ def _bounds(low: float | None, high: float | None, shown: Callable[[float | None
 def _wer(record: Record) -> list[list[str]]:
     return [
         [
-            _who(record),
+            _label(record),
             name,
-            f"{_percent(found['wer'])} % ({_bounds(found['low'], found['high'], _percent)})",
-            f"{_percent(found['cer'])} %",
-            *(str(found[key]) for key in ("substitutions", "deletions", "insertions")),
+            f"{_percent(rates['wer'])} % ({_bounds(rates['low'], rates['high'], _percent)})",
+            f"{_percent(rates['cer'])} %",
+            *(str(rates[key]) for key in ("substitutions", "deletions", "insertions")),
         ]
-        for name, found in record.details.items()
+        for name, rates in record.details.items()
     ]
 
 
 def _hallucination(record: Record) -> list[list[str]]:
     return [
         [
-            _who(record),
+            _label(record),
             sound,
-            f"{found['words'] / found['minutes']:.1f}",
-            f"{found['clips with words']} of {found['clips']}",
-            found["longest"],
+            f"{counts['words'] / counts['minutes']:.1f}",
+            f"{counts['clips with words']} of {counts['clips']}",
+            counts["longest"],
         ]
-        for sound, found in record.details.items()
+        for sound, counts in record.details.items()
     ]
 
 
@@ -245,20 +248,20 @@ def _units(record: Record) -> list[list[str]]:
     consistency = record.details["consistency"]
     noise = "; ".join(f"{name}: {_percent(share)} %" for name, share in consistency.items())
     rows = []
-    for book, found in record.details.items():
+    for book, measures in record.details.items():
         if book == "consistency":
             continue
-        shares = [f"{found[key]:.3f}" for key in ("pnmi", "phone_purity", "cluster_purity", "boundary_f1")]
-        used = f"{found['used']} of {found['units']}, perplexity {found['perplexity']:.1f}"
-        rates = f"{found['bit rate']:.0f}, {found['bit rate of runs']:.0f}"
-        rows.append([f"{_who(record)}, {book}", *shares, used, rates, noise])
+        shares = [f"{measures[key]:.3f}" for key in ("pnmi", "phone_purity", "cluster_purity", "boundary_f1")]
+        used = f"{measures['used']} of {measures['units']}, perplexity {measures['perplexity']:.1f}"
+        rates = f"{measures['bit rate']:.0f}, {measures['bit rate of runs']:.0f}"
+        rows.append([f"{_label(record)}, {book}", *shares, used, rates, noise])
     return rows
 
 
 def _speed(record: Record) -> list[list[str]]:
-    found = record.details
-    size = f"{found['parameters'] / 1e6:.1f}"
-    return [[_who(record), cell(record), size, f"{found['gmacs']:.2f}", _mib(found["peak_mib"])]]
+    details = record.details
+    size = f"{details['parameters'] / 1e6:.1f}"
+    return [[_label(record), cell(record), size, f"{details['gmacs']:.2f}", _mib(details["peak_mib"])]]
 
 
 def _mib(value: float | None) -> str:
@@ -266,19 +269,19 @@ def _mib(value: float | None) -> str:
 
 
 def _text_to_audio(record: Record) -> list[list[str]]:
-    found = record.details
+    details = record.details
     if record.kind == "zero_shot":
-        alone = "; ".join(f"{template}: {value:.3f}" for template, value in found["by template"].items())
-        return [[_who(record), cell(record), f"{found['chance']:.3f}", alone]]
-    ranks = [f"{found[key]:.3f}" for key in ("recall@1", "recall@10")]
-    return [[_who(record), cell(record), f"{found['chance']:.3f}", *ranks, f"{found['median rank']:g}"]]
+        by_template = "; ".join(f"{template}: {value:.3f}" for template, value in details["by template"].items())
+        return [[_label(record), cell(record), f"{details['chance']:.3f}", by_template]]
+    ranks = [f"{details[key]:.3f}" for key in ("recall@1", "recall@10")]
+    return [[_label(record), cell(record), f"{details['chance']:.3f}", *ranks, f"{details['median rank']:g}"]]
 
 
 _Rows = Callable[[Record], list[list[str]]]
 _DETAILS: dict[str, tuple[str, list[str], _Rows]] = {
     "wer": ("Word errors by normalizer", ["normalizer", "WER", "CER", "S", "D", "I"], _wer),
     "hallucination": (
-        "Words where nobody speaks",
+        "Words in audio without speech",
         ["sound", "words a minute", "clips with words", "longest"],
         _hallucination,
     ),

@@ -1,4 +1,4 @@
-"""The `zoo` command: one thin module a group of commands, over functions that scripts can call. Heavy imports wait."""
+"""The `zoo` command. Each module has a group of commands that call library functions. Heavy imports are inside them."""
 
 from zoo.cli.main import app, main
 

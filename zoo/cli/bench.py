@@ -1,4 +1,4 @@
-"""`zoo bench` and `python -m zoo.benchmarks`. Heavy imports wait."""
+"""`zoo bench` and `python -m zoo.benchmarks`. Heavy modules are imported inside the commands."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ from rich.console import Console
 from zoo.errors import ConfigError
 from zoo.io.atomic import replacing_file
 
-app = typer.Typer(help="Examine encoders: probes, WER, retrieval, speed, with error bars.", no_args_is_help=True)
+app = typer.Typer(
+    help="Evaluate encoders: probes, WER, retrieval, speed, with confidence intervals.", no_args_is_help=True
+)
 
 
 @app.command("run")
 def run(
-    model: Annotated[list[str], typer.Option("--model", "-m", help="What zoo.load takes, or NAME=that; repeatable")],
-    suite: Annotated[str, typer.Option("--suite", "-s", help="Name, or a .yaml file")] = "mini",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of results; a rerun resumes")] = Path("bench"),
+    model: Annotated[
+        list[str], typer.Option("--model", "-m", help="Name, folder, file or hf:owner/name, or NAME=that; repeatable")
+    ],
+    suite: Annotated[str, typer.Option("--suite", "-s", help="Name of a suite, or a .yaml file")] = "mini",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of results; a second run resumes")] = Path("bench"),
     task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable")] = None,
-    baselines: Annotated[bool, typer.Option(help="MFCC, log-mel, untrained, chance")] = True,
+    baselines: Annotated[bool, typer.Option(help="Add MFCC, log-mel, untrained models and chance")] = True,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "float32",
     cache: Annotated[Path | None, typer.Option(help="Folder of features; default: ZOO_CACHE")] = None,
 ) -> None:
-    """Examine models; write results.json, results.md, report.html and what was predicted of every test item."""
+    """Evaluate models; write results.json, results.md, report.html and the prediction for each test item."""
     from zoo.benchmarks import pages, runner
 
-    said = ["zoo", "bench", "run", "--suite", suite, *(part for name in model for part in ("-m", name))]
-    said += [part for name in task or [] for part in ("--task", name)]
-    said += [] if baselines else ["--no-baselines"]
-    said += [] if (device, dtype) == ("auto", "float32") else ["--device", device, "--dtype", dtype]
+    command = ["zoo", "bench", "run", "--suite", suite, *(part for name in model for part in ("-m", name))]
+    command += [part for name in task or [] for part in ("--task", name)]
+    command += [] if baselines else ["--no-baselines"]
+    command += [] if (device, dtype) == ("auto", "float32") else ["--device", device, "--dtype", dtype]
     runner.run(
         model,
         suite,
@@ -42,22 +46,22 @@ def run(
         device=device,
         dtype=dtype,
         cache=cache,
-        command=shlex.join(said),
+        command=shlex.join(command),
     )
     Console().print((out / pages.TABLE).read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("suites")
 def suites() -> None:
-    """List the suites that go by name, with their tasks."""
+    """List the packaged suites with their tasks."""
     from zoo.benchmarks import suite
 
     console = Console()
     for name in suite.names():
-        found = suite.outline(name)
-        needs = f" (needs {', '.join(found.variables)})" if found.variables else ""
-        tasks = ", ".join(found.tasks)
-        console.print(f"{name}: {found.about}{needs}\n  {tasks}", markup=False, highlight=False, soft_wrap=True)
+        outline = suite.outline(name)
+        needs = f" (needs {', '.join(outline.variables)})" if outline.variables else ""
+        tasks = ", ".join(outline.tasks)
+        console.print(f"{name}: {outline.about}{needs}\n  {tasks}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("compare")
@@ -67,19 +71,19 @@ def compare(
         list[Path] | None, typer.Option("--out", "-o", help="File to write, .md or .html (a report); repeatable")
     ] = None,
 ) -> None:
-    """Rank everything in these results, task by task; who cannot be told apart shares a rank."""
+    """Rank the models in these results, task by task. Models without a significant difference share a rank."""
     from zoo.benchmarks import compare
     from zoo.benchmarks.report import Report
 
     for path in out or []:
         if path.suffix not in (".md", ".html"):
-            raise ConfigError(f"--out {path}: .md or .html is wanted")
-    contests = compare.compare(folders)
-    page = compare.markdown(contests)
+            raise ConfigError(f"--out {path}: must end in .md or .html")
+    comparisons = compare.compare(folders)
+    page = compare.markdown(comparisons)
     for path in out or []:
-        records = [entrant.record for contest in contests for entrant in contest.entrants]
+        records = [model.record for comparison in comparisons for model in comparison.models]
         title = f"Comparison of {', '.join(folder.name for folder in folders)}"
-        text = page if path.suffix == ".md" else Report(title, records, contests).page()
+        text = page if path.suffix == ".md" else Report(title, records, comparisons).page()
         with replacing_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     Console().print(page, markup=False, highlight=False, soft_wrap=True)
@@ -87,11 +91,13 @@ def compare(
 
 @app.command("publish")
 def publish(
-    folders: Annotated[list[Path], typer.Argument(help="Folders that zoo bench run wrote, of one suite")],
-    stem: Annotated[Path, typer.Option("--as", help="results/real-2026-11-22 for .json, .md and .html of that name")],
-    note: Annotated[list[str] | None, typer.Option(help="A line for the top of the .md; repeatable")] = None,
+    folders: Annotated[list[Path], typer.Argument(help="Folders that zoo bench run wrote, all of one suite")],
+    stem: Annotated[
+        Path, typer.Option("--as", help="Path without ending, e.g. results/real-2026-11-22, for .json, .md and .html")
+    ],
+    note: Annotated[list[str] | None, typer.Option(help="Line for the top of the .md; repeatable")] = None,
 ) -> None:
-    """Write results, of several folders as one, as three files to keep: data, table, report; without predictions."""
+    """Merge the results of one or more folders into three files: data, table and report, without predictions."""
     from zoo.benchmarks import pages
 
     for remark in pages.publish(folders, stem, note or []):
@@ -101,15 +107,15 @@ def publish(
 @app.command("table")
 def table(
     pages: Annotated[list[Path], typer.Argument(help="Markdown files with <!-- zoo bench table: ... --> blocks")],
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail where a page is out of step")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if a page is outdated")] = False,
 ) -> None:
-    """Write the tables of results in Markdown pages anew from the results they name."""
+    """Update the tables of results in Markdown pages, from the results that they name."""
     from zoo.benchmarks import published
 
     for page in pages:
         text = published.updated(page)
         if check and text != page.read_text(encoding="utf-8"):
-            raise ConfigError(f"{page}: its tables are out of step; run zoo bench table {page}")
+            raise ConfigError(f"{page}: its tables are outdated; run zoo bench table {page}")
         if not check:
             with replacing_file(page) as temporary:
                 temporary.write_text(text, encoding="utf-8")
@@ -117,18 +123,18 @@ def table(
 
 @app.command("card")
 def card(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint directory whose README.md is written")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint directory; its README.md is written")],
     results: Annotated[list[Path] | None, typer.Argument(help="results.json files, of any models")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail where the page is out of step")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if the page is outdated")] = False,
 ) -> None:
-    """Write a checkpoint's model card anew, with its results beside the baselines."""
+    """Write the model card of a checkpoint, with its results and those of the baselines."""
     from zoo.benchmarks import cards
     from zoo.card_page import PAGE
 
     text = cards.page(checkpoint, results or [])
     page = checkpoint / PAGE
     if check and (not page.is_file() or text != page.read_text(encoding="utf-8")):
-        raise ConfigError(f"{page} is out of step; run zoo bench card {checkpoint} RESULTS.json ...")
+        raise ConfigError(f"{page} is outdated; run zoo bench card {checkpoint} RESULTS.json ...")
     if not check:
         with replacing_file(page) as temporary:
             temporary.write_text(text, encoding="utf-8")

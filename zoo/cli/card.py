@@ -1,4 +1,4 @@
-"""What `zoo card` shows."""
+"""The text that `zoo card` prints."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from zoo.io.paths import expand_path
 
 
 def read(source: str) -> str:
-    """The page of a packaged model or of a checkpoint directory, without its front matter; or what the table knows.
+    """The model card of a packaged model or a checkpoint directory, without front matter.
 
-    A registered name comes before a folder of that name, as in `zoo.load`. Raises UnknownModelError.
+    For other registered models, a page made from the registry. A registered name takes precedence over a folder of the
+    same name, as in `zoo.load`. Raises UnknownModelError for an unknown name.
     """
     folder = expand_path(source)
     page = folder / PAGE
     if registry.is_registered(source) or not (page.is_file() and is_checkpoint(folder)):
         card = registry.info(source)
         if card.source != PACKAGED:
-            return _known(card)
+            return _registered_page(card)
         page = registry.ASSETS / card.name / PAGE
     text = page.read_text(encoding="utf-8")
     return text.partition("\n---\n")[2].lstrip() if text.startswith("---\n") else text
 
 
-def _known(card: ModelCard) -> str:
-    where = card.source or ("nothing to learn" if card.parameters == 0 else "none published")
+def _registered_page(card: ModelCard) -> str:
+    weights = card.source or ("needs none" if card.parameters == 0 else "none published")
     facts = {
         "family": card.family,
         "parameters": f"{card.parameters:g} million",
-        "weights": where,
+        "weights": weights,
         "license": card.license,
         "training data": card.training_data,
         "paper": card.paper or "-",

@@ -1,4 +1,4 @@
-"""The `zoo` command: each verb a thin layer over a function that scripts can call. Heavy imports wait."""
+"""The `zoo` command. Each subcommand calls a library function. Heavy imports are inside the commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from zoo.io.terminal import readable_errors
 from zoo.nn.kernels import openmp as openmp  # before anything imports torch
 
 app = typer.Typer(
-    help="Speech and music representations behind one embed().", no_args_is_help=True, add_completion=False
+    help="Speech and music encoders behind one call: embed, transcribe, search, benchmark.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 app.add_typer(corpora_app, name="corpora")
 app.add_typer(bench_app, name="bench")
@@ -34,8 +36,8 @@ def main() -> None:
         app()
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         console.print(f"audiozoo {__version__}", highlight=False)
         raise typer.Exit
 
@@ -43,32 +45,32 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit")
     ] = False,
 ) -> None:
-    """What stands before a verb."""
+    """Options before the name of the command."""
 
 
 @app.command("list")
-def list_models(pattern: Annotated[str, typer.Argument(help="Shell pattern, e.g. 'hubert*'")] = "*") -> None:
+def list_models(pattern: Annotated[str, typer.Argument(help="Pattern for the names, e.g. 'hubert*'")] = "*") -> None:
     """List the registered models."""
     table = Table(box=None, header_style="bold")
     table.add_column("name", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)
     table.add_column("weights", no_wrap=True)
-    table.add_column("what it is")
+    table.add_column("summary")
     for name in registry.list_models(pattern):
         card = registry.info(name)
         size = f"{card.parameters:.0f} M" if card.parameters else "0"
-        place = "inside" if card.source == PACKAGED else "hub"
-        weights = place if card.source else "needs none" if card.has_weights else "untrained"
+        origin = "packaged" if card.source == PACKAGED else "hub"
+        weights = origin if card.source else "needs none" if card.has_weights else "untrained"
         table.add_row(name, size, weights, card.summary)
     console.print(table)
 
 
 @app.command()
-def info(name: str) -> None:
-    """Show what the table knows of a registered model; `zoo card` tells more of those in the package."""
+def info(name: Annotated[str, typer.Argument(help="Registered name; see zoo list")]) -> None:
+    """Show the registry entry of a model. For packaged models, `zoo card` shows more."""
     card = registry.info(name)
     table = Table(show_header=False, box=None)
     for field, value in vars(card).items():
@@ -79,8 +81,8 @@ def info(name: str) -> None:
 
 
 @app.command()
-def card(source: Annotated[str, typer.Argument(help="Registered name, or checkpoint directory")]) -> None:
-    """Print a model's card: data, limits, results beside the baselines."""
+def card(source: Annotated[str, typer.Argument(help="Registered name or checkpoint directory")]) -> None:
+    """Show a model card: data, limits, results with baselines."""
     from zoo.cli.card import read
 
     console.print(read(source), markup=False, highlight=False, soft_wrap=True)
@@ -88,21 +90,28 @@ def card(source: Annotated[str, typer.Argument(help="Registered name, or checkpo
 
 @app.command()
 def embed(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...), -")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Name, directory, file or hf:owner/name")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of Parquet files; a rerun resumes")],
-    layer: Annotated[str, typer.Option(help="0 = input of the stack, -1 = last, '0,6,12', 'all'")] = "-1",
-    pooling: Annotated[str, typer.Option(help="mean, max, first, stats (mean + std), or none for frames")] = "mean",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "auto",
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...); - for a list on standard input"),
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="Model: name, directory, file or hf:owner/name")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder for Parquet files; a rerun resumes")],
+    layer: Annotated[
+        str, typer.Option(help="0: input of the transformer, -1: last layer; also '0,6,12' or 'all'")
+    ] = "-1",
+    pooling: Annotated[str, typer.Option(help="mean, max, first, stats (mean and std), or none for frames")] = "mean",
+    dtype: Annotated[str, typer.Option(help="Computation: auto, float32, bfloat16, float16, int8")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    storage: Annotated[str, typer.Option(help="Numbers in the files: float32 or float16")] = "float32",
-    batch_seconds: Annotated[float, typer.Option(help="Padded audio in one batch")] = BATCH_SECONDS,
-    shard_items: Annotated[int, typer.Option(help="Most items in one file")] = SHARD_ITEMS,
+    storage: Annotated[str, typer.Option(help="Number format in the files: float32 or float16")] = "float32",
+    batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in a batch, with padding")] = BATCH_SECONDS,
+    shard_items: Annotated[int, typer.Option(help="Maximum number of items in one file")] = SHARD_ITEMS,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
-    fail_on_error: Annotated[bool, typer.Option(help="Exit status 1 when any item failed, not only all")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
+    fail_on_error: Annotated[
+        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
-    """Embed any amount of audio into Parquet files. Unreadable items are listed in OUT/errors.jsonl."""
+    """Embed any amount of audio into Parquet files. Failed items are listed in OUT/errors.jsonl."""
     from zoo import embed
 
     summary = embed.run(
@@ -124,17 +133,20 @@ def embed(
 
 @app.command()
 def index(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...), -")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Name, directory, file or hf:owner/name")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the index; a rerun updates it")],
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "auto",
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...); - for a list on standard input"),
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="Model: name, directory, file or hf:owner/name")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder for the index; a rerun updates it")],
+    dtype: Annotated[str, typer.Option(help="Computation: auto, float32, bfloat16, float16, int8")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    storage: Annotated[str, typer.Option(help="Numbers in the index: float32 or float16")] = "float32",
-    batch_seconds: Annotated[float, typer.Option(help="Padded audio in one batch")] = BATCH_SECONDS,
+    storage: Annotated[str, typer.Option(help="Number format in the index: float32 or float16")] = "float32",
+    batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in a batch, with padding")] = BATCH_SECONDS,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
-    """Make audio searchable, or bring an index in line with its files: only new and changed ones are embedded."""
+    """Build a search index of audio, or update it. Only new and changed files are embedded."""
     from zoo.search import build
 
     build(
@@ -153,43 +165,52 @@ def index(
 @app.command()
 def search(
     index: Annotated[Path, typer.Argument(help="Folder that zoo index made")],
-    text: Annotated[str | None, typer.Argument(help="What to look for, e.g. 'calm solo piano'")] = None,
-    audio: Annotated[Path | None, typer.Option(help="A file to look for the like of, instead of a text")] = None,
-    k: Annotated[int, typer.Option("-k", help="How many hits", min=1)] = 10,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Default: the one that made the index")] = None,
+    text: Annotated[str | None, typer.Argument(help="Text to search for, e.g. 'calm solo piano'")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Audio file to search for, instead of a text")] = None,
+    k: Annotated[int, typer.Option("-k", help="Number of hits", min=1)] = 10,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Model; default: the model that made the index")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list instead of a table")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, not a table")] = False,
 ) -> None:
-    """Find audio by a text or by its sound."""
-    from zoo.search import ask, show
+    """Search an index by text, or by sound with --audio."""
+    from zoo.search import find, show
 
-    hits = ask(index, text, audio=audio, k=k, model=model, device=device)
+    hits = find(index, text, audio=audio, k=k, model=model, device=device)
     show(hits, console, as_json=as_json)
 
 
 @app.command()
 def units(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...), -")],
-    model: Annotated[str, typer.Option("--model", "-m", help="A HuBERT with a quantizer: name, directory ...")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="JSON lines, one an item; a rerun resumes")],
-    dedup: Annotated[bool, typer.Option("--dedup", help="Each run of equal units once, with its length")] = False,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "float32",
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...); - for a list on standard input"),
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="HuBERT with a quantizer: name, directory, file or hf:owner/name")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output file, one JSON object per item; a rerun resumes")],
+    dedup: Annotated[bool, typer.Option("--dedup", help="Write each run of equal units once, with its length")] = False,
+    dtype: Annotated[str, typer.Option(help="Computation: auto, float32, bfloat16, float16, int8")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
-    fail_on_error: Annotated[bool, typer.Option(help="Exit status 1 when any item failed, not only all")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
+    fail_on_error: Annotated[
+        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
-    """Turn audio into hidden units. Items that cannot be read have an `error` in place of units."""
+    """Write the hidden units of audio. Failed items have an `error` instead of units."""
     from zoo.jobs.failures import raise_for_failures
     from zoo.units.writing import write_units
 
-    made, failed = write_units(
+    succeeded, failed = write_units(
         paths, model, out, dedup=dedup, dtype=dtype, device=device, workers=workers, progress=not quiet
     )
     if not quiet:
-        told = f"units of {made} items" + (f"; {failed} failed, and have the reason there" if failed else "")
-        Console(stderr=True).print(f"{escape(str(out))}: {told}", highlight=False, soft_wrap=True)
-    raise_for_failures(made, failed, out, fail_on_error)
+        message = f"units of {succeeded} items" + (f"; {failed} failed, with the reason in the file" if failed else "")
+        Console(stderr=True).print(f"{escape(str(out))}: {message}", highlight=False, soft_wrap=True)
+    raise_for_failures(succeeded, failed, out, fail_on_error)
 
 
 @app.command()
@@ -249,16 +270,16 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"{option} {text!r}: give a number, or several with commas between") from None
+        raise ConfigError(f"{option} {text!r}: give a number, or several numbers separated by commas") from None
 
 
 @app.command()
 def convert(
-    source: Annotated[str, typer.Argument(help="Name, directory, file or hf:owner/name")],
+    source: Annotated[str, typer.Argument(help="Model: name, directory, file or hf:owner/name")],
     destination: Annotated[Path, typer.Argument(help="New checkpoint directory")],
-    half: Annotated[bool, typer.Option("--half", help="Round the weights to float16: half the size")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Store the weights in float16, for half the size")] = False,
 ) -> None:
-    """Write weights of any kind as a zoo checkpoint directory."""
+    """Convert weights of any supported format to a zoo checkpoint directory."""
     from zoo import loading
 
     if half:
@@ -273,13 +294,12 @@ def convert(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for vectors, map.png and the report")] = Path("demo"),
-    exam: Annotated[bool, typer.Option(help="A few tasks of the mini suite, too")] = True,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page, index.html")] = Path("demo"),
 ) -> None:
-    """Show the small models at work on generated speech and music, and examine them."""
+    """Show the small models at work on generated speech and music, as one page to look at and listen to."""
     from zoo import demo
 
-    demo.run(out, console, exam=exam)
+    demo.run(out, console)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""k-means over any amount of rows, quantizers made of it, and how well units match phones."""
+"""k-means over any number of rows, quantizers, and measures of how well units match phones."""
 
 from zoo.cluster.kmeans import KMeans
 from zoo.cluster.measures import Measures

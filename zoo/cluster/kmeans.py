@@ -1,6 +1,6 @@
 """k-means of rows in memory, or of a stream of any length in bounded memory.
 
-    stream --> uniform sample (reservoir) --> solve --> `passes` more times through the stream, each an exact iteration
+    stream --> uniform sample (reservoir) --> solve --> `passes` more passes over the stream, each an exact iteration
 
 Legend: N rows, D width, K centroids.
 """
@@ -24,18 +24,19 @@ from zoo.cluster.nearest import cluster_sums, means, nearest
 from zoo.cluster.sample import SAMPLE_BYTES, Reservoir, check_finite
 from zoo.errors import CheckpointError, ConfigError
 from zoo.io.atomic import replacing_file
-from zoo.validation import whole
+from zoo.validation import to_integers
 
 _FORMAT = "zoo k-means 1"
 
 
 class KMeans:
-    """k centroids that minimize the sum of squared distances of rows to the nearest one.
+    """k centroids that minimize the sum of squared distances between each row and its nearest centroid.
 
-    seed: the only source of randomness; the same rows give the same bytes.
-    iterations, tolerance: Lloyd's iterations end after so many, or when one lowers the inertia by less than this share.
-    sample_bytes: rows of a stream that are held at once, as float32; a longer stream is sampled uniformly.
-    passes: more times through a stream that did not fit, each one exact Lloyd iteration over all of it.
+    seed: the only source of randomness; the same rows and seed give the same bytes.
+    iterations: maximum number of Lloyd iterations. tolerance: stop if the relative gain in inertia is smaller.
+    sample_bytes: memory for rows of a stream, as float32; a longer stream is sampled uniformly.
+    passes: for a stream that did not fit into the sample, number of exact Lloyd iterations over the whole stream.
+    Raises ConfigError for numbers that are too small or not whole.
     """
 
     def __init__(
@@ -48,10 +49,10 @@ class KMeans:
         sample_bytes: int = SAMPLE_BYTES,
         passes: int = 1,
     ) -> None:
-        self.k, self.seed, self.iterations = whole(k=k, seed=seed, iterations=iterations)
-        self.sample_bytes, self.passes = whole(sample_bytes=sample_bytes, passes=passes)
+        self.k, self.seed, self.iterations = to_integers(k=k, seed=seed, iterations=iterations)
+        self.sample_bytes, self.passes = to_integers(sample_bytes=sample_bytes, passes=passes)
         if k < 1 or iterations < 1 or passes < 0:
-            raise ConfigError(f"k {k}, iterations {iterations}, passes {passes}: 1, 1 and 0 at least are needed")
+            raise ConfigError(f"k {k}, iterations {iterations}, passes {passes}: must be at least 1, 1 and 0")
         self.tolerance = float(tolerance)
         self._centroids: Tensor | None = None
 
@@ -59,15 +60,16 @@ class KMeans:
     def centroids(self) -> Tensor:
         """(K, D) float32. Raises ConfigError before `fit`."""
         if self._centroids is None:
-            raise ConfigError("this KMeans holds no centroids yet: call fit, or load a saved one")
+            raise ConfigError("this KMeans has no centroids yet: call fit, or load a saved one")
         return self._centroids
 
     def fit(self, features: Any) -> KMeans:
-        """features: (N, D) tensor or array, or an iterable of such; returns itself.
+        """Fit the centroids; returns self.
 
-        `passes` through a stream need an iterable that can be iterated again (a list, a dataset; not a generator).
-        Raises ConfigError for fewer than k rows, or a sample of fewer, another width than before, values so large that
-        float32 cannot hold their squares, NaN and infinity.
+        features: (N, D) tensor or array, or an iterable of them. With an iterator or generator there are no `passes`,
+        because it can be read only once.
+        Raises ConfigError if there are fewer than k rows, if the sample has fewer than k rows, if the width changes, if
+        float32 cannot hold the squared values, and for NaN or infinity.
         """
         if isinstance(features, Tensor | np.ndarray):
             rows, seen = _matrix(features), len(features)
@@ -76,7 +78,7 @@ class KMeans:
             reservoir = Reservoir(self.sample_bytes, self.seed)
             for number, part in enumerate(features):
                 x = _matrix(part)
-                check_finite(x, f"part {number}")  # whole: the passes see what the sample may lack
+                check_finite(x, f"part {number}")  # all rows, because the passes use rows that the sample may lack
                 reservoir.add(x)
             rows, seen = reservoir.rows_for(self.k), reservoir.seen
         self._centroids = solve(
@@ -92,20 +94,20 @@ class KMeans:
         return self
 
     def assign(self, x: Any) -> Tensor:
-        """The number of the nearest centroid for each row of x (N, D): (N,) int64.
+        """The index of the nearest centroid for each row of x (N, D): (N,) int64.
 
-        Raises ConfigError for another width than that of the centroids, NaN and infinity.
+        Raises ConfigError if the width is not that of the centroids, and for NaN or infinity.
         """
         rows = _matrix(x)
         check_finite(rows)
         return nearest(rows, self.centroids).labels
 
     def inertia(self, x: Any) -> float:
-        """Sum of squared distances to the nearest centroid, of rows (N, D) or an iterable of such."""
+        """Sum of the squared distances to the nearest centroids. x: rows (N, D), or an iterable of them."""
         return sum(float(nearest(part, self.centroids).distances.sum(dtype=torch.float64)) for part in _parts(x))
 
     def save(self, path: str | Path) -> None:
-        """Write centroids and settings as safetensors; an existing file is replaced in one step."""
+        """Write centroids and settings as safetensors. An existing file is replaced atomically."""
         settings = {name: getattr(self, name) for name in _SETTINGS}
         with replacing_file(Path(path)) as temporary:
             tensors = {"centroids": self.centroids.cpu().contiguous()}
@@ -113,16 +115,16 @@ class KMeans:
 
     @classmethod
     def load(cls, path: str | Path) -> KMeans:
-        """What `save` wrote. Raises CheckpointError for a missing, damaged or foreign file."""
+        """Read a file that `save` wrote. Raises CheckpointError if it is missing, damaged or of another kind."""
         path = Path(path).expanduser()
         try:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get("zoo", "{}"))
                 if header.pop("format", None) != _FORMAT:
                     raise CheckpointError(f"{path}: not a k-means that zoo saved")
-                found = cls(**header)
-                found._centroids = file.get_tensor("centroids")
-                return found
+                model = cls(**header)
+                model._centroids = file.get_tensor("centroids")
+                return model
         except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
             if isinstance(error, CheckpointError):
                 raise
@@ -132,9 +134,9 @@ class KMeans:
         sums = torch.zeros_like(self.centroids, dtype=torch.float64)
         counts = torch.zeros(self.k, dtype=torch.int64, device=sums.device)
         for x in parts:
-            more, count = cluster_sums(x, nearest(x, self.centroids).labels, self.k)
-            sums += more.to(sums.device)
-            counts += count.to(sums.device)
+            part_sums, part_counts = cluster_sums(x, nearest(x, self.centroids).labels, self.k)
+            sums += part_sums.to(sums.device)
+            counts += part_counts.to(sums.device)
         return means(sums, counts, self.centroids)
 
 
@@ -142,15 +144,15 @@ _SETTINGS = ("k", "seed", "iterations", "tolerance", "sample_bytes", "passes")
 
 
 def _parts(features: Any) -> Iterator[Tensor]:
-    whole: Iterable[Any] = [features] if isinstance(features, Tensor | np.ndarray) else features
-    return map(_matrix, whole)
+    parts: Iterable[Any] = [features] if isinstance(features, Tensor | np.ndarray) else features
+    return map(_matrix, parts)
 
 
 def _matrix(x: Any) -> Tensor:
-    """(N, D) as a float tensor, without a copy where it is one."""
-    with warnings.catch_warnings():  # of an array that is mapped read-only: nothing here writes to it
+    """(N, D) as a float tensor, without a copy if x is one already."""
+    with warnings.catch_warnings():  # PyTorch warns about read-only arrays, but nothing here writes to x
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         x = torch.as_tensor(x)
     if x.ndim != 2 or not x.shape[1] or not x.is_floating_point():
-        raise ConfigError(f"features are rows of floats (N, D), not {x.dtype} of shape {tuple(x.shape)}")
+        raise ConfigError(f"features must be rows of floats (N, D), not {x.dtype} of shape {tuple(x.shape)}")
     return x.detach()

@@ -1,11 +1,11 @@
-"""k-means of rows that are in memory: k-means++ on some of them, then Lloyd's iterations on nested, growing samples.
+"""k-means of rows in memory: k-means++ on a sample, then Lloyd iterations on nested, growing samples.
 
-    rows, shuffled   |--|                    k-means++, iterate until the samples' inertia settles
-                     |------|                four times as many, from where that ended
-                     |---------------------| all, until nothing moves
+    rows, shuffled   |--|                    k-means++, then iterate until the inertia of the sample converges
+                     |------|                four times as many rows, from the last centroids
+                     |---------------------| all rows, until convergence
 
-Early iterations need no more rows than it takes to tell where the centroids go (Newling & Fleuret 2016, "Nested
-mini-batch k-means"), so most of the work of full-batch Lloyd is saved and its result kept.
+Early iterations need only enough rows to move the centroids in the right direction (Newling & Fleuret 2016, "Nested
+mini-batch k-means"). This saves most of the work of full-batch Lloyd, and the last iterations still use all rows.
 
 Legend: N rows, D width, K centroids, C candidates.
 """
@@ -23,26 +23,26 @@ from zoo.errors import ConfigError
 ITERATIONS = 100
 TOLERANCE = 3e-4
 _SEED_ROWS = 50  # for each centroid, in the first sample
-_LEAST_ROWS = 10_000
+_MIN_ROWS = 10_000
 _GROWTH = 4
-_COARSE = 2e-3  # relative gain in inertia below which a sample has taught what it can
+_COARSE_TOLERANCE = 2e-3  # relative gain in inertia at which iterations on a sample stop
 
 
 def solve(x: Tensor, k: int, generator: torch.Generator, *, iterations: int, tolerance: float) -> Tensor:
     """Centroids (K, D) float32 of x (N, D). Raises ConfigError for fewer rows than K.
 
-    iterations: at most so many on each sample; tolerance: the relative gain in inertia below which they end.
+    iterations: maximum number on each sample. tolerance: relative gain in inertia at which they stop.
     """
     if len(x) < k:
         raise ConfigError(f"{len(x)} rows cannot make {k} clusters; give more, or a smaller k")
     order = torch.randperm(len(x), generator=generator)
-    size = max(_LEAST_ROWS, _SEED_ROWS * k)
+    size = max(_MIN_ROWS, _SEED_ROWS * k)
     centroids: Tensor | None = None
     while size * 2 < len(x):
         sample = x[order[:size].to(x.device)].float()
         if centroids is None:
             centroids = plus_plus(sample, k, generator)
-        centroids = lloyd(sample, centroids, iterations, max(tolerance, _COARSE))
+        centroids = lloyd(sample, centroids, iterations, max(tolerance, _COARSE_TOLERANCE))
         size *= _GROWTH
     if centroids is None:
         centroids = plus_plus(x.float(), k, generator)
@@ -50,11 +50,13 @@ def solve(x: Tensor, k: int, generator: torch.Generator, *, iterations: int, tol
 
 
 def plus_plus(x: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """Greedy k-means++ (Arthur & Vassilvitskii 2007): each centroid is a row, drawn in proportion to its squared
-    distance from those before, the best of 2 + ln K draws. x (N, D) -> (K, D).
+    """Initial centroids by greedy k-means++ (Arthur & Vassilvitskii 2007). x (N, D) -> (K, D).
+
+    Each centroid is a row, drawn with probability proportional to the squared distance from the earlier centroids. The
+    best of 2 + ln K draws is used.
     """
     trials = 2 + int(math.log(k))
-    rows, x = x, x - x.mean(0)  # near the origin, where distances keep their digits
+    rows, x = x, x - x.mean(0)  # centered, for the precision of the distances
     squares = x.square().sum(1)  # (N,)
     chosen = [int(torch.randint(len(x), (1,), generator=generator))]
     closest = (x - x[chosen[0]]).square().sum(1)  # (N,)
@@ -73,22 +75,23 @@ def plus_plus(x: Tensor, k: int, generator: torch.Generator) -> Tensor:
 
 
 def lloyd(x: Tensor, centroids: Tensor, iterations: int, tolerance: float) -> Tensor:
-    """Lloyd's iterations from `centroids` (K, D) until the inertia falls by less than the share `tolerance`.
+    """Lloyd iterations from `centroids` (K, D), until the relative gain in inertia is at most `tolerance`.
 
-    Raises ConfigError where float32 cannot hold the squared distances.
+    Raises ConfigError if float32 cannot hold the squared distances.
     """
-    before = math.inf
+    previous = math.inf
     for _ in range(iterations):
         labels, distances = nearest(x, centroids)
         inertia = float(distances.sum(dtype=torch.float64))
         if not math.isfinite(inertia):
-            raise ConfigError(f"features up to {float(x.abs().max()):.2g}: their squares overflow float32; scale them")
+            largest = float(x.abs().max())
+            raise ConfigError(f"features up to {largest:.2g}: their squares overflow float32; scale the features")
         sums, counts = cluster_sums(x, labels, len(centroids))
         centroids = means(sums, counts, centroids)
         empty = (counts == 0).nonzero()[:, 0]
         if len(empty) and inertia > 0:
             centroids[empty] = x[distances.topk(len(empty)).indices].float()
-        elif before - inertia <= tolerance * inertia:
+        elif previous - inertia <= tolerance * inertia:
             break
-        before = inertia
+        previous = inertia
     return centroids

@@ -1,11 +1,11 @@
-"""How well units match phones, counted over all frames.
+"""Measures of how well units match phones, over all frames.
 
 With n(y, z) the frames of phone y and unit z, and p = n / N (Hsu et al. 2021, arXiv 2106.07447, section IV-B):
 
     phone purity = sum_z max_y p(y, z)    cluster purity = sum_y max_z p(y, z)    PNMI = I(y; z) / H(y)
 
-Boundaries: where the unit changes, against where the phone changes, within 20 ms: precision, recall, F1, and R-value,
-which too many boundaries do not raise (Räsänen et al. 2009, "An improved speech segmentation quality measure").
+Boundaries: changes of the unit against changes of the phone, with a tolerance of 20 ms. Precision, recall, F1, and
+R-value, which falls with too many boundaries (Räsänen et al. 2009, "An improved speech segmentation quality measure").
 
 Legend: T frames, P phones, K units.
 """
@@ -29,9 +29,11 @@ TOLERANCE = 0.02  # s
 
 @dataclass(frozen=True)
 class Measures:
-    """One codebook against phones; entropies in bits, perplexity of the use of units, frames counted.
+    """One codebook against phones.
 
-    boundary_*: nan where boundaries were not compared.
+    Entropies and mutual information are in bits. perplexity: of the distribution of units. used: units that occur.
+    units: size of the codebook. phones: phones that occur. frames: number of frames. boundary_*: nan if boundaries were
+    not compared.
     """
 
     pnmi: float
@@ -52,7 +54,7 @@ class Measures:
 
     @classmethod
     def of(cls, table: Tensor, boundaries: Boundaries | None = None) -> Measures:
-        """table (P, K): frames of each phone and unit. Raises ManifestError where it is empty."""
+        """Measures of a table (P, K): number of frames of each phone and unit. Raises ManifestError if all are zero."""
         total = float(table.sum())
         if not total:
             raise ManifestError("no frame has both a unit and a phone: the entries need `phones` (see alignments)")
@@ -61,7 +63,7 @@ class Measures:
         information = max(0.0, phone_entropy + unit_entropy - _entropy(joint.flatten()))
         boundary = {f"boundary_{name}": value for name, value in boundaries.scores().items()} if boundaries else {}
         return cls(
-            pnmi=information / phone_entropy if phone_entropy > 1e-12 else 0.0,  # of one phone, rounding alone is left
+            pnmi=information / phone_entropy if phone_entropy > 1e-12 else 0.0,  # one phone leaves rounding errors only
             phone_purity=float(joint.amax(0).sum()),
             cluster_purity=float(joint.amax(1).sum()),
             phone_entropy=phone_entropy,
@@ -78,25 +80,28 @@ class Measures:
 
 @dataclass
 class Boundaries:
-    """Counts over all clips: boundaries of phones, boundaries of units, and those of both that met."""
+    """Counts over all clips: boundaries of phones, boundaries of units, and matched pairs of them."""
 
     phones: int = 0
     units: int = 0
-    met: int = 0
+    matched: int = 0
 
     def add(self, units: Tensor, phones: Sequence[Phone], rate: float, center: float) -> None:
-        """units (T,) of one clip; a boundary lies half way between the middles of two frames."""
+        """Add the units (T,) and phones of a clip. A unit boundary is halfway between the middles of two frames.
+
+        rate: units per second. center: seconds from the start of the clip to the middle of the first frame.
+        """
         changes = (units[1:] != units[:-1]).nonzero()[:, 0]
-        found = (center + (changes.double() + 0.5) / rate).tolist()
-        wanted = [start for (_, _, before), (start, _, symbol) in pairwise(phones) if symbol != before]
-        self.phones += len(wanted)
-        self.units += len(found)
-        self.met += _matches(found, wanted)
+        unit_times = (center + (changes.double() + 0.5) / rate).tolist()
+        phone_times = [start for (_, _, before), (start, _, symbol) in pairwise(phones) if symbol != before]
+        self.phones += len(phone_times)
+        self.units += len(unit_times)
+        self.matched += _count_matches(unit_times, phone_times)
 
     def scores(self) -> dict[str, float]:
-        """precision, recall, f1, r."""
-        precision, recall = self.met / max(1, self.units), self.met / max(1, self.phones)
-        f1 = 2 * precision * recall / (precision + recall) if self.met else 0.0
+        """precision, recall, f1 and r (R-value), as fractions."""
+        precision, recall = self.matched / max(1, self.units), self.matched / max(1, self.phones)
+        f1 = 2 * precision * recall / (precision + recall) if self.matched else 0.0
         excess = self.units / max(1, self.phones) - 1
         r1 = math.hypot(1 - recall, excess)
         r2 = (recall - 1 - excess) / math.sqrt(2)
@@ -106,27 +111,27 @@ class Boundaries:
 def phones_of_frames(
     phones: Sequence[Phone], frames: int, rate: float, center: float, symbols: dict[str, int]
 ) -> Tensor:
-    """The number of the phone at the middle of each frame, -1 between phones: (T,) int64."""
+    """The index in `symbols` of the phone at the middle of each frame, or -1 between phones: (T,) int64."""
     middles = center + torch.arange(frames, dtype=torch.float64) / rate
     starts = torch.tensor([start for start, _, _ in phones], dtype=torch.float64)
     ends = torch.tensor([end for _, end, _ in phones], dtype=torch.float64)
     numbers = torch.tensor([symbols[symbol] for _, _, symbol in phones])
-    place = torch.searchsorted(starts, middles, right=True) - 1
-    inside = (place >= 0) & (middles < ends[place.clamp(min=0)])
-    return torch.where(inside, numbers[place.clamp(min=0)], -1)
+    index = torch.searchsorted(starts, middles, right=True) - 1  # (T,)
+    inside = (index >= 0) & (middles < ends[index.clamp(min=0)])
+    return torch.where(inside, numbers[index.clamp(min=0)], -1)
 
 
 def _entropy(p: Tensor) -> float:
-    """Of a distribution, in bits."""
+    """The entropy of a distribution, in bits."""
     return float(-torch.xlogy(p, p).sum() / math.log(2))
 
 
-def _matches(found: Sequence[float], wanted: Sequence[float]) -> int:
-    """Most pairs of a found and a wanted boundary no farther apart than TOLERANCE, each used once; both sorted."""
-    count = place = 0
-    for boundary in wanted:
-        place = bisect.bisect_left(found, boundary - TOLERANCE - 1e-9, place)
-        if place < len(found) and found[place] <= boundary + TOLERANCE + 1e-9:
+def _count_matches(hypothesis: Sequence[float], reference: Sequence[float]) -> int:
+    """The maximum number of pairs within TOLERANCE. Each boundary is used once; both lists are sorted."""
+    count = index = 0
+    for boundary in reference:
+        index = bisect.bisect_left(hypothesis, boundary - TOLERANCE - 1e-9, index)
+        if index < len(hypothesis) and hypothesis[index] <= boundary + TOLERANCE + 1e-9:
             count += 1
-            place += 1
+            index += 1
     return count

@@ -1,4 +1,4 @@
-"""Which centroid is the nearest, and what the rows of each cluster add up to: the two halves of a Lloyd iteration.
+"""The two steps of a Lloyd iteration: find the nearest centroid of each row, and sum the rows of each cluster.
 
 Legend: N rows, D width, K centroids.
 """
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from zoo.errors import ConfigError
 
-# oneDNN's fp32 product is up to twice as fast as the one torch takes by itself (MKL), at the same precision.
+# The float32 matrix product of oneDNN is up to twice as fast as PyTorch's default (MKL), at the same precision.
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-_ROWS = 4096  # scores of so many rows stay in the cache of a core
-_SUM_ROWS = 1 << 16  # rows summed in float32 before the sum goes to float64
+_ROWS = 4096  # the scores of this many rows fit into the cache of a core
+_SUM_ROWS = 1 << 16  # rows summed in float32 before the sum is added in float64
 
 
 class Nearest(NamedTuple):
@@ -27,12 +27,12 @@ class Nearest(NamedTuple):
 
 
 def nearest(x: Tensor, centroids: Tensor) -> Nearest:
-    """The nearest of centroids (K, D) for each row of x (N, D), on any device; the first one where several are.
+    """The nearest of the centroids (K, D) for each row of x (N, D), on any device. Ties go to the first centroid.
 
-    argmin |x - c|^2 = argmax x.c - |c|^2 / 2. Both are taken relative to the centroids' mean first: far from the origin
-    the difference of two large numbers would be all rounding.
+    argmin |x - c|^2 = argmax x.c - |c|^2 / 2. The mean of the centroids is subtracted from both first. Otherwise, far
+    from the origin, rounding errors would dominate the difference of two large numbers.
 
-    Raises ConfigError where the widths differ; rows of one number would be stretched to D otherwise.
+    Raises ConfigError if the widths differ.
     """
     if x.shape[1] != centroids.shape[1]:
         raise ConfigError(f"rows of {x.shape[1]} features, but the centroids have {centroids.shape[1]}")
@@ -51,7 +51,7 @@ def nearest(x: Tensor, centroids: Tensor) -> Nearest:
 
 
 def cluster_sums(x: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Sum (K, D) float64 and number (K,) int64 of each cluster's rows; the same bytes on any number of threads."""
+    """Sum (K, D) float64 and number (K,) int64 of each cluster's rows; the same bytes for any number of threads."""
     sums = torch.zeros(k, x.shape[1], dtype=torch.float64, device=x.device)
     counts = torch.zeros(k, dtype=torch.int64, device=x.device)
     for start in range(0, len(x), _SUM_ROWS):
@@ -63,10 +63,10 @@ def cluster_sums(x: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return sums, counts
 
 
-def means(sums: Tensor, counts: Tensor, before: Tensor) -> Tensor:
-    """sums (K, D) / counts (K,), float32; an empty cluster stays where it was."""
-    fresh = (sums / counts.clamp(min=1)[:, None]).float()
-    return torch.where(counts[:, None] > 0, fresh, before)
+def means(sums: Tensor, counts: Tensor, previous: Tensor) -> Tensor:
+    """sums (K, D) / counts (K,), float32. An empty cluster keeps its `previous` centroid."""
+    updated = (sums / counts.clamp(min=1)[:, None]).float()
+    return torch.where(counts[:, None] > 0, updated, previous)
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

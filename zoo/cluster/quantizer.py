@@ -1,7 +1,7 @@
-"""The quantizer: frames -> units, in one file with the provenance that keeps it from being used on anything else.
+"""The quantizer: frames -> units. Its file also says which features it belongs to.
 
-quantizer.safetensors   one tensor of centroids a codebook; metadata: source (model, fingerprint, layer, rate,
-                        preprocessing), codebooks (the columns that each looks at), fit (seed, k, hours, rows, data)
+quantizer.safetensors   one tensor of centroids per codebook; metadata: source (model, fingerprint, layer, rate,
+                        preprocessing), codebooks (first and last column of each), fit (seed, k, hours, rows, data)
 
 Legend: T frames, D width, K centroids, C codebooks.
 """
@@ -41,7 +41,7 @@ class Codebook:
 
 @dataclass(frozen=True, eq=False)
 class Quantizer:
-    """codebooks: what `fit_quantizer` found; source: FeatureSource.describe(); fit: how they were found."""
+    """A fitted quantizer. source: FeatureSource.describe(); fit: arguments and counts of `fit_quantizer`."""
 
     codebooks: tuple[Codebook, ...]
     source: Mapping[str, Any]
@@ -54,7 +54,7 @@ class Quantizer:
 
     @property
     def rate(self) -> float:
-        """Units a second."""
+        """Units per second."""
         return float(self.source["rate"])
 
     @property
@@ -74,11 +74,11 @@ class Quantizer:
     def assign(self, frames: Tensor) -> Tensor:
         """frames (T, D) of the source -> units (T, C) int64, on the same device.
 
-        Raises ConfigError for frames of another width than the source's.
+        Raises ConfigError if D is not the width of the source.
         """
         width = max(book.last for book in self.codebooks)
         if frames.ndim != 2 or frames.shape[1] != width:
-            raise ConfigError(f"frames of shape {tuple(frames.shape)}: this quantizer takes (T, {width})")
+            raise ConfigError(f"frames of shape {tuple(frames.shape)}: this quantizer takes (T, {width}) frames")
         columns = [
             nearest(frames[:, book.first : book.last], book.centroids.to(frames.device)).labels
             for book in self.codebooks
@@ -86,28 +86,29 @@ class Quantizer:
         return torch.stack(columns, dim=1)  # (T, C)
 
     def check(self, encoder: Encoder) -> None:
-        """Raises CheckpointError unless the quantizer was fitted on features of this very encoder, as it gives them."""
+        """Raise CheckpointError unless the quantizer was fitted on features of this encoder, without centering."""
         if self.source.get("centered"):
             raise CheckpointError(
-                "this quantizer takes features less the mean of their clip, which are targets to train on; fit one "
-                "without `centered` for a model to carry"
+                "this quantizer was fitted on centered features, which are for training targets only; fit one without "
+                "`centered` to attach it to a model"
             )
-        found = encoder.fingerprint()
-        if found != self.source["fingerprint"]:
+        fingerprint = encoder.fingerprint()
+        if fingerprint != self.source["fingerprint"]:
             raise CheckpointError(
                 f"this quantizer belongs to {self.source['model']} ({self.source['fingerprint']}), layer {self.layer}, "
-                f"not to {encoder.name or encoder.family} ({found}): load the encoder that it was fitted on, or fit a "
-                "new one with zoo.units.fit_quantizer"
+                f"not to {encoder.name or encoder.family} ({fingerprint}): load the encoder that it was fitted on, or "
+                "fit a new quantizer with zoo.units.fit_quantizer"
             )
 
-    def rebound(self, encoder: Encoder) -> Quantizer:
-        """The same units for a copy of its encoder whose features differ by no more than rounding; the caller's word
-        stands for that.
+    def rebind(self, encoder: Encoder) -> Quantizer:
+        """The same quantizer for a copy of its encoder, such as one in half precision.
+
+        The caller must make sure that the features of the two encoders differ by rounding only; this is not checked.
         """
         return replace(self, source=dict(self.source) | {"fingerprint": encoder.fingerprint()})
 
     def save(self, path: str | Path) -> None:
-        """Write one file; an existing one is replaced in one step."""
+        """Write one file. An existing file is replaced atomically."""
         columns = [[book.first, book.last] for book in self.codebooks]
         header = {"format": _FORMAT, "source": dict(self.source), "codebooks": columns, "fit": dict(self.fit)}
         tensors = {f"centroids.{i}": book.centroids.cpu().contiguous() for i, book in enumerate(self.codebooks)}
@@ -116,7 +117,7 @@ class Quantizer:
 
     @classmethod
     def load(cls, path: str | Path) -> Quantizer:
-        """What `save` wrote. Raises CheckpointError for a missing, damaged or foreign file."""
+        """Read a file that `save` wrote. Raises CheckpointError if it is missing, damaged or of another kind."""
         path = Path(path).expanduser()
         try:
             with safe_open(path, framework="pt") as file:
@@ -138,8 +139,8 @@ class Quantizer:
 
 
 def columns_of(dim: int, sizes: Sequence[int], product: int | None) -> list[tuple[int, int, int]]:
-    """(first column, last column + 1, k) of each codebook: all columns each, or `product` equal slices of them."""
+    """(first column, last column + 1, k) of each codebook. A codebook has all columns, or one of `product` slices."""
     if product is None:
         return [(0, dim, k) for k in sizes]
-    borders = [dim * i // product for i in range(product + 1)]
-    return [(a, b, sizes[0]) for a, b in pairwise(borders)]
+    limits = [dim * i // product for i in range(product + 1)]
+    return [(first, last, sizes[0]) for first, last in pairwise(limits)]

@@ -1,6 +1,6 @@
 """A uniform sample of a stream of rows, in bounded memory (Vitter 1985, algorithm R).
 
-Legend: N rows of a part, D width, M rows held at most.
+Legend: N rows of a part, D width, M capacity of the sample.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ SAMPLE_BYTES = 512 << 20
 
 
 class Reservoir:
-    """Every row of the stream is held with the same probability; all are, as long as they fit.
+    """A sample in which each row of the stream has the same probability. A stream that fits is sampled completely.
 
-    The sample depends on seed and rows alone, not on the parts that they come in. seen: rows so far.
+    The sample depends on the seed and the rows only, not on how the rows are split into parts. seen: number of rows so
+    far.
     """
 
     def __init__(self, limit_bytes: int, seed: int) -> None:
@@ -27,55 +28,56 @@ class Reservoir:
         self.seed = seed
         self.seen = 0
         self._random = np.random.Generator(np.random.PCG64(seed))
-        self._held = torch.empty(0, 0)
+        self._sample = torch.empty(0, 0)
 
     @classmethod
     def restore(cls, rows: Tensor, seen: int, limit_bytes: int, seed: int) -> Reservoir:
-        """The state after `seen` rows, of which `rows` are held."""
-        sample = cls(limit_bytes, seed)
+        """The reservoir after `seen` rows. rows: its sample."""
+        reservoir = cls(limit_bytes, seed)
         if seen:
-            sample.add(rows)
-            sample.seen = seen
-        sample._random = np.random.Generator(np.random.PCG64(seed).advance(max(0, seen - len(sample._held))))
-        return sample
+            reservoir.add(rows)
+            reservoir.seen = seen
+        draws = max(0, seen - len(reservoir._sample))
+        reservoir._random = np.random.Generator(np.random.PCG64(seed).advance(draws))
+        return reservoir
 
     def add(self, x: Tensor) -> None:
-        """x (N, D). Raises ConfigError where D is not what it was."""
+        """Add rows x (N, D). Raises ConfigError if D changes."""
         if not self.seen:
             capacity = max(1, self.limit_bytes // (4 * x.shape[1]))
-            self._held = torch.empty(capacity, x.shape[1])  # pages are taken from the system when they are written
-        if x.shape[1] != self._held.shape[1]:
-            raise ConfigError(f"rows of {self._held.shape[1]} features are followed by rows of {x.shape[1]}")
-        room = max(0, len(self._held) - self.seen)
-        self._held[self.seen : self.seen + len(x[:room])] = x[:room]
-        self._replace(x[room:], max(self.seen, len(self._held)))
+            self._sample = torch.empty(capacity, x.shape[1])  # memory is used when rows are written
+        if x.shape[1] != self._sample.shape[1]:
+            raise ConfigError(f"rows of {self._sample.shape[1]} features are followed by rows of {x.shape[1]}")
+        room = max(0, len(self._sample) - self.seen)
+        self._sample[self.seen : self.seen + len(x[:room])] = x[:room]
+        self._replace(x[room:], max(self.seen, len(self._sample)))
         self.seen += len(x)
 
     def rows(self) -> Tensor:
         """The sample: (min(M, seen), D) float32."""
-        return self._held[: self.seen]
+        return self._sample[: self.seen]
 
     def rows_for(self, k: int) -> Tensor:
-        """`rows`, of which k clusters are to be made. Raises ConfigError where k of the rows seen did not fit."""
+        """`rows()` for k clusters. Raises ConfigError if the stream has k rows but the sample has fewer."""
         if len(self.rows()) < k <= self.seen:
             raise ConfigError(
-                f"sample_bytes {self.limit_bytes}: only {len(self._held)} rows fit, {k} at least are needed; give "
-                f"{4 * k * self._held.shape[1]} or more"
+                f"sample_bytes {self.limit_bytes}: only {len(self._sample)} rows fit, but {k} are needed; give "
+                f"{4 * k * self._sample.shape[1]} or more"
             )
         return self.rows()
 
-    def _replace(self, x: Tensor, before: int) -> None:
-        """Row number i of the stream takes the place of any of those held with probability M / (i + 1)."""
+    def _replace(self, x: Tensor, first_row: int) -> None:
+        """Row i of the stream replaces a random row of the sample with probability M / (i + 1). first_row: of x."""
         if not len(x):
             return
-        numbers = np.arange(before, before + len(x))
-        places = (self._random.random(len(x)) * (numbers + 1)).astype(np.int64)
-        (taken,) = np.nonzero(places < len(self._held))
-        latest = dict(zip(places[taken].tolist(), taken.tolist(), strict=True))  # of rows for one place the last stays
-        self._held[list(latest)] = x[list(latest.values())].float().cpu()
+        row_numbers = np.arange(first_row, first_row + len(x))
+        slots = (self._random.random(len(x)) * (row_numbers + 1)).astype(np.int64)
+        (chosen,) = np.nonzero(slots < len(self._sample))
+        latest = dict(zip(slots[chosen].tolist(), chosen.tolist(), strict=True))  # the last row for a slot wins
+        self._sample[list(latest)] = x[list(latest.values())].float().cpu()
 
 
 def check_finite(x: Tensor, name: str = "features") -> None:
-    """Raises ConfigError where x holds NaN or infinity."""
+    """Raise ConfigError if x has NaN or infinity. name: of x, for the message."""
     if not math.isfinite(float(x.sum(dtype=torch.float64))):
-        raise ConfigError(f"{name}: the features hold NaN or infinity, which k-means cannot place")
+        raise ConfigError(f"{name}: the features have NaN or infinity, which k-means cannot cluster; remove such rows")

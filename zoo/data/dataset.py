@@ -1,4 +1,4 @@
-"""Entries as waveforms at the model's rate: whole, or a random crop that depends on the item's seed alone.
+"""Entries as waveforms at the model's rate: whole, or a random crop that depends only on the seed of the item.
 
 Legend: B batch, S samples.
 """
@@ -19,14 +19,16 @@ from zoo.data.manifest import Entry
 from zoo.errors import AudioError
 from zoo.io.seeds import mix
 
-LONG = 60.0  # s; of longer recordings only the crop is decoded, and they are not cached
+LONG = 60.0  # s; for longer recordings only the crop is decoded, and they are not cached
 
 B = TypeVar("B", bound="Batch")
 
 
 @dataclass
 class LoadedClip:
-    """One waveform. wave (S,) float32; start: its first sample, counted in the entry; seed: for all that is random."""
+    """One waveform. wave (S,) float32; index: of the entry; start: first sample of the crop within the entry;
+    seed: for all random choices.
+    """
 
     wave: Tensor
     index: int
@@ -37,14 +39,14 @@ class LoadedClip:
 
 @dataclass(kw_only=True)
 class Batch:
-    """Padded waveforms and what they are.
+    """Padded waveforms with their entries.
 
-    A recipe that has more to carry derives a dataclass: `Mine(**vars(Batch.of(items)), tokens=...)`.
+    A recipe that needs more fields derives a dataclass: `Mine(**vars(Batch.of(items)), tokens=...)`.
 
-    waves (B, S) float32, zero behind each; lengths (B,) samples; indices (B,) into the data set's entries;
-    starts (B,) first sample of the crop at the model's rate;
-    seeds (B,) int64: a function of (seed, epoch, index) alone, to draw masks from, so that they depend neither on the
-    rest of the batch nor on the number of processes; seed: the same for the batch as a whole (dropout).
+    waves (B, S) float32, zero after the end of each clip; lengths (B,) samples;
+    indices (B,) of the entries in the data set; starts (B,) first sample of the crop at the model's rate;
+    seeds (B,) int64: a function of only (seed, epoch, index), for masks that do not depend on the rest of the batch or
+    on the number of processes; seed: one seed for the whole batch (dropout).
     """
 
     waves: Tensor
@@ -71,9 +73,9 @@ class Batch:
         """The batch with its tensors on `device`."""
         return self._map(lambda value: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value)
 
-    def only(self: B, place: int) -> B:
-        """The batch of one item."""
-        return self._map(lambda value: value[place : place + 1] if isinstance(value, Tensor | list) else value)
+    def only(self: B, index: int) -> B:
+        """The batch with only the item at `index`."""
+        return self._map(lambda value: value[index : index + 1] if isinstance(value, Tensor | list) else value)
 
     def _map(self: B, change: Callable[[Any], Any]) -> B:
         return type(self)(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
@@ -82,9 +84,9 @@ class Batch:
 class AudioDataset:
     """Entries at one sample rate.
 
-    max_seconds: longer items are cropped to this, at a random place; None keeps them whole.
+    max_seconds: longer items are cropped to this length at a random position; None keeps them whole.
     min_samples: shorter items raise AudioError.
-    cache_hours: decoded audio to keep in memory (230 MB an hour at 16 kHz).
+    cache_hours: decoded audio to keep in memory (230 MB per hour at 16 kHz).
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class AudioDataset:
     ) -> None:
         self.entries = list(entries)
         self.sample_rate, self.max_seconds, self.min_samples = sample_rate, max_seconds, min_samples
-        self._room = int(cache_hours * 3600 * sample_rate)  # samples
+        self._free_samples = int(cache_hours * 3600 * sample_rate)
         self._cache: dict[int, Tensor] = {}
         self._lock = Lock()
 
@@ -126,25 +128,25 @@ class AudioDataset:
         return LoadedClip(wave, index, entry, start, seed)
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits over names, spans and lengths of all entries and the way they are cropped."""
+        """16 hexadecimal digits of a hash over names, spans and lengths of all entries and the crop settings."""
         digest = hashlib.sha256(repr((self.sample_rate, self.max_seconds)).encode())
         for entry in self.entries:
             digest.update(repr((entry.audio.name, entry.start, entry.end, entry.duration, entry.split)).encode())
         return digest.hexdigest()[:16]
 
     def _whole(self, index: int) -> Tensor:
-        if (known := self._cache.get(index)) is not None:
-            return known
+        if (cached := self._cache.get(index)) is not None:
+            return cached
         entry = self.entries[index]
         wave = audio.load(entry.audio, self.sample_rate, start=entry.start, end=entry.end)[:]
         with self._lock:
-            if index not in self._cache and len(wave) <= self._room:
+            if index not in self._cache and len(wave) <= self._free_samples:
                 self._cache[index] = wave
-                self._room -= len(wave)
+                self._free_samples -= len(wave)
         return wave
 
     def _decode_crop(self, entry: Entry, seed: int) -> tuple[Tensor, int]:
-        """A crop of a long recording, by its stated duration: nothing else of it is read."""
+        """A crop of a long recording, chosen by its stated duration; only the crop is read."""
         assert self.max_seconds is not None
         length = int(self.max_seconds * self.sample_rate)
         start = draw(seed, int(entry.duration * self.sample_rate) - length)
@@ -154,6 +156,6 @@ class AudioDataset:
         return wave, start
 
 
-def draw(seed: int, most: int) -> int:
-    """A whole number in 0 ... most (0 where most is negative), from an item's seed: where its crop begins."""
-    return mix(seed, 1) % (most + 1) if most > 0 else 0
+def draw(seed: int, high: int) -> int:
+    """A pseudo-random integer in 0 ... high (0 if high is negative) from the seed of an item: the start of its crop."""
+    return mix(seed, 1) % (high + 1) if high > 0 else 0

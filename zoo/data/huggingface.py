@@ -1,4 +1,4 @@
-"""Hugging Face audio data sets: their bytes as files in the cache, decoded by us like any other."""
+"""Hugging Face audio data sets: their audio is written to files in the cache, then decoded like any other file."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from zoo.data.rows import as_file
 from zoo.errors import ConfigError, MissingDependencyError
 from zoo.io.cache import cache_folder
 
-_FORM = 2  # one more whenever the same set gives other entries than before, so that no older manifest is used
+_FORM = 2  # increase it if the same data set gives other entries than before, so that old cached manifests are not used
 
 
 def read(name: str, columns: Mapping[str, str] | None = None) -> list[Entry]:
-    """Entries of "owner/name", "owner/name:config" or a folder that `datasets` saved.
+    """Entries of "owner/name", "owner/name:config" or a folder saved by `datasets`.
 
-    Audio that is not in a file of its own is written once to the cache (ZOO_CACHE), beside a manifest.
+    Audio inside the data set is written once to the cache (ZOO_CACHE), together with a manifest.
 
-    Splits whose names are none of train, dev and test are left out with a warning, or, where no name is one, taken
-    together as if the set had no splits. Rows without audio are left out with a warning.
+    Splits other than train, dev and test are skipped with a warning. If there are only such splits, they are joined as
+    if the data set had no splits. Rows without audio are skipped with a warning.
 
-    Raises MissingDependencyError without the package, ConfigError for a set that cannot be opened or has no column of
-    audio, ManifestError for one that has nothing in it.
+    Raises MissingDependencyError without the package `datasets`, ConfigError for a data set that cannot be opened or
+    has no audio column, ManifestError for an empty one.
     """
     splits = _open(name)
     column = _audio_column(name, splits, columns)
     marks = [f"{split} {data._fingerprint}" for split, data in sorted(splits.items())]
-    made_from = (_FORM, name, column, sorted((columns or {}).items()), marks)
-    digest = hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]
+    key = (_FORM, name, column, sorted((columns or {}).items()), marks)
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
     folder = cache_folder("datasets", digest)
     if (folder / "manifest.jsonl").is_file():
         return manifest.read(folder / "manifest.jsonl")
     columns = {**(columns or {}), "audio": column}
-    splits, told = (splits, False) if "split" in columns else _known(f"hf:{name}", splits)
-    rows = enumerate(_rows(splits, column, folder, told))
+    splits, with_split = (splits, False) if "split" in columns else _choose_splits(f"hf:{name}", splits)
+    rows = enumerate(_rows(splits, column, folder, with_split))
     manifest.write(folder / "manifest.jsonl", tables.from_records(rows, folder / "rows", columns, f"hf:{name}"))
     return manifest.read(folder / "manifest.jsonl")
 
@@ -52,10 +52,10 @@ def _open(name: str) -> dict[str, Any]:
         raise MissingDependencyError("Hugging Face data sets need: pip install 'audiozoo[datasets]'") from None
     path, _, config = os.path.expanduser(name).partition(":")  # noqa: PTH111 (a name on the hub stays as it is)
     try:
-        found = datasets.load_from_disk(path) if Path(path).is_dir() else datasets.load_dataset(path, config or None)
-    except Exception as error:  # the package raises many kinds
+        loaded = datasets.load_from_disk(path) if Path(path).is_dir() else datasets.load_dataset(path, config or None)
+    except Exception as error:  # the package raises many types
         raise ConfigError(f"hf:{name}: `datasets` cannot open it ({error})") from error
-    splits = dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
+    splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
     undecoded = datasets.Audio(decode=False)
     for split, data in splits.items():
         for column, feature in data.features.items():
@@ -64,39 +64,41 @@ def _open(name: str) -> dict[str, Any]:
     return splits
 
 
-def _known(name: str, splits: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """The splits to read, and whether their names say what they are for: "train" alone does not, nor do languages."""
-    known = {split: data for split, data in splits.items() if tables.split_named(split)}
-    others = [split for split in splits if split not in known]
-    if known and others:
+def _choose_splits(name: str, splits: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The splits to read, and whether entries get the split names: a single split "train" has no dev set, and other
+    names, such as languages, are not splits.
+    """
+    usable = {split: data for split, data in splits.items() if tables.split_named(split)}
+    others = [split for split in splits if split not in usable]
+    if usable and others:
         warnings.warn(
-            f"{name}: left out are splits that are none of train, dev, test: {tables.listed(others)}", stacklevel=3
+            f"{name}: skipped splits that are not train, dev or test: {tables.quote_names(others)}", stacklevel=3
         )
     elif len(others) > 1:
-        warnings.warn(f"{name}: no split is train, dev or test; {tables.listed(others)} are taken as one", stacklevel=3)
-    said = len(splits) > 1 or tables.split_named(next(iter(splits))) != "train"
-    return known or splits, bool(known) and said
+        warnings.warn(f"{name}: no split is train, dev or test; {tables.quote_names(others)} are joined", stacklevel=3)
+    has_split_names = len(splits) > 1 or tables.split_named(next(iter(splits))) != "train"
+    return usable or splits, bool(usable) and has_split_names
 
 
-def _rows(splits: Mapping[str, Any], column: str, folder: Path, told: bool) -> Iterator[dict[str, Any]]:
-    """Every row, with the path of a file in the column of audio; told: with the name of its split, too."""
+def _rows(splits: Mapping[str, Any], column: str, folder: Path, with_split: bool) -> Iterator[dict[str, Any]]:
+    """All rows, with a path in the audio column. with_split: add a column `split`."""
     for split, data in splits.items():
         for number, row in enumerate(data):
             row = {key: _plain(value, data.features[key]) for key, value in row.items()}
             clip = as_file(row[column], folder / split / f"{number:08d}")
-            row[column] = clip and os.path.abspath(clip)  # noqa: PTH100 (a link is a file of its own)
-            yield row | {"split": split} if told else row
+            row[column] = clip and os.path.abspath(clip)  # noqa: PTH100 (do not resolve links)
+            yield row | {"split": split} if with_split else row
 
 
 def _audio_column(name: str, splits: Mapping[str, Any], columns: Mapping[str, str] | None) -> str:
     features = next(iter(splits.values())).features
-    found = [column for column, feature in features.items() if type(feature).__name__ == "Audio"]
-    wanted = (columns or {}).get("audio")
-    if wanted in found or (wanted is None and len(found) == 1):
-        return wanted or found[0]
-    raise ConfigError(f"hf:{name}: audio columns are {found or 'none'} of {list(features)}; name one with columns")
+    available = [column for column, feature in features.items() if type(feature).__name__ == "Audio"]
+    requested = (columns or {}).get("audio")
+    if requested in available or (requested is None and len(available) == 1):
+        return requested or available[0]
+    raise ConfigError(f"hf:{name}: audio columns are {available or 'none'} of {list(features)}; choose one in columns")
 
 
 def _plain(value: Any, feature: Any) -> Any:
-    """The name behind a class number; anything else as it is."""
+    """The class name for a class index; any other value unchanged."""
     return feature.int2str(value) if type(feature).__name__ == "ClassLabel" and value is not None else value

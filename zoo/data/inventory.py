@@ -1,4 +1,4 @@
-"""What is in a source of audio: hours, splits and label inventories."""
+"""Describe a source of audio: hours, splits and label values."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from zoo.data import manifest, sources
 from zoo.data.manifest import Entry
 
-_LISTED = 40  # a column with more different values is counted, not listed
+_MAX_LISTED = 40  # a column with more different values is counted, not listed
 
 
 def describe(source: Path | str) -> dict[str, Any]:
-    """Clips and hours per split, the values of every label column, and what corpus.json says where there is one.
+    """Clips and hours per split, the values of every label column, and the content of corpus.json if there is one.
 
-    source: whatever `zoo.data.sources.open` takes. The result is made of JSON types. A column with more than 40
-    different values gives their number only. Raises as `open` does.
+    source: as for `zoo.data.sources.open`. The result has JSON types only. For a column with more than 40 different
+    values, only their number is given. Raises as `open` does.
     """
     path = Path(source)
     entries = sources.open(source)
@@ -28,9 +28,9 @@ def describe(source: Path | str) -> dict[str, Any]:
     result |= {"clips": len(entries), "hours": _hours(entries)}
     result["splits"] = {}
     for split in manifest.SPLITS:
-        mine = [entry for entry in entries if entry.split == split]
-        speakers = {entry.speaker for entry in mine if entry.speaker}
-        result["splits"][split] = {"clips": len(mine), "hours": _hours(mine), "speakers": len(speakers)}
+        of_split = [entry for entry in entries if entry.split == split]
+        speakers = {entry.speaker for entry in of_split if entry.speaker}
+        result["splits"][split] = {"clips": len(of_split), "hours": _hours(of_split), "speakers": len(speakers)}
     texts = [entry.text for entry in entries if entry.text]
     result["with_text"] = len(texts)
     result["with_captions"] = sum(bool(entry.captions) for entry in entries)
@@ -48,4 +48,4 @@ def _hours(entries: list[Entry]) -> float:
 
 def _inventory(values: list[Any]) -> dict[str, int] | int:
     counts = Counter(str(value) for value in values if value is not None)
-    return dict(counts.most_common()) if len(counts) <= _LISTED else len(counts)
+    return dict(counts.most_common()) if len(counts) <= _MAX_LISTED else len(counts)

@@ -1,4 +1,4 @@
-"""Batches decoded ahead of the model, in threads: what they hold never depends on how many threads there are."""
+"""Batches, decoded in threads ahead of the model. Their content does not depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from zoo.io.seeds import mix
 from zoo.io.threads import core_pool
 from zoo.validation import check_range
 
-MANY_SKIPPED = (10, 0.1)  # more than this count and this share of all items: the data set itself is wrong
+MANY_SKIPPED = (10, 0.1)  # if more items than both this count and this share are skipped, the data set is wrong
 
 Collate = Callable[[Sequence[LoadedClip]], Any]
 
 
 @dataclass
 class DataConfig:
-    """Where the audio is, and how it is cut and batched."""
+    """The audio source, and how audio is cropped and batched."""
 
     source: str = "corpus:speech/small"  # manifest .jsonl, folder, .csv/.tsv/.parquet, hf:owner/name, corpus:KIND/SIZE
     batch_seconds: float = 60.0  # s of audio in one micro-batch, padding included
-    max_items: int | None = None  # in one micro-batch
+    max_items: int | None = None  # items in one micro-batch
     max_seconds: float | None = 15.0  # longer items are cropped at random
     min_seconds: float = 0.5  # shorter items are left out
     cache_hours: float = 2.0  # decoded audio to keep in memory
@@ -53,7 +53,7 @@ class DataConfig:
 
 @dataclass
 class Step:
-    """This process's micro-batches of one optimizer step, and where the sequence goes on after it."""
+    """The micro-batches of one optimizer step for this process, and the position after the step."""
 
     batches: list[Any]
     cursor: Cursor
@@ -61,45 +61,45 @@ class Step:
 
 
 class Skipped:
-    """Items that could not be used, each with its reason; kept in a file once `attach` named one."""
+    """Items that could not be used, with the reason for each; also written to a file after a call of `attach`."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._known = {_name(entry) for entry in entries}
+        self._names = {_name(entry) for entry in entries}
         self.total = len(entries)
         self.reasons: dict[str, str] = {}
-        self._met: set[str] = set()  # by this run: what an earlier one listed may have been repaired since
+        self._this_run: set[str] = set()  # skipped by this run; items listed by an earlier run may be repaired now
         self._path: Path | None = None
         self._lock = Lock()
 
     def attach(self, path: Path) -> None:
-        """Remember in `path` (JSON lines), and count those of these entries that are there from before."""
+        """Write skipped items to `path` (JSON lines). Entries that are already listed there are counted too."""
         for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-            with suppress(ValueError):  # a line that was cut, on a full disk, and what was written behind it
+            with suppress(ValueError):  # on a full disk, a line may be incomplete and the next one appended to it
                 record = json.loads(line)
-                if record["audio"] in self._known:
+                if record["audio"] in self._names:
                     self.reasons[record["audio"]] = record["reason"]
         self._path = path
 
     def add(self, entry: Entry, reason: str) -> None:
-        """Raises ManifestError when so much of the data set is unusable that something else must be wrong."""
+        """Record an item that cannot be used. Raises ManifestError if there are too many: see MANY_SKIPPED."""
         name = _name(entry)
         with self._lock:
-            self._met.add(name)
+            self._this_run.add(name)
             if name not in self.reasons:
                 self.reasons[name] = reason
                 if self._path is not None:
                     with self._path.open("a", encoding="utf-8") as file:
                         file.write(json.dumps({"audio": name, "reason": reason}) + "\n")
         count, share = MANY_SKIPPED
-        if len(self._met) > max(count, share * self.total) or len(self._met) == self.total:
+        if len(self._this_run) > max(count, share * self.total) or len(self._this_run) == self.total:
             raise ManifestError(
-                f"{len(self._met)} of {self.total} items cannot be used, the last: {reason}; "
+                f"{len(self._this_run)} of {self.total} items cannot be used, the last: {reason}; "
                 "check the paths of the manifest, or clean the data set"
             )
 
     def clear(self, entry: Entry) -> None:
-        """An item can be used; it no longer counts where only an earlier run could not use it."""
-        if self.reasons and (name := _name(entry)) not in self._met:
+        """Record that an item can be used: it no longer counts if only an earlier run skipped it."""
+        if self.reasons and (name := _name(entry)) not in self._this_run:
             with self._lock:
                 self.reasons.pop(name, None)
 
@@ -110,11 +110,11 @@ class Skipped:
 class Loader:
     """Batches of a data set in the sampler's order.
 
-    collate: items -> what the task's forward takes, a `Batch` by default; it runs in the worker threads, so that
-    tokenizing or spectra cost the trainer nothing. prefetch: batches kept ready.
+    collate: items -> input of the task's forward, a `Batch` by default; it runs in the worker threads, so tokenizing or
+    computing spectra does not slow down the trainer. prefetch: batches computed ahead.
 
-    An item that cannot be decoded is skipped and listed; where the sampler shuffles, the item nearest in length stands
-    in for it, the same one whenever and wherever the batch is made.
+    An item that cannot be decoded is skipped and listed. If the sampler shuffles, the item nearest in length replaces
+    it. The replacement is always the same, in every run and process.
     """
 
     def __init__(
@@ -133,8 +133,9 @@ class Loader:
         self._rank = np.argsort(self._by_length)
 
     def steps(self, start: Cursor, per_step: int, rank: int = 0, world: int = 1) -> Iterator[Step]:
-        """Optimizer steps without end: each takes the next `per_step` batches, of which this process gets every
-        `world`-th, beginning with number `rank`."""
+        """An endless sequence of optimizer steps. Each step uses the next `per_step` batches; this process gets every
+        `world`-th of them, starting with index `rank`.
+        """
         stream = self.sampler.stream(start)
         planned = iter(lambda: list(islice(stream, per_step)), [])
         waited = 0.0
@@ -150,7 +151,7 @@ class Loader:
         return self.share(0, 1)
 
     def share(self, rank: int, world: int) -> Iterator[Any]:
-        """Every `world`-th batch of epoch 0, beginning with number `rank`."""
+        """Every `world`-th batch of epoch 0, starting with index `rank`."""
         plan = list(enumerate(self.sampler.plan(0)))[rank::world]
         for _, batches in self._ahead(((Cursor(0, i), [(Cursor(0, i), batch)]) for i, batch in plan), self.prefetch):
             yield from batches
@@ -158,34 +159,34 @@ class Loader:
     def _ahead(
         self, planned: Iterable[tuple[Cursor, list[tuple[Cursor, list[int]]]]], depth: int
     ) -> Iterator[tuple[Cursor, list[Any]]]:
-        """Groups of batches in order, while threads make the next `depth` groups."""
-        waiting: deque[tuple[Cursor, list[Future[Any]]]] = deque()
-        coming = iter(planned)
+        """Groups of batches in order; threads compute the next `depth` groups meanwhile."""
+        pending: deque[tuple[Cursor, list[Future[Any]]]] = deque()
+        groups = iter(planned)
         pool = core_pool(self.workers, "zoo-data")
         try:
             while True:
-                while len(waiting) <= depth and (group := next(coming, None)) is not None:
-                    waiting.append((group[0], [pool.submit(self.batch, *batch) for batch in group[1]]))
-                if not waiting:
+                while len(pending) <= depth and (group := next(groups, None)) is not None:
+                    pending.append((group[0], [pool.submit(self.batch, *batch) for batch in group[1]]))
+                if not pending:
                     return
-                place, futures = waiting.popleft()
-                made = [future.result() for future in futures]
-                yield place, [batch for batch in made if batch is not None]
+                cursor, futures = pending.popleft()
+                batches = [future.result() for future in futures]
+                yield cursor, [batch for batch in batches if batch is not None]
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def batch(self, place: Cursor, indices: Sequence[int]) -> Any:
-        """One batch; None where nothing of it could be used."""
-        items = [self._item(index, place.epoch) for index in indices]
+    def batch(self, cursor: Cursor, indices: Sequence[int]) -> Any:
+        """One batch; None if no item of it can be used."""
+        items = [self._item(index, cursor.epoch) for index in indices]
         usable = [item for item in items if item is not None]
         if not usable:
             return None
-        made = self.collate(usable)
-        made.seed = mix(self.sampler.seed, place.epoch, place.position, 2)
-        return made
+        batch = self.collate(usable)
+        batch.seed = mix(self.sampler.seed, cursor.epoch, cursor.position, 2)
+        return batch
 
     def _item(self, index: int, epoch: int) -> LoadedClip | None:
-        """The item, or the one that stands in for it."""
+        """The item, or its replacement; None if there is none."""
         for candidate in self._candidates(index):
             entry = self.dataset.entries[candidate]
             try:
@@ -214,9 +215,9 @@ def _name(entry: Entry) -> str:
 def loaders(
     config: DataConfig, *, sample_rate: int, min_samples: int = 1, seed: int = 0, collate: Collate = Batch.of
 ) -> tuple[Loader, Loader]:
-    """Train and dev loaders of a source's splits; dev in a fixed order with crops that never change.
+    """Loaders of the train and dev splits of a source; dev has a fixed order and fixed crops.
 
-    Raises ConfigError where either is empty, and what sources.open raises.
+    Raises ConfigError if one of the splits is empty; other errors as `sources.open`.
     """
     entries = [
         e for e in sources.open(config.source) if e.duration >= max(config.min_seconds, min_samples / sample_rate)
@@ -237,15 +238,15 @@ def split_loader(
     collate: Collate = Batch.of,
     kind: Callable[..., AudioDataset] = AudioDataset,
 ) -> Loader:
-    """A loader of the entries of one split; shuffled if it is "train". Raises ConfigError where there are none."""
-    chosen = [entry for entry in entries if entry.split == split]
-    if not chosen:
+    """A loader of the entries of one split; shuffled if it is "train". Raises ConfigError if the split is empty."""
+    of_split = [entry for entry in entries if entry.split == split]
+    if not of_split:
         raise ConfigError(
-            f"{config.source}: none of {len(entries)} usable clips is in split {split!r}; give clips a column `split` "
-            f"(train, dev, test), put files into folders of these names, or add a source whose clips are in {split}"
+            f"{config.source}: none of {len(entries)} usable clips is in split {split!r}; add a column `split` "
+            f"(train, dev, test), put files into folders with these names, or add a source with clips in {split}"
         )
     dataset = kind(
-        chosen,
+        of_split,
         sample_rate,
         max_seconds=config.max_seconds,
         min_samples=min_samples,

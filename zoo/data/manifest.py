@@ -1,11 +1,11 @@
-"""The manifest: one audio clip a line, as JSON; what every dataset of zoo is, whatever it came from.
+"""The manifest format for data sets: JSON lines, one audio clip per line.
 
     {"audio": "clips/a.flac", "duration": 2.5, "split": "train", "text": "hello", "speaker": "anna", "emotion": "calm"}
 
-Fields: audio (path, relative to the manifest), duration (s, of the clip), split ("train" | "dev" | "test"); where known
-start, end (s: the clip is this span of the file; a start without an end: as long as duration says), text (transcript),
-captions (list of str), speaker, lang (both str), phones (list of [start, end, symbol], s, counted from the clip's
-start). Every other key is a label column: a string, number, bool or null.
+Required fields: audio (path, relative to the manifest), duration (s, of the clip), split ("train" | "dev" | "test").
+Optional fields: start, end (s: the clip is this span of the file; without an end, the span is `duration` long), text
+(transcript), captions (list of str), speaker, lang (both str), phones (list of [start, end, symbol] in s from the start
+of the clip). Every other key is a label column: a string, number, bool or null.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ SPLITS = ("train", "dev", "test")
 Label = str | int | float | bool | None
 Phone = tuple[float, float, str]
 
-_FOREVER = 1e9  # s; a time must be less: a century is a mistake, NaN and infinity fail the comparison
-_ROUNDING = 1e-3  # s; times are written rounded, so neighbors may overlap by that much
-_UNEVEN = 0.02  # s; start, end and duration, each rounded to hundredths, may be so far from adding up
+_MAX_TIME = 1e9  # s; times must be smaller: 30 years is a mistake, and NaN and infinity fail the comparison
+_ROUNDING = 1e-3  # s; times are rounded, so neighbors may overlap by this much
+_TOLERANCE = 0.02  # s; start, end and duration are rounded to 0.01 s, so start + duration may differ from end
 
 
 @dataclass
 class Entry:
-    """One clip. audio: absolute path; start, end: the span of it that is meant, None where it is the whole file."""
+    """One clip. audio: absolute path; start, end: span of the file in seconds, None for the whole file."""
 
     audio: Path
     duration: float
@@ -51,7 +51,7 @@ class Entry:
 def read(path: str | Path) -> list[Entry]:
     """Read and check a manifest; audio paths become absolute. The audio itself is not opened.
 
-    Raises ManifestError naming file, line and field for anything that is not as the module's docstring says.
+    Raises ManifestError, naming file, line and field, for everything that does not follow the format above.
     """
     path = Path(path).expanduser().absolute()
     try:
@@ -60,19 +60,19 @@ def read(path: str | Path) -> list[Entry]:
         raise ManifestError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
-        raise ManifestError(f"{path}: holds no entries; a manifest has one JSON object a line")
+        raise ManifestError(f"{path}: has no entries; a manifest has one JSON object per line")
     return [parse(line, path.parent, where=f"{path}:{number}") for number, line in lines]
 
 
 def parse(line: str, folder: Path, *, where: str) -> Entry:
-    """One line of a manifest that lies in `folder`. Raises ManifestError, which begins with `where`."""
+    """One line of a manifest in `folder`. Raises ManifestError; its message starts with `where`."""
     return _ManifestLine(where, line).entry(folder)
 
 
 def write(path: str | Path, entries: Iterable[Entry]) -> None:
-    """Write a manifest that `read` gives back; paths relative to it. An existing one is replaced in one step.
+    """Write a manifest with relative paths. An existing file is replaced in one step.
 
-    Raises ManifestError, before anything is written, for an entry that could not be read back.
+    Raises ManifestError, before anything is written, for an entry that `read` would refuse.
     """
     path = Path(path).expanduser().absolute()
     lines = [dump(entry, path.parent) for entry in entries]
@@ -83,10 +83,13 @@ def write(path: str | Path, entries: Iterable[Entry]) -> None:
 
 
 def dump(entry: Entry, folder: Path) -> str:
-    """One line of a manifest that lies in `folder` (no newline): known fields in a fixed order, then the labels."""
-    if clash := _KNOWN & entry.labels.keys():
+    """One line of a manifest in `folder`, without a newline: fields in a fixed order, then the label columns.
+
+    Raises ManifestError for a label column with the name of a field.
+    """
+    if clash := _FIELDS & entry.labels.keys():
         raise ManifestError(f"{entry.audio}: {sorted(clash)} are fields of a manifest and cannot be label columns")
-    known = {
+    values = {
         "audio": Path(os.path.relpath(entry.audio, folder)).as_posix(),
         "duration": entry.duration,
         "split": entry.split,
@@ -98,12 +101,12 @@ def dump(entry: Entry, folder: Path) -> str:
         "lang": entry.lang,
         "phones": entry.phones or None,
     }
-    present = {key: value for key, value in known.items() if value is not None}
+    present = {key: value for key, value in values.items() if value is not None}
     return json.dumps(present | entry.labels, ensure_ascii=False)
 
 
 class _ManifestLine:
-    """One parsed line that knows where it stands, so that every complaint names file:line and field."""
+    """One parsed line with its position, so that every error names file, line and field."""
 
     def __init__(self, where: str, line: str) -> None:
         self.where = where
@@ -114,14 +117,14 @@ class _ManifestLine:
         except (ValueError, RecursionError) as error:
             raise ManifestError(f"{where}: not a JSON object ({error})") from None
         if not isinstance(self.values, dict):
-            raise ManifestError(f"{where}: a {type(self.values).__name__} where a JSON object was expected")
+            raise ManifestError(f"{where}: expected a JSON object, not a {type(self.values).__name__}")
 
     def entry(self, folder: Path) -> Entry:
         duration, start, end = self._span()
         audio = self._string("audio", required=True)
         split = self._string("split", required=True)
         if split not in SPLITS:
-            self._fail("split", f"{split!r} is none of {', '.join(SPLITS)}")
+            self._fail("split", f"{split!r} is not one of {', '.join(SPLITS)}")
         return Entry(
             audio=folder / str(audio),
             duration=duration,
@@ -133,11 +136,11 @@ class _ManifestLine:
             speaker=self._string("speaker"),
             lang=self._string("lang"),
             phones=self._phones(),
-            labels={key: self._label(key) for key in self.values if key not in _KNOWN},
+            labels={key: self._label(key) for key in self.values if key not in _FIELDS},
         )
 
     def _span(self) -> tuple[float, float | None, float | None]:
-        """duration, start, end, of which the last two agree with the first."""
+        """duration, start, end; checked to be consistent."""
         start, end = self._seconds("start"), self._seconds("end")
         begin = start or 0.0
         if end is not None and end <= begin:
@@ -147,11 +150,11 @@ class _ManifestLine:
             self._fail("duration", "must be more than 0 s")
         if end is None:
             return duration, start, None if start is None else start + duration
-        if not -_UNEVEN <= end - begin - duration <= LATE + _UNEVEN:  # an end may lie past the file's
+        if not -_TOLERANCE <= end - begin - duration <= LATE + _TOLERANCE:  # the end may be after the end of the file
             self._fail(
                 "duration",
                 f"{duration:g} s, but from start {begin:g} s to end {end:g} s there are {end - begin:g} s; the "
-                "duration is that of the clip, not of its file: correct one of them, or leave out end",
+                "duration must be that of the clip, not of its file: correct one of them, or leave out end",
             )
         return duration, start, end
 
@@ -159,7 +162,7 @@ class _ManifestLine:
         values = dict(pairs)
         if len(values) < len(pairs):
             keys = [key for key, _ in pairs]
-            self._fail(next(key for key in keys if keys.count(key) > 1), "given twice")
+            self._fail(next(key for key in keys if keys.count(key) > 1), "appears twice")
         return values
 
     def _string(self, key: str, required: bool = False) -> str | None:
@@ -167,7 +170,7 @@ class _ManifestLine:
         if value is None and not required:
             return None
         if not isinstance(value, str) or (required and not value):
-            self._fail(key, "missing" if key not in self.values else f"a string was expected, not {value!r}")
+            self._fail(key, "missing" if key not in self.values else f"expected a string, not {value!r}")
         return value
 
     def _seconds(self, key: str, required: bool = False) -> float | None:
@@ -175,7 +178,7 @@ class _ManifestLine:
         if value is None and not required:
             return None
         if not _is_time(value):
-            self._fail(key, "missing" if key not in self.values else f"seconds >= 0 were expected, not {value!r}")
+            self._fail(key, "missing" if key not in self.values else f"expected seconds >= 0, not {value!r}")
         return float(value)
 
     def _captions(self) -> list[str]:
@@ -183,7 +186,7 @@ class _ManifestLine:
         if value is None:
             return []
         if not isinstance(value, list) or not all(isinstance(caption, str) and caption for caption in value):
-            self._fail("captions", "a list of strings was expected")
+            self._fail("captions", "expected a list of strings")
         return value
 
     def _phones(self) -> list[Phone]:
@@ -191,11 +194,11 @@ class _ManifestLine:
         if value is None:
             return []
         if not isinstance(value, list):
-            self._fail("phones", "a list of [start, end, symbol] was expected")
+            self._fail("phones", "expected a list of [start, end, symbol]")
         phones: list[Phone] = []
         for item in value:
             if not (isinstance(item, list) and len(item) == 3 and isinstance(item[2], str)):
-                self._fail("phones", f"[start, end, symbol] was expected, not {item!r}")
+                self._fail("phones", f"expected [start, end, symbol], not {item!r}")
             start, end, symbol = item
             if not (_is_time(start) and _is_time(end) and start <= end):
                 self._fail("phones", f"start and end must be seconds in order, not {item!r}")
@@ -207,15 +210,15 @@ class _ManifestLine:
     def _label(self, key: str) -> Label:
         value = self.values[key]
         if not isinstance(value, Label) or (isinstance(value, float) and not math.isfinite(value)):
-            self._fail(key, f"a label column holds a string, finite number, bool or null, not {value!r}")
+            self._fail(key, f"a label must be a string, finite number, bool or null, not {value!r}")
         return value
 
     def _fail(self, key: str, reason: str) -> NoReturn:
         raise ManifestError(f"{self.where}: field {key!r}: {reason}")
 
 
-_KNOWN = frozenset(name for name in Entry.__dataclass_fields__ if name != "labels")
+_FIELDS = frozenset(name for name in Entry.__dataclass_fields__ if name != "labels")
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _FOREVER
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MAX_TIME

@@ -1,4 +1,4 @@
-"""Which items make up which batch: a pure function of (seed, epoch), so that a run can be resumed from two numbers."""
+"""Assign items to batches, as a pure function of (seed, epoch), so that a run can be resumed from two numbers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from zoo.errors import ConfigError
 
-POOL_BATCHES = 64  # items are sorted by length within so many batches' worth of shuffled items
-JITTER = 0.1  # relative noise on the sorting, so that small corpora do not meet the same batches every epoch
+POOL_BATCHES = 64  # shuffled items are sorted by length within pools of about this many batches
+JITTER = 0.1  # relative noise on the sort key, so that small corpora do not get the same batches in every epoch
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place in the endless sequence of batches: the next one is number `position` of `epoch`."""
+    """A position in the endless sequence of batches: the next one is batch `position` of `epoch`."""
 
     epoch: int = 0
     position: int = 0
@@ -24,11 +24,11 @@ class Cursor:
 class BatchSampler:
     """Batches of items of similar length.
 
-    seconds: length of each item. batch_seconds: bound on a batch with its padding (longest x count); an item that is
-    longer than that alone makes a batch of its own. max_items: bound on the count.
-    shuffle: a new order every epoch; without it, sorted by length, the same always.
-    even: no batch of an epoch is smaller than the others by more than one item, where the loss needs company. They are
-    as few as max_items allows; the longest item of all sets how many fit into batch_seconds.
+    seconds: length of each item. batch_seconds: limit of a batch with its padding (longest x count); a longer item gets
+    its own batch. max_items: limit of the count.
+    shuffle: a new order every epoch; otherwise sorted by length, always the same.
+    even: batch sizes of an epoch differ by at most one item, for losses that compare the items of a batch. There are as
+    few batches as max_items and batch_seconds allow, with every item counted as long as the longest.
     """
 
     def __init__(
@@ -42,13 +42,16 @@ class BatchSampler:
         even: bool = False,
     ) -> None:
         if not len(seconds) or not batch_seconds > 0:
-            raise ConfigError(f"no batches from {len(seconds)} items in batches of {batch_seconds} s")
+            raise ConfigError(
+                f"no batches: {len(seconds)} items in batches of {batch_seconds} s; there must be items, and "
+                "batch_seconds must be more than 0"
+            )
         self.seconds = np.asarray(seconds, dtype=np.float64)  # (N,)
         self.batch_seconds, self.max_items = batch_seconds, max_items or len(seconds)
         self.seed, self.shuffle, self.even = seed, shuffle, even
 
     def plan(self, epoch: int) -> list[list[int]]:
-        """The batches of one epoch: every item once."""
+        """The batches of one epoch, as indices; each item occurs once."""
         if not self.shuffle:
             return list(self._cut(np.argsort(self.seconds, kind="stable")))
         generator = np.random.default_rng([self.seed, epoch])
@@ -61,17 +64,17 @@ class BatchSampler:
         return [batches[i] for i in generator.permutation(len(batches))]
 
     def stream(self, start: Cursor) -> Iterator[tuple[Cursor, list[int]]]:
-        """Batches without end from `start` on, each with its own place."""
+        """An endless sequence of batches from `start` on, each with its position."""
         epoch, position = start.epoch, start.position
         while True:
             plan = self.plan(epoch)
-            for place in range(position, len(plan)):
-                yield Cursor(epoch, place), plan[place]
+            for index in range(position, len(plan)):
+                yield Cursor(epoch, index), plan[index]
             epoch, position = epoch + 1, 0
 
     def _spread(self, order: np.ndarray) -> list[list[int]]:
-        most = min(self.max_items, max(1, int(self.batch_seconds / self.seconds.max())))
-        return [part.tolist() for part in np.array_split(order, -(-len(order) // most))]
+        size = min(self.max_items, max(1, int(self.batch_seconds / self.seconds.max())))
+        return [part.tolist() for part in np.array_split(order, -(-len(order) // size))]
 
     def _cut(self, order: np.ndarray) -> Iterator[list[int]]:
         batch: list[int] = []

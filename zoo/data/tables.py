@@ -1,7 +1,7 @@
-"""Rows of a table, columns to values, become entries: known columns are fields, all others labels.
+"""Convert rows of a table, column -> value, to entries: columns with known names are fields, all others labels.
 
-A split goes by the first part of its name (train.clean.100, dev-other). Where no column tells the splits, one in twenty
-speakers (or files, where no speakers are known) becomes "dev", chosen by a hash of its name.
+The first part of its name decides the split (train.clean.100, dev-other). If there is no split column, one in twenty
+speakers (or files, if there are no speakers) becomes "dev", chosen by a hash of the name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zoo.data.manifest import Entry
 from zoo.data.rows import read as read_rows
 from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError
 
-# field -> names that columns of data sets commonly have for it
+# field -> common column names for it
 ALIASES = {
     "audio": ("audio", "path", "file", "file_name", "filename", "wav", "audio_path"),
     "text": ("text", "transcript", "transcription", "sentence", "normalized_text"),
@@ -37,14 +37,14 @@ ALIASES = {
     "phones": ("phones",),
 }
 SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev", "testing": "test", "training": "train"}
-DEV_SHARE = 20  # one in so many, where the source names no splits
+DEV_SHARE = 20  # if a source has no splits, one in this many speakers or files becomes dev
 PROBES = 8  # threads that read headers
 
 Numbered = tuple[int, dict[str, Any]]  # the number of a row, and its record
 
 
 def read(path: Path, columns: Mapping[str, str] | None = None) -> list[Entry]:
-    """The entries of a .csv, .tsv or .parquet table. Raises as `from_records`, and ManifestError where it is none.
+    """The entries of a .csv, .tsv or .parquet table. Raises as `from_records`, and ManifestError if it is not a table.
 
     Audio inside a .parquet ({bytes, path}) is written once to the cache (ZOO_CACHE).
     """
@@ -61,20 +61,20 @@ def from_records(
 ) -> list[Entry]:
     """Entries from rows of a table at `path`: (row number, column -> value).
 
-    Rows without audio, or of a split that is none of train, dev and test, are left out with a warning of each kind.
+    Rows without audio, and rows with a split other than train, dev and test, are skipped with a warning for each kind.
 
-    columns: field -> column. A column chosen there replaces the usual one of its field, which is then left out if it
-    has the field's name (a label cannot have it). name: what messages call the table, by default its path.
+    columns: field -> column, used instead of the usual column. The usual column is then dropped if it has the name of
+    the field, because a label cannot have that name. name: name of the table in messages, by default its path.
 
-    Raises ConfigError for a field or column that does not exist, ManifestError for values that do not fit.
+    Raises ConfigError for a field or column that does not exist, ManifestError for wrong values.
     """
     if unknown := sorted((columns or {}).keys() - ALIASES.keys()):
-        raise ConfigError(f"columns: {unknown[0]!r} is no field of a clip; choose among {', '.join(ALIASES)}")
+        raise ConfigError(f"columns: {unknown[0]!r} is not a field of a clip; fields are {', '.join(ALIASES)}")
     name = name or str(path)
     numbered = [(number, _fields(row, columns or {}, f"{name}:{number}")) for number, row in rows]
     numbered = _with_audio(numbered, name)
-    splits_named = any("split" in record for _, record in numbered)
-    if splits_named:
+    has_splits = any("split" in record for _, record in numbered)
+    if has_splits:
         numbered = _in_splits(numbered, name)
     with ThreadPoolExecutor(PROBES) as pool:
         durations = list(pool.map(lambda pair: _duration(pair[1], path.parent), numbered))
@@ -88,35 +88,34 @@ def from_records(
         if not isinstance(duration, AudioError)
     ]
     if not readable:
-        raise ManifestError(f"{name}: holds no audio that can be read")
-    if not splits_named:
-        _deal([record for _, record in readable])
+        raise ManifestError(f"{name}: has no audio that can be read; check the paths and the audio column")
+    if not has_splits:
+        _assign_splits([record for _, record in readable])
     return [manifest.parse(json.dumps(record), path.parent, where=f"{name}:{number}") for number, record in readable]
 
 
 def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
-    """A row as a manifest's record: named columns, then the usual names; what is left is a label if it can be one.
+    """A row as a manifest record. Fields come from `columns`, then from the usual names; other columns become labels
+    if their values can be labels.
 
-    A list of words becomes one label with commas between them.
+    A list of strings becomes one label, joined by commas.
     """
-    left = {str(key): value for key, value in row.items() if not _empty(value)}
+    cells = {str(key): value for key, value in row.items() if not _empty(value)}
     record: dict[str, Any] = {}
-    taken = set(ALIASES)  # also the usual column beside a chosen one: a label under its name would replace the field
+    used = set(ALIASES)  # field names as well: a label of that name would replace the field
     for name, names in ALIASES.items():
         if name in columns and columns[name] not in row:
             raise ConfigError(f"{where}: no column {columns[name]!r} for {name}; there are {', '.join(map(str, row))}")
-        usual = [n for n in names if n not in columns.values()]  # what one field was given is not another's by its name
-        found = next((n for n in ([columns[name]] if name in columns else usual) if n in left), None)
-        if found is not None:
-            record[name] = left[found]
-            taken.add(found)
+        usual = [n for n in names if n not in columns.values()]  # a column chosen for one field is not used for another
+        column = next((n for n in ([columns[name]] if name in columns else usual) if n in cells), None)
+        if column is not None:
+            record[name] = cells[column]
+            used.add(column)
     if "audio" not in record and not {columns.get("audio", "audio"), *ALIASES["audio"]} & row.keys():
-        raise ConfigError(f"{where}: no audio column among {', '.join(map(str, row))}; name it with columns")
+        raise ConfigError(f"{where}: no audio column among {', '.join(map(str, row))}; choose one in columns")
     if not isinstance(record.get("audio", ""), str):
         kind = type(record["audio"]).__name__
-        raise ManifestError(
-            f"{where}: field 'audio': a path was expected, not {kind}; name another column with columns"
-        )
+        raise ManifestError(f"{where}: field 'audio': expected a path, not {kind}; choose another column in columns")
     for name in ("duration", "start", "end"):
         if name in record and not math.isnan(seconds := _seconds(record.pop(name), name, where)):
             record[name] = seconds
@@ -124,32 +123,30 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
         if name in record:
             record[name] = str(record[name])
     if "phones" in record:
-        record["phones"] = _timed(record["phones"])
+        record["phones"] = _with_times(record["phones"])
     if isinstance(captions := record.get("captions"), str | list):
         record["captions"] = [captions] if isinstance(captions, str) else [c for c in captions if not _empty(c)]
-    left = {k: v for k, v in left.items() if k not in taken}
-    tags = {
-        k: ", ".join(v) for k, v in left.items() if v and isinstance(v, list) and all(isinstance(x, str) for x in v)
+    others = {k: v for k, v in cells.items() if k not in used}
+    lists = {
+        k: ", ".join(v) for k, v in others.items() if v and isinstance(v, list) and all(isinstance(x, str) for x in v)
     }
-    return record | tags | {k: v for k, v in left.items() if isinstance(v, str | int | bool) or _is_finite(v)}
+    return record | lists | {k: v for k, v in others.items() if isinstance(v, str | int | bool) or _is_finite(v)}
 
 
 def _seconds(value: Any, name: str, where: str) -> float:
-    """A number, or text that is one. Raises ManifestError, which begins with `where`, for anything else."""
+    """A number, or text with a number. Raises ManifestError for anything else; its message starts with `where`."""
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise ManifestError(f"{where}: field {name!r}: seconds were expected, not {value!r}") from None
+        raise ManifestError(f"{where}: field {name!r}: expected seconds, not {value!r}") from None
 
 
 def _is_finite(value: Any) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
-def _timed(phones: Any) -> Any:
-    """Phones with their times, as a list or as JSON in a cell. Symbols alone, which is what most tables hold, are None:
-    they have no times.
-    """
+def _with_times(phones: Any) -> Any:
+    """Phones with times, from a list or from JSON in a cell. None for symbols without times, as in most tables."""
     if isinstance(phones, str):
         try:
             phones = json.loads(phones)
@@ -161,7 +158,7 @@ def _timed(phones: Any) -> Any:
 
 
 def _empty(value: Any) -> bool:
-    """Whether a cell says nothing: NaN, too, is how tables leave a number out."""
+    """Whether a cell is empty. In tables, NaN means a missing number."""
     return value is None or value == "" or (isinstance(value, float | Decimal) and math.isnan(value))
 
 
@@ -169,62 +166,64 @@ def _duration(record: dict[str, Any], folder: Path) -> float | AudioError:
     if "duration" in record:
         return record["duration"]
     try:
-        whole = audio.probe(folder / record["audio"]).duration
+        total = audio.probe(folder / record["audio"]).duration
     except (AudioError, MissingDependencyError) as error:
         return error if isinstance(error, AudioError) else AudioError(record["audio"], str(error))
-    if whole <= 0:
-        return AudioError(record["audio"], "holds no samples")
+    if total <= 0:
+        return AudioError(record["audio"], "has no samples")
     start = record.get("start", 0.0)
-    if "end" not in record and start >= whole:
-        return AudioError(record["audio"], f"starts at {start:g} s, but lasts {whole:g} s only")
-    return record.get("end", whole) - start
+    if "end" not in record and start >= total:
+        return AudioError(record["audio"], f"the start, {start:g} s, is after the end of the file, {total:g} s")
+    return record.get("end", total) - start
 
 
 def _with_audio(numbered: list[Numbered], name: str) -> list[Numbered]:
-    kept = [(number, record) for number, record in numbered if "audio" in record]
-    if absent := len(numbered) - len(kept):
-        warnings.warn(f"{name}: {absent} of {len(numbered)} rows have no audio and are left out", stacklevel=4)
-    return kept
+    with_audio = [(number, record) for number, record in numbered if "audio" in record]
+    if missing := len(numbered) - len(with_audio):
+        warnings.warn(f"{name}: {missing} of {len(numbered)} rows have no audio and are skipped", stacklevel=4)
+    return with_audio
 
 
 def _in_splits(numbered: list[Numbered], name: str) -> list[Numbered]:
-    """The rows whose split is known, by the names that manifests have."""
-    given = [str(record.get("split", "train")) for _, record in numbered]
-    known = {split: split_named(split) for split in given}
-    unknown = [split for split in known if known[split] is None]
-    kept = [(n, r | {"split": known[split]}) for (n, r), split in zip(numbered, given, strict=True) if known[split]]
-    if unknown and not kept:
+    """The rows in train, dev and test, with these names as their split."""
+    splits = [str(record.get("split", "train")) for _, record in numbered]
+    names = {split: split_named(split) for split in splits}
+    unknown = [split for split in names if names[split] is None]
+    in_splits = [
+        (n, r | {"split": names[split]}) for (n, r), split in zip(numbered, splits, strict=True) if names[split]
+    ]
+    if unknown and not in_splits:
         raise ManifestError(
-            f"{name}:{numbered[0][0]}: field 'split': {unknown[0]!r} is none of train, dev, test, and no other row has "
-            "one of them; rename the splits, or choose another column with columns"
+            f"{name}:{numbered[0][0]}: field 'split': {unknown[0]!r} is not one of train, dev, test, and no other row "
+            "has one of them; rename the splits, or choose another column in columns"
         )
     if unknown:
         warnings.warn(
-            f"{name}: {len(numbered) - len(kept)} of {len(numbered)} clips are left out, as their splits are none of "
-            f"train, dev, test: {listed(unknown)}",
+            f"{name}: {len(numbered) - len(in_splits)} of {len(numbered)} clips are skipped, because their splits are "
+            f"not train, dev or test: {quote_names(unknown)}",
             stacklevel=4,
         )
-    return kept
+    return in_splits
 
 
-def listed(names: Sequence[str]) -> str:
+def quote_names(names: Sequence[str]) -> str:
     """The first few names, quoted, for a message."""
     return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _deal(records: list[dict[str, Any]]) -> None:
-    """One in DEV_SHARE speakers, or files where there is one speaker or none is named, to dev; the others to train."""
+def _assign_splits(records: list[dict[str, Any]]) -> None:
+    """Assign one in DEV_SHARE speakers to dev and the others to train; files, if there is at most one speaker."""
     keys = [str(record.get("speaker") or record["audio"]) for record in records]
     if len(set(keys)) == 1:
         keys = [str(record["audio"]) for record in records]
     ranks = {key: hashlib.sha256(Path(key).name.encode(errors="surrogateescape")).hexdigest() for key in keys}
-    chosen = set(sorted(ranks, key=lambda key: ranks[key])[: max(1, len(ranks) // DEV_SHARE)]) if len(ranks) > 1 else ()
+    dev = set(sorted(ranks, key=lambda key: ranks[key])[: max(1, len(ranks) // DEV_SHARE)]) if len(ranks) > 1 else ()
     for key, record in zip(keys, records, strict=True):
-        record["split"] = "dev" if key in chosen else "train"
+        record["split"] = "dev" if key in dev else "train"
 
 
 def split_named(name: str) -> str | None:
-    """train, dev or test, where `name`, or its part before the first . _ or -, is one of the names these go by."""
+    """train, dev or test if `name`, or its part before the first . _ or -, is a name of one of these; else None."""
     name = re.split(r"[._-]", name.strip().lower(), maxsplit=1)[0]
     name = SPLITS.get(name, name)
     return name if name in manifest.SPLITS else None

@@ -1,8 +1,7 @@
-"""Embedding at scale: any amount of audio -> a folder of Parquet files, resumable at any moment.
+"""Embed any amount of audio into a folder of Parquet files. A run can be resumed at any time.
 
 inputs -> settings, plan -> decode (threads) -> compute -> writer
-`run` is `zoo embed`; `load` reads pooled embeddings back.
-`raise_for_failures` tells whether a run failed as a whole.
+`run` is `zoo embed`; `load` reads pooled embeddings back; `raise_for_failures` raises if the run failed as a whole.
 """
 
 from zoo.embed.job import EmbedSummary, run

@@ -1,4 +1,4 @@
-"""One extraction from end to end.
+"""One embedding run from start to end.
 
 collect --> prepare --> ahead ==threads==> Embedder --> ShardWriter --> part-00000.parquet
 inputs      _plan.jsonl                                 failures -----> errors.jsonl
@@ -22,7 +22,7 @@ from zoo.embed.compute import DecodedClip, Embedder
 from zoo.embed.plan import Plan, Shard
 from zoo.embed.prepare import prepare
 from zoo.embed.settings import EmbedSettings
-from zoo.embed.writer import EmbeddingRow, Failure, ShardWriter, finished, write_errors
+from zoo.embed.writer import EmbeddingRow, Failure, ShardWriter, shard_failures, write_errors
 from zoo.encoder import Encoder, Layer
 from zoo.errors import ConfigError
 from zoo.io.locks import lock_folder
@@ -34,17 +34,17 @@ from zoo.jobs.lists import Item
 from zoo.jobs.progress import ProgressMeter
 from zoo.loading import open_encoder
 
-# Decoded audio that waits for the encoder, in batches: enough to ride out a slow file.
+# Audio decoded ahead of the encoder, in batches. With a few batches, one slow file does not stop the encoder.
 LOOK_AHEAD_BATCHES = 4
 
 
 @dataclass(frozen=True)
 class EmbedSummary:
-    """What a run did. embedded + skipped + failed = the number of items.
+    """The result of a run. embedded + skipped + failed = the number of items.
 
-    embedded: items embedded by this run; skipped: those that earlier runs had embedded; failed: all in errors.jsonl.
-    audio_hours: embedded by this run; real_time_factor: seconds of audio per second of embedding (0 if there was none);
-    wall_seconds: of the whole run, loading the model included.
+    embedded: items embedded by this run. skipped: items embedded by earlier runs. failed: all items in errors.jsonl.
+    audio_hours: embedded by this run. real_time_factor: seconds of audio per second of embedding (0 if none).
+    wall_seconds: time of the whole run, with loading the model.
     """
 
     embedded: int
@@ -74,51 +74,51 @@ def run(
     """Embed any amount of audio into a folder of Parquet files; `zoo.embed.writer` documents their columns.
 
     paths: files, folders, globs and lists, or items (`zoo.jobs.inputs.collect`).
-    model: what `zoo.load` takes, or an encoder, which is used as and where it is: dtype and device are then its own.
+    model: anything that `zoo.load` takes, or an encoder. An encoder keeps its device and dtype.
     layer: number, list of numbers, "all", or text such as "-1" or "0,6,12".
     pooling: "mean", "max", "first" or "stats"; None gives frames.
-    storage: "float32", or "float16", which halves the files.
-    batch_seconds: padded audio in one batch; shard_items: most items in one file. Both belong to the settings that a
-        run can only be resumed with, since they decide the last bit of the numbers.
+    storage: "float32", or "float16" for files of half the size.
+    batch_seconds: padded audio in one batch. shard_items: maximum number of items in one file. A run can only be
+        resumed with the same values, because they affect the last bit of the numbers.
     workers: decoding threads; by default one for each core, at most eight.
-    progress: whether to show it on stderr, or the console to show it on.
+    progress: whether to show progress on stderr, or the console to show it on.
 
-    Killed at any moment and run again, it leaves the very bytes that an uninterrupted run leaves: finished shards are
-    kept, the others computed. Run again when all is done, it only looks at the sizes and times of the inputs; shards
-    with a file that changed are computed anew. Items that came along since go to shards of their own, behind the
-    others, whose order and bytes stay. Items that cannot be embedded are in errors.jsonl with the reason.
+    A killed run can be started again: finished shards are kept, the others are computed. The files are then
+    byte-identical to those of an uninterrupted run. On a finished folder, a run only compares the sizes and
+    modification times of the inputs, and computes the shards with a changed file again. New items go into new shards
+    at the end; existing shards keep their order and bytes. errors.jsonl lists the items that failed, with the reason.
 
-    Raises ZooError where nothing is found, where the folder is in use, was begun with another model or other settings
-    or holds items that are not named now, and, with fail_on_error, at the end of a run with failures; ConfigError for
-    an impossible setting.
+    Raises ZooError if there are no inputs, if the folder is in use, or if it was started with another model, other
+    settings, or items that `paths` no longer includes. With fail_on_error, raises ZooError at the end of a run with
+    failures. Raises ConfigError for an invalid setting.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
     workers = min(8, os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
-        raise ConfigError(f"workers {workers}: at least 1 is needed")
+        raise ConfigError(f"workers {workers}: must be at least 1")
     items, out = collect(paths), Path(out)
-    encoder, numbers, why = open_encoder(model, device, dtype)
+    encoder, dtype, why = open_encoder(model, device, dtype)
     settings = EmbedSettings.of(
         encoder,
         layer=layer,
         pooling=pooling,
-        dtype=numbers,
+        dtype=dtype,
         storage=storage,
         batch_seconds=batch_seconds,
         shard_items=shard_items,
     )
-    _say(console, f"{settings.model} on {settings.device}, {numbers}: {why}")
+    _print_line(console, f"{settings.model} on {settings.device}, {dtype}: {why}")
     with lock_folder(out):
         plan = prepare(out, items, settings, workers, console)
-        meter, failures, skipped = _complete(out, plan, encoder, workers, console)
+        meter, failures, skipped = _compute_missing(out, plan, encoder, workers, console)
     summary = EmbedSummary(
         embedded=len(items) - skipped - len(failures),
         skipped=skipped,
         failed=len(failures),
         audio_hours=meter.embedded / 3600,
         real_time_factor=meter.real_time_factor,
-        wall_seconds=time.monotonic() - began,
+        wall_seconds=time.monotonic() - started,
     )
     _report(console, out, summary)
     if fail_on_error:
@@ -126,10 +126,10 @@ def run(
     return summary
 
 
-def _complete(
+def _compute_missing(
     out: Path, plan: Plan, encoder: Encoder, workers: int, console: Console
 ) -> tuple[ProgressMeter, list[Failure], int]:
-    """Compute the shards that are missing or out of date, and bring the rest of the folder in line with the plan.
+    """Compute the shards that are missing or out of date, and update errors.jsonl.
 
     Returns the meter, all failures, and the number of items that earlier runs embedded.
     """
@@ -138,23 +138,23 @@ def _complete(
     failures: list[Failure] = []
     skipped = 0
     for shard in shards:
-        before = finished(out, shard)
-        if before is None:
+        known_failures = shard_failures(out, shard)
+        if known_failures is None:
             missing.append(shard)
         else:
-            failures += before
-            skipped += shard.stop - shard.start - len(before)
+            failures += known_failures
+            skipped += shard.stop - shard.start - len(known_failures)
     total = sum(item.seconds for item in plan.items)
     left = sum(item.seconds for shard in missing for item in plan.items[shard.start : shard.stop])
     with ProgressMeter(console, total=total, before=total - left, failed=len(failures)) as meter:
-        for late in _extract(out, plan, missing, encoder, workers, meter):
-            if late:
-                failures += late
+        for new_failures in _extract(out, plan, missing, encoder, workers, meter):
+            if new_failures:
+                failures += new_failures
                 write_errors(out, plan, failures)
     write_errors(out, plan, failures)
     names = {shard.name for shard in shards}
     for path in out.glob("part-*.parquet"):
-        if path.name not in names:  # a changed file made the shards fewer
+        if path.name not in names:  # with changed files there can be fewer shards
             path.unlink()
     return meter, failures, skipped
 
@@ -162,15 +162,15 @@ def _complete(
 def _extract(
     out: Path, plan: Plan, shards: Sequence[Shard], encoder: Encoder, workers: int, meter: ProgressMeter
 ) -> Iterator[list[Failure]]:
-    """Compute and write shards, one after the other; yields the failures of each once its file is in place.
+    """Compute and write one shard after the other; yield the failures of each shard when its file is written.
 
-    Decoding runs ahead across batches and shards alike, so the encoder waits for no file but the first.
+    Decoding runs ahead across batches and shards, so the encoder waits for the first file only.
     """
     embedder = Embedder(encoder, plan.settings)
-    coming = (plan.items[number] for shard in shards for batch in plan.batches(shard) for number in batch)
+    items = (plan.items[index] for shard in shards for batch in plan.batches(shard) for index in batch)
     read = partial(decode.read, sample_rate=encoder.sample_rate, min_samples=encoder.min_samples)
     seconds = LOOK_AHEAD_BATCHES * plan.settings.batch_seconds
-    with closing(decode.ahead(coming, read, workers=workers, look_ahead_seconds=seconds)) as clips:
+    with closing(decode.ahead(items, read, workers=workers, look_ahead_seconds=seconds)) as clips:
         for shard in shards:
             with closing(ShardWriter(out, plan, shard)) as writer:
                 for outcome in _outcomes(plan, shard, clips, embedder):
@@ -178,7 +178,7 @@ def _extract(
                     if isinstance(outcome, EmbeddingRow):
                         meter.advance(outcome.duration)
                     else:
-                        meter.fail(plan.items[outcome.number].seconds)
+                        meter.fail(plan.items[outcome.item_index].seconds)
                 writer.commit()
             yield writer.failures
 
@@ -186,36 +186,36 @@ def _extract(
 def _outcomes(
     plan: Plan, shard: Shard, clips: Iterator[decode.Outcome], embedder: Embedder
 ) -> Iterator[EmbeddingRow | Failure]:
-    """What comes of every item of a shard. clips: the items of its batches, decoded, in their order."""
-    for number in range(shard.start, shard.stop):
-        if (reason := plan.items[number].reason) is not None:
-            yield Failure(number, reason)
-    for numbers in plan.batches(shard):
+    """Rows and failures of all items of a shard. clips: the decoded items of its batches, in order."""
+    for index in range(shard.start, shard.stop):
+        if (reason := plan.items[index].reason) is not None:
+            yield Failure(index, reason)
+    for indices in plan.batches(shard):
         batch: list[DecodedClip] = []
-        for number, (item, clip) in zip(numbers, islice(clips, len(numbers)), strict=True):
+        for index, (item, clip) in zip(indices, islice(clips, len(indices)), strict=True):
             if isinstance(clip, str):
-                yield Failure(number, clip)
+                yield Failure(index, clip)
             else:
-                batch.append(DecodedClip(number, item.start or 0.0, clip))
+                batch.append(DecodedClip(index, item.start or 0.0, clip))
         yield from embedder(batch)
 
 
 def _report(console: Console, out: Path, summary: EmbedSummary) -> None:
     if summary.embedded:
-        before = f"; {summary.skipped} were there already" if summary.skipped else ""
-        _say(
+        before = f"; {summary.skipped} were embedded before" if summary.skipped else ""
+        _print_line(
             console,
             f"{out}: {summary.embedded} items embedded, {summary.audio_hours:.2f} h of audio in "
             f"{clock(summary.wall_seconds)}, {summary.real_time_factor:.1f}x real time{before}",
         )
     elif summary.skipped:
-        _say(console, f"{out}: nothing to do, {summary.skipped} items were embedded before")
+        _print_line(console, f"{out}: nothing to do, {summary.skipped} items were embedded before")
     else:
-        _say(console, f"{out}: nothing could be embedded")
+        _print_line(console, f"{out}: no item could be embedded")
     if summary.failed:
-        _say(console, f"{summary.failed} failed; the reasons are in {out / ERRORS_NAME}")
+        _print_line(console, f"{summary.failed} failed; the reasons are in {out / ERRORS_NAME}")
 
 
-def _say(console: Console, line: str) -> None:
-    """A line as it is: names may hold what Rich takes for markup."""
+def _print_line(console: Console, line: str) -> None:
+    """Print without markup, because file names may look like Rich markup."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)

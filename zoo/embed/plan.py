@@ -1,5 +1,6 @@
-"""The plan of an extraction: which items, in which shards, in which batches. A pure function of inputs and settings,
-so that a shard computed after a crash has the bytes it would have had.
+"""The plan of an embedding run: items, shards and batches.
+
+The plan depends on inputs and settings only. So a shard that is computed after a crash has the same bytes.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from zoo.embed.settings import EmbedSettings
 from zoo.io.text import dumps
 from zoo.jobs.survey import Planned
 
-# A shard is closed by whichever limit comes first: `shard_items`, an hour of audio (what a crash can cost) or the bytes
-# of its embeddings (what is held in memory until it is written).
+# Limits of a shard, besides `shard_items`: audio (the work that a crash can lose), and bytes of embeddings (they stay
+# in memory until the shard is written).
 SHARD_SECONDS = 3600.0
 SHARD_BYTES = 128 << 20
-# A shorter clip counts as this long in a batch, which bounds the number of clips there.
-LEAST_SECONDS = 0.1
+# A shorter clip counts as this long in a batch. This limits the number of clips in a batch.
+MIN_SECONDS = 0.1
 
 
 class Shard(NamedTuple):
-    """Items `start` to `stop` of the plan. key: hash of settings and items; a file that carries it is current."""
+    """Items `start` to `stop` - 1 of the plan. key: hash of settings and items; a file with this key is up to date."""
 
     number: int
     start: int
@@ -36,12 +37,12 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Settings and items, cut into shards of consecutive items, each cut into batches of like length."""
+    """Settings and items. Shards hold consecutive items; the batches of a shard hold items of similar length."""
 
     settings: EmbedSettings
     items: tuple[Planned, ...]
-    folder: str  # the working directory that relative paths start from
-    grown: tuple[int, ...] = ()  # places of the items with which later runs began: what was there keeps its shards
+    folder: str  # relative paths are relative to this working directory
+    grown: tuple[int, ...] = ()  # index of the first item that each later run added; a new shard starts there
 
     def shards(self) -> list[Shard]:
         shards: list[Shard] = []
@@ -50,8 +51,8 @@ class Plan:
         while start < len(self.items):
             stop, digest = start, base.copy()
             seconds = size = 0.0
-            border = min((place for place in self.grown if place > start), default=len(self.items))
-            for item in self.items[start : min(border, start + self.settings.shard_items)]:
+            end = min((index for index in self.grown if index > start), default=len(self.items))
+            for item in self.items[start : min(end, start + self.settings.shard_items)]:
                 seconds += item.seconds
                 size += self.settings.count_bytes(item.seconds)
                 if stop > start and (seconds > SHARD_SECONDS or size > SHARD_BYTES):
@@ -64,11 +65,11 @@ class Plan:
         return shards
 
     def batches(self, shard: Shard) -> Iterator[list[int]]:
-        """Places of the shard's readable items, longest first; at most `batch_seconds` a batch, with its padding."""
-        numbers = [n for n in range(shard.start, shard.stop) if self.items[n].reason is None]
-        numbers.sort(key=lambda n: (-self.items[n].seconds, n))
-        while numbers:
-            longest = max(self.items[numbers[0]].seconds, LEAST_SECONDS)
+        """Indices of the shard's readable items, longest first. A padded batch has at most `batch_seconds` of audio."""
+        indices = [i for i in range(shard.start, shard.stop) if self.items[i].reason is None]
+        indices.sort(key=lambda i: (-self.items[i].seconds, i))
+        while indices:
+            longest = max(self.items[indices[0]].seconds, MIN_SECONDS)
             count = max(1, int(self.settings.batch_seconds / longest))
-            yield numbers[:count]
-            numbers = numbers[count:]
+            yield indices[:count]
+            indices = indices[count:]

@@ -1,5 +1,7 @@
-"""Making the plan, keeping it in the output folder, and holding every later run against it, so that what the folder
-holds always comes from one model, one set of settings and one list of inputs, which may grow at its end.
+"""Make the plan, store it in the output folder, and compare later runs with it.
+
+So all files in a folder come from one model, one set of settings and one list of inputs. New inputs are added at the
+end of the list.
 """
 
 from __future__ import annotations
@@ -21,31 +23,31 @@ from zoo.io.text import dumps
 from zoo.jobs.lists import Item
 from zoo.jobs.survey import Planned, survey
 
-# The leading underscore makes Arrow, Spark and Dask skip the file when they are pointed at the whole folder.
+# Because of the leading underscore, Arrow, Spark and Dask skip the file when they read the whole folder.
 PLAN_NAME = "_plan.jsonl"
 FORMAT = 1
 
 
 def prepare(out: Path, items: Sequence[Item], settings: EmbedSettings, workers: int, console: Console) -> Plan:
-    """Read the plan of `out` and hold it against the request, or make one. Files that changed since are surveyed anew.
+    """Read the plan in `out` and compare it with the request, or make a plan. Changed files are surveyed again.
 
-    Items that are new come behind the others, in shards of their own.
-    Raises ZooError where the folder belongs to another model or other settings, or holds items that are not named.
+    New items come after the others, in new shards.
+    Raises ZooError if the folder has another model or other settings, or has items that are not in `items`.
     """
     old = read_plan(out / PLAN_NAME)
     if old is None and next(out.glob("part-*.parquet"), None) is not None:
-        raise ZooError(f"{out} holds part files but no {PLAN_NAME}: not written by zoo embed; use another folder")
+        raise ZooError(f"{out} has part files but no {PLAN_NAME}: not written by zoo embed; use another folder")
     if old is not None:
         _check_settings(out, old.settings, settings)
-        items = _behind(out, old.items, items)
-    known = {planned.asked: planned for planned in old.items} if old else {}
+        items = _append_new(out, old.items, items)
+    known = {planned.item: planned for planned in old.items} if old else {}
     grown = (*old.grown, len(old.items)) if old and len(items) > len(old.items) else old.grown if old else ()
     folder = str(Path.cwd())
     plan = Plan(settings, tuple(survey(items, known, workers, console)), folder, grown)
     if old is not None and old.items != plan.items and old.folder != folder and _any_relative(items):
         raise ZooError(
-            f"{out} was begun in {old.folder}, and the same relative paths name other files here ({folder}); "
-            "go back there, or use another folder"
+            f"{out} was started in {old.folder}, and the same relative paths are other files here ({folder}); "
+            "run zoo in that folder, or use another output folder"
         )
     if old is None or old.items != plan.items:
         _write(out / PLAN_NAME, plan)
@@ -64,20 +66,21 @@ def _check_settings(out: Path, old: EmbedSettings, new: EmbedSettings) -> None:
     ]
     if changed:
         raise ZooError(
-            f"{out} was begun with other settings: {', '.join(changed)}. "
-            "Repeat the former ones to go on with it, or use another folder"
+            f"{out} was started with other settings: {', '.join(changed)}. "
+            "Use the same settings to continue, or use another folder"
         )
 
 
-def _behind(out: Path, old: Sequence[Planned], new: Sequence[Item]) -> list[Item]:
-    """The items in the order of the plan, those that it does not have behind them."""
-    before = [planned.asked for planned in old]
-    gone = sorted(set(before) - set(new), key=str)
-    if gone:
-        named = ", ".join(item.path for item in gone[:2])
+def _append_new(out: Path, old: Sequence[Planned], new: Sequence[Item]) -> list[Item]:
+    """The items in the order of the plan, then the new items."""
+    before = [planned.item for planned in old]
+    missing = sorted(set(before) - set(new), key=str)
+    if missing:
+        examples = ", ".join(item.path for item in missing[:2])
         raise ZooError(
-            f"{out} holds items that are not named now: {len(gone)} are gone ({named}{', ...' if gone[2:] else ''}). "
-            "Name them too to go on with it, or use another folder"
+            f"{out} has {len(missing)} items that are not among the inputs now "
+            f"({examples}{', ...' if missing[2:] else ''}). "
+            "Add them to the inputs to continue, or use another folder"
         )
     return list(dict.fromkeys([*before, *new]))
 
@@ -91,13 +94,13 @@ def _write(path: Path, plan: Plan) -> None:
 
 
 def read_plan(path: Path) -> Plan | None:
-    """The plan kept in a file; None where there is none. Raises ZooError for a damaged one."""
+    """The plan in a file; None if there is no file. Raises ZooError for a damaged plan."""
     try:
         with path.open(encoding="utf-8") as file:
             head = json.loads(next(file))
             if head["format"] != FORMAT:
                 raise ZooError(
-                    f"{path}: format {head['format']}, this version of zoo reads {FORMAT}; use another folder"
+                    f"{path}: format {head['format']}, but this version of zoo reads {FORMAT}; use another folder"
                 )
             settings = head["settings"] | {"layers": tuple(head["settings"]["layers"])}
             items = tuple(Planned(*json.loads(line)) for line in file)
@@ -107,4 +110,4 @@ def read_plan(path: Path) -> Plan | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, StopIteration) as error:
-        raise ZooError(f"{path}: damaged plan ({error}); delete the folder, or use another") from error
+        raise ZooError(f"{path}: damaged plan ({error}); delete the folder, or use another folder") from error

@@ -1,4 +1,4 @@
-"""What the numbers depend on besides the audio: the encoder and how it is asked."""
+"""The settings of an embedding run: the encoder and its options."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ STORAGE = ("float32", "float16")
 
 @dataclass(frozen=True)
 class EmbedSettings:
-    """All that a row depends on but its input, down to the last bit. Stored with the plan and in every shard."""
+    """Everything besides the audio that the values of a row depend on. Stored in the plan and in every shard."""
 
     model: str
     fingerprint: str
     preprocessing: dict[str, Any]
     layers: tuple[int, ...]
     pooling: str | None  # None = frames
-    width: int  # values per embedding: the encoder's D, or 2 D under "stats"
+    width: int  # values per embedding: the encoder's D, or 2 D with pooling "stats"
     frame_rate: float
     dtype: str  # of the computation
     storage: str  # of the numbers in the files
@@ -46,7 +46,7 @@ class EmbedSettings:
         batch_seconds: float = BATCH_SECONDS,
         shard_items: int = SHARD_ITEMS,
     ) -> EmbedSettings:
-        """Checked settings for this encoder. Raises ConfigError, naming the field."""
+        """Validated settings for this encoder. Raises ConfigError, with the name of the field."""
         if pooling is not None:
             check_pooling(pooling)
         if storage not in STORAGE:
@@ -70,16 +70,16 @@ class EmbedSettings:
         )
 
     def count_bytes(self, seconds: float) -> float:
-        """Bytes of the embeddings of one clip of so many seconds."""
+        """Bytes of the embeddings of a clip of this many seconds."""
         vectors = 1.0 if self.pooling else seconds * self.frame_rate
         return vectors * len(self.layers) * self.width * (2 if self.storage == "float16" else 4)
 
 
 def _parse_layer(layer: Layer) -> Layer:
-    """ "6" or "0,6,12" as the command line has it -> numbers; anything else as it is."""
+    """Text from the command line, such as "6" or "0,6,12" -> numbers. Other values stay unchanged."""
     if not isinstance(layer, str) or layer == "all":
         return layer
     try:
         return [int(part) for part in layer.split(",")]
     except ValueError:
-        raise ConfigError(f'layer {layer!r}: give a number, numbers with commas between, or "all"') from None
+        raise ConfigError(f'layer {layer!r}: give a number, several numbers separated by commas, or "all"') from None

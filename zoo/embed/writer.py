@@ -1,23 +1,23 @@
-"""Rows -> Parquet, and back. One file per shard, complete in itself: rows, settings, and the items that failed.
+"""Write rows as Parquet. Each shard is one file with rows, settings, and the items that failed.
 
-Columns, one row per item and layer (and part, for frames), in the order of the inputs (later additions last):
+Columns, one row per item and layer (and part, for frames), in the order of the inputs (items added later come last):
 
-    item        int64     place in this order, from 0; gaps are the failures
+    item        int64     index of the input, from 0; failed items have no row
     path        string    as given
     start       double    seconds into the file
     duration    double    seconds embedded
-    part        int32     frames only: a long recording is cut into rows of at most a minute
+    part        int32     frames only: a long recording has several rows of at most a minute
     layer       int16     0 = input of the transformer stack, k = after block k
     frame_rate  double    frames only: frame i of a row is at start + i / frame_rate
     model       string    the encoder's fingerprint
     embedding   fixed_size_list<float>[D]          pooled
     frames      list<fixed_size_list<float>[D]>    frames
 
-One row per layer rather than a column each or a nested list: `layer = 6` then selects in pandas, polars and DuckDB
-alike, and a script written for one layer reads them all.
+There is one row per layer, not one column or a nested list. So `layer = 6` selects a layer in pandas, polars and
+DuckDB, and a script for one layer works for several.
 
-polars and DuckDB read "OUT/part-*.parquet"; pandas and pyarrow the list of these files (or, where there is no
-errors.jsonl beside them, the folder itself); `zoo.embed.load` gives a tensor.
+polars and DuckDB read "OUT/part-*.parquet". pandas and pyarrow read the list of these files (or the folder, if it has
+no errors.jsonl). `zoo.embed.load` returns a tensor.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from zoo.io.atomic import publish, replacing_file, unfinished
 from zoo.io.text import printable
 from zoo.jobs.failures import ERRORS_NAME
 
-# Of embeddings in one row group, and with its copies on the way to the disk, in memory.
+# Bytes of embeddings in one row group. This also limits the memory that writing takes.
 GROUP_BYTES = 32 << 20
 
 
 class EmbeddingRow(NamedTuple):
-    """What the encoder made of one item, or of one part of a long recording. values: (L, D), or frames (L, T, D)."""
+    """Output for an item, or for a part of a long recording. item_index: in the plan; values: (L, D) or (L, T, D)."""
 
-    number: int
+    item_index: int
     part: int
     start: float
     duration: float
@@ -53,14 +53,14 @@ class EmbeddingRow(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """An item that gave nothing, and why."""
+    """An item that could not be embedded, and why. item_index: in the plan."""
 
-    number: int
+    item_index: int
     reason: str
 
 
 def schema(settings: EmbedSettings) -> pa.Schema:
-    """Columns and metadata. The `zoo` entry of the metadata holds all settings as JSON."""
+    """Columns and metadata. The metadata entry `zoo` has all settings as JSON."""
     vector = pa.list_(pa.float16() if settings.storage == "float16" else pa.float32(), settings.width)
     pooled = settings.pooling is not None
     columns = [
@@ -79,7 +79,7 @@ def schema(settings: EmbedSettings) -> pa.Schema:
 
 
 def table(plan: Plan, rows: Sequence[EmbeddingRow]) -> pa.Table:
-    """Rows as an Arrow table, with a line for each layer."""
+    """Rows as an Arrow table, with one row for each layer."""
     settings = plan.settings
     layers = settings.layers
 
@@ -87,8 +87,8 @@ def table(plan: Plan, rows: Sequence[EmbeddingRow]) -> pa.Table:
         return [value for value in values for _ in layers]
 
     columns = {
-        "item": column([row.number for row in rows]),
-        "path": column([printable(plan.items[row.number].path) for row in rows]),
+        "item": column([row.item_index for row in rows]),
+        "path": column([printable(plan.items[row.item_index].path) for row in rows]),
         "start": column([row.start for row in rows]),
         "duration": column([row.duration for row in rows]),
         "part": column([row.part for row in rows]),
@@ -98,21 +98,21 @@ def table(plan: Plan, rows: Sequence[EmbeddingRow]) -> pa.Table:
     }
     vectors = [values for row in rows for values in row.values]  # each (D,) or (T, D)
     flat = np.concatenate([values.reshape(-1) for values in vectors]) if vectors else np.zeros(0, np.float32)
-    numbers = pa.array(flat.astype(settings.storage, copy=False))
-    embedding: pa.Array = pa.FixedSizeListArray.from_arrays(numbers, settings.width)
+    flat_values = pa.array(flat.astype(settings.storage, copy=False))
+    embedding: pa.Array = pa.FixedSizeListArray.from_arrays(flat_values, settings.width)
     if settings.pooling is None:
         borders = np.cumsum([0, *(len(values) for values in vectors)], dtype=np.int32)
         embedding = pa.ListArray.from_arrays(borders, embedding)
-    form = schema(settings)
-    arrays = [pa.array(columns[field.name], field.type) for field in form if field.name in columns]
-    return pa.Table.from_arrays([*arrays, embedding], schema=form)
+    arrow_schema = schema(settings)
+    arrays = [pa.array(columns[field.name], field.type) for field in arrow_schema if field.name in columns]
+    return pa.Table.from_arrays([*arrays, embedding], schema=arrow_schema)
 
 
 class ShardWriter:
-    """Takes what comes of a shard's items and puts the file in its place at `commit`; until then nothing is seen of it.
+    """Collect the rows and failures of a shard. The file appears at `commit`, complete.
 
-    Rows are held, and written in order at the end. Only a shard of one item (a long recording in frames) is written as
-    it comes.
+    Rows stay in memory and are written in order at the end. Only a shard of one item (frames of a long recording) is
+    written as its rows come.
     """
 
     def __init__(self, out: Path, plan: Plan, shard: Shard) -> None:
@@ -125,7 +125,7 @@ class ShardWriter:
     def add(self, outcome: EmbeddingRow | Failure) -> None:
         if isinstance(outcome, Failure):
             self.failures.append(outcome)
-            self._rows = [row for row in self._rows if row.number != outcome.number]
+            self._rows = [row for row in self._rows if row.item_index != outcome.item_index]
             self.close()
             return
         self._rows.append(outcome)
@@ -139,20 +139,22 @@ class ShardWriter:
         publish(self.path)
 
     def close(self) -> None:
-        """Let go of the unfinished file; what is on the disk of it is written over by the next attempt."""
+        """Close the unfinished file. The next attempt overwrites it."""
         if self._parquet is not None:
             self._parquet.close()
             self._parquet = None
 
     def _flush(self) -> None:
         if self._parquet is None:
-            notes = {"zoo.shard": self.shard.key, "zoo.failures": json.dumps(sorted(self.failures))}
-            form = schema(self.plan.settings)
-            form = form.with_metadata({**(form.metadata or {}), **notes})
+            extra = {"zoo.shard": self.shard.key, "zoo.failures": json.dumps(sorted(self.failures))}
+            arrow_schema = schema(self.plan.settings)
+            arrow_schema = arrow_schema.with_metadata({**(arrow_schema.metadata or {}), **extra})
             self._parquet = pq.ParquetWriter(
-                unfinished(self.path), form, compression="zstd", use_dictionary=["path", "model"]
+                unfinished(self.path), arrow_schema, compression="zstd", use_dictionary=["path", "model"]
             )
-        self._rows.sort(key=lambda row: (row.number, row.part), reverse=True)  # popped from the end, and freed
+        self._rows.sort(
+            key=lambda row: (row.item_index, row.part), reverse=True
+        )  # rows are popped from the end and freed
         while self._rows:
             group: list[EmbeddingRow] = []
             size = 0
@@ -163,26 +165,26 @@ class ShardWriter:
         self._bytes = 0
 
 
-def finished(out: Path, shard: Shard) -> list[Failure] | None:
-    """The failures of a shard that is written and current; None where it has to be computed, damaged ones included."""
+def shard_failures(out: Path, shard: Shard) -> list[Failure] | None:
+    """The failures of a finished shard. None if the shard is missing, out of date or damaged and must be computed."""
     try:
         metadata = pq.read_schema(out / shard.name).metadata or {}
         if metadata.get(b"zoo.shard") != shard.key.encode():
             return None
         return [Failure(*failure) for failure in json.loads(metadata[b"zoo.failures"])]
-    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException):  # Arrow has one for each kind of damage
+    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException):  # depends on the kind of damage
         return None
 
 
 def write_errors(out: Path, plan: Plan, failures: Sequence[Failure]) -> None:
-    """errors.jsonl: path, span and reason of every failure, in the order of the inputs; no file where there is none."""
+    """Write errors.jsonl: path, span and reason of each failure, in the order of the inputs. No failures, no file."""
     path = out / ERRORS_NAME
     if not failures:
         path.unlink(missing_ok=True)
         return
     with replacing_file(path) as partial, partial.open("wb") as file:
-        for number, reason in sorted(failures):
-            item = plan.items[number]
+        for index, reason in sorted(failures):
+            item = plan.items[index]
             span = {key: value for key in ("start", "end") if (value := getattr(item, key)) is not None}
             line = {"path": printable(item.path), **span, "reason": printable(reason)}
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")

@@ -1,1 +1,1 @@
-"""Our models in other forms."""
+"""Export our models to other formats."""

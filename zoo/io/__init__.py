@@ -1,1 +1,1 @@
-"""Files and the machine: atomic writes, locks, paths, the cache folder, git facts, threads, the terminal."""
+"""Files and the machine: atomic writes, locks, paths, the cache folder, git information, threads, the terminal."""

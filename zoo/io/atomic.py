@@ -1,4 +1,4 @@
-"""Directories and files replaced whole: at any moment, and after any crash, there is the old one or the new one."""
+"""Replace directories and files atomically: after a crash there is the old one or the new one, never a mix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from zoo.errors import CheckpointError, ZooError
 
-# Of what is half written. Ours alone: downloads and other programs leave files that end in .partial.
+# Suffix of unfinished files. Only zoo uses it; downloads and other programs leave files that end in .partial.
 MARK = ".zoo-partial"
 _LONGEST_NAME = 255  # bytes, on every usual file system
 _AT_FDCWD = -100  # linux/fcntl.h
@@ -25,14 +25,14 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 
 @contextmanager
 def replacing_directory(target: Path, may_replace: Callable[[Path], None]) -> Iterator[Path]:
-    """Fill the yielded empty directory; when the block ends without an error it becomes `target`, flushed to disk.
+    """Yield an empty directory to fill. If the block ends without an error, it becomes `target`, flushed to disk.
 
-    may_replace: called with an existing `target`; raises when its content must not be lost.
+    may_replace: called with an existing `target`; it must raise if the content must not be replaced.
 
-    On Linux the two directories change places in one step. Elsewhere the old one is moved aside first, to a hidden
-    sibling ending in .old, where it can be found should the power fail in that instant.
-    Raises CheckpointError when `target` is a file, ZooError where safetensors cannot write its part, and whatever
-    `may_replace` raises.
+    On Linux the two directories are swapped in one step. On other systems the old one is first renamed to a hidden
+    sibling ending in .old, which remains if the power fails at that moment.
+    Raises CheckpointError if `target` is a file, ZooError if safetensors cannot write a file, and any error of
+    `may_replace`.
     """
     target = target.expanduser().resolve()
     _check(target, may_replace)
@@ -40,30 +40,30 @@ def replacing_directory(target: Path, may_replace: Callable[[Path], None]) -> It
     temporary = target.with_name(f".{target.name}.{uuid4().hex[:12]}.tmp")
     temporary.mkdir()
     try:
-        with _explained(target):
+        with _safetensors_errors(target):
             yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             _flush(path)
-        _check(target, may_replace)  # filling may have taken long
+        _check(target, may_replace)  # again, because filling may take long
         _move(temporary, target)
         _flush(target.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # what was not moved, or the old directory after an exchange
+        shutil.rmtree(temporary, ignore_errors=True)  # after an exchange this is the old directory
 
 
 @contextmanager
 def replacing_file(target: Path, *, shared: bool = False) -> Iterator[Path]:
-    """Write the yielded path; when the block ends without an error it becomes `target`, flushed to disk.
+    """Yield a path to write. If the block ends without an error, the file becomes `target`, flushed to disk.
 
-    The path is `unfinished(target)`, so a killed process leaves one such file at most, which the next one writes over.
-    shared: several processes may write the target at the same time, so each of them has a path of its own.
-    Raises ZooError where safetensors cannot write it.
+    The path is `unfinished(target)`. So a killed process leaves one file at most, and the next process overwrites it.
+    shared: several processes may write the target at the same time, so each process gets a different path.
+    Raises ZooError if safetensors cannot write the file.
     """
     target = target.expanduser().absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{uuid4().hex}{MARK}") if shared else unfinished(target)
     try:
-        with _explained(target):
+        with _safetensors_errors(target):
             yield temporary
         _put(temporary, target)
     finally:
@@ -71,8 +71,8 @@ def replacing_file(target: Path, *, shared: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def _explained(target: Path) -> Iterator[None]:
-    """What safetensors raises for a full disk is no OSError, and names no file."""
+def _safetensors_errors(target: Path) -> Iterator[None]:
+    """Add the file name to the error of safetensors for a full disk, which is not an OSError."""
     try:
         yield
     except SafetensorError as error:
@@ -83,7 +83,7 @@ def _explained(target: Path) -> Iterator[None]:
 
 
 def unfinished(target: Path) -> Path:
-    """Where the bytes of `target` are kept until `publish`: always the same name, so a dead run leaves one at most."""
+    """The path of the unfinished file before `publish`. It is always the same, so a killed run leaves one at most."""
     name = f".{target.name}{MARK}"
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()}{MARK}"
@@ -91,28 +91,28 @@ def unfinished(target: Path) -> Path:
 
 
 def publish(target: Path) -> None:
-    """Put the closed file `unfinished(target)` in the place of `target`, once all of it is on the disk."""
+    """Flush the closed file `unfinished(target)` to disk and rename it to `target`."""
     _put(unfinished(target), target)
 
 
 def _put(temporary: Path, target: Path) -> None:
-    if not temporary.stat().st_mode & 0o077:  # safetensors lets the owner alone read it
+    if not temporary.stat().st_mode & 0o077:  # safetensors makes files that only the owner can read
         temporary.chmod(target.parent.stat().st_mode & 0o666)
     _flush(temporary)
     temporary.replace(target)
-    _flush(target.parent)  # the name itself
+    _flush(target.parent)  # the directory entry
 
 
 def _check(target: Path, may_replace: Callable[[Path], None]) -> None:
     if target.is_dir():
         may_replace(target)
     elif target.exists():
-        raise CheckpointError(f"{target}: is a file; a checkpoint is a directory")
+        raise CheckpointError(f"{target}: is a file, but a checkpoint is a directory; choose another path")
 
 
 def _move(source: Path, target: Path) -> None:
     try:
-        source.rename(target)  # nothing there, or an empty directory
+        source.rename(target)  # works if target is missing or an empty directory
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
@@ -121,20 +121,20 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _exchange(a: Path, b: Path) -> bool:
-    """Let two directories change names atomically; False where the system or the file system cannot."""
+    """Swap the names of two directories atomically. Returns False if the system or file system cannot do this."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # glibc >= 2.28 and musl >= 1.2.6
     return rename is not None and rename(_AT_FDCWD, bytes(a), _AT_FDCWD, bytes(b), _RENAME_EXCHANGE) == 0
 
 
 def _replace_in_two_steps(source: Path, target: Path) -> None:
-    aside = source.with_suffix(".old")
-    target.rename(aside)
+    backup = source.with_suffix(".old")
+    target.rename(backup)
     try:
         source.rename(target)
     except OSError:
-        aside.rename(target)
+        backup.rename(target)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(backup, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

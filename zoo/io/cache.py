@@ -1,4 +1,4 @@
-"""The folder in which zoo keeps what it can make again."""
+"""The cache folder, for files that zoo can make again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def cache_folder(*parts: str) -> Path:
-    """A folder under the one that ZOO_CACHE names, or under ~/.cache/audiozoo."""
+    """A subfolder of $ZOO_CACHE, or of ~/.cache/audiozoo if ZOO_CACHE is not set."""
     cache = Path(os.environ.get("ZOO_CACHE") or "~/.cache/audiozoo").expanduser().absolute()
     return cache.joinpath(*parts)

@@ -1,4 +1,4 @@
-"""The repository that zoo is imported from, where it is one of a clone and not an installed copy."""
+"""Git information about a cloned zoo."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import subprocess
 from pathlib import Path
 
 
-def git_info(*words: str) -> str | None:
-    """What git says there. None for an installed copy, also where its environment lies inside a repository of
-    something else, and without git.
+def git_info(*arguments: str) -> str | None:
+    """The output of `git ARGUMENTS` in the repository of zoo.
+
+    None without git, and for an installed copy of zoo, even if it is inside another repository.
     """
     git = ["git", "-C", str(Path(__file__).parents[1])]
-    ours = ("ls-files", "--error-unmatch", "__init__.py")
+    is_zoo_tracked = ("ls-files", "--error-unmatch", "__init__.py")
+    commands = (is_zoo_tracked, arguments)
     try:
-        said = [subprocess.run([*git, *what], capture_output=True, text=True, check=True) for what in (ours, words)]
+        results = [subprocess.run([*git, *words], capture_output=True, text=True, check=True) for words in commands]
     except (OSError, subprocess.CalledProcessError):
         return None
-    return said[-1].stdout.strip()
+    return results[-1].stdout.strip()

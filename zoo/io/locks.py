@@ -1,4 +1,4 @@
-"""The output folder: one run at a time, and nothing half written left in it."""
+"""Lock an output folder for one run, and remove unfinished files from it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from zoo.io.atomic import MARK
 
 @contextmanager
 def lock_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Create the folder and lock it, so that two runs never write to it at once. The lock dies with its process.
+    """Create the folder, lock it, and remove the unfinished files of a killed run.
 
-    wait: where another run holds it, say so and wait for that run, for what it writes is what this one needs.
-    Also sweeps away what a killed run left half written. Raises ZooError where another run holds it and `wait` is not
-    asked for, or it cannot be used: it is a file, may not be written, the disk is full.
+    The lock keeps two runs from writing to the folder at once. It ends with its process.
+    wait: if another run has the lock, print a message and wait for that run.
+    Raises ZooError if another run has the lock and `wait` is False, or if the folder cannot be used: it is a file, it
+    is not writable, or the disk is full.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +28,7 @@ def lock_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
     except OSError as error:
         raise _unusable(folder, error) from error
     try:
-        with suppress(OSError):  # a file system without locks (some network ones): then it is up to the user
+        with suppress(OSError):  # some network file systems have no locks; there the user must avoid parallel runs
             _lock(folder, descriptor, wait)
         _sweep(folder)
         yield
@@ -47,8 +48,8 @@ def _lock(folder: Path, descriptor: int, wait: bool) -> None:
 
 def _sweep(folder: Path) -> None:
     try:
-        for left in folder.glob(f".*{MARK}"):
-            left.unlink()
+        for path in folder.glob(f".*{MARK}"):
+            path.unlink()
     except OSError as error:
         raise _unusable(folder, error) from error
 

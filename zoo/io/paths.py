@@ -1,4 +1,4 @@
-"""Paths as people write them."""
+"""Paths as users write them."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from pathlib import Path
 
 
 def expand_path(source: str | Path) -> Path:
-    """The path that is meant: ~ is home. A name such as ~x that is nobody's home stays as it is."""
+    """Replace ~ with the home folder. A name such as ~x, without a user x, stays unchanged."""
     return Path(os.path.expanduser(source))  # noqa: PTH111 (Path.expanduser raises for such names)

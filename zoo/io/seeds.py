@@ -1,10 +1,10 @@
-"""Seeds made of several integers."""
+"""Make a seed from several integers."""
 
 from __future__ import annotations
 
 
 def mix(*values: int) -> int:
-    """A seed of 63 bits from several integers; changing any of them gives an unrelated one (splitmix64's finalizer)."""
+    """A 63-bit seed from several integers (finalizer of splitmix64). If one integer changes, the seed is unrelated."""
     state = 0x9E3779B97F4A7C15
     for value in values:
         state = (state ^ (value & 0xFFFFFFFFFFFFFFFF)) + 0x9E3779B97F4A7C15

@@ -1,4 +1,4 @@
-"""Errors and warnings as people read them in a terminal."""
+"""Print errors and warnings for users of the command line."""
 
 from __future__ import annotations
 
@@ -16,36 +16,34 @@ from zoo.errors import ZooError
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """An error raised on purpose, or by the system over a file, becomes one readable line and exit status 1.
-
-    So does a warning, without ending anything.
-    """
+    """Print ZooError and OSError as one line and exit with status 1. Print warnings as one line and continue."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _tell
+            warnings.showwarning = _print_warning
             yield
     except BrokenPipeError:
-        raise  # the reader has seen enough: nothing to complain of
+        raise  # the reader of a pipe closed it, which is not an error
     except (ZooError, OSError) as error:
-        said = str(error) if isinstance(error, ZooError) else _of_the_system(error)
-        Console(stderr=True).print("[bold red]error:[/]", escape(said), highlight=False, soft_wrap=True)
+        message = str(error) if isinstance(error, ZooError) else _system_message(error)
+        Console(stderr=True).print("[bold red]error:[/]", escape(message), highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
-def _tell(message: Warning | str, *_: object, **__: object) -> None:
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
     Console(stderr=True).print("[yellow]warning:[/]", escape(str(message)), highlight=False, soft_wrap=True)
 
 
-_WAYS_OUT = {
+_REMEDIES = {
     errno.ENOSPC: "free some space and run the same command again",
     errno.EDQUOT: "free some space and run the same command again",
     errno.EROFS: "write to another folder",
-    errno.EACCES: "change its permissions, or use another",
-    errno.EISDIR: "name a file, not a folder",
+    errno.EACCES: "change its permissions, or use another path",
+    errno.EISDIR: "give a file, not a folder",
 }
 
 
-def _of_the_system(error: OSError) -> str:
+def _system_message(error: OSError) -> str:
     files = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
-    what = error.strerror or str(error) or type(error).__name__
-    return ": ".join(filter(None, (files, what))) + (f"; {way}" if (way := _WAYS_OUT.get(error.errno or 0)) else "")
+    reason = error.strerror or str(error) or type(error).__name__
+    remedy = _REMEDIES.get(error.errno or 0)
+    return ": ".join(filter(None, (files, reason))) + (f"; {remedy}" if remedy else "")

@@ -1,4 +1,4 @@
-"""Text forms: JSON that is compared, names that are printed, durations."""
+"""Text for files and messages: canonical JSON, printable file names, durations."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import json
 
 
 def dumps(value: object) -> str:
-    """The one JSON form of a value: plans are compared and hashed by it."""
+    """Canonical JSON of a value, for comparing and hashing plans."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def printable(text: str) -> str:
-    """File names may hold bytes that are not UTF-8 (Python: lone surrogates), which Parquet and JSON readers reject."""
+    """Text with lone surrogates escaped. Python uses these for bytes in file names that are not UTF-8.
+
+    Parquet and JSON readers reject them.
+    """
     return text.encode(errors="backslashreplace").decode()
 
 
 def clock(seconds: float) -> str:
-    """h:mm:ss"""
+    """A duration as h:mm:ss."""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

@@ -1,4 +1,4 @@
-"""Worker threads that share out the cores."""
+"""Worker threads with a fixed number of cores each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 
 def core_pool(workers: int, name: str, cores: int = 1) -> ThreadPoolExecutor:
-    """Threads whose own tensor operations stay on so many cores each.
+    """A pool of `workers` threads. The tensor operations of each thread use `cores` cores.
 
-    PyTorch's thread count belongs to the calling thread, but setting it also sets what later threads begin with; hence
-    all workers are started here, and the count is set again once they have theirs.
+    PyTorch keeps its thread count per thread. But setting it also changes the initial count of threads that start
+    later. So all workers start here, and then the count of the calling thread is restored.
     """
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, name, initializer=partial(_use, cores))
@@ -26,5 +26,5 @@ def core_pool(workers: int, name: str, cores: int = 1) -> ThreadPoolExecutor:
 
 
 def _use(cores: int) -> None:
-    torch.get_num_threads()  # a thread's first tensor operation would fetch the common count, and undo the next line
+    torch.get_num_threads()  # otherwise the thread's first tensor operation would reset the count set below
     torch.set_num_threads(cores)

@@ -1,1 +1,1 @@
-"""What commands over many items share: inputs, their survey, decoding ahead, progress, failures."""
+"""Code shared by the commands that process many items: inputs, survey, decoding, progress, failures."""

@@ -1,4 +1,4 @@
-"""Decoding ahead of the encoder, in threads, with a bound on the audio that waits."""
+"""Decode audio in threads ahead of the encoder. The amount of decoded audio in memory is bounded."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zoo.errors import AudioError, MissingDependencyError
 from zoo.io.threads import core_pool
 from zoo.jobs.survey import Planned
 
-# Recordings longer than this wait on disk (`audio.SpooledWave`) and not in memory.
+# Recordings longer than this are decoded to disk (`audio.SpooledWave`), not to memory.
 SPOOL_SECONDS = 600.0
-# At most so many clips wait, however short they are.
+# Maximum number of clips that are decoded ahead.
 LOOK_AHEAD_CLIPS = 1024
 
 Read = Callable[[Planned], Clip | str]
@@ -23,12 +23,15 @@ Outcome = tuple[Planned, Clip | str]
 
 
 def read(item: Planned, *, sample_rate: int, min_samples: int) -> Clip | str:
-    """The item as the encoder wants it, or the reason why there is none."""
+    """The item's audio at the encoder's sample rate, or the reason why it cannot be used.
+
+    Raises AudioError if the temporary folder cannot hold a long recording.
+    """
     try:
         clip = audio.load(item.path, sample_rate, start=item.start, end=item.end, spool_seconds=SPOOL_SECONDS)
     except AudioError as error:
         if error.item == tempfile.gettempdir():
-            raise  # the disk is full: every long recording would be counted as unreadable
+            raise  # the disk is full; otherwise every long recording would count as unreadable
         return error.reason
     except MissingDependencyError as error:
         return str(error)
@@ -40,29 +43,29 @@ def read(item: Planned, *, sample_rate: int, min_samples: int) -> Clip | str:
 def ahead(
     items: Iterable[Planned], read: Read, *, workers: int, look_ahead_seconds: float
 ) -> Generator[Outcome, None, None]:
-    """Yield every item with what `read` made of it, in order, while up to `workers` threads read those to come.
+    """Yield each item with the result of `read`, in order. Up to `workers` threads read the next items meanwhile.
 
-    Reading is begun for the next item as long as less than `look_ahead_seconds` of audio is read or being read and has
-    not been yielded; so the audio held here never exceeds that by more than one item.
+    The next item is submitted while the items that were submitted but not yet yielded have less than
+    `look_ahead_seconds` of audio together. So the audio in memory exceeds this limit by one item at most.
     """
     waiting: deque[tuple[Planned, Future[Clip | str]]] = deque()
-    held = 0.0
-    coming = iter(items)
+    waiting_seconds = 0.0
+    remaining = iter(items)
     pool = core_pool(workers, "zoo-decode")
     try:
         while True:
-            while held < look_ahead_seconds and len(waiting) < LOOK_AHEAD_CLIPS:
-                item = next(coming, None)
+            while waiting_seconds < look_ahead_seconds and len(waiting) < LOOK_AHEAD_CLIPS:
+                item = next(remaining, None)
                 if item is None:
                     break
                 waiting.append((item, pool.submit(read, item)))
-                held += item.seconds
+                waiting_seconds += item.seconds
             if not waiting:
                 return
             item, future = waiting.popleft()
             result = future.result()
-            held -= item.seconds
+            waiting_seconds -= item.seconds
             yield item, result
-            del future, result  # the consumer's is the only reference while it computes
+            del future, result  # so that the consumer can free the clip
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Whether a run over many items has failed as a whole: one rule for every verb of the command line."""
+"""When a run over many items counts as failed. All commands use the same rule."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ ERRORS_NAME = "errors.jsonl"
 
 
 def raise_for_failures(succeeded: int, failed: int, reasons: Path, fail_on_error: bool) -> None:
-    """Raises ZooError where items failed and none succeeded, now or in an earlier run; with fail_on_error, where any
-    failed.
+    """Raise ZooError if items failed and none succeeded. With fail_on_error, raise if any item failed.
 
-    reasons: the file that says why.
+    succeeded, failed: counts over this run and earlier runs. reasons: the file that lists the errors.
     """
     if failed and (fail_on_error or not succeeded):
         raise ZooError(f"{failed} of {succeeded + failed} items failed; the reasons are in {reasons}")

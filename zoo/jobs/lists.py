@@ -1,10 +1,10 @@
 """Files that list recordings.
 
-    list.jsonl               one JSON object a line: audio, where known start and end; a manifest is one of these
-    table.csv .tsv .parquet  one row a recording, in columns of the names that `zoo.data.tables` knows
+    list.jsonl               one JSON object a line: audio, optional start and end; for example a manifest
+    table.csv .tsv .parquet  one row a recording; `zoo.data.tables` lists the column names
     list.txt                 one path a line
 
-Relative paths start from the folder of the list. Times are in seconds.
+Relative paths are relative to the folder of the list. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TEXT_SUFFIX = ".txt"
 
 
 class Item(NamedTuple):
-    """One thing to embed: a file, or the span of it from `start` to `end` (seconds; None = the file's own border)."""
+    """One item to process: a file, or its span from `start` to `end` in seconds (None: start or end of the file)."""
 
     path: str
     start: float | None = None
@@ -35,12 +35,12 @@ class Item(NamedTuple):
 
 
 def is_list(path: str) -> bool:
-    """Whether a file of this name lists recordings, and is none itself."""
+    """Whether this file name is that of a list and not of a recording."""
     return path.endswith((MANIFEST_SUFFIX, *TABLE_SUFFIXES, TEXT_SUFFIX))
 
 
 def read(path: str) -> Iterator[Item]:
-    """What a list holds. Raises ManifestError, naming the line or row, where it cannot be read."""
+    """The items of a list. Raises ManifestError, with the line or row, if it cannot be read."""
     file = Path(path).absolute()
     if path.endswith(TABLE_SUFFIXES):
         yield from _table(file)
@@ -56,7 +56,7 @@ def read(path: str) -> Iterator[Item]:
 
 
 def split_paths(content: bytes) -> list[str]:
-    """One path a line, in whatever encoding the file system has."""
+    """Split into paths, one a line, in the encoding of the file system."""
     lines = os.fsdecode(content.removeprefix(b"\xef\xbb\xbf")).split("\n")
     return [path for line in lines if (path := line.removesuffix("\r")).strip()]
 
@@ -71,30 +71,30 @@ def _objects(content: bytes, file: Path) -> Iterator[Item]:
         except (ValueError, RecursionError) as error:
             raise ManifestError(f"{where}: not a JSON object ({error})") from None
         if not isinstance(record, dict):
-            raise ManifestError(f"{where}: a {type(record).__name__} where a JSON object was expected")
+            raise ManifestError(f"{where}: expected a JSON object, not a {type(record).__name__}")
         yield _item(record, record.get("audio"), file, where)
 
 
 def _table(file: Path) -> Iterator[Item]:
-    """Rows without audio are left out with a warning, as where recipes read the table."""
-    left_out = 0
+    """Rows without audio are skipped with a warning, as when recipes read the table."""
+    skipped = 0
     for number, row in enumerate(rows.read(file, ALIASES["audio"]), 2 if file.suffix != ".parquet" else 1):
         where = f"{file}:{number}"
         if not row.keys() & set(ALIASES["audio"]):
-            raise ManifestError(f"{where}: no audio column among {', '.join(map(str, row))}; call it audio")
+            raise ManifestError(f"{where}: no audio column among {', '.join(map(str, row))}; name that column 'audio'")
         audio = next((row[name] for name in ALIASES["audio"] if row.get(name)), None)
         if audio is None:
-            left_out += 1
+            skipped += 1
         else:
             yield _item(row, audio, file, where)
-    if left_out:
-        warnings.warn(f"{file}: {left_out} rows have no audio and are left out", stacklevel=2)
+    if skipped:
+        warnings.warn(f"{file}: {skipped} rows have no audio and are skipped", stacklevel=2)
 
 
 def _item(record: Mapping[str, Any], audio: object, file: Path, where: str) -> Item:
-    """A start without an end lasts as long as the duration says, where there is one."""
+    """With a start and a duration but no end, the end is start + duration."""
     if not isinstance(audio, str) or not audio:
-        raise ManifestError(f"{where}: field 'audio': a path was expected, not {audio!r}")
+        raise ManifestError(f"{where}: field 'audio': expected a path, not {audio!r}")
     start, end, duration = (_seconds(record.get(name), name, where) for name in ("start", "end", "duration"))
     if end is None and start is not None and duration is not None:
         end = start + duration
@@ -104,7 +104,7 @@ def _item(record: Mapping[str, Any], audio: object, file: Path, where: str) -> I
 
 
 def _seconds(value: Any, name: str, where: str) -> float | None:
-    """None where nothing is said, for which tables have empty cells or NaN."""
+    """The value in seconds. None for an empty cell or NaN, which tables use for missing values."""
     if value is None or value == "":
         return None
     try:
@@ -114,5 +114,5 @@ def _seconds(value: Any, name: str, where: str) -> float | None:
     if math.isnan(seconds):
         return None
     if not 0 <= seconds < math.inf:
-        raise ManifestError(f"{where}: field {name!r}: seconds >= 0 were expected, not {value!r}")
+        raise ManifestError(f"{where}: field {name!r}: expected seconds >= 0, not {value!r}")
     return seconds

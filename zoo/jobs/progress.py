@@ -1,4 +1,4 @@
-"""How far the run is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a run: a bar on a terminal, otherwise a line from time to time."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ from rich.text import Text
 
 from zoo.io.text import clock
 
-# Seconds between two lines where there is no terminal.
+# Seconds between two lines if there is no terminal.
 LINE_EVERY = 15.0
 
 
 class ProgressMeter:
-    """Counts audio seconds and failures of one run; `with Meter(...) as meter` shows them on the console.
+    """Count the audio seconds and failures of a run; `with ProgressMeter(...) as meter` shows them on the console.
 
-    total: seconds of all inputs; before: those that earlier runs did, which fill the bar but do not count as speed.
-    failed: failures that earlier runs met.
+    total: seconds of all inputs. before: seconds that earlier runs processed; they fill the bar but do not count for
+    the speed. failed: number of failures in earlier runs.
     """
 
     def __init__(self, console: Console, *, total: float, before: float, failed: int) -> None:
-        self.console, self.total, self.passed, self.failed = console, total, before, failed
+        self.console, self.total, self.done, self.failed = console, total, before, failed
         self.embedded = 0.0
-        self._began = self._said = time.monotonic()
+        self._started = self._last_line = time.monotonic()
         self._bar: Progress | None = None
 
     def advance(self, seconds: float) -> None:
-        """So many seconds are embedded."""
+        """Count this many seconds as processed."""
         self.embedded += seconds
-        self._pass(seconds)
+        self._add(seconds)
 
     def fail(self, seconds: float) -> None:
-        """One item of so many seconds came to nothing."""
+        """Count one item of this many seconds as failed."""
         self.failed += 1
-        self._pass(seconds)
+        self._add(seconds)
 
-    def _pass(self, seconds: float) -> None:
-        self.passed += seconds
+    def _add(self, seconds: float) -> None:
+        self.done += seconds
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=self.passed)
-        elif time.monotonic() - self._said > LINE_EVERY:
-            self._said = time.monotonic()
+            self._bar.update(self._bar.task_ids[0], completed=self.done)
+        elif time.monotonic() - self._last_line > LINE_EVERY:
+            self._last_line = time.monotonic()
             self.console.print(self.line(), highlight=False, soft_wrap=True)
 
     @property
     def real_time_factor(self) -> float:
         """Seconds of audio per second of this run so far."""
-        return self.embedded / max(time.monotonic() - self._began, 1e-9)
+        return self.embedded / max(time.monotonic() - self._started, 1e-9)
 
     def line(self) -> str:
         speed = self.real_time_factor
-        left = max(0.0, self.total - self.passed)
+        left = max(0.0, self.total - self.done)
         eta = f"{clock(left / speed)} left" if speed > 0 else "-:--:-- left"
-        hours = f"{self.passed / 3600:.2f} / {self.total / 3600:.2f} h"
+        hours = f"{self.done / 3600:.2f} / {self.total / 3600:.2f} h"
         return f"{hours}, {speed:.1f}x real time, {eta}" + (f", {self.failed} failed" if self.failed else "")
 
     def __enter__(self) -> ProgressMeter:
@@ -64,7 +64,7 @@ class ProgressMeter:
             self._bar = Progress(
                 SpinnerColumn(), BarColumn(None), _MeterLine(self), console=self.console, transient=True, expand=True
             )
-            self._bar.update(self._bar.add_task("", total=self.total), completed=self.passed)
+            self._bar.update(self._bar.add_task("", total=self.total), completed=self.done)
             self._bar.start()
         return self
 

@@ -1,4 +1,4 @@
-"""What is known of every item before it is read: size, time of change, length, and why it cannot be read."""
+"""Facts about each item before it is decoded: file size, modification time, duration, and why it cannot be read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from zoo.jobs.lists import Item
 
 @dataclass(frozen=True)
 class Planned:
-    """An item and what is known of its file. `seconds` is what the header promises; `reason`: why it cannot be read."""
+    """An item and the facts about its file.
+
+    size: bytes; mtime_ns: modification time; both None if the file is missing. seconds: duration according to the
+    header. reason: why the file cannot be read, or None.
+    """
 
     path: str
     start: float | None
@@ -29,7 +33,7 @@ class Planned:
     reason: str | None = None
 
     @property
-    def asked(self) -> Item:
+    def item(self) -> Item:
         return Item(self.path, self.start, self.end)
 
 
@@ -37,7 +41,7 @@ PROBE_CHUNK = 1024
 
 
 class Facts(NamedTuple):
-    """What is known of a whole file. `seconds` is what its header promises; `reason`: why it cannot be read."""
+    """The facts about a whole file; fields as in `Planned`."""
 
     size: int | None
     mtime_ns: int | None
@@ -46,20 +50,23 @@ class Facts(NamedTuple):
 
 
 def survey(items: Sequence[Item], known: dict[Item, Planned], workers: int, console: Console) -> Iterator[Planned]:
-    """Size, time and duration of every item's file, in threads. A file of which nothing changed is not opened."""
+    """Yield the facts about each item, in order, read in threads.
+
+    known: the facts from an earlier plan. A file with the same size and modification time is not opened again.
+    """
     before = {item.path: planned for item, planned in known.items()}
-    # A new span of a file that is known asks for the length of the whole, which the plan does not hold.
-    wanted = list(dict.fromkeys((item.path, item in known) for item in items))
-    found: dict[tuple[str, bool], Facts | None] = {}
+    # A new span of a known file needs the duration of the whole file, which the plan does not have.
+    queries = list(dict.fromkeys((item.path, item in known) for item in items))
+    facts_of: dict[tuple[str, bool], Facts | None] = {}
     with ThreadPoolExecutor(workers, "zoo-probe") as pool:
         shown = console.is_terminal and not console.quiet
-        chunks = range(0, len(wanted), PROBE_CHUNK)  # a future for each of a million files would take gigabytes
+        chunks = range(0, len(queries), PROBE_CHUNK)  # a future for each of a million files would take gigabytes
         for start in track(chunks, "reading headers", console=console, transient=True, disable=not shown):
-            chunk = wanted[start : start + PROBE_CHUNK]
-            planned = [before[path] if told else None for path, told in chunk]
-            found.update(zip(chunk, pool.map(_look, [path for path, _ in chunk], planned), strict=True))
+            chunk = queries[start : start + PROBE_CHUNK]
+            planned = [before[path] if is_known else None for path, is_known in chunk]
+            facts_of.update(zip(chunk, pool.map(_read_facts, [path for path, _ in chunk], planned), strict=True))
     for item in items:
-        facts = found[item.path, item in known]
+        facts = facts_of[item.path, item in known]
         if facts is None:
             yield known[item]
         else:
@@ -68,13 +75,13 @@ def survey(items: Sequence[Item], known: dict[Item, Planned], workers: int, cons
             yield Planned(*item, facts.size, facts.mtime_ns, span, facts.reason)
 
 
-def _look(path: str, before: Planned | None) -> Facts | None:
-    """What is to be known of a file; None where what is known of it already stands."""
+def _read_facts(path: str, before: Planned | None) -> Facts | None:
+    """The facts about a file; None if the earlier facts are still valid."""
     try:
         status = os.stat(path)  # noqa: PTH116 (a million of these: no Path objects)
     except OSError as error:
         if before and before.size is not None:
-            return None  # gone since: what was computed from it stays
+            return None  # the file was deleted since; its results are kept
         return Facts(None, None, 0.0, _reason(error))
     size, time = status.st_size, status.st_mtime_ns
     if before and before.reason is None and (before.size, before.mtime_ns) == (size, time):

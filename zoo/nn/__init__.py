@@ -1,1 +1,1 @@
-"""Blocks that two or more models use unchanged."""
+"""Building blocks shared by several models."""

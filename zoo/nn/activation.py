@@ -1,4 +1,4 @@
-"""The one activation of all our models."""
+"""The activation function of all our models."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def gelu(x: Tensor) -> Tensor:
-    """Exact GELU of a tensor that the caller gives away: in place where no gradient needs x.
+    """Exact GELU. Without gradients it overwrites x, so the caller must not use x afterwards.
 
-    A HuBERT front end makes 3,200 activations of each channel a second; filling new memory with them takes longer than
-    the arithmetic.
+    A HuBERT front end computes 3,200 activations per channel and second; allocating new memory for them takes longer
+    than the arithmetic.
     """
     return F.gelu(x) if torch.is_grad_enabled() else torch.ops.aten.gelu_(x)

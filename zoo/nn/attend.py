@@ -1,7 +1,7 @@
-"""Attention with gradients from plain batched products.
+"""Attention for training in bfloat16 on CPUs: forward and backward as plain batched matrix products.
 
-PyTorch's fused kernel multiplies bfloat16 on CPUs two to three times more slowly than batched products do; forward and
-backward of a training step take a third to two thirds of its time here, at the price of keeping the weights (B H T^2).
+In bfloat16 on CPUs, PyTorch's fused kernel is two to three times slower than batched matrix products. Forward and
+backward take a third to two thirds of its time here, but keep the attention weights (B H T^2) in memory.
 
 Legend: B batch, T frames, D width, H heads, d = D / H.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.nn.dropout import draw_kept, keep, kept_share
+from zoo.nn.dropout import apply_bit_mask, draw_bit_mask, keep_probability
 
 
 def attend(qkv: Tensor, heads: int, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
@@ -22,8 +22,8 @@ def attend(qkv: Tensor, heads: int, mask: Tensor | None, dropout: float = 0.0) -
     return _Attend.apply(qkv, heads, mask, dropout)
 
 
-def _kept(weights: Tensor, kept: Tensor | None) -> Tensor:
-    return weights if kept is None else keep(weights, kept)
+def _drop(weights: Tensor, bit_mask: Tensor | None) -> Tensor:
+    return weights if bit_mask is None else apply_bit_mask(weights, bit_mask)
 
 
 class _Attend(torch.autograd.Function):
@@ -37,23 +37,23 @@ class _Attend(torch.autograd.Function):
             if mask is not None:
                 weights.view(clips, heads, frames, frames).masked_fill_(~mask[:, None, None, :], -math.inf)
             torch.softmax(weights, -1, out=weights)
-            kept = draw_kept(weights.shape, dropout) if dropout else None
-            ctx.scale = 1 / kept_share(dropout)  # of what is kept; on v and its gradient, which are small
-            y = torch.bmm(_kept(weights, kept), v).mul_(ctx.scale)  # (B H, T, d)
+            bit_mask = draw_bit_mask(weights.shape, dropout) if dropout else None
+            ctx.scale = 1 / keep_probability(dropout)  # applied to y and the gradient, which are smaller than weights
+            y = torch.bmm(_drop(weights, bit_mask), v).mul_(ctx.scale)  # (B H, T, d)
         ctx.heads = heads
-        ctx.save_for_backward(q, k, v, weights, kept, y)
+        ctx.save_for_backward(q, k, v, weights, bit_mask, y)
         return y.view(clips, heads, frames, -1).transpose(1, 2).reshape(clips, frames, -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         """With P the weights and G the gradient of y: dV = P^T G, dS = P (G V^T - sum(G y)), dQ = dS K, dK = dS^T Q."""
-        q, k, v, weights, kept, y = ctx.saved_tensors
+        q, k, v, weights, bit_mask, y = ctx.saved_tensors
         clips, frames, width = grads[0].shape
         g = grads[0].view(clips, frames, ctx.heads, -1).transpose(1, 2).reshape(y.shape)  # (B H, T, d)
         out = torch.empty(3, *y.shape, dtype=g.dtype, device=g.device)
         scaled = g * ctx.scale
-        torch.bmm(_kept(weights, kept).transpose(1, 2), scaled, out=out[2])
-        scores = _kept(torch.bmm(scaled, v.transpose(1, 2)), kept)  # (B H, T, T)
+        torch.bmm(_drop(weights, bit_mask).transpose(1, 2), scaled, out=out[2])
+        scores = _drop(torch.bmm(scaled, v.transpose(1, 2)), bit_mask)  # (B H, T, T)
         scores.sub_((g * y).sum(-1, keepdim=True)).mul_(weights).mul_(q.shape[-1] ** -0.5)
         torch.bmm(scores, k, out=out[0])
         torch.bmm(scores.transpose(1, 2), q, out=out[1])

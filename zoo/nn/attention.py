@@ -1,6 +1,6 @@
 """Self-attention over padded batches.
 
-Legend: B batch, T frames, D width, H heads, Q queries in one go.
+Legend: B batch, T frames, D width, H heads, Q queries computed at once.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from torch import Tensor, nn
 from zoo.nn.attend import attend
 from zoo.nn.linear import Linear
 
-SCORES = 1 << 22  # attention scores held at once: 8 MiB in bfloat16, about what the last-level cache can keep
+SCORES = 1 << 22  # attention scores in memory at once: 8 MiB in bfloat16, so that they fit in the last-level cache
 
 
-def attend_by_clip(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def attend_bfloat16(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """softmax(q k^T / sqrt(d)) v in bfloat16 on a CPU, clip by clip over real frames only.
 
-    PyTorch's fused kernel multiplies bfloat16 two to three times more slowly than plain batched products do here.
+    In bfloat16 on CPUs, PyTorch's fused kernel is two to three times slower than plain batched matrix products.
 
-    q (B, H, T', d) of the first T' <= T frames, k, v (B, H, T, d), mask (B, T) True on the first frames of each clip
-    -> (B, T', H d), zero on padding.
+    q (B, H, T', d) of the first T' <= T frames, k, v (B, H, T, d), mask (B, T) True on the real frames, which come
+    first -> (B, T', H d), zero on padding.
     """
     clips, heads, size, width = q.shape
     out = q.new_zeros(clips, size, heads, width)
     lengths = [k.shape[2]] * clips if mask is None else mask.sum(1).tolist()
     for b, n in enumerate(lengths):
-        asked = min(n, size)
-        queries = q[b, :, :asked] * width**-0.5  # (H, T', d)
+        count = min(n, size)
+        queries = q[b, :, :count] * width**-0.5  # (H, T', d)
         keys = k[b, :, :n].contiguous().transpose(1, 2)  # (H, d, n)
         values = v[b, :, :n].contiguous()
         step = max(32, SCORES // (heads * n))
-        for start in range(0, asked, step):
+        for start in range(0, count, step):
             scores = torch.bmm(queries[:, start : start + step], keys)  # (H, Q, n)
             torch.softmax(scores, -1, out=scores)
-            out[b, start : min(start + step, asked)] = torch.bmm(scores, values).transpose(0, 1)
+            out[b, start : min(start + step, count)] = torch.bmm(scores, values).transpose(0, 1)
     return out.flatten(2)
 
 
 class SelfAttention(nn.Module):
-    """softmax(Q K^T / sqrt(D/H)) V over real keys; Q, K and V come from one fused product."""
+    """softmax(Q K^T / sqrt(D/H)) V over real keys; one linear layer computes Q, K and V."""
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -50,16 +50,19 @@ class SelfAttention(nn.Module):
         self.out = Linear(dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None, first: int | None = None) -> Tensor:
-        """x (B, T, D), mask (B, T) True = real -> (B, T, D), or (B, first, D): only those frames ask."""
+        """x (B, T, D), mask (B, T) True = real -> (B, T, D).
+
+        first: compute the output of the first frames only, (B, first, D); they still attend to all T frames.
+        """
         qkv = self.qkv(x)  # (B, T, 3 D)
         dropout = self.dropout if self.training else 0.0
-        slow = qkv.dtype == torch.bfloat16 and qkv.device.type == "cpu"  # for PyTorch's fused kernel
-        if slow and qkv.requires_grad and first is None:
+        avoid_fused = qkv.dtype == torch.bfloat16 and qkv.device.type == "cpu"  # PyTorch's fused kernel is slow here
+        if avoid_fused and qkv.requires_grad and first is None:
             return self.out(attend(qkv, self.heads, mask, dropout))
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, T, D/H)
         q = q[:, :, :first]
-        if slow and not torch.is_grad_enabled():
-            return self.out(attend_by_clip(q, k, v, mask))
+        if avoid_fused and not torch.is_grad_enabled():
+            return self.out(attend_bfloat16(q, k, v, mask))
         keys = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=dropout)
         return self.out(y.transpose(1, 2).flatten(2))  # (B, T, D)

@@ -1,9 +1,9 @@
 """Convolutional front ends (waveform or log-mel to frames) and the convolutional position embedding of HuBERT.
 
-No convolution here pads: every output frame sees real samples only, so frame t of a clip covers the samples
-[t * hop, t * hop + window) and nothing that follows the clip can reach it. What a front end normalizes by (the mean and
-variance over the whole clip) it takes from `norm_stats`: additive sums over real samples, computed once for a clip of
-any length and the same whether the clip is encoded whole, in a padded batch or window by window.
+The front ends do not pad: frame t of a clip covers the samples [t * hop, t * hop + window), and only real samples. So
+the padding after a clip cannot change its frames. Normalization needs the mean and variance over the whole clip. A
+front end takes them from `norm_stats`: additive sums over real samples, computed once for a clip of any length. They
+are the same whether the clip is encoded whole, in a padded batch or window by window.
 
 Legend: B batch, S samples, T frames, C channels, D width, N mels, K taps of the first convolution.
 """
@@ -23,14 +23,14 @@ from zoo.nn.frontend import LogMel, Samples
 from zoo.nn.linear import Linear
 from zoo.nn.masking import lengths_to_mask
 
-BLOCK = (
-    1 << 20
-)  # samples (a multiple of every step below once rounded down): the longest stretch that norm_stats look at
+BLOCK = 1 << 20  # samples that norm_stats reads at once; rounded down to a multiple of the step
 EPS_WAVE = 1e-7  # added to the variance of a waveform, as in transformers' Wav2Vec2FeatureExtractor
 
 
 def blocks(clip: Samples, step: int, window: int) -> Iterator[Tensor]:
-    """Stretches of `clip` whose frames (one every `step` samples, `window` long) are each frame of the clip once."""
+    """Cut `clip` into overlapping blocks. Together, their frames (one every `step` samples, `window` samples long)
+    are the frames of the clip, each exactly once.
+    """
     stride = BLOCK // step * step
     for start in range(0, max(len(clip) - window + 1, 1), stride):
         yield clip[start : start + stride + window - step]
@@ -41,19 +41,19 @@ class WaveformFrontend(nn.Module):
 
     norm "group": GroupNorm with one channel a group, over time, after the first convolution only (Base).
     norm "layer": LayerNorm over channels after each convolution (Large, X-Large).
-    normalize:    the waveform is first brought to zero mean and unit variance over the clip.
+    normalize:    first normalize the waveform to zero mean and unit variance over the clip.
 
-    The GroupNorm is exact and free. Its statistics over time of the first convolution's output w f_t follow from the
-    mean m and covariance V of the K-sample frames f_t: mean w m, variance w V w^T. The normalized
-    (w f_t - w m) / sqrt(w V w^T + eps) is again a convolution, with each clip's own taps and bias, and padding never
-    enters m or V.
+    The GroupNorm is exact and costs no extra pass. The first convolution outputs w f_t for the K-sample frames f_t.
+    With the mean m and covariance V of these frames, its output has mean w m and variance w V w^T over time. The
+    normalized output (w f_t - w m) / sqrt(w V w^T + eps) is again a convolution, with other taps and bias for each
+    clip. Padding is not part of m or V.
     """
 
     kernels = (10, 3, 3, 3, 3, 2, 2)
     strides = (5, 2, 2, 2, 2, 2, 2)
     hop = 320
     window = 400
-    tile = 200  # frames in one go on a CPU: the widest activation, 12,800 x C, then stays near the caches
+    tile = 200  # frames computed at once on a CPU: the largest activation, 12,800 x C, then nearly fits in the cache
 
     def __init__(
         self, dim: int, norm: Literal["group", "layer"], *, bias: bool = False, normalize: bool = False
@@ -87,7 +87,7 @@ class WaveformFrontend(nn.Module):
     def forward(self, waves: Tensor, lengths: Tensor, norm_stats: Tensor | None = None) -> Tensor:
         """waves (B, S) float32, lengths (B,) samples, norm_stats (B, ...) of whole clips -> (B, T, C).
 
-        What stands in frames past a clip's end has no meaning.
+        Frames past the end of a clip have no meaning.
         """
         if norm_stats is None:
             norm_stats = torch.stack([self.norm_stats(w[:n]) for w, n in zip(waves, lengths.tolist(), strict=True)])
@@ -99,7 +99,9 @@ class WaveformFrontend(nn.Module):
         return self._convolve(waves, taps, bias, self._later_weights())
 
     def _first_filters(self, norm_stats: Tensor) -> tuple[Tensor, Tensor]:
-        """Per-clip taps (B, K, C) and bias (B, 1, C) that normalize, convolve and (Base) group-normalize in one go."""
+        """Taps (B, K, C) and bias (B, 1, C) of each clip: input normalization, first convolution and (Base) GroupNorm
+        folded into one convolution.
+        """
         k = self.kernels[0]
         wave, frames = norm_stats.split([3, norm_stats.shape[1] - 3], dim=1)
         conv = self.conv(0)
@@ -135,7 +137,7 @@ class WaveformFrontend(nn.Module):
         return x
 
     def _convolve_by_tiles(self, waves: Tensor, lengths: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
-        """As `_convolve`, clip by clip in stretches that stay in cache; padding is never computed."""
+        """As `_convolve`, clip by clip in tiles that fit in the cache; padding is not computed."""
         weights = self._later_weights()
         counts = [(n - self.window) // self.hop + 1 for n in lengths.tolist()]
         total = (waves.shape[1] - self.window) // self.hop + 1
@@ -149,16 +151,16 @@ class WaveformFrontend(nn.Module):
 
 
 class LogMelFrontend(nn.Module):
-    """Log-mel beside the clip's mean power, then two convolutions of width 5: the cheap front end of Fast-HuBERT
-    (arXiv 2309.13860), 40 or 20 ms a frame.
+    """Log-mel relative to the mean power of the clip, then two convolutions of width 5. This is the cheap front end of
+    Fast-HuBERT (arXiv 2309.13860), 40 or 20 ms a frame.
 
-    One level for all bands takes away how loud a recording is, and nothing else. A mean and deviation for each band, as
-    are common, would take with them what tells speakers apart, make white noise of the bands that a telephone leaves
-    empty, and of a clip of one vowel leave nothing at all.
+    One level for all bands removes the loudness of a recording and nothing else. Normalization of each band by its mean
+    and deviation is common, but it removes differences between speakers, turns the empty bands of telephone speech into
+    white noise, and leaves nothing of a clip with a single vowel.
     """
 
-    depth = 16.0  # nats (69 dB) below the mean power that are heard; what is weaker counts as that
-    offset, scale = 6.0, 4.0  # bring speech to about zero mean and unit variance
+    depth = 16.0  # floor: values more than 16 nats (69 dB) below the mean power are raised to it
+    offset, scale = 6.0, 4.0  # normalize speech to about zero mean and unit variance
 
     def __init__(self, dim: int, sample_rate: int, frame_ms: int, mels: int = 80) -> None:
         super().__init__()
@@ -169,7 +171,7 @@ class LogMelFrontend(nn.Module):
         self.window = self.logmel.window + self.logmel.hop * (4 + 2 * 4)
 
     def norm_stats(self, clip: Samples) -> Tensor:
-        """float64 (2,): mel frames of one clip, and the sum over them of the mean power of all bands."""
+        """float64 (2,): number of mel frames of one clip, and the sum over frames of the mean power of all bands."""
         sums = []
         for block in blocks(clip, self.logmel.hop, self.logmel.window):
             mel = self.logmel(block[None])  # (1, T0, N)
@@ -177,7 +179,7 @@ class LogMelFrontend(nn.Module):
         return torch.cat(sums).sum(0)  # (2,)
 
     def _norm_stats_of(self, mel: Tensor, counts: Tensor) -> Tensor:
-        """The same of a whole batch: mel (B, T0, N) of clips of counts (B,) frames -> (B, 2)."""
+        """The same for a batch: mel (B, T0, N), counts (B,) real frames of each clip -> (B, 2)."""
         power = mel.exp().mean(2).double()  # (B, T0)
         real = torch.where(lengths_to_mask(counts, mel.shape[1]), power, power.new_zeros(()))
         return torch.stack([counts, real.sum(1)], dim=1)
@@ -196,7 +198,7 @@ class LogMelFrontend(nn.Module):
 
 
 class FeatureProjection(nn.Module):
-    """LayerNorm and linear map from front end to transformer width."""
+    """LayerNorm and a linear layer from front end width to transformer width."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
@@ -208,9 +210,10 @@ class FeatureProjection(nn.Module):
 
 
 class ConvPosition(nn.Module):
-    """Relative positions from a wide grouped convolution over the frames, to be added to them: gelu(conv(x)).
+    """Convolutional position embedding gelu(conv(x)), a wide grouped convolution over the frames; the caller adds it
+    to the frames.
 
-    x must be zero on padding. The weight is the product of fairseq's weight norm, g v / ||v||, already taken.
+    x must be zero on padding. fairseq's weight norm is already applied to the weight: g v / ||v||.
     """
 
     def __init__(self, dim: int, kernel: int, groups: int) -> None:
@@ -226,5 +229,5 @@ class ConvPosition(nn.Module):
         weight = channels_last(self.weight)
         channels = x.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T)
         y = F.conv2d(channels, weight, self.bias, padding=(0, kernel // 2), groups=self.groups)
-        y = y[..., : x.shape[1]]  # an even kernel gives one frame too many
+        y = y[..., : x.shape[1]]  # an even kernel makes one frame too many
         return gelu(y.squeeze(2).transpose(1, 2))

@@ -1,9 +1,9 @@
-"""1-D convolutions in channels-last layout, with gradients from plain matrix products.
+"""1-D convolutions in channels-last layout, with gradients computed by plain matrix products.
 
-oneDNN convolves forward at full speed, but its gradients of a strided convolution with few taps run at a tenth of that
-in fp32. With stride s, what the taps j s ... (j + 1) s - 1 of all outputs read are stretches of the input that follow
-one another without overlap: a matrix as it lies in memory. Each such group of taps is one product for its own gradient
-and one for that of the input.
+oneDNN's forward convolution is fast, but its fp32 gradients of a strided convolution with few taps run at a tenth of
+that speed. With stride s, the taps j s ... (j + 1) s - 1 of consecutive outputs read consecutive parts of the input
+that do not overlap: together they are a matrix, and it needs no copy. So each such group of taps needs one matrix
+product for its own gradient, and one for the gradient of the input.
 
 Legend: B batch, T frames, T' frames of the output, C channels, C' of the output, k taps, s stride.
 """
@@ -18,19 +18,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from zoo.nn.linear import product
+from zoo.nn.linear import fast_linear
 
 
 def channels_last(weight: Tensor) -> Tensor:
-    """(C', C, k) taps of a 1-D convolution -> (C', C, 1, k) as `conv_channels_last` wants them."""
+    """(C', C, k) taps of a 1-D convolution -> (C', C, 1, k), the layout that `conv_channels_last` needs."""
     return weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
 def conv_channels_last(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-    """x (B, T, C), weight (C', C, 1, k) -> (B, T', C'); on CPUs several times faster than a plain conv1d."""
+    """x (B, T, C), weight (C', C, 1, k) -> (B, T', C'); several times faster than a plain conv1d on CPUs."""
     if x.device.type != "cpu" or not torch.is_grad_enabled():
         return _convolve(x, weight, bias, stride)
-    if torch.is_autocast_enabled("cpu"):  # which casts what PyTorch's own functions get, not ours
+    if torch.is_autocast_enabled("cpu"):  # autocast does not cast the arguments of custom functions
         dtype = torch.get_autocast_dtype("cpu")
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     return _Convolve.apply(x, weight, bias, stride)
@@ -53,7 +53,7 @@ class _Convolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         (x, weight), grad = ctx.saved_tensors, grads[0].contiguous()
-        taps = weight.squeeze(2).transpose(1, 2)  # (C', k, C), as it lies
+        taps = weight.squeeze(2).transpose(1, 2)  # (C', k, C), contiguous
         for_x, for_weight, for_bias, _ = ctx.needs_input_grad
         return (
             _grad_of_input(x.shape, taps, grad, ctx.stride) if for_x else None,
@@ -64,7 +64,10 @@ class _Convolve(torch.autograd.Function):
 
 
 def _groups(x: Tensor, taps: int, stride: int, count: int) -> Iterator[tuple[slice, Tensor]]:
-    """Groups of at most `stride` taps, each with what it reads of x (T, C), contiguous: a view (count, taps C)."""
+    """Groups of at most `stride` taps, each with a view (count, taps C) of the part of x (T, C) that it reads.
+
+    x must be contiguous.
+    """
     for first in range(0, taps, stride):
         last = min(first + stride, taps)
         width = x.shape[1]
@@ -77,7 +80,7 @@ def _grad_of_input(shape: torch.Size, taps: Tensor, grad: Tensor, stride: int) -
     result = grad.new_zeros(shape)
     for dx, dy in zip(result, grad, strict=True):
         for group, part in _groups(dx, taps.shape[1], stride, len(dy)):
-            part.add_(product(dy, taps[:, group].flatten(1).t()))
+            part.add_(fast_linear(dy, taps[:, group].flatten(1).t()))
     return result
 
 
@@ -86,5 +89,5 @@ def _grad_of_taps(x: Tensor, shape: torch.Size, grad: Tensor, stride: int) -> Te
     result = torch.zeros(shape, dtype=torch.float32 if x.dtype == torch.bfloat16 else x.dtype)
     for clip, dy in zip(x, grad, strict=True):
         for group, part in _groups(clip, shape[1], stride, len(dy)):
-            result[:, group] += product(dy.t(), part.t()).unflatten(1, (-1, shape[2]))
+            result[:, group] += fast_linear(dy.t(), part.t()).unflatten(1, (-1, shape[2]))
     return result.to(x.dtype)

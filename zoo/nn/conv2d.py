@@ -1,7 +1,7 @@
-"""Convolutions over images that are fast on ordinary CPUs.
+"""2-D convolutions that are fast on ordinary CPUs.
 
-In inference, batch normalization is folded into the convolution before it, activations are kept channels-last, and on a
-CPU with oneDNN the convolution, the addition of a residual and the ReLU run as one operation on packed weights.
+In inference, batch normalization is folded into the convolution before it, and activations stay channels-last. On a CPU
+with oneDNN, the convolution, the addition of a residual and the ReLU run as one operation on packed weights.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -14,43 +14,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.nn.derived import Derived
 from zoo.nn.masking import lengths_to_mask
+from zoo.nn.weight_cache import WeightCache
 
-# Present in every PyTorch since 2.1 with oneDNN; inductor fuses CPU graphs with the same operators.
+# Available in every PyTorch since 2.1 with oneDNN; inductor uses the same operators to fuse CPU graphs.
 _CAN_FUSE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
 
 
 class ConvNorm(nn.Module):
-    """relu(norm(conv(x)) + residual), with or without either of the last two; padding keeps the size at stride 1.
+    """relu(norm(conv(x)) + residual); residual and relu are optional. Padding keeps the size at stride 1.
 
-    Training and gradients take PyTorch's own path. What is folded follows the weights: optimizer steps, statistics that
-    move, load_state_dict and `to` all renew it.
+    Training and gradients use PyTorch's own operators. The folded weights are computed again after optimizer steps,
+    updates of the running statistics, load_state_dict and `to`.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
-        self._folded: Derived[tuple[Tensor, Tensor]] = Derived()
+        self._folded: WeightCache[tuple[Tensor, Tensor]] = WeightCache()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ConvNorm:
-        self._folded = Derived()
+        self._folded = WeightCache()
         return super()._apply(fn, recurse)
 
     def forward(
         self, x: Tensor, residual: Tensor | None = None, *, relu: bool = True, rows: Tensor | None = None
     ) -> Tensor:
-        """x (B, C, H, W) -> (B, C', H', W'). The residual, of that shape, is given away: inference overwrites it.
+        """x (B, C, H, W) -> (B, C', H', W'). The residual has the output's shape; inference overwrites it.
 
-        rows (B,): how many of the H rows are real, all when left out; the statistics of training are theirs alone.
+        rows (B,): number of real rows of H, default all; training computes its statistics over real rows only.
         """
         if self.training or torch.is_grad_enabled() or self.conv.weight.is_inference():
-            self._folded.forget()  # a fused optimizer changes weights without a new version
+            self._folded.clear()  # a fused optimizer changes weights without a new version
             y = self._normalize(self.conv(x), rows)
             y = y if residual is None else y + residual
             return F.relu(y) if relu else y
-        if _fuses(x):
+        if _can_fuse(x):
             weight, bias = self._folded.get(self._sources(), lambda: self._pack(x))
             return self._fused(x, weight, bias, residual, relu)
         weight, bias = self._folded.get(self._sources(), self._fold)
@@ -59,7 +59,7 @@ class ConvNorm(nn.Module):
         return y.relu_() if relu else y
 
     def _normalize(self, y: Tensor, rows: Tensor | None) -> Tensor:
-        """Batch normalization of y (B, C', H', W'), padding normalized by what the real rows give."""
+        """Batch normalization of y (B, C', H', W') with statistics over real rows; padding rows are normalized too."""
         norm = self.norm
         if rows is None or not self.training:
             return norm(y)
@@ -77,14 +77,17 @@ class ConvNorm(nn.Module):
         return (centered * gain + norm.bias[:, None, None]).to(y.dtype)
 
     def shrink(self, rows: Tensor) -> Tensor:
-        """Real rows of the input -> those of the output: positions whose center is real."""
+        """Real rows of the input -> real rows of the output: rows with a real center."""
         return (rows - 1) // self.conv.stride[0] + 1
 
     def _sources(self) -> tuple[Tensor, ...]:
-        """What the folded weights depend on. Only num_batches_tracked shows that training moved the statistics."""
+        """The tensors that the folded weights depend on.
+
+        Training updates the statistics without a new version; only num_batches_tracked shows it.
+        """
         norm = self.norm
-        named = (norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked)
-        return (self.conv.weight, *(tensor for tensor in named if tensor is not None))
+        tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked)
+        return (self.conv.weight, *(tensor for tensor in tensors if tensor is not None))
 
     def _fold(self) -> tuple[Tensor, Tensor]:
         """w gain, b - mean gain with gain = norm.weight / sqrt(variance + eps), computed in float32."""
@@ -105,17 +108,17 @@ class ConvNorm(nn.Module):
 
     def _fused(self, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
         conv = self.conv
-        place = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
         unary = "relu" if relu else "none"
         if residual is None:
-            return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *place, unary, [], "")
+            return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *geometry, unary, [], "")
         return torch.ops.mkldnn._convolution_pointwise_.binary(
-            residual, x, weight, bias, *place, "add", 1.0, unary if relu else None, [], None
+            residual, x, weight, bias, *geometry, "add", 1.0, unary if relu else None, [], None
         )
 
 
-def _fuses(x: Tensor) -> bool:
-    """Whether oneDNN takes convolutions of x on this machine."""
+def _can_fuse(x: Tensor) -> bool:
+    """Whether oneDNN can run a fused convolution of x on this machine."""
     if not _CAN_FUSE or x.device.type != "cpu":
         return False
     return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())

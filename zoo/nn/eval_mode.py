@@ -1,4 +1,4 @@
-"""A model that only looks: no gradients, no dropout, no statistics changed."""
+"""A context manager for inference: no gradients, no dropout, no updates of running statistics."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from torch import nn
 
 _lock = threading.Lock()
 _inside: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
-"""In how many blocks of `eval_mode` each module is, of all threads; kept outside the modules, which stay picklable."""
+"""Number of `eval_mode` blocks that each module is in, over all threads; stored here so that modules can be pickled."""
 
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """No gradients and evaluation mode inside; the training flags of all modules as before afterwards.
+    """Disable gradients and set eval mode inside the block; afterwards, restore the training flags of all modules.
 
-    Threads may be inside together, with the same model or parts of it: the last one out restores the flags.
+    Several threads may use the same model, or parts of it, at once: the last thread to leave restores the flags.
     """
-    held = _enter(model)
+    modules = _enter(model)
     try:
         with torch.no_grad():
             yield
     finally:
-        _leave(held)
+        _leave(modules)
 
 
 def _enter(model: nn.Module) -> list[nn.Module]:
-    """Put into evaluation mode what is not; the modules whose flags wait for this block."""
+    """Set eval mode; returns the modules that must be restored to training mode later."""
     with _lock:
-        held = [module for module in model.modules() if module.training or module in _inside]
-        for module in held:
+        modules = [module for module in model.modules() if module.training or module in _inside]
+        for module in modules:
             _inside[module] = _inside.get(module, 0) + 1
             module.training = False
-    return held
+    return modules
 
 
-def _leave(held: list[nn.Module]) -> None:
+def _leave(modules: list[nn.Module]) -> None:
     with _lock:
-        for module in held:
+        for module in modules:
             _inside[module] -= 1
             if not _inside[module]:
                 del _inside[module]

@@ -1,5 +1,5 @@
-"""Spectral front ends. Framing is never padded: frame t covers the samples [t * hop, t * hop + window). Whisper's alone
-centers frame t on sample t * hop.
+"""Spectral front ends. They do not pad: frame t covers the samples [t * hop, t * hop + window). Only Whisper's is
+different: it centers frame t on sample t * hop.
 
 Legend: B batch, S samples, T frames, N mels or coefficients, Q frequency bins.
 """
@@ -20,7 +20,7 @@ from zoo.errors import ConfigError
 
 
 class Samples(Protocol):
-    """One clip: a 1-D tensor or a spooled recording, read by slices."""
+    """One clip: a 1-D tensor or a spooled recording. Both support len() and slices."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, span: slice, /) -> Tensor: ...
@@ -34,11 +34,11 @@ def mel_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> 
 
 
 class LogMel(nn.Module):
-    """log(max(mel power, 1e-7)) from 25 ms Hann windows every 10 ms. Float32 whatever type the model is cast to, and
-    under autocast.
+    """log(max(mel power, 1e-7)) from 25 ms Hann windows every 10 ms. Always computed in float32, also if the model has
+    another dtype, and under autocast.
 
-    The floor lies far below quiet speech for waveforms in [-1, 1]; it keeps digital silence finite. The FFT is as long
-    as it must be for the narrowest triangle to hold a bin: 512 at 16 kHz, 1024 from 115 mels on.
+    For waveforms in [-1, 1] the floor is far below quiet speech; it keeps digital silence finite. The FFT is long
+    enough for the narrowest mel filter to contain a bin: 512 at 16 kHz, 1024 for 115 mels and more.
     """
 
     floor = 1e-7
@@ -46,13 +46,13 @@ class LogMel(nn.Module):
     def __init__(self, sample_rate: int, mels: int, *, window_ms: float = 25.0, hop_ms: float = 10.0) -> None:
         super().__init__()
         if sample_rate < 1000 or mels < 1:
-            raise ConfigError(f"sample_rate {sample_rate}, mels {mels}: at least 1000 Hz and one band are needed")
+            raise ConfigError(f"sample_rate {sample_rate}, mels {mels}: must be at least 1000 Hz and one band")
         self.sample_rate = sample_rate
         self.mels = mels
         self.window = round(sample_rate * window_ms / 1000)
         self.hop = round(sample_rate * hop_ms / 1000)
         self.fft = 1 << (self.window - 1).bit_length()
-        narrowest = 700 * ((1 + sample_rate / 1400) ** (2 / (mels + 1)) - 1)  # Hz: the lowest triangle, from 0
+        narrowest = 700 * ((1 + sample_rate / 1400) ** (2 / (mels + 1)) - 1)  # Hz: width of the lowest filter, from 0
         while sample_rate / self.fft >= narrowest:
             self.fft *= 2
 
@@ -61,7 +61,7 @@ class LogMel(nn.Module):
         taper = torch.hann_window(self.window, device=waves.device)
         frames = waves.float().unfold(1, self.window, self.hop) * taper  # (B, T, window)
         spectrum = torch.fft.rfft(frames, self.fft)
-        power = spectrum.real.square() + spectrum.imag.square()  # (B, T, Q); half the time of abs().square()
+        power = spectrum.real.square() + spectrum.imag.square()  # (B, T, Q); twice as fast as abs().square()
         filters = mel_filters(self.fft, self.sample_rate, self.mels, waves.device)
         with torch.autocast(waves.device.type, enabled=False):
             return (power @ filters).clamp(min=self.floor).log()
@@ -79,12 +79,12 @@ def slaney_filters(fft: int, sample_rate: int, mels: int, device: torch.device) 
 class WhisperMel(nn.Module):
     """The log-mel of Whisper (Radford et al. 2022, section 2.2; openai/whisper audio.py), for one clip at a time.
 
-    Frames are centered: the clip is mirrored at its start and followed by silence. Float32 whatever the model's type.
+    Frames are centered: the start of the clip is padded by reflection, its end by silence. Always in float32.
     """
 
-    floor = 1e-10  # of the mel power: -10 after the logarithm, which is what silence gives
-    depth = 8.0  # powers of ten below the loudest value that are kept
-    block = 6_000  # frames of a long recording in one go
+    floor = 1e-10  # of the mel power; its logarithm, -10, is the value of silence
+    depth = 8.0  # dynamic range: values more than this many powers of ten below the peak are raised
+    block = 6_000  # frames of a long recording computed at once
 
     def __init__(self, mels: int, sample_rate: int = 16_000) -> None:
         super().__init__()
@@ -92,13 +92,13 @@ class WhisperMel(nn.Module):
         self.window, self.hop = 400, 160
 
     def frames_of(self, samples: int) -> int:
-        """How many frames see a sample of a clip; those after it are silent."""
+        """Number of frames that contain at least one sample of the clip; later frames are silent."""
         return -(-(samples + self.window // 2) // self.hop)
 
     def log_power(self, wave: Tensor, *, end: int) -> Tensor:
-        """wave (S,), S <= end -> log10 mel power (T, N) of the frames that see it.
+        """wave (S,), S <= end -> log10 mel power (T, N) of the frames that contain a sample of it.
 
-        end: samples at which the clip is over for good, and mirrored: 30 s for a window of Whisper.
+        end: length in samples of the padded clip, 30 s for a window of Whisper; the end is padded by reflection too.
         """
         half = self.window // 2
         count = min(self.frames_of(len(wave)), end // self.hop)
@@ -108,7 +108,7 @@ class WhisperMel(nn.Module):
         return next(self.blocks(wave))
 
     def blocks(self, clip: Samples) -> Iterator[Tensor]:
-        """Log power (T_i, N) of a recording of any length, stretch after stretch, of all frames that see it."""
+        """Log power (T_i, N) of a recording of any length, block by block: all frames that contain a sample of it."""
         half, count = self.window // 2, self.frames_of(len(clip))
         for first in range(0, count, self.block):
             last = min(first + self.block, count)
@@ -116,7 +116,7 @@ class WhisperMel(nn.Module):
             wave = clip[max(0, start) : min(stop, len(clip))]
             wave = F.pad(wave, (0, stop - len(clip))) if stop > len(clip) else wave
             if start < 0:
-                wave = F.pad(wave, (0, max(0, half + 1 - len(wave))))  # mirrored silence, if it is that short
+                wave = F.pad(wave, (0, max(0, half + 1 - len(wave))))  # a short clip is reflected with its silence
                 wave = torch.cat([wave[1 : half + 1].flip(0), wave])
             yield self._log_power(wave, last - first)
 
@@ -130,17 +130,18 @@ class WhisperMel(nn.Module):
             return (power @ filters).clamp(min=self.floor).log10()  # (T, N)
 
     def compress(self, x: Tensor, peak: Tensor) -> Tensor:
-        """Log power x within `depth` of the clip's `peak` (a scalar), shifted and scaled to about [-1, 1]."""
+        """Log power x, limited to `depth` below the `peak` of the clip (a scalar) and scaled to about [-1, 1]."""
         return (torch.maximum(x, peak - self.depth) + 4) / 4
 
 
 def mfcc(clips: Sequence[Tensor], sample_rate: int, coefficients: int = 13) -> list[Tensor]:
-    """Kaldi MFCC of each clip with first and second differences, as HuBERT's first targets: (S,) -> (T, 3 N).
+    """Kaldi MFCC of each clip with first and second differences, the first targets of HuBERT: (S,) -> (T, 3 N).
 
-    10 ms a frame, no dither, no energy term (fairseq examples/hubert/simple_kmeans/dump_mfcc_feature.py). Differences
-    at the ends of a clip repeat its first and last frame.
+    10 ms a frame, no dither, no energy term (fairseq examples/hubert/simple_kmeans/dump_mfcc_feature.py). For the
+    differences, the first and last frame of a clip are repeated.
     """
-    # All clips in one call, which builds its filters each time anew: each begins on a frame of the row of them all.
+    # kaldi.mfcc builds its filters in every call, so all clips go into one: they are concatenated, and each starts at a
+    # multiple of the hop.
     hop, window = sample_rate // 100, sample_rate // 40
     starts = [0]
     for clip in clips:
@@ -149,8 +150,8 @@ def mfcc(clips: Sequence[Tensor], sample_rate: int, coefficients: int = 13) -> l
     for clip, start in zip(clips, starts, strict=False):
         row[start * hop : start * hop + len(clip)] = clip
     frames = kaldi.mfcc(row[None], sample_frequency=sample_rate, use_energy=False, num_ceps=coefficients)  # (T, N)
-    own = [frames[start : start + (len(c) - window) // hop + 1] for c, start in zip(clips, starts, strict=False)]
-    return [_with_differences(frames) for frames in own]
+    by_clip = [frames[start : start + (len(c) - window) // hop + 1] for c, start in zip(clips, starts, strict=False)]
+    return [_with_differences(frames) for frames in by_clip]
 
 
 def _with_differences(frames: Tensor) -> Tensor:

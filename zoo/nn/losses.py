@@ -2,9 +2,9 @@
 
 Let a_i and t_i be the unit embeddings of pair i and s_ij = a_i . t_j / temperature.
 
-In a group of processes (torch.distributed) each holds some rows of the whole batch, not necessarily equally many. All
-return the loss of the whole batch. Gradients are scaled so that their mean over processes, which is what
-DistributedDataParallel takes, is the gradient of that loss: it is as if one process had held everything.
+In a group of processes (torch.distributed) each process has some rows of the whole batch; their numbers may differ. All
+processes return the loss of the whole batch. Gradients are scaled so that their mean over processes, as computed by
+DistributedDataParallel, is the gradient of that loss: the same as for one process with the whole batch.
 
 Legend: b pairs of this process, B pairs of all processes, D width.
 """
@@ -22,15 +22,16 @@ from zoo.errors import ConfigError
 
 
 class Temperature(nn.Module):
-    """A learned temperature in [minimum, 1], kept as its logarithm. Called, it gives a scalar in float32.
+    """A learned temperature in [minimum, 1], stored as its logarithm. A call returns a scalar in float32.
 
-    At a bound, only gradients that lead back inside pass; a plain clamp would pass none and hold it there for ever.
+    At a bound, only gradients that lead back inside pass. A plain clamp would pass no gradient, and the temperature
+    would stay at the bound.
     """
 
     def __init__(self, initial: float = 0.1, *, minimum: float = 1e-3) -> None:
         super().__init__()
         if not 0 < minimum <= initial <= 1:
-            raise ConfigError(f"temperature {initial}: must lie between {minimum} (above 0) and 1")
+            raise ConfigError(f"temperature {initial}: give a value between minimum {minimum} (above 0) and 1")
         self.minimum = minimum
         self.log = nn.Parameter(torch.tensor([math.log(initial)]))  # (1,): sharded training takes no scalars
 
@@ -40,38 +41,38 @@ class Temperature(nn.Module):
 
 
 def multiview_loss(
-    audio: Tensor, text: Tensor, temperature: Tensor | float, *, include_self: bool = False, alone: bool = False
+    audio: Tensor, text: Tensor, temperature: Tensor | float, *, include_self: bool = False, gather: bool = True
 ) -> Tensor:
     """The loss of MuLan (arXiv 2208.12415), contrastive multiview coding over a batch:
 
         1/B sum_i -log( exp s_ii / sum_{j != i} (exp s_ij + exp s_ji) )
 
-    The paper has the sum over i; the mean does not grow with the batch. Only other pairs are in the denominator, so the
-    loss has no lower bound. include_self: the denominator runs over j = i too, and the loss stays above ln 2.
-    alone: this process's pairs are the batch; without it, those of all processes are.
+    The paper sums over i; the mean does not grow with the batch. The denominator has only other pairs, so the loss has
+    no lower bound. include_self: the denominator includes j = i, and the loss stays above ln 2.
+    gather: the batch consists of the pairs of all processes; False: only of this process.
 
     audio, text (b, D) of unit length, row i of each a pair -> scalar, in float32 or better.
-    Raises ConfigError when rows do not pair, and for a batch of one unless include_self.
+    Raises ConfigError if the shapes are not equal, and for a batch of one pair unless include_self.
     """
-    whole = _Batch(audio, text, temperature, alone)
+    whole = _Batch(audio, text, temperature, gather)
     if whole.size < 2 and not include_self:
-        raise ConfigError("a batch of one pair has no other pairs to contrast it with; give 2 or more")
+        raise ConfigError("a batch of one pair has no other pair to contrast with; give 2 or more")
     scores = [whole.audio_to_text, whole.text_to_audio]
     if not include_self:
         scores = [s.masked_fill(whole.own, -math.inf) for s in scores]
     return whole.mean(torch.cat(scores, dim=1).logsumexp(1) - whole.positives)
 
 
-def infonce_loss(audio: Tensor, text: Tensor, temperature: Tensor | float, *, alone: bool = False) -> Tensor:
+def infonce_loss(audio: Tensor, text: Tensor, temperature: Tensor | float, *, gather: bool = True) -> Tensor:
     """Symmetric InfoNCE (CLIP, arXiv 2103.00020): cross-entropy of the right text among all texts, and vice versa:
 
         1/2B sum_i [ -log( exp s_ii / sum_j exp s_ij ) - log( exp s_ii / sum_j exp s_ji ) ]
 
-    alone: as in `multiview_loss`.
+    gather: as in `multiview_loss`.
     audio, text (b, D) of unit length, row i of each a pair -> scalar, in float32 or better.
-    Raises ConfigError when rows do not pair.
+    Raises ConfigError if the shapes are not equal.
     """
-    whole = _Batch(audio, text, temperature, alone)
+    whole = _Batch(audio, text, temperature, gather)
     both = whole.audio_to_text.logsumexp(1) + whole.text_to_audio.logsumexp(1)  # (b,)
     return whole.mean(both / 2 - whole.positives)
 
@@ -92,14 +93,15 @@ class _Batch:
     audio_to_text, text_to_audio (b, B): s_ij and s_ji; positives (b,): s_ii; own (b, B): True where j = i; size B.
     """
 
-    def __init__(self, audio: Tensor, text: Tensor, temperature: Tensor | float, alone: bool) -> None:
-        self.shared = not alone and _distributed()
+    def __init__(self, audio: Tensor, text: Tensor, temperature: Tensor | float, gather: bool) -> None:
+        self.shared = gather and _distributed()
         if audio.ndim != 2 or audio.shape != text.shape or not len(audio):
             raise ConfigError(
-                f"audio {tuple(audio.shape)} and text {tuple(text.shape)} are no pairs: both must be (batch, width)"
+                f"audio {tuple(audio.shape)} and text {tuple(text.shape)} are not pairs: give two tensors "
+                "of one shape (batch, width)"
             )
         dtype = torch.promote_types(audio.dtype, torch.float32)
-        with torch.autocast(audio.device.type, enabled=False):  # bfloat16 scores round away what tells pairs apart
+        with torch.autocast(audio.device.type, enabled=False):  # too coarse
             pairs = torch.stack([audio.to(dtype), text.to(dtype)], dim=1)  # (b, 2, D)
             everything, first = _gather(pairs) if self.shared else (pairs, 0)
             all_audio, all_text = everything.unbind(1)  # (B, D)
@@ -111,7 +113,7 @@ class _Batch:
         self.positives = self.audio_to_text.diagonal(first)  # (b,)
 
     def mean(self, terms: Tensor) -> Tensor:
-        """Mean over all pairs of a term (b,) for each."""
+        """Mean of terms (b,), one for each pair, over the pairs of all processes."""
         total = terms.sum()
         if self.shared:
             total = _Sum.apply(total)
@@ -123,18 +125,18 @@ def _distributed() -> bool:
 
 
 def _gather(rows: Tensor) -> tuple[Tensor, int]:
-    """rows (b, ...) of each process -> those of all (B, ...), in the order of ranks, and where our own start."""
+    """rows (b, ...) of each process -> rows of all (B, ...), in the order of ranks, and the index of our first row."""
     own = torch.tensor([len(rows)], device=rows.device)
     counts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(counts, own)
     sizes = [int(count) for count in counts]
-    padded = F.pad(rows, [0, 0] * (rows.ndim - 1) + [0, max(sizes) - len(rows)])  # collectives want equal shapes
+    padded = F.pad(rows, [0, 0] * (rows.ndim - 1) + [0, max(sizes) - len(rows)])  # collectives need equal shapes
     parts = _Gather.apply(padded)  # (processes, max b, ...)
     return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)]), sum(sizes[: dist.get_rank()])
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather. What every process finds to be the gradient of our part is summed for us."""
+    """All-gather. The gradient of our part is the sum of its gradients in all processes."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
@@ -150,7 +152,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _Sum(torch.autograd.Function):
-    """All-reduce. Every process returns the sum as its loss, so the gradients of all of them reach our term."""
+    """All-reduce. Every process returns the sum as its loss, so our term gets the gradients of all processes."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
@@ -166,7 +168,7 @@ class _Sum(torch.autograd.Function):
 
 
 class _Clamp(torch.autograd.Function):
-    """Clamp to [low, high] that blocks a gradient only where a descent step would lead further out."""
+    """Clamp to [low, high]. A gradient is blocked only if a descent step would lead further out."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, low: float, high: float) -> Tensor:

@@ -19,5 +19,5 @@ def lengths_to_mask(lengths: Tensor, size: int) -> Tensor:
 
 
 def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Set x (..., B, T, D) to zero where mask (B, T) is False. A mask of None means that nothing is padding."""
+    """Set x (..., B, T, D) to zero where mask (B, T) is False. A mask of None means that there is no padding."""
     return x if mask is None else torch.where(mask[..., None], x, x.new_zeros(()))

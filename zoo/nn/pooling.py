@@ -1,4 +1,4 @@
-"""From frames to one vector a clip, over real frames only, in a form that long clips can be summed up in.
+"""Pooling of the real frames of a clip into one vector, from statistics that can be accumulated over a long clip.
 
 Legend: L layers, B batch, T frames, D width.
 """
@@ -24,9 +24,9 @@ def check_pooling(pooling: str) -> str:
 
 @dataclass
 class PoolingStats:
-    """What any pooling needs to know of the frames seen so far.
+    """Running statistics of frames, enough for every kind of pooling.
 
-    count (...,) frames; total, squares (..., D) float64 sums of x and x^2; peak, first (..., D).
+    count (...,) frames; total, squares (..., D) float64 sums of x and x^2; peak (..., D) maximum; first (..., D) frame.
     """
 
     count: Tensor
@@ -37,7 +37,7 @@ class PoolingStats:
 
     @classmethod
     def empty(cls, *shape: int) -> PoolingStats:
-        """Of no frames yet; shape (..., D)."""
+        """Statistics of no frames; shape (..., D)."""
         return cls(
             count=torch.zeros(shape[:-1], dtype=torch.float64),
             total=torch.zeros(shape, dtype=torch.float64),
@@ -48,24 +48,25 @@ class PoolingStats:
 
     @classmethod
     def of(cls, x: Tensor, lengths: Tensor | None = None) -> PoolingStats:
-        """Summarize x (..., T, D). With lengths, x is (..., B, T, D) and the first lengths[b] >= 1 frames are real.
+        """Statistics of x (..., T, D). With lengths, x is (..., B, T, D) and the first lengths[b] >= 1 frames are real.
 
         Raises AudioError for a clip without frames.
         """
-        peak_of = wide = x
+        for_max = for_sums = x
         count = x.new_full(x.shape[:-2], x.shape[-2], dtype=torch.float64)
         if lengths is not None:
             _require_frames(lengths)
             mask = lengths_to_mask(lengths, x.shape[-2])[..., None]  # (B, T, 1)
-            wide = torch.where(mask, x, x.new_zeros(()))
-            peak_of = torch.where(mask, x, x.new_tensor(-torch.inf))
+            for_sums = torch.where(mask, x, x.new_zeros(()))
+            for_max = torch.where(mask, x, x.new_tensor(-torch.inf))
             count = lengths.double().expand(x.shape[:-2])
-        wide = wide.double()
-        return cls(count, wide.sum(-2), wide.square().sum(-2), peak_of.amax(-2), x[..., 0, :])
+        for_sums = for_sums.double()
+        return cls(count, for_sums.sum(-2), for_sums.square().sum(-2), for_max.amax(-2), x[..., 0, :])
 
     def add_(self, x: Tensor, *, start: bool) -> None:
-        """Add frames x (..., T, D), in place: nothing small stays behind between large buffers, so that an hour of
-        windows leaves no holes in the heap. start: whether the clip begins with them.
+        """Add frames x (..., T, D), in place, so that a long recording does not fragment the heap with small buffers.
+
+        start: whether x is the start of the clip.
         """
         more = PoolingStats.of(x)
         self.count += more.count.cpu()

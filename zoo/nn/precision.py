@@ -1,4 +1,4 @@
-"""Which device and number format to compute in, and bringing a model there."""
+"""Choose a device and a number format, and cast a model to the format."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from zoo.nn.transformer import Block
 
 Model = TypeVar("Model", bound=nn.Module)
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
-_NATIVE_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # as /proc/cpuinfo spells them on x86-64 and 64-bit Arm
+_NATIVE_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # flags in /proc/cpuinfo on x86-64 and 64-bit Arm
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """ "auto" -> the GPU where there is one, else the CPU. Raises ConfigError for a device that is not there."""
+    """ "auto" -> the GPU if there is one, else the CPU. Raises ConfigError for a device that is not available."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -32,7 +32,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 def cpu_multiplies_bfloat16() -> bool:
-    """Whether this processor has bfloat16 multiply instructions (Linux only; elsewhere False, the safe answer)."""
+    """Whether this processor has bfloat16 multiply instructions (Linux only; False on other systems)."""
     cpuinfo = Path("/proc/cpuinfo")
     if platform.system() != "Linux" or not cpuinfo.is_file():
         return False
@@ -43,16 +43,16 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> tuple[str, str]:
-    """The number format to compute in, and why: ("bfloat16", "this CPU multiplies it natively").
+    """The number format to compute in, and the reason: ("bfloat16", "this CPU multiplies it natively").
 
-    Raises ConfigError for an unknown format, or one that the device cannot compute in.
+    Raises ConfigError for a format that is unknown or that the device does not support.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
     if dtype == "int8" and device.type != "cpu":
         raise ConfigError('dtype "int8" runs on the CPU only; use "bfloat16" on a GPU')
     if dtype != "auto":
-        return dtype, "as asked"
+        return dtype, "as requested"
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return ("bfloat16", "this GPU multiplies it natively") if native else ("float32", "this GPU has no bfloat16")
@@ -62,8 +62,10 @@ def resolve_dtype(dtype: str, device: torch.device) -> tuple[str, str]:
 
 
 def to_dtype(model: Model, dtype: str) -> Model:
-    """Cast a model's weights, in place. int8 covers the linear layers of transformer blocks, which is where the time
-    goes; front ends and heads, which suffer most, run in bfloat16 where that is native, else in float32.
+    """Cast the weights of a model, in place.
+
+    int8 applies to the linear layers of transformer blocks, which take most of the time. Front ends and heads lose more
+    accuracy in int8; they run in bfloat16 if the CPU has it, else in float32.
     """
     if dtype == "int8":
         model.to(torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32)

@@ -1,4 +1,4 @@
-"""The transformer that HuBERT, Whisper's encoder, AST and BERT wear in four dresses.
+"""The transformer of HuBERT, Whisper's encoder, AST and BERT.
 
 Legend: B batch, T frames, D width, L layers.
 """
@@ -28,7 +28,9 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each with a residual; LayerNorm before each (norm_first) or after each residual."""
+    """Attention and feed-forward, each with a residual. LayerNorm comes before each (norm_first) or after each residual
+    addition.
+    """
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None, first: int | None = None) -> Tensor:
-        """x (B, T, D), mask (B, T) True = real -> (B, T, D), or its first frames alone (B, first, D)."""
+        """x (B, T, D), mask (B, T) True = real -> (B, T, D), or (B, first, D): only the first frames."""
         if self.norm_first:
             x = x[:, :first] + self.dropout(self.attention(self.attention_norm(x), mask, first))
             return x + self.dropout(self.ffn(self.ffn_norm(x)))
@@ -60,11 +62,10 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of blocks and one LayerNorm: on the input of post-norm blocks, on the output of pre-norm ones.
+    """A stack of blocks and one LayerNorm: on the input of post-norm blocks, on the output of pre-norm blocks.
 
-    Layers are numbered as everywhere in zoo: 0 = input of the first block (after the input norm, if any), k = output of
-    block k. In a pre-norm stack the last layer includes the output norm, as fairseq's output and transformers'
-    last_hidden_state do.
+    Layer 0 is the input of the first block (after the input norm, if any), layer k the output of block k. In a pre-norm
+    stack the last layer includes the output norm, as in fairseq's output and transformers' last_hidden_state.
     """
 
     def __init__(
@@ -101,18 +102,18 @@ class Transformer(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None, layers: list[int], first: int | None = None) -> list[Tensor]:
-        """x (B, T, D) -> one (B, T, D) per entry of `layers` (0 ... L); blocks past the last do not run.
+        """x (B, T, D) -> one (B, T, D) per entry of `layers` (0 ... L). Blocks after the last of these do not run.
 
-        first: how many frames of the last of them are wanted, where one reads [CLS] tokens; all when left out.
+        first: compute only this many frames of the last layer, for example 1 to read a [CLS] token; default all.
         """
-        wanted, last = set(layers), max(layers)
+        last = max(layers)
         x = self.dropout(x if self.norm_first else self.norm(x))
         states = {0: x}
         for k, block in enumerate(self.blocks[:last], start=1):
-            kept = first if k == last else None
+            count = first if k == last else None
             dropped = self.training and torch.rand(()).item() < self.layerdrop
-            x = x[:, :kept] if dropped else block(x, mask, kept)
-            if k in wanted:
+            x = x[:, :count] if dropped else block(x, mask, count)
+            if k in layers:
                 states[k] = x
         if self.norm_first and last == len(self.blocks):
             states[last] = self.norm(x)

@@ -1,7 +1,8 @@
-"""How the models are raised: `python -m zoo.recipes.FAMILY.train`.
+"""Training recipes, one folder a model family: `python -m zoo.recipes.FAMILY.train`.
 
-oneDNN compiles its kernels anew for every shape and keeps 1024 of them. Training meets more (zoo.recipes.shapes), and
-has the memory for them, about 0.1 MB each. oneDNN reads this when it is first used, so it stands where recipes begin.
+oneDNN compiles its kernels once for each tensor shape and caches 1024 of them by default. Training has more shapes (see
+zoo.recipes.shapes), and a kernel takes only about 0.1 MB. oneDNN reads the size of the cache at its first use, so it is
+set here, before any recipe runs.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What `init` of a recipe names: a registered model, weights on the hub, a checkpoint, a file, or a run folder."""
+"""The value of `init` in a recipe: a registered model, weights on the hub, a checkpoint, a file, or a run folder."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from zoo.errors import ConfigError
 
 
 def model_source(init: str, exported: str, hint: str) -> str | Path:
-    """What zoo.load takes for `init`; of a run folder, the model that it exported there.
+    """The argument of zoo.load for `init`. For a run folder this is the model in its subfolder `exported`.
 
-    hint: what to do where there is none. Raises ConfigError then.
+    hint: advice for the error message. Raises ConfigError where `init` is neither a model nor an existing path.
     """
     if registry.is_registered(init) or init.startswith("hf:"):
         return init

@@ -1,4 +1,4 @@
-"""What a model that a recipe raised is called, where nobody named it."""
+"""Default names of trained models."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def name_of_run(family: str, out: str) -> str:
-    """The family and the run folder: nobody's own model goes by the name of one in the package."""
+    """FAMILY-RUNFOLDER: never the name of a registered model."""
     return f"{family}-{Path(out).resolve().name}"

@@ -1,8 +1,8 @@
-"""Bringing an index in line with files: only what is new or changed is embedded.
+"""Build or update an index. Only new and changed files are embedded.
 
-before  index.safetensors (rows of an earlier build) + increment/ (finished shards of a killed one)
-now     the rows of both whose files are as they were + the rest, embedded into increment/
-after   index.safetensors, replaced whole; increment/ is removed
+before  index.safetensors (rows of an earlier build) + increment/ (finished shards of a killed build)
+during  rows of both for unchanged files + the other files, embedded into increment/
+after   index.safetensors, replaced atomically; increment/ is removed
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
 from zoo.loading import open_encoder
 from zoo.search import increment, store
-from zoo.search.store import IndexEntry, Space, Table
+from zoo.search.store import IndexEntry, IndexTable, Space
 
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """What a build did.
+    """The result of a build.
 
-    items: all that can be found now. Compared with the index before: added, changed, removed.
-    embedded: by this run, the others of these by one that was interrupted; failed: see OUT/increment/errors.jsonl.
-    audio_hours: embedded by this run; wall_seconds: of the whole run, loading the model included.
+    items: number of items in the index. added, changed, removed: compared with the index before.
+    embedded: items embedded by this run; an interrupted run may have embedded others of the added and changed items.
+    failed: items in OUT/increment/errors.jsonl. audio_hours: embedded by this run. wall_seconds: time of the whole run,
+    with loading the model.
     """
 
     items: int
@@ -61,36 +62,36 @@ def build(
     workers: int | None = None,
     progress: bool | Console = True,
 ) -> IndexSummary:
-    """Make the folder `out` an index of what `paths` name, or bring it up to date: in the end it is of just that.
+    """Build an index of `paths` in the folder `out`, or update it. The result has exactly the items of `paths`.
 
-    paths, model, device, batch_seconds, workers, progress: as for `zoo.embed.run`.
-    dtype: number format to compute in; "auto" is that of the index where there is one.
-    storage: of the vectors, "float32", or "float16", which halves the file.
+    paths, model, device, batch_seconds, workers, progress: see `zoo.embed.run`.
+    dtype: number format of the computation; "auto" uses that of the index, if there is one.
+    storage: number format of the vectors: "float32", or "float16" for a file of half the size.
 
-    Items with the same path, size and time as before are not embedded again; those that are no longer named, or whose
-    file is gone, are dropped; those that failed are tried again. Until the end the index answers as before. Killed at
-    any moment and run again, it goes on from the last finished shard.
+    Items with the same path, size and modification time are not embedded again. Items that are no longer in `paths`,
+    and items with a deleted file, are removed. Failed items are tried again. The old index stays usable until the end.
+    A killed build can be started again and continues after the last finished shard.
 
-    Raises ZooError where nothing is found, where the index is in use, or was made by another model or with another
-    storage, or holds none of the items named but files that still exist; ConfigError for an impossible setting.
+    Raises ZooError if there are no inputs, if the index is in use, if another model or storage made it, or if it has
+    only other files that still exist; ConfigError for an invalid setting.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
     items = [item._replace(path=os.path.abspath(item.path)) for item in collect(paths)]  # noqa: PTH100 (keeps links)
     out = expand_path(out)
-    known = store.read(out)
-    encoder, numbers, _ = open_encoder(model, device, known[0].dtype if known and dtype == "auto" else dtype)
-    space = Space.of(encoder, _source(model), numbers, storage)
+    current = store.read(out)
+    encoder, dtype, _ = open_encoder(model, device, current[0].dtype if current and dtype == "auto" else dtype)
+    space = Space.of(encoder, _load_name(model), dtype, storage)
     with lock_folder(out):
-        known = store.read(out)
-        if known is None:  # from the start, the folder belongs to this model
+        current = store.read(out)
+        if current is None:  # an empty index, so that the folder belongs to this model from now on
             store.write(out, space, store.empty(space))
-            known = space, store.empty(space)
-        _check(out, *known, space, items)
-        space = replace(space, model=space.model or known[0].model)
+            current = space, store.empty(space)
+        _check(out, *current, space, items)
+        space = replace(space, model=space.model or current[0].model)
         run_embed = partial(embed.run, model=encoder, batch_seconds=batch_seconds, workers=workers, progress=console)
-        after, run = _update(out, space, known, items, run_embed)
-    summary = _summary(known[1], after, run, time.monotonic() - began)
+        updated, run = _update(out, space, current, items, run_embed)
+    summary = _summary(current[1], updated, run, time.monotonic() - started)
     _report(console, out, summary)
     return summary
 
@@ -98,37 +99,37 @@ def build(
 def _update(
     out: Path,
     space: Space,
-    known: tuple[Space, Table],
+    current: tuple[Space, IndexTable],
     items: Sequence[Item],
     run_embed: Callable[..., embed.EmbedSummary],
-) -> tuple[Table, embed.EmbedSummary | None]:
-    """The table of exactly these items, written to the index; and what had to be extracted for it, if anything.
+) -> tuple[IndexTable, embed.EmbedSummary | None]:
+    """Write the index of exactly these items. Returns its table, and the summary of embedding or None.
 
-    known: what the index holds now; its model may lie in another place since.
+    current: the present content of the index. Its model path may differ from that of `space`, if the model was moved.
     """
     folder = out / increment.FOLDER
-    left = increment.harvest(folder, space)
-    table = (known[1] + left).keep(entry for item in items if (entry := _look(item)))
-    written = known[0], known[1].entries
-    if left.entries:
+    leftover = increment.read_rows(folder, space)
+    table = (current[1] + leftover).select(entry for item in items if (entry := _stat_item(item)))
+    stored = current[0], current[1].entries
+    if leftover.entries:
         store.write(out, space, table)
-        written = space, table.entries
-    increment.clear(folder)  # the folder of an extraction takes no other inputs
+        stored = space, table.entries
+    increment.clear(folder)  # an embedding folder cannot be used for other inputs
     present = {entry.item for entry in table.entries}
     missing = [item for item in items if item not in present]
     run = None
     if missing:
         run = run_embed(missing, out=folder, shard_items=increment.SHARD_ITEMS)
-        fresh = increment.harvest(folder, space)
-        latest = {entry.item: entry for entry in table.entries + fresh.entries}
-        table = (table + fresh).keep(latest[item] for item in items if item in latest)
-    if (space, table.entries) != written:
+        new = increment.read_rows(folder, space)
+        latest = {entry.item: entry for entry in table.entries + new.entries}
+        table = (table + new).select(latest[item] for item in items if item in latest)
+    if (space, table.entries) != stored:
         store.write(out, space, table)
     increment.clear(folder, keep_errors=True)
     return table, run
 
 
-def _summary(before: Table, after: Table, run: embed.EmbedSummary | None, seconds: float) -> IndexSummary:
+def _summary(before: IndexTable, after: IndexTable, run: embed.EmbedSummary | None, seconds: float) -> IndexSummary:
     old, new = ({entry.item: entry for entry in table.entries} for table in (before, after))
     return IndexSummary(
         items=len(new),
@@ -142,16 +143,16 @@ def _summary(before: Table, after: Table, run: embed.EmbedSummary | None, second
     )
 
 
-def _source(model: str | Path | Encoder) -> str:
-    """What `zoo.load` finds the model by from any working directory."""
+def _load_name(model: str | Path | Encoder) -> str:
+    """The argument with which `zoo.load` finds the model from any working directory; "" for an encoder object."""
     if isinstance(model, Encoder):
         return ""
     path = expand_path(model)
     return str(model) if registry.is_registered(str(model)) or not path.exists() else str(path.resolve())
 
 
-def _look(item: Item) -> IndexEntry | None:
-    """The item as its file is now; None where it is gone."""
+def _stat_item(item: Item) -> IndexEntry | None:
+    """The item with the present size and time of its file; None if the file is missing."""
     try:
         status = os.stat(item.path)  # noqa: PTH116 (a million of these: no Path objects)
     except OSError:
@@ -159,26 +160,26 @@ def _look(item: Item) -> IndexEntry | None:
     return IndexEntry(*item, status.st_size, status.st_mtime_ns)
 
 
-def _check(out: Path, old: Space, table: Table, new: Space, items: Sequence[Item]) -> None:
-    """Hold a request against the index that is there. Raises ZooError."""
+def _check(out: Path, old: Space, table: IndexTable, new: Space, items: Sequence[Item]) -> None:
+    """Compare a request with the existing index. Raises ZooError."""
     if (old.fingerprint, old.preprocessing) != (new.fingerprint, new.preprocessing):
         raise ZooError(
-            f"{out} is an index by {old.name} ({old.dtype}, fingerprint {old.fingerprint}), and this is {new.name} "
+            f"{out} was made with {old.name} ({old.dtype}, fingerprint {old.fingerprint}), not with {new.name} "
             f"({new.dtype}, {new.fingerprint}). Use the same model and dtype, or another folder"
         )
     if old.storage != new.storage:
-        raise ZooError(f"{out} stores {old.storage}, not {new.storage}. Repeat the former, or use another folder")
-    held = {entry.item for entry in table.entries}
-    if held.isdisjoint(items) and (present := next((i.path for i in held if Path(i.path).exists()), None)):
+        raise ZooError(f"{out} stores {old.storage}, not {new.storage}. Use {old.storage}, or another folder")
+    indexed = {entry.item for entry in table.entries}
+    if indexed.isdisjoint(items) and (present := next((i.path for i in indexed if Path(i.path).exists()), None)):
         raise ZooError(
-            f"{out} is an index of other files ({present}, ...), none of which is named now: all would be dropped. "
-            "Name them too, or use another folder"
+            f"{out} is an index of other files ({present}, ...), and none of them is among the inputs, so all would be "
+            "removed. Add them to the inputs, or use another folder"
         )
 
 
 def _report(console: Console, out: Path, summary: IndexSummary) -> None:
     parts = [f"{n} {what}" for what in ("added", "changed", "removed", "failed") if (n := getattr(summary, what))]
-    line = f"{out}: {summary.items} items to search; {', '.join(parts) or 'nothing has changed'}"
+    line = f"{out}: {summary.items} items in the index; {', '.join(parts) or 'no changes'}"
     if summary.failed:
         line += f" (the reasons are in {out / increment.FOLDER / ERRORS_NAME})"
     console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What is being added to an index: an extraction folder inside it, read as far as it is finished, then removed.
+"""The increment of an index: a folder with the embeddings of new items. Its finished shards are read, then removed.
 
 Legend: N rows, D width.
 """
@@ -13,36 +13,36 @@ import torch
 from torch.nn.functional import normalize
 
 from zoo.embed.prepare import PLAN_NAME, read_plan
-from zoo.embed.writer import finished
+from zoo.embed.writer import shard_failures
 from zoo.jobs.failures import ERRORS_NAME
-from zoo.search.store import IndexEntry, Space, Table, empty
+from zoo.search.store import IndexEntry, IndexTable, Space, empty
 
 FOLDER = "increment"
-# Items in one file: what a crash costs at most, an hour of audio apart.
+# Items in one shard. A crash loses one shard at most.
 SHARD_ITEMS = 512
 
 
-def harvest(folder: Path, space: Space) -> Table:
-    """Rows of the finished shards, brought to unit length; none of another model's, which nobody can use here."""
+def read_rows(folder: Path, space: Space) -> IndexTable:
+    """The rows of the finished shards, normalized to unit length. Empty if another model made them."""
     plan = read_plan(folder / PLAN_NAME)
     if plan is None or plan.settings.fingerprint != space.fingerprint:
         return empty(space)
     entries: list[IndexEntry] = []
     vectors = [empty(space).vectors]
     for shard in plan.shards():
-        if finished(folder, shard) is None:
+        if shard_failures(folder, shard) is None:
             continue
         rows = pq.read_table(folder / shard.name, columns=["item", "embedding"])
-        planned = [plan.items[number] for number in rows["item"].to_pylist()]
+        planned = [plan.items[index] for index in rows["item"].to_pylist()]
         values = rows["embedding"].combine_chunks().flatten().to_numpy().astype(np.float32)
         unit = normalize(torch.from_numpy(values).reshape(-1, space.width), dim=1)  # (N, D)
         vectors.append(unit.to(vectors[0].dtype))
         entries += [IndexEntry(p.path, p.start, p.end, p.size or 0, p.mtime_ns or 0) for p in planned]
-    return Table(entries, torch.cat(vectors))
+    return IndexTable(entries, torch.cat(vectors))
 
 
 def clear(folder: Path, *, keep_errors: bool = False) -> None:
-    """Remove the extraction, and nothing that somebody else may have put there; keep_errors: leave the failures."""
+    """Remove the files of the increment and no other files. keep_errors: keep the list of failures."""
     for path in [folder / PLAN_NAME, *folder.glob("part-*.parquet")]:
         path.unlink(missing_ok=True)
     if not keep_errors:

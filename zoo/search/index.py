@@ -1,4 +1,4 @@
-"""An index that is open for questions.
+"""An index opened for queries.
 
 Legend: N rows, Q queries, D width.
 """
@@ -20,17 +20,17 @@ from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
 from zoo.io.paths import expand_path
 from zoo.search import store
 from zoo.search.nearest import Flat, nearest
-from zoo.search.store import Space, Table
+from zoo.search.store import IndexTable, Space
 from zoo.search.text_models import TextEncoder, text_models
 
 BACKENDS = ("auto", "torch", "faiss")
-# faiss scans faster for few queries at once, torch multiplies faster for many; and faiss needs a copy of the vectors
-# first, which takes as long as some dozens of single queries save (`benchmarks/speed/search.py`).
-FEW, OFTEN = 4, 32
+# faiss is faster for few queries at once, torch for many. faiss first needs a copy of the vectors, which pays off only
+# after some dozens of single queries (`benchmarks/speed/search.py`).
+FEW_QUERIES, MANY_SEARCHES = 4, 32
 
 
 class Hit(NamedTuple):
-    """A file, or the part of it that begins at `start` seconds, and the cosine of its vector and the question's."""
+    """A file, or the part of it that starts at `start` seconds. score: cosine of its vector and the query's vector."""
 
     path: str
     start: float | None
@@ -38,9 +38,12 @@ class Hit(NamedTuple):
 
 
 class Index:
-    """Rows in the order of the inputs: `entries[row]` says what was embedded, `vectors` (N, D) are of unit length."""
+    """An open index. Row i has the item `entries[i]` and the vector `vectors[i]` (D,), of unit length.
 
-    def __init__(self, folder: Path, space: Space, table: Table, backend: str = "auto") -> None:
+    Raises ConfigError for an unknown backend, MissingDependencyError if faiss is not installed.
+    """
+
+    def __init__(self, folder: Path, space: Space, table: IndexTable, backend: str = "auto") -> None:
         if backend not in BACKENDS:
             raise ConfigError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
         if backend == "faiss" and find_spec("faiss") is None:
@@ -48,90 +51,95 @@ class Index:
         self.folder, self.space, self.backend = folder, space, backend
         self.entries, self.vectors = table.entries, table.vectors
         self._flat: Flat | None = None
-        self._asked = 0  # searches of few queries so far
+        self._small_searches = 0  # searches with few queries so far
         self._checked: WeakSet[Encoder] = WeakSet()
 
     @classmethod
     def open(cls, out: str | Path, *, backend: str = "auto") -> Index:
-        """The index that `build` made in a folder. What a build does to it from now on is not seen.
+        """Open the index in a folder. Later updates of the folder do not change the open index.
 
-        backend: "torch", "faiss", or "auto": torch, and faiss (where it is installed) for an index that is asked often.
-            All are exact; faiss holds a copy of the vectors in memory.
-        Raises ZooError where there is no index or a damaged one, MissingDependencyError for faiss that is not there.
+        backend: "torch", "faiss", or "auto": torch first, and faiss (if installed) after many small searches. All are
+            exact; faiss keeps a copy of the vectors in memory.
+        Raises ZooError if there is no index or it is damaged, ConfigError for an unknown backend,
+        MissingDependencyError if faiss is not installed.
         """
         folder = expand_path(out)
-        known = store.read(folder)
-        if known is None:
+        stored = store.read(folder)
+        if stored is None:
             raise ZooError(f"{out}: no index here; make one with `zoo index DIR --model M --out {out}`")
-        return cls(folder, *known, backend)
+        return cls(folder, *stored, backend)
 
     def __len__(self) -> int:
         return len(self.entries)
 
     @torch.no_grad()
     def search(self, queries: Tensor, k: int = 10) -> tuple[Tensor, Tensor]:
-        """queries (Q, D) of any length -> cosines (Q, k) falling, rows (Q, k) int64; fewer than k where N is less.
+        """The k best rows for each query: cosines (Q, k) in descending order, rows (Q, k) int64.
 
+        queries: (Q, D) vectors of any length. If the index has fewer than k rows, all rows are returned.
         Raises ConfigError for queries of another width or with infinite or NaN values, and for k < 1.
         """
         if queries.ndim != 2 or queries.shape[1] != self.space.width:
-            raise ConfigError(f"queries of shape {tuple(queries.shape)}: (Q, {self.space.width}) is needed")
+            raise ConfigError(f"queries of shape {tuple(queries.shape)}: must be (Q, {self.space.width})")
         if k < 1:
-            raise ConfigError(f"k {k}: at least 1 is needed")
+            raise ConfigError(f"k {k}: must be at least 1")
         queries = normalize(queries.detach().to("cpu", torch.float32), dim=1)
         if not torch.isfinite(queries).all():
-            raise ConfigError("queries hold infinite or NaN values")
+            raise ConfigError("queries have infinite or NaN values")
         k = min(k, len(self))
         if not k or not len(queries):
             return torch.zeros(len(queries), k), torch.zeros(len(queries), k, dtype=torch.long)
-        if not self._by_faiss(len(queries)):
+        if not self._use_faiss(len(queries)):
             return nearest(self.vectors, queries, k)
         self._flat = self._flat or Flat(import_module("faiss"), self.vectors)
         return self._flat(queries, k)
 
     def query_text(self, model: Encoder, text: str, k: int = 10) -> list[Hit]:
-        """What sounds like the text says, best first.
+        """The k best hits for a text, best first. model: the encoder that made the index.
 
-        Raises ConfigError for a model that embeds no text, and for a text without a word.
+        Raises ZooError for another model, ConfigError for an empty text or a model that cannot embed text.
         """
         self._check(model)
         if isinstance(text, str) and not text.strip():
-            raise ConfigError("the text is empty: say what to look for")
+            raise ConfigError("the text is empty; describe the audio to search for")
         if not isinstance(model, TextEncoder):
             raise ConfigError(
-                f"{model.name or model.family} embeds no text, so its index is asked by audio only; "
-                f"for texts, make one with {' or '.join(text_models()) or 'a model that has embed_text'}"
+                f"{model.name or model.family} cannot embed text, so its index can be searched by audio only; "
+                f"for text queries, make an index with {' or '.join(text_models()) or 'a model that has embed_text'}"
             )
         return self._hits(model.embed_text([text]), k)
 
     def query_audio(self, model: Encoder, path: str | Path, k: int = 10) -> list[Hit]:
-        """What sounds like the file, best first. Raises AudioError for a file that cannot be embedded."""
+        """The k best hits for an audio file, best first. model: the encoder that made the index.
+
+        Raises ZooError for another model, AudioError if the file cannot be embedded.
+        """
         self._check(model)
         try:
             return self._hits(model.embed([path]), k)
         except AudioError as error:
-            # What is wrong with a waveform rather than with its file is told by its place.
+            # Errors about the decoded waveform have its index as the item, not the path.
             raise (AudioError(path, error.reason) if error.item == "waveform 0" else error) from error
 
     def _hits(self, query: Tensor, k: int) -> list[Hit]:
         scores, rows = self.search(query, k)  # (1, k)
-        found = [self.entries[row] for row in rows[0].tolist()]
-        return [Hit(entry.path, entry.start, score) for entry, score in zip(found, scores[0].tolist(), strict=True)]
+        entries = [self.entries[row] for row in rows[0].tolist()]
+        return [Hit(entry.path, entry.start, score) for entry, score in zip(entries, scores[0].tolist(), strict=True)]
 
-    def _by_faiss(self, queries: int) -> bool:
-        if self.backend != "auto" or queries > FEW:
+    def _use_faiss(self, queries: int) -> bool:
+        if self.backend != "auto" or queries > FEW_QUERIES:
             return self.backend == "faiss"
-        self._asked += 1
-        return self._asked > OFTEN and find_spec("faiss") is not None
+        self._small_searches += 1
+        return self._small_searches > MANY_SEARCHES and find_spec("faiss") is not None
 
     def _check(self, model: Encoder) -> None:
-        """Once for each model, since it reads all weights. Raises ZooError."""
+        """Raise ZooError if another model made the index. Done once per model, because it reads all weights."""
         if model in self._checked:
             return
         if (fingerprint := model.fingerprint()) != self.space.fingerprint:
             raise ZooError(
-                f"{self.folder} is an index by {self.space.name} ({self.space.dtype}, fingerprint "
-                f"{self.space.fingerprint}), and this is {model.name or model.family} ({fingerprint}): "
-                "ask with the very model, in the same dtype, that made it"
+                f"{self.folder} was made with {self.space.name} ({self.space.dtype}, fingerprint "
+                f"{self.space.fingerprint}), not with {model.name or model.family} ({fingerprint}); search with the "
+                "model that made the index, in the same dtype"
             )
         self._checked.add(model)

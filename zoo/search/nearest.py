@@ -1,4 +1,4 @@
-"""The k largest inner products, exactly: by torch, or by faiss.
+"""The k largest inner products, exact, with torch or faiss.
 
 Legend: N rows, Q queries, D width.
 """
@@ -10,26 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Numbers in one block of rows or of scores: enough to keep the cores busy, 16 MB however large the index is.
+# Values in one block of rows or scores: enough to keep the cores busy, and 16 MB for an index of any size.
 BLOCK = 1 << 22
 QUERIES = 256
 
 
 def nearest(vectors: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """vectors (N, D) in any float format, queries (Q, D) float32, 1 <= k <= N -> scores (Q, k) falling, rows (Q, k)."""
+    """The k best rows for each query: scores (Q, k) in descending order, rows (Q, k).
+
+    vectors: (N, D) in any float format. queries: (Q, D) float32. k: 1 to N.
+    """
     parts = [_nearest(vectors, part, k) for part in queries.split(QUERIES)]
     return torch.cat([scores for scores, _ in parts]), torch.cat([rows for _, rows in parts])
 
 
 def _nearest(vectors: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Block by block of rows, so that neither a float32 copy of the vectors nor all scores are ever held."""
+    """Block by block, so that a float32 copy of all vectors and the scores of all rows are never in memory."""
     count = max(1, BLOCK // max(queries.shape))
     best = queries.new_zeros(len(queries), 0)
     rows = torch.zeros(len(queries), 0, dtype=torch.long)
     for start in range(0, len(vectors), count):
         scores = queries @ vectors[start : start + count].float().T  # (Q, count)
-        top, place = scores.topk(min(k, scores.shape[1]))
-        best, rows = torch.cat([best, top], 1), torch.cat([rows, place + start], 1)  # (Q, up to 2 k)
+        top, indices = scores.topk(min(k, scores.shape[1]))
+        best, rows = torch.cat([best, top], 1), torch.cat([rows, indices + start], 1)  # (Q, up to 2 k)
         best, order = best.topk(min(k, best.shape[1]))
         rows = rows.gather(1, order)  # (Q, k)
     return best, rows

@@ -1,4 +1,4 @@
-"""One question to an index, with the model that made it, and its answer for people and programs: `zoo search`."""
+"""`zoo search`: one query to an index with the model that made it, and printing of the hits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo.io.text import printable
 from zoo.search.index import Hit, Index
 
 
-def ask(
+def find(
     out: str | Path,
     text: str | None = None,
     *,
@@ -22,29 +22,30 @@ def ask(
     model: str | Path | None = None,
     device: str = "auto",
 ) -> list[Hit]:
-    """The k best hits for a text, or for the sound of an audio file.
+    """The k best hits for a text or for an audio file, best first.
 
-    model: what `zoo.load` takes; needed where the one that made the index has moved, or was given as an object.
-    Loads the model each time: for many questions, keep one and an `Index`.
+    out: folder of the index. text, audio: exactly one of them.
+    model: anything that `zoo.load` takes. It is needed only if the model of the index has moved, or was an object.
+    This loads the model each time. For many queries, keep a model and an `Index`.
 
-    Raises ConfigError unless there is exactly one of text and audio; ZooError where there is no index, nothing in it,
-    or another model; CheckpointError where the model cannot be loaded; AudioError for a file that cannot be embedded.
+    Raises ConfigError unless exactly one of text and audio is given; ZooError if there is no index, it is empty, or
+    another model made it; CheckpointError if the model cannot be loaded; AudioError if the file cannot be embedded.
     """
     if (text is None) == (audio is None):
-        raise ConfigError("ask by a text or by an audio file: one of the two")
+        raise ConfigError("give a text or an audio file to search for, one of the two")
     index = Index.open(out)
     if not len(index):
-        raise ZooError(f"{out} holds nothing to search yet; `zoo index` has not finished, or every file failed")
+        raise ZooError(f"{out} is empty: `zoo index` has not finished, or every file failed; run `zoo index` again")
     source = model or index.space.model
     if not source:
         raise ZooError(
-            f"{out} was made by a model given as an object ({index.space.name}): say where to load it from (--model)"
+            f"{out} was made with a model object ({index.space.name}), not a saved model; give its path with --model"
         )
     try:
         encoder = loading.load(source, device=device, dtype=index.space.dtype)
     except CheckpointError as error:
-        moved = "" if model else f"; {out} was made by it: say where it is now (--model)"
-        raise CheckpointError(f"{error}{moved}") from error
+        hint = "" if model else f"; {out} was made with this model: if it has moved, give its path with --model"
+        raise CheckpointError(f"{error}{hint}") from error
     if audio is not None:
         return index.query_audio(encoder, audio, k)
     assert text is not None
@@ -52,14 +53,14 @@ def ask(
 
 
 def show(hits: Sequence[Hit], console: Console, *, as_json: bool = False) -> None:
-    """Print scores and paths, and for parts of files their start in seconds: a table, or a JSON list of objects."""
+    """Print the hits as a table or as a JSON list: score, path, and for parts of files the start in seconds."""
     if as_json:
-        found = [hit._asdict() | {"path": printable(hit.path)} for hit in hits]
-        console.print_json(data=[{key: value for key, value in hit.items() if value is not None} for hit in found])
+        records = [hit._asdict() | {"path": printable(hit.path)} for hit in hits]
+        console.print_json(data=[{key: value for key, value in hit.items() if value is not None} for hit in records])
         return
     parts = any(hit.start is not None for hit in hits)
     rows = [("score", "start", "path")]
     rows += [(f"{hit.score:.3f}", f"{hit.start or 0:.1f} s", printable(hit.path)) for hit in hits]
-    for score, start, path in rows:  # not a rich table, which would fold the paths
+    for score, start, path in rows:  # a rich table would wrap long paths
         line = f"{score:>6}  {start:>9}  {path}" if parts else f"{score:>6}  {path}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,9 +1,9 @@
-"""An index on disk: one file, which is memory-mapped by readers and replaced whole by writers.
+"""An index on disk: one file. Readers map it into memory; writers replace it atomically.
 
 index.safetensors
     vectors    (N, D) unit vectors, float32 or float16
     items      bytes of a JSON list: [path, start, end, size, mtime_ns] for each row
-    metadata   "zoo": JSON of `Space`, and the number of this format
+    metadata   "zoo": JSON of `Space` and the format number
 
 Legend: N rows, D width.
 """
@@ -32,7 +32,7 @@ FORMAT = 1
 
 
 class IndexEntry(NamedTuple):
-    """What a row was computed from. A file whose size or time is another has changed."""
+    """The origin of a row. If the size or the modification time of the file differs, the file has changed."""
 
     path: str  # absolute
     start: float | None
@@ -47,10 +47,10 @@ class IndexEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """What makes the vectors of an index comparable with each other and with those of a question.
+    """The model and settings of an index. Only vectors of the same space can be compared.
 
-    model: what `zoo.load` takes to get the encoder again; "" where it was given as an object.
-    dtype: number format that the encoder computes in; storage: that of the vectors.
+    model: argument of `zoo.load` that loads the encoder again; "" if the encoder was given as an object.
+    dtype: number format of the computation. storage: number format of the vectors. width: D.
     """
 
     model: str
@@ -63,7 +63,7 @@ class Space:
 
     @classmethod
     def of(cls, encoder: Encoder, model: str, dtype: str, storage: str) -> Space:
-        """Raises ConfigError for an unknown storage."""
+        """The space of an encoder. Raises ConfigError for an unknown storage."""
         if storage not in STORAGE:
             raise ConfigError(f"storage {storage!r} is unknown; choose one of {', '.join(STORAGE)}")
         return cls(
@@ -78,34 +78,34 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Table:
+class IndexTable:
     """Entries and their vectors (N, D)."""
 
     entries: list[IndexEntry]
     vectors: Tensor
 
-    def __add__(self, other: Table) -> Table:
+    def __add__(self, other: IndexTable) -> IndexTable:
         if not other.entries:
-            return self  # and not a copy in memory of what is mapped
-        return Table(self.entries + other.entries, torch.cat([self.vectors, other.vectors]))
+            return self  # avoids a copy of the mapped vectors
+        return IndexTable(self.entries + other.entries, torch.cat([self.vectors, other.vectors]))
 
-    def keep(self, entries: Iterable[IndexEntry]) -> Table:
-        """The rows of these entries, in this order; those that the table lacks are left out."""
-        places = {entry: row for row, entry in enumerate(self.entries)}
-        rows = [row for entry in entries if (row := places.get(entry)) is not None]
+    def select(self, entries: Iterable[IndexEntry]) -> IndexTable:
+        """The rows of these entries, in this order. Entries that the table does not have are skipped."""
+        row_of = {entry: row for row, entry in enumerate(self.entries)}
+        rows = [row for entry in entries if (row := row_of.get(entry)) is not None]
         if rows == list(range(len(self.entries))):
             return self
-        return Table([self.entries[row] for row in rows], self.vectors[torch.tensor(rows, dtype=torch.long)])
+        return IndexTable([self.entries[row] for row in rows], self.vectors[torch.tensor(rows, dtype=torch.long)])
 
 
-def empty(space: Space) -> Table:
-    return Table([], torch.zeros(0, space.width, dtype=getattr(torch, space.storage)))
+def empty(space: Space) -> IndexTable:
+    return IndexTable([], torch.zeros(0, space.width, dtype=getattr(torch, space.storage)))
 
 
-def read(folder: Path) -> tuple[Space, Table] | None:
-    """The index in a folder, its vectors mapped and not read; None where there is none.
+def read(folder: Path) -> tuple[Space, IndexTable] | None:
+    """The index in a folder, with memory-mapped vectors; None if there is no index.
 
-    Raises ZooError for a damaged file or a format of another version.
+    Raises ZooError for a damaged file or another format version.
     """
     path = folder / NAME
     if not path.is_file():
@@ -114,20 +114,22 @@ def read(folder: Path) -> tuple[Space, Table] | None:
         with safe_open(path, "pt") as file:
             head = json.loads((file.metadata() or {})["zoo"])
             if (version := head.pop("format")) != FORMAT:
-                raise ZooError(f"{path}: format {version}, this version of zoo reads {FORMAT}; build it anew")
+                raise ZooError(
+                    f"{path}: format {version}, but this version of zoo reads {FORMAT}; delete it and build it again"
+                )
             space, vectors = Space(**head), file.get_tensor("vectors")
             entries = [IndexEntry(*item) for item in json.loads(file.get_tensor("items").numpy().tobytes())]
         if vectors.shape != (len(entries), space.width):
             raise ValueError(f"{tuple(vectors.shape)} vectors for {len(entries)} items of width {space.width}")
-        return space, Table(entries, vectors)
+        return space, IndexTable(entries, vectors)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ZooError(f"{path}: damaged, or not an index of zoo ({error}); delete it and build it anew") from error
+        raise ZooError(f"{path}: damaged, or not an index of zoo ({error}); delete it and build it again") from error
 
 
-def write(folder: Path, space: Space, table: Table) -> None:
-    """Put a new index in the place of the old one; until that moment, and after any crash before it, the old one is.
+def write(folder: Path, space: Space, table: IndexTable) -> None:
+    """Write the index of a folder. An existing index is replaced atomically, so a crash leaves the old one.
 
-    Raises ZooError where it cannot be written: on a full disk, for one.
+    Raises ZooError if it cannot be written, for example on a full disk.
     """
     items = json.dumps(table.entries, separators=(",", ":")).encode()
     tensors = {"vectors": table.vectors, "items": torch.frombuffer(bytearray(items), dtype=torch.uint8)}

@@ -1,4 +1,4 @@
-"""What an encoder must offer to be asked by text."""
+"""Encoders that embed text as well as audio."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from zoo import registry
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """Texts and audio in one space."""
+    """An encoder that embeds texts and audio in one space. An index of its vectors can be searched by text."""
 
     def embed_text(self, texts: Sequence[str]) -> Tensor:
-        """(N, D), comparable with what `embed` gives for audio."""
+        """N texts -> (N, D), comparable with the vectors that `embed` returns for audio."""
         ...
 
 
 def text_models() -> list[str]:
-    """Registered models with weights that are a `TextEncoder`."""
+    """Names of the registered models that have weights and embed text."""
     cards = map(registry.info, registry.list_models())
     return [c.name for c in cards if c.has_weights and issubclass(registry.encoder_class(c.family), TextEncoder)]

@@ -1,9 +1,9 @@
-"""The training loop, the one that every recipe runs.
+"""The training loop of every recipe.
 
     batches -> task.accumulate (forward, backward) -> sum over processes -> divide, clip -> AdamW
 
-The gradient of a step is that of the loss summed over all micro-batches of all processes, divided by the count of what
-contributed: neither accumulation nor the number of processes changes a result beyond rounding.
+The gradient of a step is that of the loss summed over all micro-batches of all processes, divided by the total count.
+So neither accumulation nor the number of processes changes a result beyond rounding.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BEST, LAST, CHECKPOINTS, SKIPPED = "best", "last", "checkpoints", "skipped.jsonl
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run. metrics: of the last validation; best, last: exported models (the same without a dev set)."""
+    """A finished run. metrics: of the last validation; best, last: exported models (equal if there is no dev set)."""
 
     step: int
     metrics: dict[str, float]
@@ -44,12 +44,12 @@ class Result:
 def fit(
     task: TrainingTask, train: Loader, dev: Loader | None, config: TrainConfig, folder: str | Path, recipe: Any = None
 ) -> Result:
-    """Train `task` for config.steps optimizer steps, or go on where an earlier run in `folder` was stopped or killed.
+    """Train `task` for config.steps optimizer steps, or resume a stopped or killed run in `folder`.
 
-    recipe: the whole configuration, recorded and compared on resuming; `config` itself by default.
+    recipe: the whole configuration, which is recorded, and compared on resuming; by default `config`.
 
-    Raises ConfigError where `folder` holds a run with another configuration or other data; TrainingError, before the
-    weights are touched, for a loss or gradient that is not finite; TrainingStopped after SIGTERM or SIGINT.
+    Raises ConfigError if `folder` has a run with another configuration or other data; TrainingError for a loss or
+    gradient that is not finite, before the weights change; TrainingStopped after SIGTERM or SIGINT.
     """
     folder = Path(folder)
     device = processes.start(config.device)
@@ -63,7 +63,7 @@ def fit(
 
 
 class _Run:
-    """One run: the loop and what it works on."""
+    """One run: the loop and its state."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class _Run:
         task.autocast = lambda: torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
     def finish(self) -> Result:
-        """All steps that are left, with reports, validation and checkpoints where they are due."""
+        """Run the remaining steps, with reports, validation and checkpoints."""
         progress, config = self.progress, self.config
         steps = self.train.steps(progress.cursor, config.batches_per_step, processes.rank(), processes.world())
         self.task.train()
@@ -100,24 +100,24 @@ class _Run:
                         self.save()
                 if stop:
                     raise self.stopped(signals)
-            if signals.name is not None:  # in the last step: what a recipe does after it is not wanted either
+            if signals.name is not None:  # in the last step: also skip what the recipe does after training
                 raise self.stopped(signals)
         return self.result()
 
     def stopped(self, signals: Signals) -> TrainingStopped:
         return TrainingStopped(
             f"stopped by {signals.name or 'a signal to another process'} after step {self.progress.step}, which is "
-            f"saved in {self.folder}: the same command goes on from there"
+            f"saved in {self.folder}: run the same command again to continue"
         )
 
     def advance(self, step: Step, log: Log, stop: bool) -> bool:
-        """One optimizer step; returns whether any process has been asked to stop."""
+        """One optimizer step; returns whether any process received a signal to stop."""
         number = self.progress.step + 1
         self.optimizer.set_step(number)
         batches = [batch.to(self.device) for batch in step.batches]
         tally = Tally()
         self.task.accumulate(batches, tally.add)
-        tally.note(stop=stop, seconds=sum(int(b.lengths.sum()) for b in step.batches) / self.train.dataset.sample_rate)
+        tally.set(stop=stop, seconds=sum(int(b.lengths.sum()) for b in step.batches) / self.train.dataset.sample_rate)
         sums = processes.sum_tensor(tally.tensor(self.device))
         processes.sum_gradients(self.optimizer.parameters)
         norm = self.optimizer.divide_gradients(sums[1])
@@ -130,23 +130,25 @@ class _Run:
         return self.progress.advance(step.cursor, totals)
 
     def validate(self, dev: Loader, log: Log) -> None:
-        """Metrics on the dev set; the model is exported when it is the best so far."""
+        """Compute metrics on the dev set; export the model if it is the best so far."""
         progress, monitor = self.progress, self.task.monitor
         with eval_mode(self.task):
             share = dev.share(processes.rank(), processes.world())
             progress.metrics = self.task.validate(batch.to(self.device) for batch in share)
         log.report("dev", progress.step, progress.metrics)
         if monitor not in progress.metrics:
-            raise TrainingError(f"validate gave {sorted(progress.metrics)}, but the best is chosen by {monitor!r}")
+            raise TrainingError(
+                f"validate returned {sorted(progress.metrics)}, without the monitored metric {monitor!r}"
+            )
         value = progress.metrics[monitor]
         sign = -1.0 if self.task.maximize else 1.0
-        before = math.nan if progress.best is None else progress.best["value"]
-        if sign * value < sign * before or math.isnan(before):  # NaN is the best only while there is nothing else
+        best = math.nan if progress.best is None else progress.best["value"]
+        if sign * value < sign * best or math.isnan(best):  # any value is better than NaN
             progress.best = {"step": progress.step, "value": value}
             self.export(BEST)
 
     def save(self) -> None:
-        """A checkpoint to go on from; after the last step also the model itself."""
+        """Write a checkpoint; after the last step also export the model."""
         if self.progress.step == self.config.steps:
             self.export(LAST)
         if processes.is_main():
@@ -164,13 +166,13 @@ class _Run:
         return Result(progress.step, progress.metrics, self.folder / best, self.folder / LAST)
 
     def resume(self, recipe: Any) -> None:
-        """Take up the newest checkpoint, if there is one."""
-        checkpoints = state.found(self.folder / CHECKPOINTS)
+        """Load the newest checkpoint, if there is one."""
+        checkpoints = state.list_checkpoints(self.folder / CHECKPOINTS)
         if processes.is_main():
             loaders = {"data": self.train, "dev": self.dev}
             data = {name: loader.dataset.fingerprint() for name, loader in loaders.items() if loader is not None}
             runfolder.prepare(self.folder, recipe, data, resuming=bool(checkpoints))
-            state.sweep(self.folder)
+            state.remove_partial_files(self.folder)
         for loader in (self.train, self.dev):
             if loader is not None:
                 loader.skipped.attach(self.folder / SKIPPED)
@@ -180,16 +182,17 @@ class _Run:
 
 
 def not_finite(task: TrainingTask, batches: list[Any], step: int, folder: Path) -> str:
-    """What to tell about a loss or gradient that is not finite: the items whose own loss is not, or else all."""
+    """The error message for a loss or gradient that is not finite. It names the items with such a loss, or else all."""
     with torch.no_grad():
-        parts = [(batch, place) for batch in batches for place in range(len(batch.entries))]
-        guilty = [b.entries[i] for b, i in parts if not torch.isfinite(task.run(b.only(i)).loss)]
-    shown = guilty or [batch.entries[place] for batch, place in parts]
-    names = [str(entry.audio) for entry in shown]
+        items = [(batch, index) for batch in batches for index in range(len(batch.entries))]
+        bad_items = [b.entries[i] for b, i in items if not torch.isfinite(task.run(b.only(i)).loss)]
+    named = bad_items or [batch.entries[index] for batch, index in items]
+    names = [str(entry.audio) for entry in named]
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    label = "Items" if bad_items else "No single item has such a loss; all items of the step"
     return (
-        f"step {step}: the {'loss' if guilty else 'gradient'} is not finite; the weights are as they were before. "
-        f"{'Items' if guilty else 'No single item; all of the step'}: {', '.join(names[:8])}{more}. "
-        f"Look at these recordings and labels, lower learning_rate or clip_norm, or use precision=fp32; checkpoints "
+        f"step {step}: the {'loss' if bad_items else 'gradient'} is not finite; the weights are unchanged. "
+        f"{label}: {', '.join(names[:8])}{more}. "
+        f"Check these recordings and labels, lower learning_rate or clip_norm, or use precision=fp32; checkpoints "
         f"are in {folder}"
     )

@@ -1,4 +1,4 @@
-"""Numbers that tell a representation that has collapsed from one that has not.
+"""Measures of representation collapse.
 
 Legend: N vectors, D width.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 def effective_rank(x: Tensor) -> float:
     """exp of the entropy of the singular values of x (N, D), as shares of their sum (RankMe, arXiv 2210.02885).
 
-    Between 1, all vectors on one line, and min(N, D), all directions alike.
+    1: all vectors are on one line; min(N, D): the variance is equal in all directions.
     """
     values = (x.double() - x.double().mean(0)).svd(compute_uv=False).S
     shares = values / values.sum().clamp(min=1e-12)

@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl and TensorBoard for machines, a progress line for people."""
+"""Reports of a run: metrics.jsonl and TensorBoard for programs, a progress line for people."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS, TEXT, TENSORBOARD = "metrics.jsonl", "log.txt", "tensorboard"
-LINE_EVERY = 15.0  # s between two progress lines where there is no terminal
+LINE_EVERY = 15.0  # s between two progress lines without a terminal
 
 
 class Log:
-    """The reports of one run; only the first process writes. `with Log(...) as log`.
+    """The reports of one run: `with Log(...) as log`. Only the first process writes.
 
-    step: where the run goes on; lines of later steps, from a part of the run that is lost, are removed.
+    step: the step that the run resumes from. Lines of later steps are removed, because those steps are repeated.
     """
 
     def __init__(self, folder: Path, step: int, total: int) -> None:
         self.folder, self.first, self.total = folder, step, total
-        self.waited = 0.0  # s for data, since the latest line
-        self.began = self._said = self._marked = time.monotonic()
+        self.waited = 0.0  # s of waiting for data since the last line
+        self.began = self._last_line = self._marked = time.monotonic()
         self._marked_step = step
-        self._aside = 0.0  # s for other things than steps, since the latest line
+        self._aside = 0.0  # s outside of steps since the last line
         self._board: SummaryWriter | None = None
         self._live = processes.is_main() and sys.stderr.isatty()
         if processes.is_main():
@@ -54,7 +54,7 @@ class Log:
             self._board.close()
 
     def train(self, progress: Progress, rate: float, skipped: int) -> None:
-        """Means since the latest line, and how fast the run is."""
+        """Report means since the last line, and the speed of the run."""
         now, metrics = time.monotonic(), {}
         for name, (value, count) in progress.pending.items():
             metrics[name] = value / count if count else 0.0
@@ -73,13 +73,13 @@ class Log:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """What is done between steps, validation and checkpoints: it does not make the steps themselves slower."""
+        """Exclude the time of this context (validation, checkpoints) from the reported speed of steps."""
         began = time.monotonic()
         yield
         self._aside += time.monotonic() - began
 
     def report(self, split: str, step: int, metrics: Mapping[str, float]) -> None:
-        """One line of metrics.jsonl, one point per curve, one line for people."""
+        """Write one line of metrics.jsonl, one TensorBoard point for each metric, and one line for people."""
         if self._board is None:
             return
         record = {"step": step, "split": split} | dict(metrics)
@@ -87,28 +87,28 @@ class Log:
             file.write(json.dumps(record) + "\n")
         for name, value in metrics.items():
             self._board.add_scalar(f"{split}/{name}", value, step)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        line = f"{split:5} {step}/{self.total}  {shown}"
+        values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        line = f"{split:5} {step}/{self.total}  {values}"
         if split == "train":
             line += f"  {clock((time.monotonic() - self.began) / (step - self.first) * (self.total - step))} left"
         self.say(line, passing=split == "train")
 
     def say(self, line: str, *, passing: bool = False) -> None:
-        """A line for people and log.txt. passing: on a terminal the next line takes its place."""
+        """Write a line to the console and log.txt. passing: on a terminal the next line overwrites it."""
         if not processes.is_main():
             return
         with (self.folder / TEXT).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         if self._live:
             sys.stderr.write(f"\r\x1b[K{line}" + ("" if passing else "\n"))
-        elif not passing or time.monotonic() - self._said > LINE_EVERY:
-            self._said = time.monotonic()
+        elif not passing or time.monotonic() - self._last_line > LINE_EVERY:
+            self._last_line = time.monotonic()
             sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
 
 def _truncate(path: Path, step: int) -> None:
-    """Remove lines of later steps, and a last line that was cut."""
+    """Remove lines of later steps, and an incomplete last line."""
     if not path.is_file():
         return
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]

@@ -1,7 +1,7 @@
-"""Memory between the steps of a training run on CPUs.
+"""malloc settings for training on CPUs.
 
-A step frees hundreds of megabytes, in tensors that the next step asks for again. glibc hands large pieces back to the
-system at once, and the system clears every page before it gives it out anew: a fifth to a third of a step's time.
+A step frees hundreds of megabytes that the next step allocates again. By default, glibc returns large blocks to the
+system at once, and the system clears every page before it is used again. This takes a fifth to a third of the time.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ NEVER = -1
 
 
 def set_malloc_options(environment: Mapping[str, str] = os.environ) -> bool:
-    """Let this process reuse what it freed, from here on; returns whether that is so.
+    """Make malloc keep freed memory for this process; returns whether it does.
 
-    Does nothing where the C library is another than glibc, or where malloc has been tuned by MALLOC_... or
-    GLIBC_TUNABLES in the environment: who did so knows better.
+    Does nothing without glibc, or if the environment already tunes malloc (MALLOC_... or GLIBC_TUNABLES).
     """
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in environment):
         return False

@@ -1,4 +1,4 @@
-"""The optimizer, its learning rate at each step, and what both are configured by."""
+"""The optimizer, its learning rate schedule, and the configuration of both."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Schedule(str, Enum):
 
 
 class Precision(str, Enum):
-    """Number format of products; weights, optimizer and losses are float32 in any case."""
+    """Number format of matrix products; weights, optimizer and losses are always float32."""
 
     fp32 = "fp32"
     bf16 = "bf16"
@@ -33,27 +33,27 @@ class Precision(str, Enum):
 
 @dataclass
 class TrainConfig:
-    """The loop, the same for every recipe."""
+    """Configuration of the training loop, the same for every recipe."""
 
     steps: int = 2000  # optimizer steps
-    batches_per_step: int = 1  # micro-batches of one optimizer step, over all processes
+    batches_per_step: int = 1  # micro-batches in one optimizer step, over all processes
     learning_rate: float = 5e-4  # at the peak
     schedule: Schedule = Schedule.linear  # tri_stage, linear, cosine or constant
     warmup: float = 0.08  # share of the steps
     hold: float = 0.0  # share of the steps at the peak, after the warm-up
     final: float = 0.0  # learning rate at the end, relative to the peak
-    weight_decay: float = 0.01  # of matrices; biases, gains and other vectors have none
+    weight_decay: float = 0.01  # of matrices; not of biases, gains and other vectors
     beta1: float = 0.9
     beta2: float = 0.98
     epsilon: float = 1e-6
-    clip_norm: float | None = 1.0  # largest norm of the gradient (of the mean loss)
-    precision: Precision = Precision.fp32  # bf16: products in bfloat16
+    clip_norm: float | None = 1.0  # maximum norm of the gradient (of the mean loss); null: no clipping
+    precision: Precision = Precision.fp32  # bf16: matrix products in bfloat16
     seed: int = 0
     device: str = "auto"  # auto, cpu, cuda, cuda:1, ...
     log_every: int = 20  # steps
     validate_every: int = 200  # steps
     save_every: int = 200  # steps
-    keep: int = 2  # newest checkpoints that are kept
+    keep: int = 2  # number of checkpoints to keep
 
     def __post_init__(self) -> None:
         for name in ("steps", "batches_per_step", "log_every", "validate_every", "save_every", "keep"):
@@ -64,14 +64,18 @@ class TrainConfig:
             check_range(name, getattr(self, name), 0, 1)
         check_range("clip_norm", self.clip_norm, 0, above=True)
         if not 0 <= self.warmup <= 1 or not 0 <= self.hold <= 1 - self.warmup:
-            raise ConfigError(f"warmup {self.warmup}, hold {self.hold}: shares of the steps, in all no more than 1")
+            raise ConfigError(
+                f"warmup {self.warmup}, hold {self.hold}: give shares of the steps with a sum of at most 1"
+            )
         if not 0 <= self.final <= 1 or (self.schedule == Schedule.tri_stage and not self.final):
-            raise ConfigError(f"final {self.final}: a share of the peak; the exponential fall of tri_stage needs > 0")
+            raise ConfigError(
+                f"final {self.final}: give a share of the peak from 0 to 1; above 0 for schedule tri_stage"
+            )
 
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters whose names begin with `prefix`: learning rate times `scale`, and zero (frozen) until step `start`."""
+    """Parameters with names that start with `prefix`: learning rate times `scale`, and zero (frozen) until `start`."""
 
     prefix: str
     scale: float = 1.0
@@ -79,30 +83,30 @@ class Group:
 
 
 def schedule(config: TrainConfig, step: int) -> float:
-    """Learning rate at `step` (1 ... steps) relative to the peak. A run of one step has it at the peak."""
+    """Learning rate at `step` (1 ... steps) relative to the peak. A run of one step has the peak."""
     if config.steps == 1:
         return 1.0
-    warm, held = config.warmup * config.steps, config.hold * config.steps
-    if step < warm:
-        return step / warm
-    if step <= warm + held or config.schedule == Schedule.constant:
+    warmup, hold = config.warmup * config.steps, config.hold * config.steps
+    if step < warmup:
+        return step / warmup
+    if step <= warmup + hold or config.schedule == Schedule.constant:
         return 1.0
-    progress = min(1.0, (step - warm - held) / max(config.steps - warm - held, 1e-9))  # 0 ... 1
+    progress = min(1.0, (step - warmup - hold) / max(config.steps - warmup - hold, 1e-9))  # 0 ... 1
     if config.schedule == Schedule.tri_stage:
         return math.exp(math.log(config.final) * progress)
-    fall = (1 + math.cos(math.pi * progress)) / 2 if config.schedule == Schedule.cosine else 1 - progress
-    return config.final + (1 - config.final) * fall
+    share = (1 + math.cos(math.pi * progress)) / 2 if config.schedule == Schedule.cosine else 1 - progress
+    return config.final + (1 - config.final) * share
 
 
 class Optimizer:
-    """AdamW over the trainable parameters of a task, in groups by learning rate and by whether they decay."""
+    """AdamW over the trainable parameters of a task, grouped by learning rate and weight decay."""
 
     def __init__(self, model: nn.Module, config: TrainConfig, groups: Sequence[Group] = ()) -> None:
         self.config = config
         self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.parameters = list(self.named.values())
         if not self.parameters:
-            raise ConfigError("nothing to train: no parameter requires a gradient")
+            raise ConfigError("nothing to train: all parameters are frozen; unfreeze a part of the model")
         members: dict[tuple[Group, bool], list[Tensor]] = {}
         for name, parameter in self.named.items():
             group = next((g for g in groups if name.startswith(g.prefix)), Group(""))
@@ -118,7 +122,7 @@ class Optimizer:
             eps=config.epsilon,
             fused=True,
         )
-        self.rate = 0.0  # of the groups without a scale, at the step that was set last
+        self.rate = 0.0  # learning rate of groups with scale 1, at the last step set
 
     def set_step(self, step: int) -> None:
         """Set every group's learning rate for `step`."""
@@ -127,9 +131,9 @@ class Optimizer:
             options["lr"] = self.rate * group.scale if step > group.start else 0.0
 
     def divide_gradients(self, count: Tensor) -> Tensor:
-        """Divide the gradients by `count` (float64) and clip them to `clip_norm`; returns the norm before that."""
+        """Divide the gradients by `count` (float64) and clip them to `clip_norm`; returns the norm before clipping."""
         grads = [p.grad for p in self.parameters if p.grad is not None]
-        count = torch.where(count == 0, 1, count)  # where nothing counted, the gradient is zero already
+        count = torch.where(count == 0, 1, count)  # a count of 0 means that the gradient is already zero
         norm = torch.nn.utils.get_total_norm(grads).double() / count
         factor = 1 / count
         if self.config.clip_norm is not None:
@@ -139,7 +143,9 @@ class Optimizer:
 
     def step(self) -> None:
         self.adamw.step()
-        torch.autograd.graph.increment_version(self.parameters)  # the fused step does not, and packed copies look there
+        torch.autograd.graph.increment_version(
+            self.parameters
+        )  # the fused step does not do so, but packed copies of weights check it
 
     def zero_grad(self) -> None:
         self.adamw.zero_grad()
@@ -153,7 +159,7 @@ class Optimizer:
         }
 
     def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
-        """Restore what `tensors` gave."""
+        """Restore the state from the result of `tensors`."""
         for key, value in tensors:
             name, _, part = key.rpartition("/")
             parameter = self.named[name]

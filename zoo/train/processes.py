@@ -1,10 +1,9 @@
-"""Several processes as one: the same script under plain `python`, `torchrun` or, on GPUs, `accelerate launch`.
+"""Distributed training: the same script runs with `python`, `torchrun` or, on GPUs, `accelerate launch`.
 
     torchrun --standalone --nproc-per-node 8 -m zoo.recipes.hubert.train train.batches_per_step=8
 
-Every optimizer step has one exchange: gradients are summed when all micro-batches are done, in a few large pieces.
-That leaves the forward pass free (layers may be dropped, caches replayed), which wrappers such as
-DistributedDataParallel do not.
+Each optimizer step has one exchange: gradients are summed after all micro-batches, in a few large chunks. So a forward
+pass can drop layers or run twice, which wrappers such as DistributedDataParallel do not allow.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError
 from zoo.nn.precision import resolve_device
 
-# The others wait for as long as the first process clusters or transcribes a corpus alone; torch's own 10 or 30 minutes
-# would end the run there. A process that dies is noticed by the launcher, not by this.
-PATIENCE = timedelta(days=7)
-PIECE = 32 << 20  # elements that are exchanged at once: 128 MB of float32
+# The other processes wait while the first one clusters or transcribes a corpus. The default timeout of torch, 10 or 30
+# minutes, would end the run. The launcher, not this timeout, detects a process that dies.
+TIMEOUT = timedelta(days=7)
+CHUNK = 32 << 20  # elements in one exchange: 128 MB of float32
 
 
 def start(device: str = "auto") -> torch.device:
     """Join the other processes, if a launcher started any; returns the device of this one."""
     chosen = resolve_device(device)
-    state = PartialState(cpu=chosen.type == "cpu", timeout=PATIENCE)
+    state = PartialState(cpu=chosen.type == "cpu", timeout=TIMEOUT)
     return state.device if state.num_processes > 1 else chosen
 
 
 def check_shares(batches_per_step: int) -> None:
-    """Recipes ask before they prepare data for hours. Raises ConfigError where steps cannot be shared evenly."""
+    """Check before hours of data preparation. Raises ConfigError if processes cannot share the batches evenly."""
     if batches_per_step % world():
         raise ConfigError(
             f"train.batches_per_step {batches_per_step} cannot be shared evenly by {world()} processes: make it a "
@@ -58,20 +57,20 @@ def is_main() -> bool:
 
 
 def say(line: str) -> None:
-    """A line for people, from the first process alone."""
+    """Print a line to stderr, from the first process only."""
     if is_main():
         print(line, file=sys.stderr, flush=True)
 
 
 def barrier() -> None:
-    """Wait until every process is here."""
+    """Wait for all processes."""
     if world() > 1:
         dist.barrier()
 
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """What stands inside is done by the first process, and then by the others, which find on the disk what it made."""
+    """Run the body in the first process, then in the others, which can read the files that the first one wrote."""
     if not is_main():
         barrier()
     yield
@@ -80,14 +79,14 @@ def main_first() -> Iterator[None]:
 
 
 def sum_tensor(values: Tensor) -> Tensor:
-    """The sum over all processes, in place."""
+    """Sum over all processes, in place."""
     if world() > 1:
         dist.all_reduce(values)
     return values
 
 
 def sum_all(sums: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """name -> numbers, added up over all processes; a name may be missing in some."""
+    """name -> numbers, summed over all processes. A name may be missing in some processes."""
     total: dict[str, list[float]] = {}
     for part in gather(dict(sums)):
         for name, values in part.items():
@@ -96,7 +95,7 @@ def sum_all(sums: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
 
 
 def gather(value: Any) -> list[Any]:
-    """The value of every process, in order of rank. Plain Python values between our own processes."""
+    """The values of all processes, in the order of ranks. Values are plain Python objects."""
     if world() == 1:
         return [value]
     values: list[Any] = [None] * world()
@@ -112,17 +111,17 @@ def share_weights(model: nn.Module) -> None:
 
 
 def sum_gradients(parameters: Sequence[Tensor]) -> None:
-    """Add up the gradients of all processes; a parameter that no process used keeps none."""
+    """Sum the gradients of all processes. A parameter without a gradient in every process keeps none."""
     if world() == 1:
         return
     used = sum_tensor(torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device))
     present = [p for p, count in zip(parameters, used.tolist(), strict=True) if count]
     while present:
-        piece, size = [present.pop(0)], 0
-        while present and size + present[0].numel() <= PIECE:
+        chunk, size = [present.pop(0)], 0
+        while present and size + present[0].numel() <= CHUNK:
             size += present[0].numel()
-            piece.append(present.pop(0))
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in piece]
+            chunk.append(present.pop(0))
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in chunk]
         flat = sum_tensor(torch.cat([grad.reshape(-1) for grad in grads]))
-        for p, grad in zip(piece, flat.split([p.numel() for p in piece]), strict=True):
+        for p, grad in zip(chunk, flat.split([p.numel() for p in chunk]), strict=True):
             p.grad = grad.view_as(p)

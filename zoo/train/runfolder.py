@@ -1,9 +1,9 @@
 """The folder of a run.
 
-config.yaml      what was asked for          env.json        with which versions, commit and hardware
-metrics.jsonl    one line per report          log.txt         what the console showed
-tensorboard/     the same, for TensorBoard    skipped.jsonl   audio that could not be used, with reasons
-checkpoints/     to go on from                best/, last/    models to use
+config.yaml      the configuration            env.json        versions, commit and hardware
+metrics.jsonl    one line for each report     log.txt         console output
+tensorboard/     metrics for TensorBoard      skipped.jsonl   unusable audio, with reasons
+checkpoints/     to resume from               best/, last/    exported models
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from zoo.nn.precision import cpu_multiplies_bfloat16
 from zoo.train import processes
 
 CONFIG, ENVIRONMENT = "config.yaml", "env.json"
-DATA = {"data": "the training data", "dev": "the dev data"}  # data set -> what messages call it
-# What may differ between the two halves of a run: none of it changes what is computed, or it is asked of the result.
+DATA = {"data": "the training data", "dev": "the dev data"}  # data set -> its name in messages
+# Fields that may change when a run is resumed: they do not change the training.
 FREE = {"log_every", "validate_every", "save_every", "keep", "device", "workers", "cache_hours", "spectra", "out"}
 FREE |= {"name", "zero_shot", "probes", "train_clips", "ridge_clips"}
 
 
 def prepare(folder: Path, config: Any, data: Mapping[str, str], resuming: bool) -> None:
-    """Record a run's configuration; where it goes on from a checkpoint, check that it is still the same.
+    """Record the configuration of a run. If the run resumes, check that the configuration is still the same.
 
-    config: a dataclass. data: fingerprint of each data set of DATA that there is.
-    Raises ConfigError naming every field that has changed.
+    config: a dataclass. data: fingerprints of the data sets, with keys of DATA.
+    Raises ConfigError naming every changed field.
     """
-    now = yaml.safe_load(to_yaml(config))
+    current = yaml.safe_load(to_yaml(config))
     file = folder / CONFIG
     if resuming and file.is_file():
-        changed = _changes(yaml.safe_load(file.read_text(encoding="utf-8")), now)
-        known = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
-        for name, what in DATA.items():
-            # Runs from before a fingerprint covered what it covers now have the first part of it, or none.
-            if not data.get(name, "").startswith(known.get(name, "")):
-                changed.append(f"{what} (fingerprint of names, durations, and the texts where they are learned)")
+        changed = _changes(yaml.safe_load(file.read_text(encoding="utf-8")), current)
+        recorded = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        for name, description in DATA.items():
+            # Older runs recorded only the first part of the fingerprint, or none.
+            if not data.get(name, "").startswith(recorded.get(name, "")):
+                changed.append(f"{description} (fingerprint of names and durations, and of texts if they are targets)")
         if changed:
             raise ConfigError(
-                f"{folder} holds a run with another configuration, so it cannot go on exactly:\n  "
+                f"{folder} has a run with another configuration, so it cannot be resumed exactly:\n  "
                 + "\n  ".join(changed)
-                + "\nuse another folder, or restore the values"
+                + "\nrestore the values, or use another folder"
             )
     with replacing_file(file) as partial:
         partial.write_text(to_yaml(config), encoding="utf-8")
@@ -61,7 +61,7 @@ def prepare(folder: Path, config: Any, data: Mapping[str, str], resuming: bool) 
 
 
 def environment() -> dict[str, Any]:
-    """Versions, commit and hardware, for whoever wants to repeat a run."""
+    """Versions, commit and hardware, for repeating a run."""
     from zoo._version import __version__
 
     return {
@@ -80,9 +80,9 @@ def environment() -> dict[str, Any]:
 
 
 def _changes(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Fields that differ, as "name: OLD there, NEW now"."""
+    """The fields that differ, as "name: OLD recorded, NEW now"."""
     if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [] if old == new else [f"{prefix}: {old!r} there, {new!r} now"]
+        return [] if old == new else [f"{prefix}: {old!r} recorded, {new!r} now"]
     changed = []
     for key in sorted((old.keys() | new.keys()) - FREE):
         changed += _changes(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a run between two steps, with everything saved; a second one ends it at once."""
+"""SIGTERM and SIGINT end a run after the current step, with a checkpoint. A second signal ends it at once."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 
 class Signals:
-    """`with Signals() as received`: received.name is None until a signal has come."""
+    """`with Signals() as received`: received.name is None until a signal arrives."""
 
     def __init__(self) -> None:
         self.name: str | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            self._before = {s: signal.signal(s, self._receive) for s in (signal.SIGTERM, signal.SIGINT)}
+            self._handlers = {s: signal.signal(s, self._receive) for s in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(
@@ -30,5 +30,5 @@ class Signals:
         self._restore()
 
     def _restore(self) -> None:
-        for which, handler in self._before.items():
+        for which, handler in self._handlers.items():
             signal.signal(which, handler)

@@ -1,8 +1,8 @@
-"""Checkpoints of a run, from which it goes on as if it had never stopped.
+"""Checkpoints of a run. A resumed run gives the same result as one that never stopped.
 
     checkpoints/step-00000200/   task.safetensors  optimizer.safetensors  progress.json
 
-Each directory appears whole or not at all. Nothing random needs saving: the order of the data is a function of
+Each directory is written completely or not at all. No random state is saved: the order of the data is a function of
 (seed, epoch), and each batch seeds the generator.
 """
 
@@ -32,10 +32,10 @@ _NAME = re.compile(r"step-(\d{8})")
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
-    cursor: the batch to go on with; audio_seconds: seen so far; best: {"step", "value"} of the monitored metric;
-    metrics: of the latest validation; pending: sums since the latest line of the log.
+    cursor: the next batch; audio_seconds: trained on so far; best: {"step", "value"} of the monitored metric;
+    metrics: of the last validation; pending: sums since the last line of the log.
     """
 
     step: int = 0
@@ -46,7 +46,7 @@ class Progress:
     pending: dict[str, list[float]] = field(default_factory=dict)
 
     def advance(self, cursor: Cursor, totals: dict[str, list[float]]) -> bool:
-        """Count one step with its sums; returns whether some process asked to stop."""
+        """Count one step with its sums; returns whether some process received a signal to stop."""
         self.step, self.cursor = self.step + 1, cursor
         self.audio_seconds += totals.pop("seconds")[0]
         stop = totals.pop("stop")[0] > 0
@@ -58,23 +58,23 @@ class Progress:
 
 
 def save(folder: Path, task: TrainingTask, optimizer: Optimizer, progress: Progress, keep: int) -> Path:
-    """Write a checkpoint below `folder`, then remove all but the `keep` newest."""
+    """Write a checkpoint into `folder`, then remove all but the `keep` newest."""
     target = folder / f"step-{progress.step:08d}"
     with replacing_directory(target, may_replace=lambda _: None) as directory:
         save_file(_separate(task.state_dict()), directory / TASK)
         save_file(_separate(optimizer.tensors()), directory / OPTIMIZER)
         (directory / PROGRESS).write_text(json.dumps({"format": FORMAT} | asdict(progress)), encoding="utf-8")
-    for old in found(folder)[:-keep]:
+    for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return target
 
 
 def load(directory: Path, task: TrainingTask, optimizer: Optimizer) -> Progress:
-    """Put a checkpoint into task and optimizer. Raises CheckpointError where it is damaged or of another model."""
+    """Load a checkpoint into task and optimizer. Raises CheckpointError if it is damaged or of another model."""
     try:
         values = json.loads((directory / PROGRESS).read_text(encoding="utf-8"))
         if values.pop("format") != FORMAT:
-            raise CheckpointError(f"{directory}: written by another version of zoo; finish the run with that one")
+            raise CheckpointError(f"{directory}: written by another version of zoo; finish the run with that version")
         progress = Progress(**values | {"cursor": Cursor(**values["cursor"])})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(_damaged(directory, error)) from error
@@ -86,28 +86,28 @@ def load(directory: Path, task: TrainingTask, optimizer: Optimizer) -> Progress:
     return progress
 
 
-def found(folder: Path) -> list[Path]:
-    """Checkpoints below `folder`, oldest first."""
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, oldest first."""
     return sorted(path for path in folder.glob("step-*") if _NAME.fullmatch(path.name))
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a killed run left half written in its folder."""
-    for left in folder.glob("**/.*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)
+def remove_partial_files(folder: Path) -> None:
+    """Remove incomplete files of a killed run from its folder."""
+    for partial in folder.glob("**/.*.tmp"):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _damaged(directory: Path, error: Any) -> str:
-    return f"{directory}: damaged ({error}); remove it to go on from the checkpoint before"
+    return f"{directory}: damaged ({error}); remove it to resume from the previous checkpoint"
 
 
 def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous CPU tensors, no two of which share memory, as safetensors wants them."""
+    """Contiguous CPU tensors that share no memory, as safetensors requires."""
     seen: set[int] = set()
     result: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         tensor = tensor.detach().cpu().contiguous()
-        place = tensor.untyped_storage().data_ptr()
-        result[name] = tensor.clone() if place in seen else tensor
-        seen.add(place)
+        address = tensor.untyped_storage().data_ptr()
+        result[name] = tensor.clone() if address in seen else tensor
+        seen.add(address)
     return result

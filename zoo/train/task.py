@@ -1,6 +1,6 @@
-"""What a recipe writes: a model with its loss.
+"""The interface of a recipe: a model with its loss.
 
-class Speech(Task):
+class Speech(TrainingTask):
     def __init__(self, model):
         super().__init__()
         self.model = model
@@ -33,10 +33,10 @@ Sums = Mapping[str, tuple[Tensor | float, Tensor | float]]
 
 @dataclass
 class Output:
-    """What a forward pass gives.
+    """The result of a forward pass.
 
-    loss: the sum over everything that counts; count: how much counted (frames, tokens, items).
-    logs: name -> (sum, count), detached; the same names from every batch.
+    loss: summed over all elements that count; count: the number of these elements (frames, tokens, items).
+    logs: name -> (sum, count), detached; the same names in every batch.
     """
 
     loss: Tensor
@@ -48,48 +48,48 @@ class Output:
 
 
 class TrainingTask(nn.Module):
-    """A model and its loss. Subclasses write `forward` and `export`, and override what does not suit them.
+    """A model and its loss. Subclasses define `forward` and `export`, and override other methods if needed.
 
-    monitor: the metric of `validate` that decides which checkpoint is the best; maximize: whether more is better.
+    monitor: the metric of `validate` that chooses the best checkpoint; maximize: whether higher is better.
     """
 
     monitor: ClassVar[str] = "loss"
     maximize: ClassVar[bool] = False
     autocast: Callable[[], AbstractContextManager[Any]] = staticmethod(nullcontext)
-    """What `run` wraps `forward` in: the number format, set by `fit`."""
+    """Context of `forward` in `run`: the number format, set by `fit`."""
     say: Callable[[str], None] = staticmethod(print)
-    """Tells people something, such as a sample; `fit` sends it to the console and log.txt."""
+    """Prints a line, such as a sample; `fit` directs it to the console and log.txt."""
 
     def forward(self, batch: Any) -> Output:
-        """The differentiable path of one micro-batch. Everything random comes from batch.seeds or torch's generator."""
+        """The loss of one micro-batch, differentiable. Random numbers come from batch.seeds or torch's generator."""
         raise NotImplementedError
 
     def export(self, directory: Path) -> None:
-        """Write what a user loads afterwards, usually model.save(directory)."""
+        """Write the model that users load later, usually model.save(directory)."""
         raise NotImplementedError
 
     def groups(self) -> Sequence[Group]:
-        """Parameters with a learning rate of their own; the first matching prefix counts."""
+        """Groups of parameters with their own learning rate. The first group with a matching prefix is used."""
         return ()
 
     def accumulate(self, batches: Sequence[Any], backward: Callable[[Output], None]) -> None:
-        """One optimizer step's worth of gradients. `backward` adds those of an Output and counts it.
+        """Compute the gradients of one optimizer step. `backward` adds the gradients and the count of an Output.
 
-        The gradients of all sums, over micro-batches and processes, are divided by the sum of all counts afterwards.
+        Afterwards the gradients, summed over micro-batches and processes, are divided by the sum of all counts.
         """
         for batch in batches:
             backward(self.run(batch))
 
     def run(self, batch: Any) -> Output:
-        """`forward` with the generator (dropout, layerdrop) seeded by the batch: the same batch, the same result."""
+        """`forward` with the generator (dropout, layerdrop) seeded by the batch: equal batches give equal results."""
         torch.manual_seed(batch.seed)
         with self.autocast():
             return self(batch)
 
     def validate(self, batches: Iterable[Any]) -> dict[str, float]:
-        """Metrics on the dev set, in evaluation mode without gradients: means of loss and logs by default.
+        """Metrics on the dev set, in evaluation mode without gradients. By default the means of loss and logs.
 
-        batches: this process's share; sums and lists are combined by zoo.train.processes.
+        batches: those of this process; zoo.train.processes combines sums and lists of all processes.
         """
         total: dict[str, list[float]] = {}
         for batch in batches:

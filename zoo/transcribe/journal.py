@@ -76,7 +76,7 @@ class Journal:
 
     def done(self, task: TranscriptTask) -> bool:
         """Whether all files of this task exist and were made from the recording as it is now."""
-        item, record = task.item, self.records.get(key(task.item.asked))
+        item, record = task.item, self.records.get(key(task.item.item))
         if record is None or record["file"] is None or record["files"] != list(task.files):
             return False
         same = item.size is None or [item.size, item.mtime_ns] == record["file"]
@@ -91,7 +91,7 @@ class Journal:
         if not self.begun and os.path.lexists(self.out / ERRORS_NAME):
             raise _foreign(self.out / ERRORS_NAME)
         for task in tasks:
-            owner = key(task.item.asked)
+            owner = key(task.item.item)
             if task.item.reason is not None and owner not in self.records:
                 continue  # no file will be written
             for name in task.files:
@@ -121,8 +121,8 @@ class Journal:
         self._write()
 
     def _record(self, task: TranscriptTask, file: list[int | None] | None) -> dict[str, Any]:
-        record = {"item": key(task.item.asked), "file": file, "files": list(task.files)}
-        self.records[key(task.item.asked)] = record
+        record = {"item": key(task.item.item), "file": file, "files": list(task.files)}
+        self.records[key(task.item.item)] = record
         return record
 
     def _drop_empty_claims(self) -> None:

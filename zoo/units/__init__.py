@@ -1,4 +1,4 @@
-"""Hidden units of a corpus: k-means over features of any encoder, units of every clip, and how they match its phones.
+"""Hidden units of a corpus: k-means over features of any encoder, the units of each clip, and their match with phones.
 
 entries -> FeatureSource (MFCC or a layer) -> fit_quantizer -> Quantizer -> label_corpus -> Labels -> measure
 """

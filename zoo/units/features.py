@@ -1,6 +1,6 @@
-"""Where the frames to be clustered come from: MFCC, or a layer of any encoder, straight from audio and never stored.
+"""Features to cluster: MFCC, or a layer of any encoder. They are computed from audio and never stored.
 
-    entries --blocks--> decoded ahead by threads --Encoder.encode--> (T, D) of each clip, every `step`-th frame
+    entries --blocks--> decoded ahead in threads --Encoder.encode--> (T, D) of each clip, every `step`-th frame
 
 Legend: T frames, D width.
 """
@@ -28,23 +28,23 @@ from zoo.errors import CheckpointError, ConfigError
 from zoo.jobs import decode
 from zoo.jobs.survey import Planned
 
-BLOCK_SECONDS = 4 * BATCH_SECONDS  # entries encoded together, and what a resumed run may have to repeat
-_LONG_SECONDS = 300.0  # longer clips come window by window
+BLOCK_SECONDS = 4 * BATCH_SECONDS  # audio encoded together; a resumed run may have to repeat one block
+_LONG_SECONDS = 300.0  # longer clips are encoded window by window
 
 
 class FramePart(NamedTuple):
-    """Frames x (T, D) of entry number `place`, float32 on the CPU; a long clip comes in several, one after the other.
+    """Frames x (T, D) of one entry, float32 on the CPU. A long clip gives several parts, in order.
 
-    error: why there are none; x is then empty.
+    entry_index: in the entries. error: why the entry has no frames, or None; with an error, x is empty.
     """
 
-    place: int
+    entry_index: int
     x: Tensor
     error: str | None = None
 
 
 class FeatureBlock(NamedTuple):
-    """Entries first ... last - 1 in the order given: the unit of work, and of resuming."""
+    """Entries first ... last - 1. A block is encoded at once; a killed run resumes at a block."""
 
     first: int
     last: int
@@ -54,8 +54,8 @@ class FeatureBlock(NamedTuple):
 class FeatureSource:
     """Every `step`-th frame of one layer of an encoder. Make one with `mfcc39` or `layer`.
 
-    centered: less the mean of the clip's frames (of a long clip, of each window's), most of which is who speaks and
-    through what microphone (van Niekerk et al. 2021, arXiv 2108.00917).
+    centered: subtract the mean over the frames of the clip (for a long clip: of each window). The mean mostly encodes
+    the speaker and the microphone (van Niekerk et al. 2021, arXiv 2108.00917).
     """
 
     encoder: Encoder
@@ -66,13 +66,13 @@ class FeatureSource:
 
     @property
     def title(self) -> str:
-        """For people: of which model, which layer."""
+        """Model and layer, for messages."""
         name = self.encoder.name or self.encoder.family
         return f"{name}, layer {self.layer}" + (", centered" if self.centered else "")
 
     @property
     def rate(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.encoder.frame_rate / self.step
 
     @property
@@ -81,11 +81,11 @@ class FeatureSource:
 
     @property
     def center(self) -> float:
-        """Seconds from the beginning of a clip to the middle of its first frame."""
+        """Seconds from the start of a clip to the middle of its first frame."""
         return self.encoder.frame_samples / 2 / self.encoder.sample_rate
 
     def describe(self) -> dict[str, Any]:
-        """Plain values: all that the features depend on besides the audio."""
+        """Everything besides the audio that the features depend on, as plain values."""
         return {
             "model": self.encoder.name or self.encoder.family,
             "fingerprint": self.fingerprint,
@@ -95,35 +95,36 @@ class FeatureSource:
             "center": self.center,
             "dim": self.dim,
             "preprocessing": self.encoder.preprocessing(),
-        } | ({"centered": True} if self.centered else {})  # quantizers and labels of before do not know the word
+        } | ({"centered": True} if self.centered else {})  # older quantizers and labels do not have this key
 
     def check(self, described: dict[str, Any]) -> None:
-        """Raises CheckpointError where `described` is of another source."""
+        """Raise CheckpointError if `described` is the description of another source."""
         own = json.loads(json.dumps(self.describe()))
         for key in ("fingerprint", "preprocessing", "layer", "step", "centered"):
             if described.get(key) != own.get(key):
                 raise CheckpointError(
                     f"units of {described['model']}, layer {described['layer']}, {described['rate']:g} Hz "
-                    f"({described['fingerprint']}) do not go with {self.title}, {self.rate:g} Hz ({self.fingerprint}): "
-                    f"the {key} differs; use the source that they were made with, or fit a new quantizer"
+                    f"({described['fingerprint']}) do not match {self.title}, {self.rate:g} Hz ({self.fingerprint}): "
+                    f"{key} differs; use the source that they were made with, or fit a new quantizer"
                 )
 
     def blocks(self, entries: Sequence[Entry]) -> list[FeatureBlock]:
-        """Consecutive entries of BLOCK_SECONDS together."""
-        borders, held = [0], 0.0
+        """Blocks of consecutive entries with BLOCK_SECONDS of audio together."""
+        starts, seconds = [0], 0.0
         for i, entry in enumerate(entries):
-            if held and held + entry.duration > BLOCK_SECONDS:
-                borders.append(i)
-                held = 0.0
-            held += entry.duration
-        return [FeatureBlock(a, b) for a, b in zip(borders, [*borders[1:], len(entries)], strict=True) if b > a]
+            if seconds and seconds + entry.duration > BLOCK_SECONDS:
+                starts.append(i)
+                seconds = 0.0
+            seconds += entry.duration
+        return [FeatureBlock(a, b) for a, b in zip(starts, [*starts[1:], len(entries)], strict=True) if b > a]
 
     def frames(
         self, entries: Sequence[Entry], blocks: Sequence[FeatureBlock] | None = None, *, workers: int | None = None
     ) -> Iterator[Iterator[FramePart]]:
-        """For each block (all of `entries` by default) its entries' frames, in order. Decoding runs ahead in threads.
+        """For each block (by default all blocks of `entries`), the frames of its entries, in order.
 
-        Unreadable and too short entries come with an error. What a block yields does not depend on others.
+        Audio is decoded ahead in `workers` threads. Unreadable and too short entries give a part with an error. The
+        frames of a block do not depend on other blocks.
         """
         blocks = self.blocks(entries) if blocks is None else blocks
         items = [_planned(entry) for block in blocks for entry in entries[block.first : block.last]]
@@ -137,21 +138,21 @@ class FeatureSource:
     def _encode(self, block: FeatureBlock, outcomes: list[Clip | str]) -> Iterator[FramePart]:
         rate, longest = self.encoder.sample_rate, _LONG_SECONDS * self.encoder.sample_rate
         short = [i for i, clip in enumerate(outcomes) if not isinstance(clip, str) and len(clip) <= longest]
-        known: dict[int, Tensor] = {}
+        encoded_frames: dict[int, Tensor] = {}
         if short:
             encoded = self.encoder.encode([outcomes[i] for i in short], rate, layer=self.layer).unpad()
-            known = dict(zip(short, encoded, strict=True))
+            encoded_frames = dict(zip(short, encoded, strict=True))
         for i, clip in enumerate(outcomes):
-            number = block.first + i
+            index = block.first + i
             if isinstance(clip, str):
-                yield FramePart(number, torch.empty(0, self.dim), clip)
-            elif i in known:
-                yield FramePart(number, self._centered(known[i])[:: self.step])
+                yield FramePart(index, torch.empty(0, self.dim), clip)
+            elif i in encoded_frames:
+                yield FramePart(index, self._centered(encoded_frames[i])[:: self.step])
             else:
-                done = 0
+                num_frames = 0
                 for x in self.encoder.stream(clip, self.encoder.sample_rate, layer=self.layer):  # (T_i, D)
-                    yield FramePart(number, self._centered(x)[-done % self.step :: self.step])
-                    done += len(x)
+                    yield FramePart(index, self._centered(x)[-num_frames % self.step :: self.step])
+                    num_frames += len(x)
 
     def _centered(self, x: Tensor) -> Tensor:
         """(T, D) -> (T, D)"""
@@ -159,22 +160,25 @@ class FeatureSource:
 
 
 def layer(encoder: Encoder, k: int, rate: float | None = None, *, centered: bool = False) -> FeatureSource:
-    """Layer k of an encoder. rate: Hz, a whole fraction of the encoder's frame rate, which is the default; centered: as
-    FeatureSource has it.
+    """Layer k of an encoder as a feature source.
 
-    Raises ConfigError for a layer that is not there or a rate that its frames do not give.
+    rate: Hz; the encoder's frame rate (default) divided by a whole number. centered: see FeatureSource.
+    Raises ConfigError if the encoder does not have this layer or cannot give this rate.
     """
     (number,) = encoder.resolve_layers(k)
     step = 1 if rate is None else round(encoder.frame_rate / rate)
     if step < 1 or (rate is not None and abs(encoder.frame_rate / step - rate) > 1e-6 * rate):
-        raise ConfigError(f"rate {rate:g} Hz: {encoder.name or encoder.family} gives {encoder.frame_rate:g} Hz / n")
+        raise ConfigError(
+            f"rate {rate:g} Hz: {encoder.name or encoder.family} gives {encoder.frame_rate:g} Hz / n; choose one"
+        )
     return FeatureSource(encoder, number, step, encoder.fingerprint(), centered)
 
 
 def mfcc39(rate: float = 50.0, *, centered: bool = False) -> FeatureSource:
-    """13 MFCC with first and second differences every 10 ms (HuBERT's first targets), of which every n-th is kept.
+    """13 MFCC with first and second differences (the first targets of HuBERT).
 
-    rate: Hz of the model that is to predict the units, 100 / n; centered: as FeatureSource has it.
+    rate: Hz, 100 / n; use the frame rate of the model that will predict the units. centered: see FeatureSource.
+    Raises ConfigError for another rate.
     """
     return layer(registry.create("mfcc"), 0, rate, centered=centered)
 

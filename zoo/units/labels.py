@@ -1,7 +1,7 @@
-"""The units of a whole corpus on the disk: written part by part, read by mapping the files.
+"""The units of a whole corpus on disk. They are written in parts and read by memory mapping.
 
 FOLDER/labels.json              quantizer, source, rate, sizes, fingerprint of the entries, names of the parts
-FOLDER/part-00000.safetensors   units (frames, C) of consecutive entries, counts (entries,); reasons of failures
+FOLDER/part-00000.safetensors   units (frames, C) of consecutive entries, counts (entries,), reasons of failures
 
 Legend: T frames, C codebooks, K units.
 """
@@ -30,16 +30,16 @@ from zoo.units.features import FeatureBlock, FeatureSource, FramePart
 from zoo.units.fitting import data_fingerprint
 
 HEADER = "labels.json"
-PART_SECONDS = 3600.0  # of audio in a part: what a crash can cost
+PART_SECONDS = 3600.0  # audio in a part; a crash loses one part at most
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Labels:
-    """labels[i]: the units (T, C) of entry i, an int16 or int32 tensor mapped from the file; empty where it failed.
+    """labels[i]: the units (T, C) of entry i, an int16 or int32 tensor mapped from the file; empty if the entry failed.
 
-    rate: units a second; center: seconds from the beginning of a clip to the middle of its first frame; sizes: units of
-    each codebook; quantizer: its fingerprint; failures: reason by entry.
+    rate: units per second. center: seconds from the start of a clip to the middle of its first frame. sizes: number of
+    units of each codebook. quantizer: its fingerprint. failures: entry index -> reason. lengths: (entries,) int64.
     """
 
     folder: Path
@@ -50,23 +50,23 @@ class Labels:
     failures: dict[int, str]
     lengths: Tensor
     _parts: tuple[Tensor, ...]
-    _places: Tensor
+    _offsets: Tensor  # (entries, 2): part, first row there
 
     @classmethod
     def open(cls, folder: str | Path) -> Labels:
-        """Raises CheckpointError where the folder holds no finished labels, or damaged ones."""
+        """Open finished labels. Raises CheckpointError if they are missing, unfinished or damaged."""
         folder = Path(folder).expanduser()
         header = _read_header(folder)
-        parts, lengths, places = [], [], []
+        parts, lengths, offsets = [], [], []
         failures: dict[int, str] = {}
         for number, name in enumerate(header["parts"]):
             part = _read_part(folder / name)
             if part is None:
-                raise CheckpointError(f"{folder / name}: missing or damaged; run label_corpus again, which restores it")
+                raise CheckpointError(f"{folder / name}: missing or damaged; run label_corpus again to restore it")
             tensors, notes = part
             counts = tensors["counts"]
             ends = counts.cumsum(0)
-            places.append(torch.stack([torch.full_like(counts, number), ends - counts], dim=1))
+            offsets.append(torch.stack([torch.full_like(counts, number), ends - counts], dim=1))
             lengths.append(counts)
             parts.append(tensors["units"])
             failures |= {int(index): reason for index, reason in notes["failures"].items()}
@@ -79,37 +79,38 @@ class Labels:
             failures,
             torch.cat(lengths),
             tuple(parts),
-            torch.cat(places),
+            torch.cat(offsets),
         )
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __getitem__(self, index: int) -> Tensor:
-        part, start = self._places[index].tolist()
+        part, start = self._offsets[index].tolist()
         return self._parts[part][start : start + int(self.lengths[index])]
 
     @cached_property
     def counts(self) -> tuple[Tensor, ...]:
-        """How often each unit of each codebook occurs: (K,) int64 each."""
+        """The number of occurrences of each unit, one tensor (K,) int64 for each codebook."""
         return tuple(
             sum((torch.bincount(part[:, c].long(), minlength=k) for part in self._parts), torch.zeros(k).long())
             for c, k in enumerate(self.sizes)
         )
 
     def at(self, index: int, start: int, frames: int, encoder: Encoder, *, speed: float = 1.0) -> Tensor:
-        """Targets (frames, C) int64 of `encoder`'s frames over a crop of entry `index`.
+        """Targets (frames, C) int64 for the encoder's frames of a crop of entry `index`.
 
-        start: the crop's first sample, at the encoder's rate. speed: how many times as fast as it was recorded the crop
-        is played. Each frame has the unit whose middle is nearest to its own, whatever the two rates.
+        start: first sample of the crop, at the encoder's sample rate. frames: number of frames in the crop.
+        speed: playback speed of the crop, 1.0 for the recorded speed.
+        Each frame gets the unit at the nearest time. The frame rates of encoder and units may differ.
         Raises CheckpointError for an entry without units.
         """
         units = self[index]
         if not len(units):
             raise CheckpointError(f"{self.folder}: entry {index} has no units: {self.failures.get(index, 'too short')}")
         middle = start + speed * (encoder.frame_samples / 2 + encoder.hop * torch.arange(frames, dtype=torch.float64))
-        places = ((middle / encoder.sample_rate - self.center) * self.rate).round().long()
-        return units[places.clamp(0, len(units) - 1)].long()
+        indices = ((middle / encoder.sample_rate - self.center) * self.rate).round().long()  # (frames,)
+        return units[indices.clamp(0, len(units) - 1)].long()
 
 
 def label_corpus(
@@ -120,20 +121,20 @@ def label_corpus(
     *,
     workers: int | None = None,
 ) -> Labels:
-    """The units of every entry, in `folder`.
+    """Write the units of all entries into `folder` and open them.
 
-    Killed at any moment and called again it goes on after the last finished part, and ends in the same bytes; when all
-    is there it only reads, as any number of processes may at once. Entries that cannot be read have no units and are in
-    `failures`.
-    Raises ConfigError for no entries at all, CheckpointError where `source` is not the quantizer's, or the folder holds
-    labels of other entries or units.
+    If a run is killed, call it again: it continues after the last finished part, and the files are byte-identical to
+    those of an uninterrupted run. Finished labels are only read; several processes can do this at once. Entries that
+    cannot be read have no units and are in `failures`.
+    Raises ConfigError if there are no entries; CheckpointError if `source` is not the source of the quantizer, or if
+    the folder has labels of other entries or another quantizer.
     """
-    work = Labeling(quantizer, source, entries, folder)
-    if not work.finished():
-        with lock_folder(work.folder):
-            work.claim()
-            work.write(workers=workers)
-    return Labels.open(work.folder)
+    labeling = Labeling(quantizer, source, entries, folder)
+    if not labeling.finished():
+        with lock_folder(labeling.folder):
+            labeling.claim()
+            labeling.write(workers=workers)
+    return Labels.open(labeling.folder)
 
 
 class Labeling:
@@ -142,13 +143,13 @@ class Labeling:
     def __init__(
         self, quantizer: Quantizer, source: FeatureSource, entries: Sequence[Entry], folder: str | Path
     ) -> None:
-        """Raises ConfigError for no entries at all, CheckpointError where `source` is not the quantizer's."""
+        """Raises ConfigError if there are no entries, CheckpointError if `source` is not the quantizer's source."""
         if not entries:
-            raise ConfigError(f"{folder}: no entries to label; give one at least")
+            raise ConfigError(f"{folder}: no entries to label; give at least one")
         source.check(dict(quantizer.source))
         self.quantizer, self.source, self.entries = quantizer, source, entries
         self.folder = Path(folder).expanduser()
-        self.blocks = _group(entries, source.blocks(entries))  # of each part
+        self.blocks = _group(entries, source.blocks(entries))  # the blocks of each part
         self.names = [f"part-{number:05d}.safetensors" for number in range(len(self.blocks))]
         self.header = {
             "format": _FORMAT,
@@ -161,28 +162,28 @@ class Labeling:
         }
 
     def finished(self) -> bool:
-        """Whether all labels are there. Raises CheckpointError where they are of other entries or units."""
+        """Whether all labels exist. Raises CheckpointError if they belong to other entries or another quantizer."""
         return _matches(self.folder, self.header) and not self.missing()
 
     def missing(self, rank: int = 0, world: int = 1) -> list[int]:
-        """Of every world-th part, beginning with the rank-th, those that are not there, or damaged."""
+        """Numbers of the missing or damaged parts among those of process `rank`: rank, rank + world, ..."""
         return [n for n in range(rank, len(self.names), world) if _read_part(self.folder / self.names[n]) is None]
 
     def claim(self) -> None:
-        """Write the header, or hold an existing one against it; for one process, before any writes parts."""
-        _claim(self.folder, self.header)
+        """Write the header, or check an existing one. One process calls this before any process writes parts."""
+        _write_header(self.folder, self.header)
 
     def write(self, rank: int = 0, world: int = 1, *, workers: int | None = None) -> None:
-        """Make what is missing of this process's share."""
+        """Write the missing parts of process `rank` of `world` processes. workers: decoding threads."""
         missing = self.missing(rank, world)
-        wanted = [block for number in missing for block in self.blocks[number]]
-        coming = self.source.frames(self.entries, wanted, workers=workers)
+        blocks = [block for number in missing for block in self.blocks[number]]
+        frames = self.source.frames(self.entries, blocks, workers=workers)
         for number in missing:
-            _write_part(self.folder / self.names[number], self.quantizer, self.blocks[number], coming)
+            _write_part(self.folder / self.names[number], self.quantizer, self.blocks[number], frames)
 
 
 def _group(entries: Sequence[Entry], blocks: Sequence[FeatureBlock]) -> list[list[FeatureBlock]]:
-    """Consecutive blocks of PART_SECONDS together."""
+    """Groups of consecutive blocks with PART_SECONDS of audio together."""
     groups: list[list[FeatureBlock]] = []
     seconds = PART_SECONDS
     for block in blocks:
@@ -195,43 +196,43 @@ def _group(entries: Sequence[Entry], blocks: Sequence[FeatureBlock]) -> list[lis
 
 
 def _matches(folder: Path, header: dict[str, Any]) -> bool:
-    """Whether there is a header; one with other values is refused."""
+    """Whether the folder has this header. Raises CheckpointError for a header with other values."""
     if not (folder / HEADER).exists():
         return False
-    found = _read_header(folder)
-    changed = [key for key, value in json.loads(json.dumps(header)).items() if found.get(key) != value]
+    existing = _read_header(folder)
+    changed = [key for key, value in json.loads(json.dumps(header)).items() if existing.get(key) != value]
     if changed:
         raise CheckpointError(
-            f"{folder}: holds labels of another kind ({', '.join(changed)} differ); choose another folder, or remove it"
+            f"{folder}: has other labels ({', '.join(changed)} differ); choose another folder, or remove this one"
         )
     return True
 
 
-def _claim(folder: Path, header: dict[str, Any]) -> None:
-    """Write the header, or hold an existing one against it."""
+def _write_header(folder: Path, header: dict[str, Any]) -> None:
+    """Write the header, or check an existing one."""
     if _matches(folder, header):
         return
     if any(folder.glob("part-*.safetensors")):
-        raise CheckpointError(f"{folder}: holds parts but no {HEADER}; choose another folder, or remove it")
+        raise CheckpointError(f"{folder}: has parts but no {HEADER}; choose another folder, or remove this one")
     with replacing_file(folder / HEADER) as temporary:
         temporary.write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
 
 
 def _write_part(
-    path: Path, quantizer: Quantizer, blocks: Sequence[FeatureBlock], coming: Iterator[Iterator[FramePart]]
+    path: Path, quantizer: Quantizer, blocks: Sequence[FeatureBlock], frames: Iterator[Iterator[FramePart]]
 ) -> None:
     first = blocks[0].first
     counts = torch.zeros(blocks[-1].last - first, dtype=torch.int64)
-    kind = torch.int16 if max(quantizer.sizes) <= 1 << 15 else torch.int32
-    units: list[Tensor] = [torch.empty(0, len(quantizer.sizes), dtype=kind)]
+    dtype = torch.int16 if max(quantizer.sizes) <= 1 << 15 else torch.int32
+    units: list[Tensor] = [torch.empty(0, len(quantizer.sizes), dtype=dtype)]
     failures: dict[int, str] = {}
-    for _, parts in zip(blocks, coming, strict=False):
-        for place, x, error in parts:
+    for _, parts in zip(blocks, frames, strict=False):
+        for index, x, error in parts:
             if error is not None:
-                failures[place] = error
+                failures[index] = error
                 continue
-            units.append(quantizer.assign(x).to(kind))
-            counts[place - first] += len(x)
+            units.append(quantizer.assign(x).to(dtype))
+            counts[index - first] += len(x)
     with replacing_file(path) as temporary:
         notes = {"zoo.labels": json.dumps({"failures": failures})}
         save_file({"units": torch.cat(units), "counts": counts}, temporary, metadata=notes)
@@ -251,9 +252,11 @@ def _read_header(folder: Path) -> dict[str, Any]:
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file, so {folder} holds no labels; label_corpus makes them") from None
+        raise CheckpointError(f"{path}: no such file, so {folder} has no labels; make them with label_corpus") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise CheckpointError(f"{path}: not labels that this version of zoo reads (format {_FORMAT})")
+        raise CheckpointError(
+            f"{path}: not labels of format {_FORMAT}, which this version of zoo reads; make them with label_corpus"
+        )
     return header

@@ -1,6 +1,7 @@
-"""The lines of a units file: made of what was found, and read back as far as they still stand.
+"""Make the lines of a units file, and read them back.
 
-Besides what `zoo.units.writing` shows, each line says what it was made of, so that the file needs no other beside it.
+`zoo.units.writing` shows the format. Each line also has the settings and the facts about its audio file, so no other
+file is needed to resume a run.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from zoo.jobs.lists import Item
 Line = dict[str, Any]
 
 
-class Held(NamedTuple):
-    """Where the line of item number `place` stands. current: made of the file as it is now; failed: it has no units."""
+class StoredLine(NamedTuple):
+    """The position of an item's line in a file. current: the audio file has not changed since; failed: no units."""
 
-    place: int
+    item_index: int
     file: BinaryIO
     offset: int
     current: bool
@@ -37,45 +38,45 @@ class Held(NamedTuple):
 
 
 class UnitsRequest:
-    """What every line has to agree with: the items, and the settings they are asked with."""
+    """The items and settings of a run. Every line of the file must match them."""
 
     def __init__(self, items: Sequence[Item], quantizer: Quantizer, dedup: bool, dtype: str) -> None:
         self.items, self.quantizer, self.dedup, self.dtype = items, quantizer, dedup, dtype
-        # Before anything is decoded: a file that changes meanwhile is then noticed by the next run.
+        # Read before decoding, so that the next run notices a file that changes meanwhile.
         self._stamps = [_stamp(item.path) for item in items]
-        self._places = {_key(self._head(place)): place for place in range(len(items))}
+        self._indices = {_key(self._head(index)): index for index in range(len(items))}
 
-    def line(self, place: int, units: Tensor | None, error: str | None) -> Line:
-        """units (T, C) of an item, or the reason why there are none."""
-        line = self._head(place) | {"quantizer": self.quantizer.fingerprint}
-        made = {"dtype": self.dtype, "file": self._stamps[place]}
+    def line(self, index: int, units: Tensor | None, error: str | None) -> Line:
+        """The line of an item. units (T, C), or None with the reason in `error`."""
+        line = self._head(index) | {"quantizer": self.quantizer.fingerprint}
+        origin = {"dtype": self.dtype, "file": self._stamps[index]}
         if units is None:
-            return line | {"error": printable(error or "too short")} | made
+            return line | {"error": printable(error or "too short")} | origin
         counts: list[int] | None = None
         if self.dedup:
             units, runs = torch.unique_consecutive(units, dim=0, return_counts=True)
             counts = runs.tolist()
         values = units[:, 0] if units.shape[1] == 1 else units
         line |= {"units": values.tolist(), "rate": self.quantizer.rate}
-        return line | ({"counts": counts} if self.dedup else {}) | made
+        return line | ({"counts": counts} if self.dedup else {}) | origin
 
-    def whole(self, file: BinaryIO, path: Path) -> list[Held]:
-        """The lines of a finished file, in its order; items may have come along since.
+    def read_finished(self, file: BinaryIO, path: Path) -> list[StoredLine]:
+        """The lines of a finished file, in order. New items have no line yet.
 
-        Raises ZooError for a line of another item, a second one of the same, or one made otherwise than it is asked.
+        Raises ZooError for a line of an unknown item, a second line of the same item, or a line with other settings.
         """
         lines = list(self._read(file, path))
         seen: set[int] = set()
-        for number, held in enumerate(lines, 1):
-            if held.place in seen:
-                raise _foreign(path, number)
-            seen.add(held.place)
+        for number, line in enumerate(lines, 1):
+            if line.item_index in seen:
+                raise _line_error(path, number)
+            seen.add(line.item_index)
         return lines
 
-    def begun(self, file: BinaryIO, path: Path) -> list[Held]:
-        """The lines of a journal's finished blocks, behind each of which is an empty line; the rest is cut off.
+    def read_journal(self, file: BinaryIO, path: Path) -> list[StoredLine]:
+        """The lines of the finished blocks of a journal. An empty line ends each block; the rest is cut off the file.
 
-        Raises ZooError for a line of other items, or made otherwise than they are asked.
+        Raises ZooError for a line of an unknown item, or a line with other settings.
         """
         size = 0
         file.seek(0)
@@ -85,7 +86,7 @@ class UnitsRequest:
         file.truncate(size)
         return list(self._read(file, path))
 
-    def _read(self, file: BinaryIO, path: Path) -> Iterator[Held]:
+    def _read(self, file: BinaryIO, path: Path) -> Iterator[StoredLine]:
         file.seek(0)
         offset = 0
         for number, text in enumerate(file, 1):
@@ -94,12 +95,13 @@ class UnitsRequest:
                 continue
             try:
                 line = json.loads(text)
-                place = self._places[_key(line)]
+                index = self._indices[_key(line)]
             except (ValueError, KeyError, TypeError, AttributeError):
-                raise _foreign(path, number) from None
+                raise _line_error(path, number) from None
             self._check(line, path, number)
-            same = "dtype" in line and self._stamps[place] in (None, line.get("file"))  # gone since: units stay
-            yield Held(place, file, start, same, "error" in line)
+            # If the audio file was deleted since, its units are kept.
+            current = "dtype" in line and self._stamps[index] in (None, line.get("file"))
+            yield StoredLine(index, file, start, current, "error" in line)
 
     def _check(self, line: Line, path: Path, number: int) -> None:
         before: Line = {name: line[name] for name in ("quantizer", "dtype") if name in line}
@@ -109,12 +111,12 @@ class UnitsRequest:
         changed = [f"{name} {value!r} (now {now[name]!r})" for name, value in before.items() if value != now[name]]
         if changed:
             raise ZooError(
-                f"{path}, line {number}: made with other settings: {', '.join(changed)}; repeat the former ones, "
-                "choose another file, or remove it"
+                f"{path}, line {number}: made with other settings: {', '.join(changed)}; use the same settings, "
+                "choose another file, or remove this one"
             )
 
-    def _head(self, place: int) -> Line:
-        item = self.items[place]
+    def _head(self, index: int) -> Line:
+        item = self.items[index]
         span = {key: value for key in ("start", "end") if (value := getattr(item, key)) is not None}
         return {"path": printable(item.path), **span}
 
@@ -124,7 +126,7 @@ def _key(line: Line) -> tuple[object, ...]:
 
 
 def _stamp(path: str) -> list[int] | None:
-    """Size and time of a file; None where it is gone."""
+    """Size and modification time of a file; None if it is missing."""
     try:
         status = os.stat(path)  # noqa: PTH116 (a million of these: no Path objects)
     except OSError:
@@ -132,8 +134,8 @@ def _stamp(path: str) -> list[int] | None:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _foreign(path: Path, number: int) -> ZooError:
+def _line_error(path: Path, number: int) -> ZooError:
     return ZooError(
-        f"{path}, line {number}: damaged, or not of these inputs; name the former ones, choose another file, or "
-        "remove it"
+        f"{path}, line {number}: damaged, or not of these inputs; give the same inputs, choose another file, or "
+        "remove this one"
     )

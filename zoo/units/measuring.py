@@ -1,4 +1,4 @@
-"""Units of a labeled corpus against its phones; `zoo.cluster.measures` has the formulas."""
+"""Compare the units of a labeled corpus with its phones; `zoo.cluster.measures` has the formulas."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from zoo.units.labels import Labels
 
 
 def measure(labels: Labels, entries: Sequence[Entry], codebook: int = 0, *, ignore: Collection[str] = ()) -> Measures:
-    """Units of one codebook against `phones` of the entries, which are those that were labeled, in their order.
+    """Compare the units of one codebook with the `phones` of the entries.
 
-    ignore: phones whose frames do not count, such as alignments.SILENCES: many, and easy to tell from the rest.
-    Entries without phones and frames outside every phone are left out. Raises ManifestError where nothing is left.
+    entries: the labeled entries, in the same order. ignore: phones to leave out, such as alignments.SILENCES, because
+    silence is frequent and easy to recognize.
+    Entries without phones, and frames outside all phones, are left out. Raises ManifestError if no frame is left, or if
+    the number of entries differs.
     """
     if len(labels) != len(entries):
-        raise ManifestError(f"{labels.folder} holds units of {len(labels)} entries, not {len(entries)}")
+        raise ManifestError(
+            f"{labels.folder} has units of {len(labels)} entries, not {len(entries)}; give the labeled entries"
+        )
     symbols = {symbol: i for i, symbol in enumerate(sorted({s for entry in entries for _, _, s in entry.phones}))}
     size = labels.sizes[codebook]
     table = torch.zeros(len(symbols) * size, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""One fit of a quantizer from end to end, and its state on the disk.
+"""One fit of a quantizer from start to end, and its state on disk.
 
     phase 0: fill the sample | solve | phase p = 1 ... passes: sums of each cluster over all frames, then new centroids
 
@@ -31,8 +31,10 @@ SAVE_SECONDS = 60.0
 
 
 class Fit:
-    """request: all arguments that the result depends on besides the source; columns: (first, last, k) of each codebook;
-    target: the quantizer's file, beside which the state is kept; None keeps none.
+    """A fit that can be resumed.
+
+    request: all arguments that the result depends on besides the source. columns: (first, last, k) of each codebook.
+    target: file of the quantizer; the state file is next to it. None: no state is saved.
     """
 
     def __init__(
@@ -48,8 +50,8 @@ class Fit:
         self.state = None if target is None else target.with_name(f".{target.name}.state")
         self.workers = workers
         self.blocks = source.blocks(entries)
-        self.phase = self.done = 0  # done: blocks of this phase
-        self.seen = self.held = self.skipped = 0  # frames in all, frames in the sample, entries without any
+        self.phase = self.done = 0  # done: finished blocks of this phase
+        self.seen = self.sampled = self.skipped = 0  # all frames, frames in the sample, entries without frames
         self.sample = Reservoir(request["sample_bytes"], request["seed"])
         self.centroids: list[Tensor] = []
         self.sums: list[Tensor] = []
@@ -57,7 +59,7 @@ class Fit:
         self._saved = time.monotonic()
 
     def run(self) -> Quantizer:
-        """Go on from the state, if there is any, to the end."""
+        """Run the fit to its end, from the saved state if there is one."""
         self._restore()
         if self.phase == 0:
             self._fill_sample()
@@ -65,16 +67,16 @@ class Fit:
         while self.phase <= self._passes():
             self._refine()
         books = [Codebook(a, b, c) for (a, b, _), c in zip(self.columns, self.centroids, strict=True)]
-        found = {"rows": self.seen, "rows_held": self.held, "skipped": self.skipped}
-        return Quantizer(tuple(books), self.source.describe(), self.request | found)
+        counts = {"rows": self.seen, "rows_held": self.sampled, "skipped": self.skipped}
+        return Quantizer(tuple(books), self.source.describe(), self.request | counts)
 
-    def forget(self) -> None:
-        """Remove the state, once the quantizer is in its place."""
+    def remove_state(self) -> None:
+        """Remove the state file, after the quantizer is saved."""
         if self.state is not None:
             self.state.unlink(missing_ok=True)
 
     def _passes(self) -> int:
-        return self.request["passes"] if self.seen > self.held else 0
+        return self.request["passes"] if self.seen > self.sampled else 0
 
     def _fill_sample(self) -> None:
         for parts in self._parts():
@@ -82,9 +84,11 @@ class Fit:
                 self.sample.add(x)
             self._step()
         self._save()
-        self.seen, self.held = self.sample.seen, len(self.sample.rows())
+        self.seen, self.sampled = self.sample.seen, len(self.sample.rows())
         if not self.seen:
-            raise ConfigError(f"none of {len(self.entries)} entries gave a frame ({self.skipped} cannot be read)")
+            raise ConfigError(
+                f"none of {len(self.entries)} entries gave a frame ({self.skipped} cannot be read); check their paths"
+            )
 
     def _solve(self) -> None:
         rows = self.sample.rows_for(max(k for *_, k in self.columns)).to(self.source.encoder.device)
@@ -116,16 +120,16 @@ class Fit:
         self._begin(self.phase + 1)
 
     def _parts(self) -> Iterator[Iterator[Tensor]]:
-        """The frames (N, D) of each block that is left in this phase."""
+        """The frames (N, D) of each remaining block of this phase."""
         for block in self.source.frames(self.entries, self.blocks[self.done :], workers=self.workers):
             yield self._readable(block)
 
     def _readable(self, block: Iterator[FramePart]) -> Iterator[Tensor]:
-        for place, x, error in block:
+        for index, x, error in block:
             if error is not None:
                 self.skipped += self.phase == 0
                 continue
-            check_finite(x, str(self.entries[place].audio))
+            check_finite(x, str(self.entries[index].audio))
             yield x
 
     def _step(self) -> None:
@@ -142,7 +146,8 @@ class Fit:
         if self.phase == 0:
             tensors["rows"] = self.sample.rows()
         header = self._key() | {"phase": self.phase, "done": self.done, "skipped": self.skipped}
-        header |= {"seen": self.sample.seen, "held": 0} if self.phase == 0 else {"seen": self.seen, "held": self.held}
+        seen, sampled = (self.sample.seen, 0) if self.phase == 0 else (self.seen, self.sampled)
+        header |= {"seen": seen, "held": sampled}
         with replacing_file(self.state) as temporary:
             save_file(tensors, temporary, metadata={"zoo.fit": json.dumps(header)})
         self._saved = time.monotonic()
@@ -161,11 +166,11 @@ class Fit:
             raise ConfigError(f"{self.state}: damaged state of a fit ({error}); remove it to start over") from error
         if any(header.pop(key) != value for key, value in json.loads(json.dumps(self._key())).items()):
             raise ConfigError(
-                f"{self.state}: is the state of a fit with other arguments, data or encoder; repeat those to go on "
-                "with it, remove it to start over, or choose another path"
+                f"{self.state}: the state of a fit with other arguments, data or encoder; use the same ones to "
+                "continue, remove this file to start over, or choose another path"
             )
         self.phase, self.done, self.skipped = header["phase"], header["done"], header["skipped"]
-        self.seen, self.held = header["seen"], header["held"]
+        self.seen, self.sampled = header["seen"], header["held"]
         if self.phase == 0:
             request = self.request
             self.sample = Reservoir.restore(tensors["rows"], self.seen, request["sample_bytes"], request["seed"])

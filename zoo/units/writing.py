@@ -1,13 +1,14 @@
-"""`zoo units`: the hidden units of any number of files, one JSON object a line, in the order of the inputs;
-what later runs add comes behind.
+"""`zoo units`: the hidden units of any number of files, one JSON object a line, in the order of the inputs.
+
+Items that later runs add come at the end.
 
     {"path": "a.flac", "quantizer": "5a0c...", "units": [17, 17, 4, ...], "rate": 50.0, "dtype": "float32",
      "file": [46080, 1714000000000000000]}
 
-start, end: where a list names a span of the file. counts: with dedup, the frames of each unit. error: in place of
-units, for a file that cannot be read. Several codebooks give a list for each frame. dtype: number format of the
-computation; file: size in bytes and time of change in ns, null where there was none. By these two a later run tells
-which lines still stand.
+start, end: only if a list gives a span of the file. counts: with dedup, the number of frames of each unit. error:
+instead of units, if the file cannot be read. With several codebooks, units has a list for each frame. dtype: number
+format of the computation. file: size in bytes and modification time in ns; null if the file was missing. From dtype and
+file, a later run decides which lines it can keep.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ from zoo.units.lines import UnitsRequest
 
 
 class UnitsSummary(NamedTuple):
-    """What `out` holds. made + failed = the number of items."""
+    """The number of items in `out` with units (succeeded) and with an error (failed)."""
 
-    made: int
+    succeeded: int
     failed: int
 
 
@@ -58,63 +59,63 @@ def write_units(
 ) -> UnitsSummary:
     """Write the units of files, folders, globs and lists to `out`.
 
-    model: what `zoo.load` takes, or an encoder; it needs a quantizer. dedup: each run of equal units counts once.
+    model: anything that `zoo.load` takes, or an encoder. The model needs a quantizer.
+    dedup: write each run of equal units once, with its length in `counts`.
 
-    `out` appears, or is replaced, when all is done. Killed at any moment and called again, the run goes on and ends in
-    the same bytes. Where `out` holds these items already, only files whose size or time is another are encoded again
-    (what was made of a file that is gone since stays), items that failed are tried again, and new ones come behind the
-    others; if there are none, nothing is done.
-    Raises ConfigError for a model without a quantizer, ZooError where `out` holds, or a run for it began with, items
-    that are not named now, another quantizer, another dtype or another dedup.
+    `out` is written at the end of the run. If a run is killed, call it again: it continues, and the file is
+    byte-identical to that of an uninterrupted run. If `out` exists, only new files, files with another size or
+    modification time, and failed items are encoded. Units of deleted files are kept. New items come at the end.
+    Raises ConfigError for a model without a quantizer; ZooError if `out`, or an unfinished run for it, has items that
+    are not in `paths`, another quantizer, another dtype or another dedup.
     """
     items, target = collect(paths), Path(out).expanduser().absolute()
-    encoder, numbers, _ = open_encoder(model, device, dtype)
+    encoder, dtype, _ = open_encoder(model, device, dtype)
     quantizer = getattr(encoder, "quantizer", None)
     if not isinstance(quantizer, Quantizer):
         raise ConfigError(f"{encoder.name or encoder.family} has no quantizer, so it gives no units; attach one to it")
-    request = UnitsRequest(items, quantizer, dedup, numbers)
+    request = UnitsRequest(items, quantizer, dedup, dtype)
     with ExitStack() as files:
-        old = request.whole(files.enter_context(target.open("rb")), target) if target.exists() else []
-        if len(old) == len(items) and all(held.current and not held.failed for held in old):
+        old = request.read_finished(files.enter_context(target.open("rb")), target) if target.exists() else []
+        if len(old) == len(items) and all(line.current and not line.failed for line in old):
             return UnitsSummary(len(old), 0)
         target.parent.mkdir(parents=True, exist_ok=True)
         journal = target.with_name(f".{target.name}.journal")
         file = files.enter_context(journal.open("a+b"))
         _lock(file, target)
-        known = {held.place: held for held in old + request.begun(file, journal) if held.current}
-        # Apart from each other, or what fails time and again would decide with which others the rest is encoded.
-        fresh = [place for place in range(len(items)) if place not in known]
-        again = [place for place, held in sorted(known.items()) if held.failed]
-        for places in (fresh, again):
-            _complete(request, encoder, places, file, workers, progress)
-        known |= {held.place: held for held in request.begun(file, journal) if held.current}
-        order = dict.fromkeys([*(held.place for held in old), *range(len(items))])  # new items come behind the others
-        lines = [known[place] for place in order]
-        with replacing_file(target) as temporary, temporary.open("wb") as whole:
-            whole.writelines(held.read() for held in lines)
+        current = {line.item_index: line for line in old + request.read_journal(file, journal) if line.current}
+        # Two groups, so that items that fail again do not change the batches of the others.
+        new = [index for index in range(len(items)) if index not in current]
+        failed_before = [index for index, line in sorted(current.items()) if line.failed]
+        for indices in (new, failed_before):
+            _append_lines(request, encoder, indices, file, workers, progress)
+        current |= {line.item_index: line for line in request.read_journal(file, journal) if line.current}
+        order = dict.fromkeys([*(line.item_index for line in old), *range(len(items))])  # new items come last
+        lines = [current[index] for index in order]
+        with replacing_file(target) as temporary, temporary.open("wb") as output:
+            output.writelines(line.read() for line in lines)
         journal.unlink()
-    failed = sum(held.failed for held in lines)
+    failed = sum(line.failed for line in lines)
     return UnitsSummary(len(lines) - failed, failed)
 
 
-def _complete(
+def _append_lines(
     request: UnitsRequest,
     encoder: Encoder,
-    places: Sequence[int],
+    indices: Sequence[int],
     file: BinaryIO,
     workers: int | None,
     progress: bool,
 ) -> None:
-    """Append the lines of these items to the journal, block by block, each with an empty line behind it."""
+    """Append the lines of these items to the journal, block by block. An empty line ends each block."""
     source = layer(encoder, request.quantizer.layer)
-    entries = [_entry(request.items[place]) for place in places]
+    entries = [_entry(request.items[index]) for index in indices]
     blocks = source.blocks(entries)
     console = Console(stderr=True)
-    coming = source.frames(entries, blocks, workers=workers)
+    frames = source.frames(entries, blocks, workers=workers)
     shown = progress and console.is_terminal
-    for block, parts in zip(track(blocks, "units", console=console, disable=not shown), coming, strict=True):
-        made = [request.line(places[i], *found) for i, found in _units(request.quantizer, block, parts)]
-        file.write(b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in made) + b"\n")
+    for block, parts in zip(track(blocks, "units", console=console, disable=not shown), frames, strict=True):
+        lines = [request.line(indices[i], *outcome) for i, outcome in _units(request.quantizer, block, parts)]
+        file.write(b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines) + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -122,24 +123,25 @@ def _complete(
 def _units(
     quantizer: Quantizer, block: FeatureBlock, parts: Iterator[FramePart]
 ) -> Iterator[tuple[int, tuple[Tensor | None, str | None]]]:
-    found: dict[int, list[Tensor]] = {place: [] for place in range(block.first, block.last)}
+    """For each entry of a block, its index and either its units (T, C) or the reason of its failure."""
+    units_of: dict[int, list[Tensor]] = {index: [] for index in range(block.first, block.last)}
     errors: dict[int, str] = {}
-    for place, x, error in parts:
+    for index, x, error in parts:
         if error is None:
-            found[place].append(quantizer.assign(x))
+            units_of[index].append(quantizer.assign(x))
         else:
-            errors[place] = error
-    for place, units in found.items():
-        yield place, (torch.cat(units) if units else None, errors.get(place))
+            errors[index] = error
+    for index, units in units_of.items():
+        yield index, (torch.cat(units) if units else None, errors.get(index))
 
 
 def _entry(item: Item) -> Entry:
-    """The item as an entry; its duration decides with which others it is encoded. 0 for a file that cannot be read."""
+    """The item as an entry. Its duration decides in which block it is encoded; it is 0 for an unreadable file."""
     try:
-        whole = audio.probe(item.path).duration
+        file_seconds = audio.probe(item.path).duration
     except (AudioError, MissingDependencyError, OSError):
-        whole = 0.0
-    end = whole if item.end is None else min(item.end, whole)
+        file_seconds = 0.0
+    end = file_seconds if item.end is None else min(item.end, file_seconds)
     return Entry(Path(item.path), max(0.0, end - (item.start or 0.0)), "test", item.start, item.end)
 
 

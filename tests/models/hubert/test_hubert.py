@@ -1,4 +1,4 @@
-"""What is particular to HuBERT: heads, masked frames, layers, training mode."""
+"""HuBERT: heads, masked frames, layers, training mode."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ def test_ctc_logits_follow_the_vocabulary() -> None:
     assert frames.x.shape == (2, model.count_frames(16_000), 4)
     assert frames.x[1, int(frames.lengths[1]) :].abs().sum() == 0
     with torch.no_grad():
-        alone = model.ctc(model.encode(clips[1], 16_000).x)
-    torch.testing.assert_close(frames.x[1, : alone.shape[1]], alone[0], atol=1e-5, rtol=1e-5)
+        single = model.ctc(model.encode(clips[1], 16_000).x)
+    torch.testing.assert_close(frames.x[1, : single.shape[1]], single[0], atol=1e-5, rtol=1e-5)
     with pytest.raises(ConfigError, match="no CTC head"):
         small("hubert-base").logits(clips, 16_000)
 
 
-def test_masked_frames_do_not_see_their_own_features() -> None:
+def test_masked_frames_do_not_depend_on_their_features() -> None:
     model = small("hubert-base")
     wave, lengths = noise(1.0)[None], torch.tensor([16_000])
-    everything = torch.ones(1, model.count_frames(16_000), dtype=torch.bool)
-    a = model(wave, lengths, masked=everything).x
-    b = model(noise(1.0, 5)[None], lengths, masked=everything).x
-    assert torch.equal(a, b), "with every frame masked nothing of the audio is left"
-    partly = everything.clone()
+    all_masked = torch.ones(1, model.count_frames(16_000), dtype=torch.bool)
+    a = model(wave, lengths, masked=all_masked).x
+    b = model(noise(1.0, 5)[None], lengths, masked=all_masked).x
+    assert torch.equal(a, b), "the audio has no effect if every frame is masked"
+    partly = all_masked.clone()
     partly[:, 20:] = False
     assert not torch.allclose(model(wave, lengths, masked=partly).x, a)
 
 
-def test_layers_past_the_wanted_one_do_not_run() -> None:
+def test_layers_after_the_requested_one_do_not_run() -> None:
     model = small("hubert-large")
     model.transformer.blocks[1].register_forward_hook(lambda *_: pytest.fail("block 2 ran"))
     model.encode(noise(0.5), 16_000, layer=1)
@@ -86,12 +86,12 @@ def test_every_parameter_learns(name: str) -> None:
     masked[:, 2:5] = True
     frames = model(wave, lengths, masked=masked)
     model.head(frames.x)[0].logsumexp(-1).sum().backward()
-    still = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert still == []
+    untrained = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert untrained == []
 
 
-def test_autocast_leaves_cosines_of_units_in_float32() -> None:
-    """Rounded to bfloat16, the best two of 500 units often tie."""
+def test_autocast_keeps_cosines_of_units_in_float32() -> None:
+    """Rounded to bfloat16, the best two of 500 units are often equal."""
     torch.manual_seed(0)
     head = UnitHead(16, 8, (500,), 0.1)
     with torch.autocast("cpu", torch.bfloat16):

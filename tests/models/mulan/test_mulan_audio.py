@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from foreign_towers import ast_model, resnet_model, shaken, spectrograms
+from foreign_towers import ast_model, randomize_vectors, resnet_model, spectrograms
 from torch import Tensor, nn
 
 from zoo.checkpoint import assign
@@ -18,19 +18,19 @@ SMALL_AST = {"mels": 36, "dim": 32, "layers": 2, "heads": 4, "ffn_dim": 64, "fra
 
 def resnet(**options: object) -> ResNetTower:
     torch.manual_seed(0)
-    return shaken(ResNetTower(**({"mels": 32, "width": 8, "blocks": (1, 2, 1, 1), "frames": 100} | options)))
+    return randomize_vectors(ResNetTower(**({"mels": 32, "width": 8, "blocks": (1, 2, 1, 1), "frames": 100} | options)))
 
 
 def ast(**options: object) -> ASTTower:
     torch.manual_seed(0)
-    return shaken(ASTTower(**(SMALL_AST | options)))
+    return randomize_vectors(ASTTower(**(SMALL_AST | options)))
 
 
 SMALL = {"resnet": resnet, "ast": ast}
 
 
-def difference(found: Tensor, expected: Tensor) -> float:
-    return (found - expected).abs().max().item()
+def difference(actual: Tensor, expected: Tensor) -> float:
+    return (actual - expected).abs().max().item()
 
 
 @pytest.mark.parametrize(("blocks", "frames", "mels"), [((1, 2, 1, 1), 100, 32), ((3, 4, 6, 3), 200, 64)])
@@ -44,11 +44,11 @@ def test_resnet_with_its_stride_is_torchvision(
     theirs.fc = nn.Identity()
     mel = spectrograms(2, frames, mels)
     with torch.set_grad_enabled(gradients):
-        found = tower(mel, torch.tensor([frames, frames]))
+        actual = tower(mel, torch.tensor([frames, frames]))
         expected = theirs(mel[:, None].expand(-1, 3, -1, -1))
-    assert found.shape == (2, tower.dim) == (2, 2048)
+    assert actual.shape == (2, tower.dim) == (2, 2048)
     assert expected.std() > 0.01
-    assert difference(found, expected) <= 1e-4
+    assert difference(actual, expected) <= 1e-4
 
 
 def test_resnet_without_its_stride_is_torchvision_without_it() -> None:
@@ -59,8 +59,8 @@ def test_resnet_without_its_stride_is_torchvision_without_it() -> None:
     theirs.fc = nn.Identity()
     mel = spectrograms(2, 100, 32)
     with torch.no_grad():
-        found, expected = tower(mel, torch.tensor([100, 100])), theirs(mel[:, None].expand(-1, 3, -1, -1))
-    assert difference(found, expected) <= 1e-4
+        actual, expected = tower(mel, torch.tensor([100, 100])), theirs(mel[:, None].expand(-1, 3, -1, -1))
+    assert difference(actual, expected) <= 1e-4
 
 
 def test_full_sizes() -> None:
@@ -88,9 +88,9 @@ def test_small_ast_is_transformers(gradients: bool) -> None:
     assign(tower, ast_tensors(theirs.state_dict(), mels=36, frames=76), source="transformers")
     mel = spectrograms(3, 76, 36)
     with torch.set_grad_enabled(gradients):
-        found, expected = tower(mel, torch.full((3,), 76)), theirs(mel).pooler_output
+        actual, expected = tower(mel, torch.full((3,), 76)), theirs(mel).pooler_output
     assert expected.std() > 0.1
-    assert difference(found, expected) <= 1e-4
+    assert difference(actual, expected) <= 1e-4
 
 
 def test_towers_standardize_by_the_stated_constants() -> None:
@@ -112,9 +112,9 @@ def test_padding_and_neighbors_do_not_matter(name: str, dtype: torch.dtype) -> N
     with torch.no_grad():
         clean = tower(mel, lengths).float()
         assert torch.equal(tower(dirty, lengths).float(), clean)
-        alone = torch.cat([tower(dirty[i : i + 1], lengths[i : i + 1]) for i in range(4)]).float()
+        single = torch.cat([tower(dirty[i : i + 1], lengths[i : i + 1]) for i in range(4)]).float()
     scale = 1e-5 if dtype == torch.float32 else 2e-2
-    assert difference(alone, clean) <= scale * clean.abs().max()
+    assert difference(single, clean) <= scale * clean.abs().max()
     assert torch.isfinite(clean).all()
 
 
@@ -125,7 +125,7 @@ def test_no_gradient_reaches_padding_or_neighbors(name: str) -> None:
     tower(mel, torch.tensor([30, tower.frames]))[0].square().sum().backward()
     assert mel.grad is not None
     assert mel.grad[0, 30:].abs().max() == 0 and mel.grad[1].abs().max() == 0
-    assert (mel.grad[0, :30].abs().amax(1) > 0).all(), "every real frame counts"
+    assert (mel.grad[0, :30].abs().amax(1) > 0).all(), "every real frame has a gradient"
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -133,19 +133,19 @@ def test_every_weight_learns(name: str) -> None:
     tower = SMALL[name]().train()
     mel = spectrograms(4, tower.frames, tower.mels)
     tower(mel, torch.full((4,), tower.frames)).square().sum().backward()
-    still = [n for n, p in tower.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert not still
+    untrained = [n for n, p in tower.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not untrained
 
 
 def test_short_clip_pools_over_its_own_positions_only() -> None:
-    """One more position than the clip has would bring in what follows from padding alone."""
+    """One more position would include values that depend only on padding."""
     tower = resnet()
     maps: list[Tensor] = []
     tower.stages[-1][-1].register_forward_hook(lambda module, args, out: maps.append(out[0]))
     lengths = torch.tensor([100, 33, 32, 16, 1])
     with torch.no_grad():
-        found = tower(spectrograms(5, 100, 32), lengths)
-    for row, image, count in zip(found, maps[0], [7, 3, 2, 1, 1], strict=True):
+        actual = tower(spectrograms(5, 100, 32), lengths)
+    for row, image, count in zip(actual, maps[0], [7, 3, 2, 1, 1], strict=True):
         torch.testing.assert_close(row, image[:, :count].mean((1, 2)), atol=1e-5, rtol=1e-5)
 
 
@@ -172,11 +172,11 @@ def test_bfloat16_inference_stays_close() -> None:
         assert torch.cosine_similarity(exact, rough.float(), dim=-1).min() > floor
 
 
-def test_new_resnets_start_with_silent_residual_branches() -> None:
+def test_new_resnets_start_with_zero_residual_branches() -> None:
     torch.manual_seed(0)
     tower = ResNetTower(32, 8, (1, 1), frames=100)
-    silent = [name for name, m in tower.named_modules() if isinstance(m, ConvNorm) and not m.norm.weight.any()]
-    assert silent == ["stages.0.0.expand", "stages.1.0.expand"]
+    zero = [name for name, m in tower.named_modules() if isinstance(m, ConvNorm) and not m.norm.weight.any()]
+    assert zero == ["stages.0.0.expand", "stages.1.0.expand"]
 
 
 @pytest.mark.parametrize(("dim", "std"), [(768, 0.02), (192, 0.04)])
@@ -187,7 +187,7 @@ def test_narrow_asts_start_with_larger_weights(dim: int, std: float) -> None:
 
 
 def test_statistics_of_training_leave_padding_out() -> None:
-    """Short clips padded to the window teach the same running statistics as the same clips in windows of their size."""
+    """Padded clips give the same running statistics as the same clips without padding."""
     short = ResNetTower(32, 8, (1, 1), frames=64)
     padded = ResNetTower(32, 8, (1, 1), frames=100)
     padded.load_state_dict(short.state_dict())
@@ -203,7 +203,7 @@ def test_statistics_of_training_leave_padding_out() -> None:
     assert padded.stages[1][0].expand.norm.num_batches_tracked == 1
 
 
-def test_specaugment_acts_in_training_alone_and_within_its_limits() -> None:
+def test_specaugment_acts_in_training_only_and_within_its_limits() -> None:
     torch.manual_seed(0)
     augment = SpecAugment(time_masks=2, time_width=10, freq_masks=1, freq_width=5)
     mel, lengths = torch.randn(512, 120, 40), torch.full((512,), 80)
@@ -212,9 +212,9 @@ def test_specaugment_acts_in_training_alone_and_within_its_limits() -> None:
     changed = augment.train()(mel, lengths) != mel  # (B, T, N)
     assert torch.equal(mel, before)
     rows, columns = changed.all(2), changed.all(1)
-    assert rows[:, 80:].sum() == 0, "padding is left alone"
+    assert rows[:, 80:].sum() == 0, "padding is unchanged"
     assert 0 < rows.sum(1).max() <= 20 and rows.sum(1).unique().numel() > 5
-    blanked = changed[:, 100]  # a padding frame shows the bands alone
+    blanked = changed[:, 100]  # in a padding frame only bands are masked
     assert 0 < blanked.sum(1).max() <= 5 and blanked.any(0).all(), "every band is reached"
     assert torch.equal(changed, rows[:, :, None] | columns[:, None, :])
     assert rows[:, :80].any(0).float().mean() > 0.95, "nearly every frame is reached"

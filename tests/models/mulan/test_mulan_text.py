@@ -1,4 +1,4 @@
-"""The text tower against transformers' BertModel, the tokenizer against its BertTokenizerFast."""
+"""The text tower compared with BertModel of transformers, the tokenizer with its BertTokenizerFast."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CAPTIONS = [
 
 
 def reference(**config: int) -> transformers.BertModel:
-    """A BertModel in which no weight has a value that hides a mistake, such as 0 or 1."""
+    """A BertModel without weights of 0 or 1, which could hide errors."""
     torch.manual_seed(0)
     model = transformers.BertModel(transformers.BertConfig(**config)).eval()
     with torch.no_grad():
@@ -89,8 +89,8 @@ def test_every_parameter_learns() -> None:
     tower = small_tower().train()
     states = tower(torch.randint(0, 50, (2, 20)), torch.tensor([20, 7]))
     (states * torch.randn(32)).sum().backward()
-    still = [n for n, p in tower.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert still == []
+    untrained = [n for n, p in tower.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert untrained == []
 
 
 def test_dropout_acts_in_training_only() -> None:
@@ -152,7 +152,7 @@ def test_special_tokens_and_truncation(tokenizer: Tokenizer) -> None:
     assert tokenizer.encode(["\N{SNOWMAN}"], 9)[0].tolist() == [[start, unknown, end]]
 
 
-def test_training_is_deterministic_and_blind_to_order() -> None:
+def test_training_is_deterministic_and_independent_of_order() -> None:
     shuffled = CAPTIONS * 3
     random.Random(0).shuffle(shuffled)
     expected = Tokenizer.train(CAPTIONS * 3, vocab_size=130)
@@ -161,7 +161,7 @@ def test_training_is_deterministic_and_blind_to_order() -> None:
         assert Tokenizer.train(captions, vocab_size=130)._backend.to_str() == expected._backend.to_str()
 
 
-def test_trained_vocabulary_joins_what_is_frequent(tokenizer: Tokenizer) -> None:
+def test_trained_vocabulary_joins_frequent_pairs(tokenizer: Tokenizer) -> None:
     vocabulary = tokenizer._backend.get_vocab()
     assert [t for t, i in sorted(vocabulary.items(), key=lambda item: item[1])][:5] == list(SPECIAL)
     assert sorted(vocabulary.values()) == list(range(len(tokenizer))) and len(tokenizer) <= 160
@@ -178,8 +178,8 @@ def test_saved_tokenizer_is_read_by_us_and_by_transformers(tokenizer: Tokenizer,
     tokenizer.save(tmp_path / "tokenizer.json")
     assert [file.name for file in tmp_path.iterdir()] == ["tokenizer.json"]
     expected = tokenizer.encode(CAPTIONS, 64)[0]
-    for place in (tmp_path, tmp_path / "tokenizer.json"):
-        assert torch.equal(Tokenizer.load(place).encode(CAPTIONS, 64)[0], expected)
+    for path in (tmp_path, tmp_path / "tokenizer.json"):
+        assert torch.equal(Tokenizer.load(path).encode(CAPTIONS, 64)[0], expected)
     generic = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"), pad_token="[PAD]")
     assert torch.equal(generic(CAPTIONS, padding=True, return_tensors="pt")["input_ids"], expected)
 
@@ -208,7 +208,7 @@ def test_cased_vocabularies_stay_cased(tokenizer: Tokenizer, tmp_path: Path) -> 
         {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True},
     ],
 )
-def test_letters_are_treated_as_the_configuration_says(config: dict[str, bool | None], tmp_path: Path) -> None:
+def test_letters_are_normalized_as_configured(config: dict[str, bool | None], tmp_path: Path) -> None:
     tokens = [*SPECIAL, "cafe", "café", "Café", "日", "本", "日本", "##本"]
     (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "BertTokenizer"}))
@@ -217,18 +217,18 @@ def test_letters_are_treated_as_the_configuration_says(config: dict[str, bool | 
     assert Tokenizer.load(tmp_path).encode(texts, 9)[0].tolist() == theirs(texts, padding=True)["input_ids"]
 
 
-def test_what_is_no_bert_tokenizer_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_other_tokenizers_are_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no tokenizer there; expected tokenizer\.json or vocab\.txt"):
         Tokenizer.load(tmp_path)
-    for text, complaint in (("a\nb\n", r"lacks \[PAD\]"), ("\n".join([*SPECIAL, "a", "b", "a"]), "'a' twice")):
+    for text, message in (("a\nb\n", r"lacks \[PAD\]"), ("\n".join([*SPECIAL, "a", "b", "a"]), "'a' twice")):
         (tmp_path / "vocab.txt").write_text(text)
-        with pytest.raises(CheckpointError, match=rf"vocab\.txt: .*{complaint}"):
+        with pytest.raises(CheckpointError, match=rf"vocab\.txt: .*{message}"):
             Tokenizer.load(tmp_path)
     (tmp_path / "tokenizer.json").write_text(tokenizer._backend.to_str()[:-100])
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: cannot be read"):
         Tokenizer.load(tmp_path)
     bare = Backend(models.WordPiece({token: i for i, token in enumerate(SPECIAL)}, unk_token="[UNK]"))
-    with pytest.raises(ConfigError, match=r"must come out as \[CLS\]"):
+    with pytest.raises(ConfigError, match=r"output must be \[CLS\]"):
         Tokenizer(bare)
 
 

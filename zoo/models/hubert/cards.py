@@ -1,4 +1,4 @@
-"""HuBERT's models."""
+"""Model cards of HuBERT."""
 
 from __future__ import annotations
 
@@ -55,11 +55,13 @@ CARDS = (
         "(Apache-2.0), cuts of LibriSpeech and others (CC BY 4.0); no labels. Targets are 500 units of layer 3 of "
         "Whisper tiny.en (MIT)",
         limits=(
-            "Semi-supervised: its targets are of a Whisper, which learned from transcripts. What units of MFCC alone "
-            "give is told in recipes/hubert and in the results of the real suite.",
-            "What is said is in its upper layers; who says it is in layer 0, about as well as in log-mel statistics.",
-            "Three hours of real speech are few: most of them English, of one word or a short phrase.",
-            "Its 100 units were measured against the phones of generated speech; real speech had no alignments here.",
+            "Semi-supervised: its targets come from a Whisper model, which was trained on transcripts. Results with "
+            "MFCC targets only are in recipes/hubert and in the results of the real suite.",
+            "Its upper layers encode what is spoken; its layer 0 encodes the speaker, about as well as log-mel "
+            "statistics do.",
+            "It was trained on only 3 hours of real speech, mostly English, mostly single words or short phrases.",
+            "Its 100 units were compared with phones on generated speech only, because the real speech here has no "
+            "alignments.",
         ),
         parameters=4.0,
         paper=_PAPER,

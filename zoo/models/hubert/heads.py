@@ -1,4 +1,4 @@
-"""What HuBERT predicts hidden units with in pre-training.
+"""Heads that predict hidden units in pre-training.
 
 Legend: D width, K classes of a codebook.
 """
@@ -25,14 +25,14 @@ class UnitHead(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """x (..., D) -> one (..., K) per codebook."""
         queries = self.projection(x).unflatten(-1, (len(self.units), -1))  # (..., codebooks, unit_dim)
-        with torch.autocast(x.device.type, enabled=False):  # in bfloat16 the best cosines tie
+        with torch.autocast(x.device.type, enabled=False):  # in bfloat16 the highest cosines are often equal
             queries = F.normalize(queries.float(), dim=-1)
             codes = F.normalize(self.codes.float(), dim=-1).split(list(self.units))
             return [queries[..., i, :] @ code.T / self.temperature for i, code in enumerate(codes)]
 
 
 class LinearUnitHead(nn.Module):
-    """Logits of hidden units by a linear map: cheaper than cosines, as Fast-HuBERT has it (arXiv 2309.13860)."""
+    """Logits of hidden units by a linear map: cheaper than cosines, as in Fast-HuBERT (arXiv 2309.13860)."""
 
     def __init__(self, dim: int, units: tuple[int, ...]) -> None:
         super().__init__()

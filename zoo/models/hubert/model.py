@@ -33,12 +33,12 @@ QUANTIZER = "quantizer.safetensors"
 
 @dataclass(frozen=True)
 class HubertConfig:
-    """Everything that builds a HuBERT. Defaults are Base.
+    """The structure of a HuBERT. Defaults are Base.
 
-    frontend: "waveform" (seven convolutions, 20 ms) or "logmel" (frame_ms 20 or 40, far cheaper; beside the clip's mean
-    power).
+    frontend: "waveform" (seven convolutions, 20 ms) or "logmel" (frame_ms 20 or 40, much cheaper; power relative
+    to the clip's mean).
     conv_norm: "group" (Base) or "layer" (Large, X-Large); normalize: waveform to zero mean, unit variance per clip.
-    units: classes of each codebook to predict in pre-training; unit_head: "cosine" (with unit_dim and temperature, as
+    units: classes of each codebook for pre-training; unit_head: "cosine" (with unit_dim and temperature, as
     published) or "linear"; vocabulary: CTC symbols, blank first. Units and vocabulary are optional.
     """
 
@@ -77,7 +77,9 @@ class HubertConfig:
         if self.conv_norm not in ("group", "layer"):
             raise ConfigError(f'conv_norm {self.conv_norm!r}: choose "group" or "layer"')
         if self.frame_ms not in ((20,) if self.frontend == "waveform" else (20, 40)):
-            raise ConfigError(f"frame_ms {self.frame_ms}: the waveform front end gives 20, the log-mel one 20 or 40")
+            raise ConfigError(
+                f"frame_ms {self.frame_ms}: use 20 with the waveform front end, 20 or 40 with the log-mel one"
+            )
         for name, count in (("heads", self.heads), ("position_groups", self.position_groups)):
             if self.dim % count:
                 raise ConfigError(f"dim {self.dim} is not a multiple of {name} {count}")
@@ -130,7 +132,7 @@ class HuBERT(Encoder):
         norm_stats: Tensor | None = None,
         masked: Tensor | None = None,
     ) -> Frames:
-        """As Encoder.forward. masked (B, T): frames that mask_embedding replaces before the transformer sees them."""
+        """As Encoder.forward. masked (B, T): frames replaced by mask_embedding before the transformer."""
         return self.contextualize(self.frontend(waves, lengths, norm_stats), lengths, layer=layer, masked=masked)
 
     def contextualize(
@@ -142,9 +144,9 @@ class HuBERT(Encoder):
         masked: Tensor | None = None,
         masked_channels: Tensor | None = None,
     ) -> Frames:
-        """All that follows the front end: features (B, T, C) of clips of lengths (B,) samples -> Frames.
+        """Everything after the front end: features (B, T, C) of clips of lengths (B,) samples -> Frames.
 
-        masked_channels (B, D): channels that are zero in all frames, as fine-tuning wants it.
+        masked_channels (B, D): channels that are set to zero in all frames, for fine-tuning.
         """
         x = self.projection(features)  # (B, T, D)
         counts = (lengths - self.min_samples) // self.hop + 1  # (B,)
@@ -161,7 +163,7 @@ class HuBERT(Encoder):
     def logits(self, waves: Any, sample_rate: int | None = None) -> Frames:
         """CTC logits: x (B, T, V) in the order of config.vocabulary, blank first.
 
-        Raises ConfigError when the model has no CTC head, and what `encode` raises.
+        Raises ConfigError if the model has no CTC head, and the errors of `encode`.
         """
         clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
         rows = self._logits(clips)
@@ -169,9 +171,9 @@ class HuBERT(Encoder):
         return Frames(pad_sequence(rows, batch_first=True), lengths, self.frame_rate)
 
     def log_probabilities(self, clips: Sequence[Clip], progress: Callable[[float], None] | None = None) -> list[Tensor]:
-        """Log-probabilities (T, V) of the CTC symbols for each clip at `sample_rate`; nothing else of it stays.
+        """Log-probabilities (T, V) of the CTC symbols for each clip at `sample_rate`. No other results stay in memory.
 
-        progress: called with seconds of audio that are done. Raises as `logits`.
+        progress: called with the seconds of audio processed. Raises the errors of `logits`.
         """
         return [row.log_softmax(-1) for row in self._logits(clips, progress)]
 
@@ -179,52 +181,55 @@ class HuBERT(Encoder):
         if self.ctc is None:
             raise ConfigError(
                 f"{self.name or 'this HuBERT'} has no CTC head: its vocabulary is empty; "
-                "python -m zoo.recipes.hubert.finetune trains one"
+                "train one with python -m zoo.recipes.hubert.finetune"
             )
         rows = [torch.zeros(n, len(self.config.vocabulary)) for n in self._count_all(clips)]
         for batch, frames in self._forward_batches(clips, [self.num_layers]):
             with torch.no_grad():
                 x = self.ctc(frames.x[0].to(self.ctc.weight.dtype)).float().cpu()  # (B, T, V)
-            for piece, scores in zip(batch, x, strict=True):
-                rows[piece.clip][piece.keep] = scores[piece.real]
+            for chunk, scores in zip(batch, x, strict=True):
+                rows[chunk.clip][chunk.keep] = scores[chunk.real]
                 if progress is not None:
-                    progress((piece.keep.stop - piece.keep.start) / self.frame_rate)
+                    progress((chunk.keep.stop - chunk.keep.start) / self.frame_rate)
         return rows
 
     def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
-        """What is said: a Transcript, or a list of them. `zoo.models.ctc.transcription.transcribe` has the options."""
+        """Transcribe: a Transcript, or a list of them. Options: see `zoo.models.ctc.transcription.transcribe`."""
         from zoo.models.ctc.transcription import transcribe
 
         return transcribe(self, waves, sample_rate, **options)
 
     def attach(self, quantizer: Quantizer) -> None:
-        """Give the model the quantizer that `units` needs; it is saved and loaded with the model from then on.
+        """Set the quantizer for `units`. It is then saved and loaded with the model.
 
-        Raises CheckpointError where it was fitted on another encoder, ConfigError where it skips frames.
+        Raises CheckpointError if it was fitted on another encoder, ConfigError if its frame rate is another one.
         """
         quantizer.check(self)
         if quantizer.rate != self.frame_rate:
-            raise ConfigError(f"the quantizer gives {quantizer.rate:g} units a second, the model {self.frame_rate:g}")
+            raise ConfigError(
+                f"the quantizer has {quantizer.rate:g} units a second, but the model has {self.frame_rate:g} frames a "
+                "second; fit a quantizer on this model"
+            )
         self.quantizer = quantizer
 
     def units(self, waves: Any, sample_rate: int | None = None, *, dedup: bool = False) -> Tensor | list[Tensor]:
-        """Hidden units of each clip: int64 (T,), or (T, codebooks) where the quantizer has several.
+        """Hidden units of each clip: int64 (T,), or (T, codebooks) if the quantizer has several.
 
-        Arguments as for `encode`; a list for a list, one tensor for a single input. Memory does not grow with the
-        length of a clip, but for the units themselves.
-        dedup: each run of equal units counts once.
-        Raises ConfigError when the model has no quantizer, and what `encode` raises.
+        Arguments as for `encode`; a list for a list, one tensor for a single input. Apart from the units,
+        memory does not grow with the length of a clip.
+        dedup: replace each run of equal units by one unit.
+        Raises ConfigError if the model has no quantizer, and the errors of `encode`.
         """
         if self.quantizer is None:
             raise ConfigError(
-                f"{self.name or 'this HuBERT'} has no quantizer: make one with zoo.units.fit_quantizer, attach it"
+                f"{self.name or 'this HuBERT'} has no quantizer: fit one with zoo.units.fit_quantizer and attach it"
             )
-        waves = audio.listed(waves)
+        waves = audio.to_list(waves)
         clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
         units = [torch.empty(n, len(self.quantizer.sizes), dtype=torch.int64) for n in self._count_all(clips, waves)]
         for batch, frames in self._forward_batches(clips, [self.quantizer.layer]):
-            for piece, x in zip(batch, frames.unpad(), strict=True):
-                units[piece.clip][piece.keep] = self.quantizer.assign(x[0, piece.real]).cpu()
+            for chunk, x in zip(batch, frames.unpad(), strict=True):
+                units[chunk.clip][chunk.keep] = self.quantizer.assign(x[0, chunk.real]).cpu()
         units = [clip[:, 0] if clip.shape[1] == 1 else clip for clip in units]
         if dedup:
             units = [torch.unique_consecutive(clip, dim=0) for clip in units]
@@ -237,7 +242,7 @@ class HuBERT(Encoder):
             self.quantizer.check(self)
         except CheckpointError as error:
             warnings.warn(
-                f"{directory}: saved without a quantizer, for the weights have changed: {error}", stacklevel=2
+                f"{directory}: saved without the quantizer, because the weights have changed: {error}", stacklevel=2
             )
             return
         self.quantizer.save(directory / QUANTIZER)
@@ -247,10 +252,10 @@ class HuBERT(Encoder):
             self.attach(Quantizer.load(directory / QUANTIZER))
 
     def preprocessing(self) -> dict[str, Any]:
-        chosen = {k: v for k, v in asdict(self.config).items() if k in ("frontend", "frame_ms", "mels", "normalize")}
+        settings = {k: v for k, v in asdict(self.config).items() if k in ("frontend", "frame_ms", "mels", "normalize")}
         if self.config.frontend == "logmel":
-            chosen["normalize"] = "mean power"
-        return super().preprocessing() | chosen
+            settings["normalize"] = "mean power"
+        return super().preprocessing() | settings
 
 
 def _unit_head(config: HubertConfig) -> UnitHead | LinearUnitHead:

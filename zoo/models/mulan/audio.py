@@ -1,10 +1,10 @@
-"""The audio towers of MuLan (Huang et al. 2022, arXiv 2208.12415): a log-mel window to one vector.
+"""The audio towers of MuLan (Huang et al. 2022, arXiv 2208.12415), from a log-mel window to one vector.
 
     log-mel -> standardize, blank the padding -> ResNet-50: mean over real time and frequency
                                               -> AST: mean of the two tokens after the last norm
 
-Spectrograms are time first, and always padded or cropped to `frames`. What stands in padding never matters: it is
-replaced by the level that standardizes to 0, and it is left out of pooling and attention.
+Spectrograms are time first, and always padded or cropped to `frames`. Values in padding have no effect: they are
+replaced by 0 after standardization, and excluded from pooling and attention.
 
 Legend: B batch, T mel frames, N mels, C channels, P patches, D width.
 """
@@ -26,13 +26,13 @@ from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.transformer import Transformer
 
 LEVEL, SPREAD = -4.2677393, 2 * 4.5689974
-"""(log-mel - LEVEL) / SPREAD is what AST feeds on (arXiv 2104.01778): statistics of AudioSet. MuLan's are unknown."""
+"""AST takes (log-mel - LEVEL) / SPREAD, with statistics of AudioSet (arXiv 2104.01778). MuLan's are unknown."""
 AST_WIDTH, AST_STD = 768, 0.02
-"""Narrower towers begin with larger weights, as the text tower does; with AST's own they learn more slowly at first."""
+"""Narrower towers start with larger weights, like the text tower. With AST's own they learn more slowly at first."""
 
 
 class _Tower(nn.Module):
-    """What both towers share. mels, frames: size of one window; dim: width of the result."""
+    """Base of both towers. mels, frames: size of one window; dim: width of the output."""
 
     def __init__(self, mels: int, frames: int, dim: int, level: float, spread: float) -> None:
         super().__init__()
@@ -40,10 +40,10 @@ class _Tower(nn.Module):
         self.level, self.spread = level, spread
 
     def standardize(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """mel (B, T, N) -> the same in float32, scaled and zero in padding. Raises ConfigError for any other shape."""
+        """mel (B, T, N) -> float32, standardized, zero in padding. Raises ConfigError for another shape."""
         if mel.ndim != 3 or mel.shape[1:] != (self.frames, self.mels):
             raise ConfigError(
-                f"spectrogram of shape {tuple(mel.shape)}: this tower takes (batch, {self.frames} frames, "
+                f"spectrogram of shape {tuple(mel.shape)}: expected (batch, {self.frames} frames, "
                 f"{self.mels} mels), time first and padded"
             )
         return zero_padding((mel.float() - self.level) / self.spread, lengths_to_mask(lengths, self.frames))
@@ -62,18 +62,18 @@ class Bottleneck(nn.Module):
         self.shortcut = ConvNorm(inputs, outputs, 1, (stride, stride)) if resized else None
 
     def forward(self, x: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """x (B, C, T, N), given away, rows (B,) real ones of T or None for all -> (B, C', T', N') and its rows."""
-        fewer = None if rows is None else self.spatial.shrink(rows)
+        """x (B, C, T, N), may be overwritten; rows (B,) real rows of T, None = all -> (B, C', T', N') and its rows."""
+        new_rows = None if rows is None else self.spatial.shrink(rows)
         y = self.spatial(self.reduce(x, rows=rows), rows=rows)
         residual = x if self.shortcut is None else self.shortcut(x, relu=False, rows=rows)
-        return self.expand(y, residual, rows=fewer), fewer
+        return self.expand(y, residual, rows=new_rows), new_rows
 
 
 class ResNetTower(_Tower):
-    """ResNet-50 (arXiv 1512.03385) over a one-channel image of T x N, its first convolution without a stride.
+    """ResNet-50 (arXiv 1512.03385) over a one-channel image of T x N. By default its first convolution has no stride.
 
-    width: channels of the stem; blocks: bottlenecks of each stage; stem_stride: (time, frequency), (2, 2) as published
-    for photographs.
+    width: channels of the stem; blocks: bottlenecks of each stage; stem_stride: (time, frequency), (2, 2) in the
+    paper, for photographs.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class ResNetTower(_Tower):
         for stage in self.stages:
             for block in cast(nn.ModuleList, stage):
                 x, rows = block(x, rows)  # (B, C, T', N'), (B,)
-        counts = (lengths + self.step - 1) // self.step  # (B,) positions whose center is real
+        counts = (lengths + self.step - 1) // self.step  # (B,) positions with a real center
         over_time = zero_padding(x.float().mean(3).transpose(1, 2), lengths_to_mask(counts, x.shape[2]))  # (B, T', C)
         return (over_time.sum(1) / counts[:, None]).to(x.dtype)
 
@@ -120,7 +120,7 @@ class ASTTower(_Tower):
     """Audio Spectrogram Transformer (Gong et al. 2021, arXiv 2104.01778): overlapping patches, two tokens, learned
     positions, pre-norm blocks.
 
-    Patches run through all bands of one moment before the next moment, so that those of padding stand last.
+    Patches are in the order of time, then of frequency, so that patches of padding come last.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class ASTTower(_Tower):
     ) -> None:
         super().__init__(mels, frames, dim, level, spread)
         if patch > min(mels, frames):
-            raise ConfigError(f"patch {patch} does not fit into {frames} frames of {mels} mels")
+            raise ConfigError(f"patch {patch} does not fit into {frames} frames of {mels} mels; lower it")
         self.patch, self.stride = patch, stride
         self.steps, self.bands = (frames - patch) // stride + 1, (mels - patch) // stride + 1
         self.embed = Linear(patch * patch, dim)
@@ -165,17 +165,17 @@ class ASTTower(_Tower):
         x = x.unfold(1, self.patch, self.stride).unfold(2, self.patch, self.stride)  # (B, steps, bands, patch, patch)
         x = self.embed(x.flatten(3).flatten(1, 2))  # (B, P, D)
         x = torch.cat([self.tokens.expand(len(x), -1, -1), x], dim=1) + self.position  # (B, 2 + P, D)
-        steps = ((lengths + self.stride - 1) // self.stride).clamp(max=self.steps)  # (B,) those that see a real frame
+        steps = ((lengths + self.stride - 1) // self.stride).clamp(max=self.steps)  # (B,) time steps with a real frame
         mask = lengths_to_mask(2 + steps * self.bands, x.shape[1]) if int(steps.min()) < self.steps else None
         (x,) = self.transformer(x, mask, [len(self.transformer.blocks)], first=2)  # (B, 2, D)
         return x.mean(1)
 
 
 class SpecAugment(nn.Module):
-    """Blanks random bands and stretches of a spectrogram (Park et al. 2019, arXiv 1904.08779) in training mode only.
+    """Masks random bands and time spans of a spectrogram (Park et al. 2019, arXiv 1904.08779), in training mode only.
 
-    Each of `time_masks` stretches is 0 to `time_width` frames long, each of `freq_masks` bands 0 to `freq_width` mels
-    wide; both are filled with the clip's mean. MuLan applies SpecAugment but its settings are unknown: these are ours.
+    Each of `time_masks` spans is 0 to `time_width` frames long. Each of `freq_masks` bands is 0 to `freq_width` mels
+    wide. Both are filled with the clip's mean. The paper does not give MuLan's settings; these are our choice.
     """
 
     def __init__(self, time_masks: int = 2, time_width: int = 96, freq_masks: int = 2, freq_width: int = 8) -> None:
@@ -184,7 +184,7 @@ class SpecAugment(nn.Module):
         self.freq_masks, self.freq_width = freq_masks, freq_width
 
     def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """mel (B, T, N), lengths (B,) real frames, all of them when left out -> (B, T, N)."""
+        """mel (B, T, N), lengths (B,) real frames, None = all -> (B, T, N)."""
         if not self.training:
             return mel
         clips, frames, mels = mel.shape
@@ -198,12 +198,12 @@ class SpecAugment(nn.Module):
 
 
 def _spans(count: int, width: int, sizes: Tensor, positions: int) -> Tensor:
-    """(B, positions), True inside any of `count` spans of 0 to `width` that lie within the first sizes[b] positions."""
+    """(B, positions), True inside any of `count` spans of length 0 to `width` within the first sizes[b] positions."""
     draws = torch.rand(2, len(sizes), count, device=sizes.device)
     widths = (draws[0] * (sizes.clamp(max=width)[:, None] + 1)).floor()  # (B, count)
     starts = (draws[1] * (sizes[:, None] - widths + 1)).floor()
-    place = torch.arange(positions, device=sizes.device)
-    inside = (place >= starts[..., None]) & (place < (starts + widths)[..., None])  # (B, count, positions)
+    index = torch.arange(positions, device=sizes.device)
+    inside = (index >= starts[..., None]) & (index < (starts + widths)[..., None])  # (B, count, positions)
     return inside.any(1)
 
 

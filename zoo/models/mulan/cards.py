@@ -1,4 +1,4 @@
-"""MuLan's models."""
+"""Model cards of MuLan."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ CARDS = (
         training_data="ten hours of music composed by rule (TimGM6mb soundfont), and an hour of renderings of "
         "public-domain scores (FluidR3 soundfont), with captions that state facts",
         limits=(
-            "It tells instruments, their families and styles apart, tempo a little; meter no better than a regression "
-            "on log-mel statistics does. It knows nothing of moods, voices or artists.",
-            "Its 564 word pieces are those of its captions, in English.",
-            "It has heard synthesizers alone, two of them; a recording of real instruments is something else.",
+            "It can distinguish instruments, instrument families and styles, and tempo a little. For meter it is no "
+            "better than a regression on log-mel statistics. It was not trained on moods, voices or artists.",
+            "Its vocabulary is the 564 word pieces of its captions, in English.",
+            "It was trained only on two synthesizers, and never on recordings of real instruments.",
         ),
         parameters=2.6,
         paper=_PAPER,

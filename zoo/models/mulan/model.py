@@ -39,9 +39,9 @@ _COUNTS = (
 
 @dataclass(frozen=True)
 class MulanConfig:
-    """Everything that builds a MuLan but the tokenizer. Defaults: ResNet-50 on 64 mels, BERT-base.
+    """The structure of a MuLan, without the tokenizer. Defaults: ResNet-50 on 64 mels, BERT-base.
 
-    tower: "resnet" (resnet_*) or "ast" (audio_*, patch, patch_stride). text_length: tokens kept of a text.
+    tower: "resnet" (resnet_*) or "ast" (audio_*, patch, patch_stride). text_length: maximum number of tokens of a text.
     """
 
     sample_rate: int = 16_000
@@ -72,22 +72,24 @@ class MulanConfig:
         if self.tower not in ("resnet", "ast"):
             raise ConfigError(f'tower {self.tower!r}: choose "resnet" or "ast"')
         if not 0 < self.temperature <= 1:
-            raise ConfigError(f"temperature {self.temperature}: must lie in (0, 1]")
+            raise ConfigError(f"temperature {self.temperature}: give a value above 0 and at most 1")
         check_range("window_seconds", self.window_seconds, SHORTEST_WINDOW)
         check_range("text_length", self.text_length, 2)  # [CLS] and [SEP]
         for name in _COUNTS:
             check_range(name, getattr(self, name), 1)
         if not self.resnet_blocks or min(self.resnet_blocks) < 1:
-            raise ConfigError(f"resnet_blocks {self.resnet_blocks}: one stage at least, and one block in each")
+            raise ConfigError(
+                f"resnet_blocks {self.resnet_blocks}: give at least one stage, and at least one block for each"
+            )
         if self.text_length > self.text_positions:
-            raise ConfigError(f"text_length {self.text_length} exceeds text_positions {self.text_positions}")
+            raise ConfigError(f"text_length {self.text_length} exceeds text_positions {self.text_positions}; lower it")
 
 
 class MuLan(TokenizedEncoder):
-    """Its frames are the unit embeddings of 10 s windows, one after the other; there is one layer, 0.
+    """Its frames are unit embeddings of consecutive 10 s windows. The only layer is 0.
 
-    The last window of a clip counts if half of it is real, or if it is the only one; what it lacks is masked, never
-    filled by wrapping around. `embed` is the mean over windows, brought back to unit length.
+    The last window of a clip is used if at least half of it is real audio, or if it is the only one. Its missing part
+    is masked. `embed` returns the mean over windows, normalized to unit length.
     """
 
     family = "mulan"
@@ -101,7 +103,9 @@ class MuLan(TokenizedEncoder):
         self.sample_rate, self.dim = config.sample_rate, config.dim
         self.logmel = LogMel(config.sample_rate, config.mels)
         self.hop = round(config.window_seconds * config.sample_rate)
-        self.min_samples = 10 * self.logmel.hop + self.logmel.window  # too little to call music, enough to run
+        self.min_samples = (
+            10 * self.logmel.hop + self.logmel.window
+        )  # too short for music, but long enough for the towers
         self.mel_frames = self.hop // self.logmel.hop
         self.augment = SpecAugment()
         self.audio = _audio_tower(config, self.mel_frames)
@@ -122,7 +126,7 @@ class MuLan(TokenizedEncoder):
         return self.hop + self.logmel.window - self.logmel.hop
 
     def count_frames(self, samples: int) -> int:
-        """Windows of a clip: at least one, the last kept if half real."""
+        """The number of windows of a clip: at least one; the last one counts if half of it is real."""
         return 0 if samples < self.min_samples else max(1, (samples + self.hop // 2) // self.hop)
 
     def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
@@ -135,17 +139,17 @@ class MuLan(TokenizedEncoder):
         return Frames(x, counts, self.frame_rate)
 
     def embed_windows(self, mel: Tensor, lengths: Tensor, counts: Tensor) -> Tensor:
-        """mel (B, M, N), lengths (B,) real mel frames, counts (B,) windows -> (B, T, D) unit vectors, else zero."""
+        """mel (B, M, N), lengths (B,) real mel frames, counts (B,) windows -> (B, T, D), zero in padding."""
         size, clips = self.mel_frames, len(mel)
         windows = int(counts.max())
         mel = F.pad(mel[:, : windows * size], (0, 0, 0, max(0, windows * size - mel.shape[1])))
         mel = mel.reshape(clips, windows, size, -1)  # (B, T, size, N)
         start = torch.arange(windows, device=mel.device) * size
-        left = (lengths[:, None] - start).clamp(0, size)  # (B, T) real mel frames of each window
-        wanted = torch.arange(windows, device=mel.device) < counts[:, None]  # (B, T)
-        x = self.embed_spectrogram(mel[wanted], left[wanted])  # (windows that count, D)
+        remaining = (lengths[:, None] - start).clamp(0, size)  # (B, T) real mel frames of each window
+        real = torch.arange(windows, device=mel.device) < counts[:, None]  # (B, T)
+        x = self.embed_spectrogram(mel[real], remaining[real])  # (real windows, D)
         out = x.new_zeros(clips, windows, self.dim)
-        return out.masked_scatter(wanted[..., None], x)
+        return out.masked_scatter(real[..., None], x)
 
     def embed_spectrogram(
         self,
@@ -156,19 +160,21 @@ class MuLan(TokenizedEncoder):
     ) -> Tensor:
         """Unit embeddings (B, D) of log-mel windows: mel (B, M, N) or, frequency first, (B, N, M) of at most 10 s.
 
-        lengths (B,): real mel frames; all of them when left out. The layout is as declared, never guessed.
-        Raises ConfigError for a shape that the layout does not allow, and for lengths that are not of these frames.
+        lengths (B,): real mel frames; None = all. The layout is never guessed.
+        Raises ConfigError for a shape that does not fit the layout, and for lengths outside of the frames.
         """
         mel = mel if layout == "time_first" else mel.transpose(1, 2)  # (B, M, N)
         if mel.ndim != 3 or mel.shape[2] != self.config.mels or not 0 < mel.shape[1] <= self.mel_frames:
             raise ConfigError(
-                f"spectrogram of shape {tuple(mel.shape)} taken time first: expected (batch, 1 to {self.mel_frames} "
-                f'frames, {self.config.mels} mels); say layout="frequency_first" if it is (batch, mels, frames)'
+                f"spectrogram of shape {tuple(mel.shape)}, time first: expected (batch, 1 to {self.mel_frames} frames, "
+                f'{self.config.mels} mels); give layout="frequency_first" if it is (batch, mels, frames)'
             )
         if lengths is None:
             lengths = torch.full((len(mel),), mel.shape[1], device=mel.device)
         elif lengths.shape != mel.shape[:1] or not bool(((lengths > 0) & (lengths <= mel.shape[1])).all()):
-            raise ConfigError(f"lengths {lengths.tolist()}: {len(mel)} numbers of mel frames, 1 to {mel.shape[1]} each")
+            raise ConfigError(
+                f"lengths {lengths.tolist()}: give {len(mel)} numbers of mel frames, 1 to {mel.shape[1]} each"
+            )
         mel = F.pad(mel, (0, 0, 0, self.mel_frames - mel.shape[1]))
         states = self.audio(self.augment(mel, lengths), lengths)  # (B, tower width)
         return F.normalize(self.audio_projection(states).float(), dim=-1)
@@ -183,21 +189,21 @@ class MuLan(TokenizedEncoder):
     def embed_text(self, texts: str | Sequence[str]) -> Tensor:
         """Unit embeddings of texts, cut after config.text_length tokens: (N, D), or (D,) for a single string.
 
-        Raises ConfigError when the model has no tokenizer.
+        Raises ConfigError if the model has no tokenizer.
         """
         if self.tokenizer is None:
             raise ConfigError(f"{self.name or 'this MuLan'} has no tokenizer; set model.tokenizer to a Tokenizer")
-        listed = [texts] if isinstance(texts, str) else list(texts)
-        out = torch.zeros(len(listed), self.dim)
-        for start in range(0, len(listed), TEXT_BATCH):
-            ids, lengths = self.tokenizer.encode(listed[start : start + TEXT_BATCH], self.config.text_length)
+        text_list = [texts] if isinstance(texts, str) else list(texts)
+        out = torch.zeros(len(text_list), self.dim)
+        for start in range(0, len(text_list), TEXT_BATCH):
+            ids, lengths = self.tokenizer.encode(text_list[start : start + TEXT_BATCH], self.config.text_length)
             with eval_mode(self):
                 out[start : start + TEXT_BATCH] = self.forward_text(ids.to(self.device), lengths.to(self.device)).cpu()
         return out[0] if isinstance(texts, str) else out
 
     def similarity(self, waves: Any, texts: Sequence[str], sample_rate: int | None = None) -> Tensor:
-        """Cosines (B, N) of clips and texts; (N,) for a single clip. Raises ConfigError where texts is no list."""
-        return self.embed(waves, sample_rate) @ self.embed_text(_listed("texts", texts)).T
+        """Cosines (B, N) of clips and texts; (N,) for a single clip. Raises ConfigError if texts is not a list."""
+        return self.embed(waves, sample_rate) @ self.embed_text(_text_list("texts", texts)).T
 
     def classify(
         self,
@@ -209,24 +215,24 @@ class MuLan(TokenizedEncoder):
     ) -> Tensor:
         """Zero-shot probabilities (B, N) of labels: softmax of cosine / temperature; (N,) for a single clip.
 
-        templates: prompts with {} for the label, whose text embedding is the renormalized mean over all of them.
-        Raises ConfigError where labels or templates are no lists, or a template has no {}.
+        templates: prompts with {} for the label. The embedding of a label is the normalized mean over its prompts.
+        Raises ConfigError if labels or templates are not lists, or a template has no {}.
         """
-        labels, templates = _listed("labels", labels), _listed("templates", templates)
+        labels, templates = _text_list("labels", labels), _text_list("templates", templates)
         classes = F.normalize(embed_prompts(labels, templates, self.embed_text).mean(0), dim=-1)  # (N, D)
         return (self.embed(waves, sample_rate) @ classes.T / self.temperature().detach().cpu()).softmax(-1)
 
     def preprocessing(self) -> dict[str, Any]:
-        chosen = {k: v for k, v in asdict(self.config).items() if k in ("mels", "window_seconds", "text_length")}
-        return super().preprocessing() | {"clip_seconds": chosen.pop("window_seconds")} | chosen
+        settings = {k: v for k, v in asdict(self.config).items() if k in ("mels", "window_seconds", "text_length")}
+        return super().preprocessing() | {"clip_seconds": settings.pop("window_seconds")} | settings
 
     def load_assets(self, directory: Path) -> None:
         if any((directory / name).is_file() for name in FILES):
             self.tokenizer = Tokenizer.load(directory)
 
 
-def _listed(name: str, texts: Sequence[str]) -> list[str]:
-    """A string alone would be taken apart into its letters."""
+def _text_list(name: str, texts: Sequence[str]) -> list[str]:
+    """The texts as a list. A single string is an error, because it would become a list of letters."""
     if isinstance(texts, str) or not texts:
         raise ConfigError(f"{name}: give a list of strings, not {texts!r}")
     return list(texts)

@@ -26,15 +26,15 @@ from zoo.nn.transformer import Transformer
 PAD, UNKNOWN, START, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 FILES = ("tokenizer.json", "vocab.txt")
 BERT_WIDTH, BERT_STD = 768, 0.02
-"""Narrower towers begin with larger weights, so that words move [CLS] as much as they do at BERT's width. With BERT's
-own they are all but invisible to it, and contrastive training from nothing stays at two kinds of text for long."""
-MIN_COUNT = 2  # a pair of pieces must occur this often to be joined
+"""Narrower towers start with larger weights, so that words change [CLS] as much as they do at BERT's width. With BERT's
+own weights the effect is too small, and contrastive training from scratch learns very slowly at first."""
+MIN_COUNT = 2  # pairs of word pieces that occur less often are not joined
 
 
 class TextTower(nn.Module):
-    """Post-norm transformer over words + positions + segment; its result is the last state of the first token, [CLS].
+    """Post-norm transformer over words + positions + segment; its output is the last state of the first token, [CLS].
 
-    A text is one segment, so BERT's table of two segment embeddings is a single vector here.
+    A text is one segment, so a single vector replaces BERT's table of two segment embeddings.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class TextTower(nn.Module):
         self.apply(partial(_init_weights, std=BERT_STD * max(1.0, BERT_WIDTH / dim) ** 0.5))
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """ids (B, T), lengths (B,) >= 1 real tokens -> (B, D). What stands in the padding does not matter.
+        """ids (B, T), lengths (B,) >= 1 real tokens -> (B, D). Values in padding have no effect.
 
         Raises ConfigError for texts with more tokens than there are positions.
         """
@@ -90,22 +90,22 @@ class Tokenizer:
     """Text to the token ids of a BERT: [CLS], WordPiece tokens, [SEP]."""
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        """backend: with the template [CLS] text [SEP]; its own padding and truncation are switched off.
+        """backend: with the template [CLS] text [SEP]. Its padding and truncation are switched off.
 
-        Raises ConfigError when it lacks a special token or the template.
+        Raises ConfigError if it has no such template, or if a special token is missing.
         """
         missing = [token for token in SPECIAL[:4] if backend.token_to_id(token) is None]
         if missing:
-            raise ConfigError(f"not the tokenizer of a BERT: its vocabulary lacks {', '.join(missing)}")
+            raise ConfigError(f"not a BERT tokenizer: its vocabulary lacks {', '.join(missing)}")
         backend.no_padding()
         backend.no_truncation()
         if backend.encode("").tokens != [START, END]:
-            raise ConfigError(f"not the tokenizer of a BERT: texts must come out as {START} ... {END}")
+            raise ConfigError(f"not a BERT tokenizer: its output must be {START} ... {END}")
         self._backend = backend
         self._pad = backend.token_to_id(PAD)
 
     def __len__(self) -> int:
-        """The number of embeddings a tower needs: one more than the highest id."""
+        """The number of embeddings that a tower needs: the highest id plus one."""
         return max(self._backend.get_vocab().values()) + 1
 
     @classmethod
@@ -119,12 +119,12 @@ class Tokenizer:
     ) -> Tokenizer:
         """A BERT tokenizer with these WordPiece tokens, in the order of their ids.
 
-        strip_accents: None = if lowercase. split_chinese: each Chinese character is a word.
+        strip_accents: None = same as lowercase. split_chinese: each Chinese character is a word.
 
-        Raises ConfigError for a token that occurs twice, and for a missing special one.
+        Raises ConfigError for a duplicate token, and for a missing special token.
         """
         if len(set(tokens)) < len(tokens):
-            raise ConfigError(f"the vocabulary holds {next(t for t, n in Counter(tokens).items() if n > 1)!r} twice")
+            raise ConfigError(f"the vocabulary has {next(t for t, n in Counter(tokens).items() if n > 1)!r} twice")
         backend = _backend({token: i for i, token in enumerate(tokens)}, lowercase, strip_accents, split_chinese)
         ends = [(token, tokens.index(token)) for token in (START, END) if token in tokens]
         if len(ends) == 2:
@@ -136,10 +136,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
-        """From tokenizer.json, from BERT's vocab.txt, or from a directory that holds either.
+        """Load tokenizer.json or BERT's vocab.txt, from a file or its directory.
 
-        What tokenizer_config.json says of the letters holds for vocab.txt beside it, which is lower-casing otherwise.
-        Raises CheckpointError for what is missing, damaged, or not the tokenizer of a BERT.
+        For vocab.txt, tokenizer_config.json in the same directory sets lower-casing, accents and Chinese characters; by
+        default it is lower-casing. Raises CheckpointError for a file that is missing, damaged, or not a BERT tokenizer.
         """
         path = Path(path)
         file = next((path / name for name in FILES if (path / name).is_file()), path) if path.is_dir() else path
@@ -149,7 +149,7 @@ class Tokenizer:
             text = file.read_text(encoding="utf-8")
             if file.suffix == ".json":
                 return cls(tokenizers.Tokenizer.from_str(text))
-            return cls.from_vocabulary(text.removesuffix("\n").split("\n"), **_letters(file.parent))
+            return cls.from_vocabulary(text.removesuffix("\n").split("\n"), **_normalizer_options(file.parent))
         except ConfigError as error:
             raise CheckpointError(f"{file}: {error}") from error
         except Exception as error:  # the tokenizers library raises bare Exception
@@ -157,23 +157,23 @@ class Tokenizer:
 
     @classmethod
     def train(cls, captions: Iterable[str], vocab_size: int) -> Tokenizer:
-        """A lower-casing WordPiece tokenizer with at most `vocab_size` tokens, the same for the same captions.
+        """Train a lower-casing WordPiece tokenizer with at most `vocab_size` tokens. It is a function of the captions.
 
-        Raises ConfigError when the characters of the captions alone are more.
+        Raises ConfigError if the captions have more different characters than `vocab_size`.
         """
-        captions = [_whole(text) for text in captions]
+        captions = [_replace_surrogates(text) for text in captions]
         backend = _backend({}, lowercase=True)
         starts, inner = set[str](), set[str]()
         for text in captions:
             for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text)):
                 starts.update(word)
                 inner.update(f"##{letter}" for letter in word[1:])
-        # The library numbers inner letters in the order of a hash map, and breaks ties by these numbers. Those that are
-        # special are numbered beforehand; in the tokenizer made from the result they are ordinary again.
+        # The library numbers inner letters in the order of a hash map and breaks ties by these numbers. So all letters
+        # are special tokens in training, which fixes their order. In the final tokenizer they are ordinary tokens.
         fixed = [*SPECIAL, *sorted(starts), *sorted(inner)]
         if len(fixed) > vocab_size:
             raise ConfigError(
-                f"vocab_size {vocab_size}: the captions need {len(fixed)} tokens for their characters alone"
+                f"vocab_size {vocab_size}: the captions need {len(fixed)} tokens for their characters alone; raise it"
             )
         trainer = trainers.WordPieceTrainer(
             vocab_size=vocab_size, min_frequency=MIN_COUNT, special_tokens=fixed, show_progress=False
@@ -183,7 +183,7 @@ class Tokenizer:
         return cls.from_vocabulary(sorted(vocabulary, key=lambda token: vocabulary[token]))
 
     def save(self, path: str | Path) -> None:
-        """Write tokenizer.json, which `load` and the libraries of Hugging Face read."""
+        """Write tokenizer.json, for `load` and the Hugging Face libraries."""
         with replacing_file(Path(path), shared=True) as temporary:
             temporary.write_text(self._backend.to_str(pretty=True), encoding="utf-8")
 
@@ -192,23 +192,25 @@ class Tokenizer:
         return hashlib.sha256(self._backend.to_str().encode()).hexdigest()[:16]
 
     def encode(self, texts: Sequence[str], size: int) -> tuple[Tensor, Tensor]:
-        """Token ids (B, T) int64, padded, and lengths (B,) int64. A text keeps its first `size` tokens, [SEP] included.
+        """Token ids (B, T) int64, padded, and lengths (B,) int64. Texts are cut to `size` tokens, [SEP] included.
 
-        Raises ConfigError when `texts` is not a list of strings, or empty, and for a size below 2.
+        Raises ConfigError if `texts` is not a list of strings, or is empty, and for a size below 2.
         """
         if isinstance(texts, str) or not texts or not all(isinstance(text, str) for text in texts):
-            raise ConfigError(f"texts: expected a list of one string or more, not {texts!r:.60}")
+            raise ConfigError(f"texts: give a list of strings, not {texts!r:.60}")
         if size < 2:
-            raise ConfigError(f"size {size}: a text needs 2 tokens, {START} and {END}, at least")
-        encoded = [encoding.ids for encoding in self._backend.encode_batch([_whole(text) for text in texts])]
+            raise ConfigError(f"size {size}: give at least 2, for {START} and {END}")
+        encoded = [
+            encoding.ids for encoding in self._backend.encode_batch([_replace_surrogates(text) for text in texts])
+        ]
         rows = [ids if len(ids) <= size else [*ids[: size - 1], ids[-1]] for ids in encoded]
         lengths = torch.tensor([len(row) for row in rows])
         width = int(lengths.max())
         return torch.tensor([row + [self._pad] * (width - len(row)) for row in rows]), lengths  # (B, T), (B,)
 
 
-def _whole(text: str) -> str:
-    """Without halves of characters, which JSON and a command line can bring and the tokenizer cannot read: U+FFFD."""
+def _replace_surrogates(text: str) -> str:
+    """Replace lone surrogates, which JSON and a command line can contain but the tokenizer cannot read, by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -224,8 +226,8 @@ def _backend(
     return backend
 
 
-def _letters(directory: Path) -> dict[str, Any]:
-    """What becomes of letters, as arguments of `Tokenizer.from_vocabulary`."""
+def _normalizer_options(directory: Path) -> dict[str, Any]:
+    """Normalizer options of tokenizer_config.json, as arguments of `Tokenizer.from_vocabulary`."""
     file = directory / "tokenizer_config.json"
     settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return {

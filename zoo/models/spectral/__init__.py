@@ -1,1 +1,1 @@
-"""Spectra without weights: the baselines."""
+"""Spectral baselines without weights."""

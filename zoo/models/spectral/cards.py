@@ -1,4 +1,4 @@
-"""Spectra, which need no weights."""
+"""Model cards of spectral features, which have no weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders without weights: the baselines that a learned representation has to beat.
+"""Encoders without weights: baselines for learned representations.
 
 Legend: B batch, S samples, T frames, D width.
 """

@@ -1,4 +1,4 @@
-"""Cards of the Whisper models."""
+"""Model cards of Whisper."""
 
 from __future__ import annotations
 
@@ -62,21 +62,22 @@ CARDS = (
     ModelCard(
         "whisper-mini",
         "whisper",
-        "Whisper small enough to learn English keywords and digits on two cores, windows of 8 s",
+        "Whisper small enough to train on two cores; English keywords and digits, windows of 8 s",
         config=_MINI,
         source=PACKAGED,
         training_data="twenty English keywords, and strings of digits: 88 minutes of generated speech (eSpeak NG), 37 "
         "minutes of natural synthetic speech (Kokoro-82M's voices and blends of them, Apache-2.0), and 1,200 digits of "
         "three speakers (FSDD, CC BY-SA 4.0)",
         limits=(
-            "It transcribes twenty keywords and digits, in English. It transcribes any other sound as some of these.",
-            "It was trained on three real voices. It gets one in five single digits of other real voices wrong.",
-            "Its window is 8 s long. The times of its words were not measured.",
+            "It outputs only twenty English keywords and the digits; any other audio is transcribed as these.",
+            "Its training data has three real voices; for other real voices, one in five single digits is wrong.",
+            "It processes 8 s at a time. The accuracy of its timestamps was never measured.",
         ),
         parameters=3.5,
         paper="https://arxiv.org/abs/2212.04356",
         scores=(
-            "20 keywords, generated, unseen voices: 0 errors in 379 test clips",
+            "20 keywords, generated, unseen voices: 0 errors in 379 test clips; its vocabulary is these words and "
+            "the digits",
             "unseen strings of digits, generated, unseen voices: 1.2 % WER",
             "digits, real, three known speakers: 0.7 % WER; three unknown speakers: 18.5 %",
         ),

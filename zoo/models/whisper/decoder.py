@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from zoo.errors import ConfigError
 from zoo.nn.attention import SelfAttention
-from zoo.nn.linear import Linear, Product
+from zoo.nn.linear import Linear, PackedLinear
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.transformer import FeedForward
 
@@ -186,11 +186,11 @@ class Decoder(nn.Module):
         self.positions = nn.Parameter(torch.empty(text_ctx, dim).normal_(std=0.01))
         self.blocks = nn.ModuleList(DecoderBlock(dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
-        self._to_logits = Product()
+        self._to_logits = PackedLinear()
         self.layerdrop = 0.0  # of `forward_text`: share of blocks that a training step leaves out
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Decoder:
-        self._to_logits = Product()
+        self._to_logits = PackedLinear()
         return super()._apply(fn, recurse)
 
     def cross(self, states: AudioStates) -> Cross:

@@ -1,1 +1,1 @@
-"""What makes plain PyTorch fast on CPUs."""
+"""Settings and kernels that make PyTorch fast on CPUs."""

@@ -1,8 +1,8 @@
-"""Changes to what the model hears, while what it is to learn of it stays that of the clip as it was recorded.
+"""Augmentation of the input. The targets (units or text) stay those of the original clip.
 
-Speed: a clip played faster or slower, its pitch and formants moved with it: other speakers, the same words. Mixing:
-other speech or noise over a part of the clip, as WavLM does (arXiv 2110.13900). Microphone: some frequencies stronger,
-others weaker. Band: nothing above some frequency.
+Speed: the clip is played faster or slower. Pitch and formants change too, as with another speaker. Mixing: other speech
+or noise is added to a part of the clip, as in WavLM (arXiv 2110.13900). Microphone: a random gain over frequency. Band:
+a low-pass filter.
 
 Legend: S samples.
 """
@@ -23,22 +23,22 @@ from zoo.io.seeds import mix
 from zoo.models.hubert.model import HuBERT
 from zoo.recipes.hubert.config import HubertAugmentConfig
 
-_SPEECH_DB = (-5.0, 5.0)  # level of the clip above what is mixed into it
-_LONGEST = 0.5  # share of the clip that speech is mixed into, at most
+_SPEECH_DB = (-5.0, 5.0)  # level of the clip above the mixed-in speech
+_MAX_SHARE = 0.5  # of the clip is mixed with speech
 
 
 def augmented(
     items: Sequence[LoadedClip], config: HubertAugmentConfig, model: HuBERT, frames: Sequence[int] | None = None
 ) -> tuple[list[LoadedClip], list[Fraction]]:
-    """What the model hears of a batch, and how many times as fast each clip is played.
+    """The augmented clips of a batch, and the speed factor of each clip.
 
-    frames: how many each clip must have for what is to be learned of it. One that would become too short for that, or
-    for the model, keeps its speed.
+    frames: minimum number of frames of each clip, as its targets need them. A clip keeps its speed if it would become
+    shorter than that, or too short for the model.
     """
     speeds = [draw_speed(item.seed, config.speed) for item in items]
     speeds = [
-        s if _long_enough(len(item.wave), s, model, need) else Fraction(1)
-        for item, s, need in zip(items, speeds, frames or [0] * len(items), strict=True)
+        speed if _long_enough(len(item.wave), speed, model, min_frames) else Fraction(1)
+        for item, speed, min_frames in zip(items, speeds, frames or [0] * len(items), strict=True)
     ]
     waves = [speed_perturb(item.wave, speed) for item, speed in zip(items, speeds, strict=True)]
     waves = mix_in(waves, [item.seed for item in items], config)
@@ -49,7 +49,7 @@ def augmented(
 
 
 def mix_in(waves: Sequence[Tensor], seeds: Sequence[int], config: HubertAugmentConfig) -> list[Tensor]:
-    """Clips of a batch, some with a stretch of another clip of it or with noise laid over them; (S,) -> (S,)."""
+    """Mix a segment of another clip of the batch, or noise, into some of the clips; (S,) -> (S,) each."""
     if not config.speech and not config.noise:
         return list(waves)
     mixed = []
@@ -58,7 +58,7 @@ def mix_in(waves: Sequence[Tensor], seeds: Sequence[int], config: HubertAugmentC
         chance = draws.random()
         if chance < config.speech and len(waves) > 1:
             other = waves[(i + 1 + int(draws.integers(len(waves) - 1))) % len(waves)]
-            mixed.append(mix_at_snr(wave, other, _SPEECH_DB, _LONGEST, draws))
+            mixed.append(mix_at_snr(wave, other, _SPEECH_DB, _MAX_SHARE, draws))
         elif config.speech <= chance < config.speech + config.noise:
             mixed.append(mix_at_snr(wave, noise(len(wave), draws), NOISE_DB, 1.0, draws))
         else:

@@ -1,4 +1,4 @@
-"""What CTC fine-tuning is configured by. The defaults tune the mini HuBERT on the spoken words of the speech corpus."""
+"""Configuration of CTC fine-tuning. The defaults tune the mini HuBERT on the keywords of the speech corpus."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from zoo.validation import check_range
 
 @dataclass
 class CtcTuneConfig:
-    """How the model is changed while it learns to spell."""
+    """Freezing, dropout and masking during fine-tuning."""
 
-    freeze_steps: int = 100  # the head alone learns first, then the transformer joins in
-    train_frontend: bool = False  # published: the front end stays as pre-training left it
+    freeze_steps: int = 100  # in the first steps only the head is trained; then the transformer too
+    train_frontend: bool = False  # published: the front end stays frozen
     dropout: float = 0.1
     attention_dropout: float = 0.0
     activation_dropout: float = 0.1
     layerdrop: float = 0.0
-    time_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.05, length=5, least=0))  # frames
-    channel_mask: MaskConfig = field(default_factory=lambda: MaskConfig(starts=0.004, length=32, least=0))  # of D
+    time_mask: MaskConfig = field(default_factory=lambda: MaskConfig(mask_prob=0.05, length=5, min_masks=0))
+    channel_mask: MaskConfig = field(default_factory=lambda: MaskConfig(mask_prob=0.004, length=32, min_masks=0))
 
     def __post_init__(self) -> None:
         check_range("tune.freeze_steps", self.freeze_steps, 0)
@@ -32,13 +32,13 @@ class CtcTuneConfig:
 
 @dataclass
 class CtcTrainConfig:
-    """CTC fine-tuning: a pre-trained HuBERT learns to write what is said."""
+    """CTC fine-tuning: a pre-trained HuBERT learns to transcribe speech."""
 
     out: str = "runs/hubert/mini-ctc"  # run folder; the model to use is OUT/best
-    name: str = ""  # of the finished model; empty: hubert- and the run folder's name
+    name: str = ""  # of the final model; empty: hubert- and the run folder's name
     init: str = "runs/hubert/mini"  # HuBERT to start from: run folder, checkpoint, registered name or hf:owner/name
     text_normalizer: str = "basic"  # of transcripts (zoo.text.normalizers): raw, basic or english
-    samples: int = 5  # transcripts of dev clips that each validation shows
+    samples: int = 5  # dev transcripts shown by each validation
     data: DataConfig = field(
         default_factory=lambda: DataConfig(
             "corpus:speech/small [style=keyword|digits lang=en]", batch_seconds=40.0, min_seconds=0.2

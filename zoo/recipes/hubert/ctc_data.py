@@ -1,4 +1,4 @@
-"""Transcribed clips for CTC: which ones can be used, and batches of waveforms with labels and masks.
+"""Transcribed clips for CTC: selection of usable clips, and batches of waveforms with labels and masks.
 
 Legend: B batch, T frames, D width, U labels.
 """
@@ -31,7 +31,7 @@ from zoo.text.normalizers import normalizer
 
 @dataclass
 class TextBatch(Batch):
-    """A batch with what is said: labels (B, U), label_lengths (B,); masked (B, T) frames, masked_channels (B, D)."""
+    """A batch with transcripts: labels (B, U), label_lengths (B,); masked (B, T) frames, masked_channels (B, D)."""
 
     labels: Tensor = field(default_factory=lambda: torch.empty(0))
     label_lengths: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -40,10 +40,10 @@ class TextBatch(Batch):
 
 
 class Transcribed(AudioDataset):
-    """Clips with texts, which are what is learned."""
+    """Clips with texts as the training targets."""
 
     def fingerprint(self) -> str:
-        """As AudioDataset's, and behind it one of the texts."""
+        """The fingerprint of AudioDataset, followed by one of the texts."""
         texts = hashlib.sha256("\n".join(entry.text or "" for entry in self.entries).encode()).hexdigest()
         return f"{super().fingerprint()}-{texts[:16]}"
 
@@ -55,11 +55,11 @@ class CtcCollate:
         self.model, self.alphabet, self.tune, self.augment = model, alphabet, tune, augment
 
     def __call__(self, items: Sequence[LoadedClip]) -> TextBatch:
-        spelled = [self.alphabet.encode(item.entry.text or "") for item in items]
-        items, _ = augmented(items, self.augment, self.model, [_frames_needed(labels) for labels in spelled])
+        targets = [self.alphabet.encode(item.entry.text or "") for item in items]
+        items, _ = augmented(items, self.augment, self.model, [_frames_needed(target) for target in targets])
         plain = Batch.of(items)
         frames = widen(plain, self.model)
-        labels = [torch.tensor(row, dtype=torch.int64) for row in spelled]
+        labels = [torch.tensor(row, dtype=torch.int64) for row in targets]
         masked = torch.zeros(len(items), frames, dtype=torch.bool)
         for row, item in zip(masked, items, strict=True):
             count = self.model.count_frames(len(item.wave))
@@ -77,17 +77,17 @@ class CtcCollate:
 def usable(
     entries: Sequence[Entry], config: DataConfig, normalize: str, model: HuBERT, say: Callable[[str], None]
 ) -> tuple[list[Entry], Alphabet]:
-    """Entries with normalized text that can be learned from, and the alphabet of the training set.
+    """Usable entries with normalized text, and the alphabet of the training set.
 
-    Left out, and said so: clips without text, shorter than data.min_seconds, longer than data.max_seconds (their text
-    cannot be cropped with them), and with more characters than frames.
-    Raises ConfigError where nothing is left.
+    Not usable: clips without text, shorter than data.min_seconds, longer than data.max_seconds (the text of a cropped
+    clip is unknown), or, for training, with more characters than frames. `say` gets a line with their numbers.
+    Raises ConfigError if no training clip is usable.
     """
-    clean = normalizer(normalize)
+    normalize_text = normalizer(normalize)
     reasons = {"without text": 0, "too short": 0, "too long": 0, "more characters than frames": 0}
-    kept: list[Entry] = []
+    usable_entries: list[Entry] = []
     for entry in entries:
-        text = clean(entry.text or "")
+        text = normalize_text(entry.text or "")
         frames = model.count_frames(int(entry.duration * model.sample_rate))
         if not text:
             reasons["without text"] += 1
@@ -98,15 +98,15 @@ def usable(
         elif entry.split == "train" and _frames_needed(text) > frames:
             reasons["more characters than frames"] += 1
         else:
-            kept.append(replace(entry, text=text))
+            usable_entries.append(replace(entry, text=text))
     if left_out := ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count):
-        say(f"{config.source}: {len(kept)} of {len(entries)} clips are used; left out: {left_out}")
-    texts = [entry.text or "" for entry in kept if entry.split == "train"]
+        say(f"{config.source}: {len(usable_entries)} of {len(entries)} clips are used; left out: {left_out}")
+    texts = [entry.text or "" for entry in usable_entries if entry.split == "train"]
     if not texts:
         raise ConfigError(f'{config.source}: no clip of split "train" can be used ({left_out or "there are none"})')
-    return kept, Alphabet.of(texts)
+    return usable_entries, Alphabet.of(texts)
 
 
 def _frames_needed(text: Sequence[object]) -> int:
-    """One for each character, and a blank between equal neighbors."""
+    """One frame for each character, and one for a blank between two equal characters."""
     return len(text) + sum(a == b for a, b in itertools.pairwise(text))

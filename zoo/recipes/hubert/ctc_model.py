@@ -1,4 +1,4 @@
-"""The model that CTC fine-tuning starts from."""
+"""The initial model of CTC fine-tuning."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ from zoo.recipes.hubert.init import with_weights_of
 def with_head(
     model: HuBERT, vocabulary: Sequence[str], tune: CtcTuneConfig, say: Callable[[str], None] = lambda line: None
 ) -> HuBERT:
-    """The same weights with a CTC head for `vocabulary`, and the dropouts of `tune`. What belongs to pre-training, unit
-    head and quantizer, is left behind.
+    """The same weights with a CTC head for `vocabulary` and the dropout of `tune`, without unit head and quantizer.
 
-    A model that spells already keeps its head, vocabulary and all, if that has every character; else what it knows of
-    the characters goes over to the new head. say: is told which.
+    If the model already has a CTC head with every symbol of `vocabulary`, it keeps that head and its vocabulary.
+    Otherwise it gets a new head; rows of symbols that the old head has are copied. say: gets a line about this choice.
     """
-    old, wanted = Alphabet(model.config.vocabulary), Alphabet(vocabulary)
-    known = {new: number for symbol, new in wanted.indices.items() if (number := _place(old, symbol)) is not None}
-    fresh = [symbol for symbol, new in wanted.indices.items() if new not in known]
-    kept = not fresh and bool(old.symbols)
+    old, new = Alphabet(model.config.vocabulary), Alphabet(vocabulary)
+    old_rows = {row: index for symbol, row in new.indices.items() if (index := _index(old, symbol)) is not None}
+    fresh = [symbol for symbol, row in new.indices.items() if row not in old_rows]
+    keep_head = not fresh and bool(old.symbols)
     config = replace(
         model.config,
         units=(),
-        vocabulary=old.symbols if kept else wanted.symbols,
+        vocabulary=old.symbols if keep_head else new.symbols,
         dropout=tune.dropout,
         attention_dropout=tune.attention_dropout,
         activation_dropout=tune.activation_dropout,
         layerdrop=tune.layerdrop,
     )
-    made = with_weights_of(model, config, ("head.",) if kept else ("head.", "ctc."))
-    if kept:
-        say(f"the CTC head of init is kept: its {len(old)} symbols hold all {len(wanted)} of the data")
-    elif known.keys() - {wanted.boundary}:
-        _copy_rows(model, made, {Alphabet.blank: Alphabet.blank, **known})
+    tuned = with_weights_of(model, config, ("head.",) if keep_head else ("head.", "ctc."))
+    if keep_head:
+        say(f"the CTC head of init is kept: its {len(old)} symbols include all {len(new)} of the data")
+    elif old_rows.keys() - {new.boundary}:
+        _copy_rows(model, tuned, {Alphabet.blank: Alphabet.blank, **old_rows})
         say(
-            f"the CTC head has rows of init for {len(known)} of {len(wanted.indices)} symbols; fresh: {' '.join(fresh)}"
+            f"the CTC head has rows of init for {len(old_rows)} of {len(new.indices)} symbols; fresh: {' '.join(fresh)}"
         )
     elif old.symbols:
         say(
-            f"the CTC head of init is replaced: of the characters of the data it knows none ({' '.join(fresh[:8])} ...)"
+            "the CTC head of init is replaced: its vocabulary has none of the characters of the data "
+            f"({' '.join(fresh[:8])} ...)"
         )
-    return made
+    return tuned
 
 
-def _place(alphabet: Alphabet, symbol: str) -> int | None:
-    """Of a symbol; between words some models have a space where others have "|"."""
+def _index(alphabet: Alphabet, symbol: str) -> int | None:
+    """The index of a symbol in the alphabet. The word boundary is a space in some models and "|" in others."""
     return alphabet.boundary if symbol == BOUNDARY else alphabet.indices.get(symbol)
 
 
-def _copy_rows(old: HuBERT, new: HuBERT, places: Mapping[int, int]) -> None:
-    """places: row of the new head -> row of the old one."""
+def _copy_rows(old: HuBERT, new: HuBERT, old_rows: Mapping[int, int]) -> None:
+    """Copy rows of the CTC head. old_rows: row of the new head -> row of the old one."""
     assert old.ctc is not None and new.ctc is not None
-    rows, sources = list(places), list(places.values())
+    rows, sources = list(old_rows), list(old_rows.values())
     with torch.no_grad():
         new.ctc.weight[rows] = old.ctc.weight[sources]
         new.ctc.bias[rows] = old.ctc.bias[sources]

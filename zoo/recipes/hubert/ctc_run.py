@@ -1,4 +1,4 @@
-"""Fine-tuning from start to end: data, model, training, and the exam on the test split."""
+"""Fine-tuning from start to end: data, model, training, and the evaluation on the test split."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from zoo.recipes.readable import readable
 from zoo.train import fit, processes
 
 TEST, TEST_TEXTS = "test.json", "test.tsv"
-GROUP = 256  # test clips that are transcribed at once
+GROUP = 256  # test clips transcribed together
 
 
 def train(config: CtcTrainConfig) -> str:
-    """Train, or go on where an earlier run in config.out stopped; returns a line about the result.
+    """Train, or resume the run in config.out; returns a line about the result.
 
-    Raises ConfigError and ManifestError for what cannot be used, and whatever `fit` raises.
+    Raises ConfigError and ManifestError for unusable configurations and data, and the errors of `fit`.
     """
     processes.start(config.train.device)
     processes.check_shares(config.train.batches_per_step)
@@ -54,7 +54,7 @@ def train(config: CtcTrainConfig) -> str:
         "text_normalizer": config.text_normalizer,
         "languages": sorted({entry.lang for entry in entries if entry.lang and entry.split == "train"}),
     }
-    data = replace(config.data, max_seconds=None)  # a cropped clip would not fit its text
+    data = replace(config.data, max_seconds=None)  # cropping would separate a clip from its text
     train, dev = (
         split_loader(
             data,
@@ -77,31 +77,31 @@ def train(config: CtcTrainConfig) -> str:
 
 
 def evaluate(model: Path, entries: Sequence[Entry], normalize: str, out: Path, device: str = "auto") -> str:
-    """Error rates of a model's greedy transcripts, with an interval over speakers, or over clips where there are not
-    several: test.json, and test.tsv with the texts; returns them in words. Clips that cannot be read are left out, with
-    a warning.
+    """Error rates of a model's greedy transcripts, written to test.json and, with the texts, to test.tsv.
 
-    Raises ConfigError where none can be read.
+    Returns a line with the rates. The interval is over speakers, or over clips if there is only one speaker. Unreadable
+    clips are left out, with a warning. Raises ConfigError if all clips are unreadable.
     """
-    reader: Any = loading.load(model, device=device)
-    heard: list[Entry] = []
-    texts: list[str] = []
-    for group, clips in readable(entries, reader.sample_rate, GROUP):
-        heard += group
-        texts += [transcript.text for transcript in reader.transcribe(clips, reader.sample_rate)]
-    if not heard:
-        raise ConfigError(f"none of the {len(entries)} clips of the test split can be read")
-    entries = heard
+    recognizer: Any = loading.load(model, device=device)
+    used: list[Entry] = []
+    hypotheses: list[str] = []
+    for group, clips in readable(entries, recognizer.sample_rate, GROUP):
+        used += group
+        hypotheses += [transcript.text for transcript in recognizer.transcribe(clips, recognizer.sample_rate)]
+    if not used:
+        raise ConfigError(f"none of the {len(entries)} clips of the test split can be read; check their paths")
+    entries = used
     speakers = np.array([entry.speaker or str(entry.audio) for entry in entries])
-    several = len(set(speakers)) > 1  # one alone has no interval
-    rates = error_rates([entry.text or "" for entry in entries], texts, normalize, speakers if several else None)
+    several = len(set(speakers)) > 1  # a single speaker has no interval
+    rates = error_rates([entry.text or "" for entry in entries], hypotheses, normalize, speakers if several else None)
     interval = [rates.interval.low, rates.interval.high]
-    found = {"wer": rates.wer, "cer": rates.cer, "interval": interval, "clips": len(entries), "normalize": normalize}
+    scores = {"wer": rates.wer, "cer": rates.cer, "interval": interval, "clips": len(entries), "normalize": normalize}
     with replacing_file(out / TEST) as partial:
-        partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     with replacing_file(out / TEST_TEXTS) as partial:
         rows = (
-            f"{e.audio.name}\t{e.speaker or ''}\t{e.text}\t{text}\n" for e, text in zip(entries, texts, strict=True)
+            f"{entry.audio.name}\t{entry.speaker or ''}\t{entry.text}\t{hypothesis}\n"
+            for entry, hypothesis in zip(entries, hypotheses, strict=True)
         )
         partial.write_text("file\tspeaker\treference\ttranscript\n" + "".join(rows), encoding="utf-8")
     units = f"{len(set(speakers))} speakers" if several and all(entry.speaker for entry in entries) else "clips"

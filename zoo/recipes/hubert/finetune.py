@@ -1,4 +1,4 @@
-"""CTC fine-tuning: a pre-trained HuBERT learns to write what is said. It can be stopped and resumed.
+"""CTC fine-tuning: a pre-trained HuBERT learns to transcribe speech. A run can be stopped and resumed.
 
 python -m zoo.recipes.hubert.finetune                                           the mini HuBERT, a few minutes
 python -m zoo.recipes.hubert.finetune --config finetune data.source=my.jsonl init=hubert-base

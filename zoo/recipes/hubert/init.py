@@ -1,4 +1,4 @@
-"""A HuBERT to go on from, in pre-training and in fine-tuning."""
+"""The HuBERT that pre-training or fine-tuning starts from."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ PRETRAINING = "python -m zoo.recipes.hubert.train"
 
 
 def pretrained(source: str) -> HuBERT:
-    """The HuBERT of a run folder, checkpoint or name. Raises ConfigError where there is none."""
-    found = model_source(source, "model", f"make one with `{PRETRAINING}`")
-    if isinstance(found, Path) and (found / "checkpoints").is_dir() and not checkpoint.is_checkpoint(found):
-        raise ConfigError(f"init {source!r}: a run that has no model yet; finish `{PRETRAINING}` first")
-    model = loading.load(found, device="cpu")
+    """Load a HuBERT from a run folder, checkpoint or name. Raises ConfigError where there is none."""
+    path = model_source(source, "model", f"make one with `{PRETRAINING}`")
+    if isinstance(path, Path) and (path / "checkpoints").is_dir() and not checkpoint.is_checkpoint(path):
+        raise ConfigError(f"init {source!r}: this run has no model yet; finish `{PRETRAINING}` first")
+    model = loading.load(path, device="cpu")
     if not isinstance(model, HuBERT):
-        raise ConfigError(f"init {source!r} is a {model.family}, not a HuBERT")
+        raise ConfigError(f"init {source!r} is a {model.family} model; give a HuBERT")
     return model
 
 
 def with_weights_of(model: HuBERT, config: HubertConfig, fresh: tuple[str, ...]) -> HuBERT:
-    """A HuBERT of `config` with the weights of `model`, but for the heads named in `fresh`: "head.", "ctc."."""
-    made = HuBERT(config)
+    """A HuBERT of `config` with the weights of `model`, except for the heads in `fresh` ("head.", "ctc.")."""
+    copy = HuBERT(config)
     weights = {name: value for name, value in model.state_dict().items() if not name.startswith(fresh)}
-    missing, unexpected = made.load_state_dict(weights, strict=False)
+    missing, unexpected = copy.load_state_dict(weights, strict=False)
     assert not unexpected and all(name.startswith(fresh) for name in missing)
-    return made
+    return copy

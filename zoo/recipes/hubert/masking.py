@@ -1,4 +1,4 @@
-"""Which frames are masked: spans that depend on the clip's seed alone.
+"""Masks for HuBERT training: spans of frames, as a function of the clip's seed.
 
 Legend: T frames.
 """
@@ -13,17 +13,18 @@ from zoo.recipes.hubert.config import MaskConfig
 
 
 def span_mask(frames: int, seed: int, config: MaskConfig) -> Tensor:
-    """(T,), True = masked: round(starts T) spans, the fraction decided by chance, that may overlap.
+    """A mask (T,), True = masked, of mask_prob * T spans, at least min_masks. Spans may overlap.
 
-    Starts are drawn without replacement. A clip that has room for fewer spans than that gets as many as there are
-    starts; one that is no longer than a span is masked but for its first frame.
+    The number of spans is rounded up or down at random. Their starts are drawn without replacement, so a short clip has
+    at most one span for each possible start. A clip that is not longer than one span is masked except for its first
+    frame.
     """
     generator = np.random.default_rng(seed)
     length = min(config.length, frames - 1)
-    room = frames - length
-    count = int(config.starts * frames + generator.random())
-    count = min(max(count, config.least), room)
-    starts = generator.choice(room, count, replace=False) + (1 if length < config.length else 0)
+    num_starts = frames - length
+    count = int(config.mask_prob * frames + generator.random())
+    count = min(max(count, config.min_masks), num_starts)
+    starts = generator.choice(num_starts, count, replace=False) + (1 if length < config.length else 0)
     mask = np.zeros(frames, dtype=bool)
     mask[np.minimum(starts[:, None] + np.arange(length), frames - 1)] = True
     return torch.from_numpy(mask)

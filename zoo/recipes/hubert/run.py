@@ -1,9 +1,9 @@
-"""The whole of pre-training: for each round, units and then a model that predicts them, each from scratch.
+"""HuBERT pre-training from start to end. Each round makes units, then trains a model from scratch to predict them.
 
 OUT/round-1/units, round-1/run, round-2/units, ...   OUT/round-N/final   units of the last round's model
-OUT/model   that model, with these units' quantizer
+OUT/model   the last round's model with the quantizer of these units
 
-Killed at any point, the same command goes on from there: what is finished is only read.
+After a stop at any point, the same command resumes the run. Finished parts are read from disk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from zoo.recipes.hubert.checks import check_frame_rate, check_layers, check_targ
 from zoo.recipes.hubert.config import FeatureKind, HubertAugmentConfig, HubertTrainConfig, LossConfig, MaskConfig, Round
 from zoo.recipes.hubert.init import pretrained, with_weights_of
 from zoo.recipes.hubert.task import HubertCollate, Labeled, Pretrain, symbols_of
-from zoo.recipes.hubert.units import Corpus, UnitTargets, hours_of, make_quantizer, make_targets, tell_measures
+from zoo.recipes.hubert.units import Corpus, UnitTargets, hours_of, make_quantizer, make_targets, report_measures
 from zoo.train import Precision, TrainConfig, fit, processes
 from zoo.train.processes import say
 from zoo.units import label_corpus
@@ -33,7 +33,7 @@ from zoo.units import label_corpus
 
 @dataclass
 class RoundConfig:
-    """All that one round's model depends on: what its run folder records, and compares on resuming."""
+    """Everything that determines the model of one round. Its run folder records it, and resuming compares it."""
 
     round: Round
     init: str | None
@@ -46,7 +46,7 @@ class RoundConfig:
 
 
 def train(config: HubertTrainConfig) -> Path:
-    """Run all rounds; returns the directory of the finished model.
+    """Run all rounds; returns the directory of the final model.
 
     Raises CheckpointError, ConfigError, ManifestError, TrainingError; TrainingStopped after SIGTERM or SIGINT.
     """
@@ -55,19 +55,19 @@ def train(config: HubertTrainConfig) -> Path:
     out = Path(config.out)
     if config.init is not None:
         config = replace(config, model=replace(pretrained(config.init).config, vocabulary=()))
-    plan = blueprint(config.model)
-    shortest = plan.min_samples / plan.sample_rate
-    entries = [e for e in sources.open(config.data.source) if e.duration >= max(config.data.min_seconds, shortest)]
-    loader = {split: split_loader(config.data, entries, split, plan.sample_rate) for split in ("train", "dev")}
+    skeleton = model_skeleton(config.model)
+    min_seconds = max(config.data.min_seconds, skeleton.min_samples / skeleton.sample_rate)
+    entries = [entry for entry in sources.open(config.data.source) if entry.duration >= min_seconds]
+    loader = {split: split_loader(config.data, entries, split, skeleton.sample_rate) for split in ("train", "dev")}
     corpus = Corpus(loader["train"].dataset.entries, loader["dev"].dataset.entries)
     say(
         f"{len(corpus.train)} clips, {hours_of(corpus.train):.2f} h for training; {len(corpus.dev)} clips, "
         f"{hours_of(corpus.dev):.2f} h for dev; {'with' if corpus.has_phones else 'no'} phones to measure units against"
     )
-    model = load_teacher(config, device)
-    check_layers(config, plan, model)
-    for number, wanted in enumerate(config.rounds, 1):
-        model = run_round(config, number, wanted, model, corpus, out / f"round-{number}", device)
+    model = load_target_encoder(config, device)
+    check_layers(config, skeleton, model)
+    for number, round_config in enumerate(config.rounds, 1):
+        model = run_round(config, number, round_config, model, corpus, out / f"round-{number}", device)
     assert isinstance(model, HuBERT)
     return finish(config, model, corpus, out)
 
@@ -75,22 +75,23 @@ def train(config: HubertTrainConfig) -> Path:
 def run_round(
     config: HubertTrainConfig,
     number: int,
-    wanted: Round,
-    teacher: Encoder | None,
+    round_config: Round,
+    target_encoder: Encoder | None,
     corpus: Corpus,
     folder: Path,
     device: torch.device,
 ) -> HuBERT:
-    """Units, then training on them; returns the model, in eval mode on `device`: to teach the next round, in float32
-    after the last.
+    """Make units, then train a model on them.
+
+    Returns the model in eval mode on `device`, in the precision of training or, after the last round, in float32.
     """
     say(f"round {number} of {len(config.rounds)}")
-    rate = blueprint(config.model).frame_rate
-    targets = make_targets(wanted, teacher, corpus, folder / "units", rate, config.train.seed)
+    rate = model_skeleton(config.model).frame_rate
+    targets = make_targets(round_config, target_encoder, corpus, folder / "units", rate, config.train.seed)
     check_targets(targets.train, targets.dev, corpus.train, corpus.dev)
-    settings = settings_of(config, wanted, number, targets)
+    settings = config_of_round(config, round_config, number, targets)
     torch.manual_seed(settings.train.seed)
-    model = first_weights(config, settings.model)
+    model = initial_model(config, settings.model)
     check_frame_rate(targets.train, model)
     model.provenance = {
         "recipe": "zoo.recipes.hubert.train",
@@ -119,38 +120,40 @@ def run_round(
     )
     say(budget(settings.train, config.data, hours_of(corpus.train), task.chance()))
     result = fit(task, train, dev, settings.train, folder / "run", recipe=settings)
-    dtype = teaching_dtype(config.train) if number < len(config.rounds) else "float32"
+    dtype = encoder_dtype(config.train) if number < len(config.rounds) else "float32"
     return load(result.last, device, dtype)
 
 
-def settings_of(config: HubertTrainConfig, wanted: Round, number: int, targets: UnitTargets) -> RoundConfig:
-    """What the run folder of this round records: its own steps, learning rate and seed, and the units it predicts."""
+def config_of_round(config: HubertTrainConfig, round_config: Round, number: int, targets: UnitTargets) -> RoundConfig:
+    """The configuration of this round: with its own steps, learning rate, seed and numbers of units."""
     train = replace(
         config.train,
-        steps=wanted.steps or config.train.steps,
-        learning_rate=wanted.learning_rate or config.train.learning_rate,
+        steps=round_config.steps or config.train.steps,
+        learning_rate=round_config.learning_rate or config.train.learning_rate,
         seed=config.train.seed + number - 1,
     )
     model = replace(config.model, units=targets.train.sizes)
-    return RoundConfig(wanted, config.init, config.data, config.mask, config.augment, config.loss, model, train)
+    return RoundConfig(round_config, config.init, config.data, config.mask, config.augment, config.loss, model, train)
 
 
-def first_weights(config: HubertTrainConfig, model: HubertConfig) -> HuBERT:
-    """What a round begins with: weights from torch's generator, or those of `init` with a new head for the units."""
-    made = HuBERT(model) if config.init is None else with_weights_of(pretrained(config.init), model, ("head.", "ctc."))
-    made.name = config.name
-    return made.eval()
+def initial_model(config: HubertTrainConfig, model: HubertConfig) -> HuBERT:
+    """The untrained model of a round: weights from torch's generator, or those of `init` with a new unit head."""
+    initial = (
+        HuBERT(model) if config.init is None else with_weights_of(pretrained(config.init), model, ("head.", "ctc."))
+    )
+    initial.name = config.name
+    return initial.eval()
 
 
 def finish(config: HubertTrainConfig, model: HuBERT, corpus: Corpus, out: Path) -> Path:
-    """Fit the quantizer that the model is to carry, on as many hours as the last round's, and save both."""
+    """Fit the final quantizer, on as many hours as that of the last round, and save it with the model."""
     if processes.is_main():
         if config.final_units:
-            wanted = Round(FeatureKind.layer, config.final_layer, [config.final_units], hours=config.rounds[-1].hours)
+            final = Round(FeatureKind.layer, config.final_layer, [config.final_units], hours=config.rounds[-1].hours)
             folder, seed = out / f"round-{len(config.rounds)}" / "final", config.train.seed
-            source, quantizer = make_quantizer(wanted, model, corpus, folder, model.frame_rate, seed)
+            source, quantizer = make_quantizer(final, model, corpus, folder, model.frame_rate, seed)
             dev = label_corpus(quantizer, source, corpus.dev, folder / "labels" / "dev")
-            tell_measures(dev, corpus, source)
+            report_measures(dev, corpus, source)
             model.attach(quantizer)
         checkpoint.save(model.cpu(), out / "model")
     processes.barrier()
@@ -158,28 +161,26 @@ def finish(config: HubertTrainConfig, model: HuBERT, corpus: Corpus, out: Path) 
     return out / "model"
 
 
-def blueprint(config: HubertConfig) -> Encoder:
-    """The model without memory for its weights: enough to ask for rates and lengths."""
+def model_skeleton(config: HubertConfig) -> Encoder:
+    """The model on the meta device: it knows rates and lengths but has no memory for weights."""
     with torch.device("meta"):
         return registry.build("hubert", vars(config))
 
 
-def load_teacher(config: HubertTrainConfig, device: torch.device) -> Encoder | None:
-    """The model whose layers the first round's units come from."""
-    if config.teacher is None:
+def load_target_encoder(config: HubertTrainConfig, device: torch.device) -> Encoder | None:
+    """The encoder for the units of the first round, or None."""
+    if config.target_encoder is None:
         return None
-    teacher = loading.load(config.teacher, device=str(device), dtype=teaching_dtype(config.train))
-    if config.teacher_context is not None:
-        if not isinstance(teacher, Whisper):
-            raise ConfigError(
-                f"teacher_context: {config.teacher} is no Whisper, and hears no more than the clip anyway"
-            )
-        teacher.padding = config.teacher_context
-    return teacher
+    encoder = loading.load(config.target_encoder, device=str(device), dtype=encoder_dtype(config.train))
+    if config.target_encoder_padding is not None:
+        if not isinstance(encoder, Whisper):
+            raise ConfigError(f"target_encoder_padding: {config.target_encoder} is not a Whisper; set it to null")
+        encoder.padding = config.target_encoder_padding
+    return encoder
 
 
-def teaching_dtype(train: TrainConfig) -> str:
-    """Of a model that units are made of: the precision of training, for it hears all audio."""
+def encoder_dtype(train: TrainConfig) -> str:
+    """The number format of the encoder for units. It encodes the whole corpus, so it has the precision of training."""
     return "bfloat16" if train.precision == Precision.bf16 else "float32"
 
 
@@ -190,7 +191,7 @@ def load(directory: Path, device: torch.device, dtype: str) -> HuBERT:
 
 
 def budget(train: TrainConfig, data: DataConfig, hours: float, chance: float) -> str:
-    """What a round will cost, before it does."""
+    """A line about the size of a round, shown before it starts."""
     seen = train.steps * train.batches_per_step * data.batch_seconds / 3600
     return (
         f"  {train.steps} steps of up to {train.batches_per_step * data.batch_seconds:.0f} s: {seen:.1f} h of audio, "

@@ -35,14 +35,14 @@ RANK_FRAMES = 2000  # of the dev set, for the effective rank
 
 @dataclass
 class UnitBatch(Batch):
-    """A batch with its targets (B, T, C), and masked (B, T): the frames to be predicted unseen."""
+    """A batch with targets (B, T, C) and masked (B, T), True for masked frames."""
 
     targets: Tensor = field(default_factory=lambda: torch.empty(0))
     masked: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 class Labeled(AudioDataset):
-    """Clips with units. One that had none to give, unreadable or too short as it was labeled, cannot be used."""
+    """Clips with units. A clip without units (it was unreadable or too short when it was labeled) raises AudioError."""
 
     def __init__(self, entries: Sequence[Entry], sample_rate: int, *, labels: Labels, **settings: Any) -> None:
         super().__init__(entries, sample_rate, **settings)
@@ -56,7 +56,7 @@ class Labeled(AudioDataset):
 
 
 class HubertCollate:
-    """Items -> UnitBatch: changes what is heard of each crop, looks up its units and draws its mask."""
+    """Items -> UnitBatch: augments each crop, looks up its units and draws its mask."""
 
     def __init__(self, model: HuBERT, labels: Labels, mask: MaskConfig, augment: HubertAugmentConfig) -> None:
         self.model, self.labels, self.mask, self.augment = model, labels, mask, augment
@@ -75,13 +75,14 @@ class HubertCollate:
 
 
 class Pretrain(TrainingTask):
-    """loss = (alpha sum over masked frames + (1 - alpha) sum over the others of cross-entropy) / (the same of frames).
+    """Cross-entropy of units: alpha * (sum over masked frames) + (1 - alpha) * (sum over other frames).
 
-    Several codebooks add up. The feature penalty is weighted as in fairseq: per frame that counts.
+    The count is weighted in the same way: alpha * masked frames + (1 - alpha) * other frames. The losses of several
+    codebooks are added. The feature penalty is multiplied by this count, as in fairseq.
     """
 
     def __init__(self, model: HuBERT, loss: LossConfig, phones: Sequence[str] = ()) -> None:
-        """phones: symbols of the dev set, against which predicted units are measured; none where there are none."""
+        """phones: symbols of the dev set, for PNMI of the predicted units; empty if the dev set has no phones."""
         super().__init__()
         self.model, self.loss = model, loss
         self.symbols = {symbol: i for i, symbol in enumerate(phones)}
@@ -94,12 +95,12 @@ class Pretrain(TrainingTask):
         masked, other = batch.masked, frames.mask & ~batch.masked  # (B, T)
         alpha = self.loss.alpha
         loss, logs = features.new_zeros((), dtype=torch.float32), {}
-        for name, weight, chosen in (("masked", alpha, masked), ("unmasked", 1 - alpha, other)):
+        for name, weight, selected in (("masked", alpha, masked), ("unmasked", 1 - alpha, other)):
             if weight or not self.training:
-                error, right = self.predict(frames.x[chosen], batch.targets[chosen])
+                error, correct = self.predict(frames.x[selected], batch.targets[selected])
                 loss = loss + weight * error
-                logs[f"{name}_accuracy"] = (right, chosen.sum() * len(self.model.config.units))
-                logs[f"{name}_loss"] = (error.detach(), chosen.sum())
+                logs[f"{name}_accuracy"] = (correct, selected.sum() * len(self.model.config.units))
+                logs[f"{name}_loss"] = (error.detach(), selected.sum())
         count = alpha * masked.sum() + (1 - alpha) * other.sum()
         if self.loss.feature_penalty:
             loss = loss + self.loss.feature_penalty * features[frames.mask].float().square().mean() * count
@@ -107,63 +108,63 @@ class Pretrain(TrainingTask):
         return Output(loss, count, logs)
 
     def predict(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """x (N, D), targets (N, C) -> summed cross-entropy in nats, and how many of the N C units are right."""
-        error, right = x.new_zeros((), dtype=torch.float32), torch.zeros((), device=x.device)
+        """x (N, D), targets (N, C) -> summed cross-entropy in nats, and the number of correct units among N C."""
+        error, correct = x.new_zeros((), dtype=torch.float32), torch.zeros((), device=x.device)
         assert self.model.head is not None
         for logits, target in zip(self.model.head(lengthen(x)), targets.unbind(1), strict=True):  # (N', K), (N,)
             logits = logits[: len(x)]
             error = error + F.cross_entropy(logits.float(), target, reduction="sum")
-            right = right + (logits.detach().argmax(1) == target).sum()
-        return error, right
+            correct = correct + (logits.detach().argmax(1) == target).sum()
+        return error, correct
 
     def chance(self) -> float:
-        """Loss, in nats, of guessing every unit alike."""
+        """Loss, in nats, of a uniform distribution over units."""
         return sum(math.log(size) for size in self.model.config.units)
 
     def validate(self, batches: Iterable[UnitBatch]) -> dict[str, float]:
         """Means over the dev set; PNMI of the units predicted from unmasked audio; effective rank of the last layer."""
-        kept = Kept(len(self.symbols), self.model.config.units[0])
-        metrics = super().validate(self._watched(batch, kept) for batch in batches)
+        collected = Collected(len(self.symbols), self.model.config.units[0])
+        metrics = super().validate(self._collect(batch, collected) for batch in batches)
         metrics |= {"chance": self.chance(), "chance_bits": self.chance() / math.log(2)}
-        table = sum(torch.tensor(part) for part in processes.gather(kept.table.tolist()))
+        table = sum(torch.tensor(part) for part in processes.gather(collected.table.tolist()))
         if isinstance(table, Tensor) and table.sum():
             metrics["pnmi"] = Measures.of(table).pnmi
-        if kept.frames:  # of several processes, some may have no dev batch; the first, which reports, has one
-            metrics["effective_rank"] = effective_rank(torch.cat(kept.frames))
+        if collected.frames:  # a process may have no dev batch, but the first one, which reports, always has
+            metrics["effective_rank"] = effective_rank(torch.cat(collected.frames))
         return metrics
 
-    def _watched(self, batch: UnitBatch, kept: Kept) -> UnitBatch:
-        if not kept.wants_more:
+    def _collect(self, batch: UnitBatch, collected: Collected) -> UnitBatch:
+        if not collected.wants_more:
             return batch
         with self.autocast():
             frames = self.model(batch.waves, batch.lengths)
             assert self.model.head is not None
             units = self.model.head(frames.x)[0].argmax(-1).cpu()  # (B, T)
-        kept.add(batch, frames, units, self.symbols, self.model)
+        collected.add(batch, frames, units, self.symbols, self.model)
         return batch
 
     def export(self, directory: Path) -> None:
         self.model.save(directory)
 
 
-class Kept:
-    """What validation gathers from unmasked audio: table (P, K) of phones and units, some frames of the last layer."""
+class Collected:
+    """Collected from unmasked audio in validation: table (P, K) of phones and units, some frames of the last layer."""
 
     def __init__(self, phones: int, units: int) -> None:
         self.table = torch.zeros(phones, units, dtype=torch.int64)
         self.frames: list[Tensor] = []
-        self.room = RANK_FRAMES
+        self.frames_left = RANK_FRAMES
 
     @property
     def wants_more(self) -> bool:
-        return self.room > 0 or len(self.table) > 0
+        return self.frames_left > 0 or len(self.table) > 0
 
     def add(self, batch: Batch, frames: Frames, units: Tensor, symbols: dict[str, int], model: HuBERT) -> None:
         center = model.frame_samples / 2 / model.sample_rate
         for b, (entry, x) in enumerate(zip(batch.entries, frames.unpad(), strict=True)):
-            if self.room > 0:
-                self.frames.append(x[:: max(1, len(x) // 40)][: self.room].float().cpu())
-                self.room -= len(self.frames[-1])
+            if self.frames_left > 0:
+                self.frames.append(x[:: max(1, len(x) // 40)][: self.frames_left].float().cpu())
+                self.frames_left -= len(self.frames[-1])
             if entry.phones:
                 begin = center + int(batch.starts[b]) / model.sample_rate
                 phones = phones_of_frames(entry.phones, len(x), model.frame_rate, begin, symbols)

@@ -1,4 +1,4 @@
-"""HuBERT pre-training, from waveforms to re-clustered hidden units, in one command that can be stopped and resumed.
+"""HuBERT pre-training, from waveforms to re-clustered hidden units, in one command. It can be stopped and resumed.
 
 python -m zoo.recipes.hubert.train                                              the mini preset, a quarter of an hour
 python -m zoo.recipes.hubert.train --config base data.source=my.jsonl out=runs/hubert/base

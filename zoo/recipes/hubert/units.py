@@ -1,6 +1,7 @@
-"""The targets of a round: features, the quantizer that is fitted on them, and the units of train and dev.
+"""The targets of a round: features, the quantizer fitted on them, and the units of train and dev.
 
-FOLDER/quantizer.safetensors   FOLDER/labels/{train,dev}   FOLDER/layers.json, layers/TEACHER   the search for a layer
+FOLDER/quantizer.safetensors, FOLDER/labels/{train,dev}
+FOLDER/layers.json, FOLDER/layers/ENCODER   the search for the best layer
 """
 
 from __future__ import annotations
@@ -49,107 +50,108 @@ class UnitTargets:
 
 
 def make_targets(
-    wanted: Round,
-    teacher: Encoder | None,
+    config: Round,
+    target_encoder: Encoder | None,
     corpus: Corpus,
     folder: Path,
     rate: float,
     seed: int,
 ) -> UnitTargets:
-    """Fit a quantizer and label the corpus, or read what an earlier run finished.
+    """Fit a quantizer and label the corpus, or read the finished parts of an earlier run.
 
-    All processes of a run call this at once: the first fits, all of them label.
+    All processes of a run call this together: the first one fits, all of them label.
 
-    teacher: the model of the round before; rate: frames a second of the model that is to learn the units.
+    config: of the round; target_encoder: a layer of it is clustered, None for MFCC; rate: frame rate of the
+    model that is trained on the units.
     """
     with processes.main_first():
-        source, quantizer = make_quantizer(wanted, teacher, corpus, folder, rate, seed)
+        source, quantizer = make_quantizer(config, target_encoder, corpus, folder, rate, seed)
     train = label_together(quantizer, source, corpus.train, folder / "labels" / "train")
     dev = label_together(quantizer, source, corpus.dev, folder / "labels" / "dev")
-    tell_measures(dev, corpus, source)
+    report_measures(dev, corpus, source)
     return UnitTargets(source, train, dev)
 
 
 def label_together(quantizer: Quantizer, source: FeatureSource, entries: Sequence[Entry], folder: Path) -> Labels:
-    """`label_corpus`, whose parts all processes write between them. Same arguments and errors."""
-    work = Labeling(quantizer, source, entries, folder)
-    if not all(processes.gather(work.finished())):
-        with lock_folder(work.folder) if processes.is_main() else nullcontext():
+    """`label_corpus` with its parts shared by all processes. Same arguments and errors."""
+    labeling = Labeling(quantizer, source, entries, folder)
+    if not all(processes.gather(labeling.finished())):
+        with lock_folder(labeling.folder) if processes.is_main() else nullcontext():
             if processes.is_main():
-                work.claim()
+                labeling.claim()
             processes.barrier()
-            work.write(processes.rank(), processes.world())
+            labeling.write(processes.rank(), processes.world())
             processes.barrier()
-    return Labels.open(work.folder)
+    return Labels.open(labeling.folder)
 
 
 def make_quantizer(
-    wanted: Round,
-    teacher: Encoder | None,
+    config: Round,
+    target_encoder: Encoder | None,
     corpus: Corpus,
     folder: Path,
     rate: float,
     seed: int,
 ) -> tuple[FeatureSource, Quantizer]:
-    """The quantizer in `folder`, fitted or read, and what it was fitted on. Arguments as for `make_targets`."""
-    if wanted.features == FeatureKind.mfcc:
-        source = mfcc39(rate, centered=wanted.centered)
+    """The features of a round and their quantizer in `folder`, fitted or read. Arguments as for `make_targets`."""
+    if config.features == FeatureKind.mfcc:
+        source = mfcc39(rate, centered=config.centered)
     else:
-        assert teacher is not None
-        number = wanted.layer
+        assert target_encoder is not None
+        number = config.layer
         if number is None:
-            number = best_layer(teacher, corpus, folder, wanted.units[0], seed, centered=wanted.centered)
-        source = layer(teacher, number, centered=wanted.centered)
+            number = best_layer(target_encoder, corpus, folder, config.units[0], seed, centered=config.centered)
+        source = layer(target_encoder, number, centered=config.centered)
     quantizer = fit_quantizer(
         corpus.train,
         source,
-        wanted.units[0] if len(wanted.units) == 1 else tuple(wanted.units),
+        config.units[0] if len(config.units) == 1 else tuple(config.units),
         path=folder / "quantizer.safetensors",
-        product=wanted.product,
+        product=config.product,
         seed=seed,
-        hours=wanted.hours,
+        hours=config.hours,
     )
     return source, quantizer
 
 
-def tell_measures(dev: Labels, corpus: Corpus, source: FeatureSource) -> None:
-    """Units of the dev set against its phones, where it has any."""
+def report_measures(dev: Labels, corpus: Corpus, source: FeatureSource) -> None:
+    """Compare the units of the dev set with its phones, if it has phones, and show the result."""
     if corpus.has_phones:
-        found, spoken = measure(dev, corpus.dev), measure(dev, corpus.dev, ignore=SILENCES)
+        measures, without_silence = measure(dev, corpus.dev), measure(dev, corpus.dev, ignore=SILENCES)
         say(
-            f"  {found.units} units of {source.title}: PNMI {found.pnmi:.3f}, "
-            f"phone purity {found.phone_purity:.3f} ({spoken.phone_purity:.3f} without silence), "
-            f"cluster purity {found.cluster_purity:.3f}, perplexity {found.perplexity:.0f} on dev"
+            f"  {measures.units} units of {source.title}: PNMI {measures.pnmi:.3f}, "
+            f"phone purity {measures.phone_purity:.3f} ({without_silence.phone_purity:.3f} without silence), "
+            f"cluster purity {measures.cluster_purity:.3f}, perplexity {measures.perplexity:.0f} on dev"
         )
 
 
-def best_layer(teacher: Encoder, corpus: Corpus, folder: Path, k: int, seed: int, *, centered: bool = False) -> int:
-    """The layer whose units have the highest PNMI on dev; the middle one where dev has no phones to measure against.
+def best_layer(encoder: Encoder, corpus: Corpus, folder: Path, k: int, seed: int, *, centered: bool = False) -> int:
+    """The layer with the highest PNMI of its units on dev; the middle layer if dev has no phones.
 
-    What was found is kept in layers.json, and found anew for another teacher, k, seed, corpus or `centered`.
+    The result is stored in layers.json. The search is repeated for another encoder, k, seed, corpus or `centered`.
     """
     if not corpus.has_phones:
-        number = middle_layer(teacher)
-        say(f"  units of layer {number}: the dev set has no `phones` by which a better one could be found")
+        number = middle_layer(encoder)
+        say(f"  units of layer {number}, the middle one: a search for the best needs `phones` in the dev set")
         return number
-    record, features = folder / "layers.json", teacher.fingerprint() + ("-centered" if centered else "")
-    asked = {"teacher": features, "k": k, "seed": seed}
-    asked |= {"train": data_fingerprint(corpus.train), "dev": data_fingerprint(corpus.dev)}
-    found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    if found.get("asked") != asked:
-        found = {"asked": asked, "pnmi": {}}
-        for number in range(1, teacher.num_layers + 1):
-            source = layer(teacher, number, centered=centered)
+    path, features = folder / "layers.json", encoder.fingerprint() + ("-centered" if centered else "")
+    settings = {"encoder": features, "k": k, "seed": seed}
+    settings |= {"train": data_fingerprint(corpus.train), "dev": data_fingerprint(corpus.dev)}
+    search = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if search.get("settings") != settings:
+        search = {"settings": settings, "pnmi": {}}
+        for number in range(1, encoder.num_layers + 1):
+            source = layer(encoder, number, centered=centered)
             pnmi = _trial(source, corpus, folder / "layers" / features, k, seed)
-            found["pnmi"][str(number)] = pnmi
+            search["pnmi"][str(number)] = pnmi
             say(f"layer {number}: PNMI {pnmi:.3f} on dev with {k} units")
-        with replacing_file(record) as partial:
-            partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return int(max(found["pnmi"], key=lambda number: found["pnmi"][number]))
+        with replacing_file(path) as partial:
+            partial.write_text(json.dumps(search, indent=1) + "\n", encoding="utf-8")
+    return int(max(search["pnmi"], key=lambda number: search["pnmi"][number]))
 
 
 def middle_layer(encoder: Encoder) -> int:
-    """What the paper takes of Base: layer 6 of 12 (section IV-B)."""
+    """The middle layer, as in the paper: layer 6 of 12 for Base (section IV-B)."""
     return round(encoder.num_layers / 2)
 
 

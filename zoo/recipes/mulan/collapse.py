@@ -1,7 +1,7 @@
-"""Signs that contrastive training does not learn, told while it can still be stopped.
+"""Checks that contrastive training learns, made early enough to stop the run.
 
-A public implementation of MuLan has logs of days at the value that its loss takes when all similarities are equal; the
-curves look calm, and nothing is learned. So the loss is held against its chance level all the time.
+If all embeddings collapse to one point, the loss stays at its chance level: the value for equal similarities. The curve
+looks calm, and days of training can be lost. So the loss is compared with its chance level all the time.
 
 Legend: b pairs, D joint width.
 """
@@ -19,13 +19,13 @@ from zoo.recipes.mulan.config import CollapseConfig
 from zoo.train.health import effective_rank
 
 DECAY = 0.95  # of the running mean of the distance to chance
-AT_BOUND = 1.01  # a temperature within this factor of a bound is at it
+AT_BOUND = 1.01  # a temperature within this factor of a bound counts as being at the bound
 
 Say = Callable[[str], None]
 
 
 class CollapseChecks(nn.Module):
-    """State in buffers, so that a resumed run warns at the same steps.
+    """Warns about a loss at chance and about collapse. Its buffers let a resumed run warn at the same steps.
 
     progress: running mean of (chance - loss) / chance; count: steps so far.
     """
@@ -44,62 +44,62 @@ class CollapseChecks(nn.Module):
         return int(self.count)
 
     def step(self, loss: float, chance: float, sample: Sequence[Tensor], say: Say) -> None:
-        """Take note of a training step. sample: some embeddings of it, (b, D) of audio and of text.
+        """Count a training step and warn if the loss is at chance. sample: (b, D) audio and text embeddings.
 
-        Raises TrainingError at chance, if so configured.
+        Raises TrainingError instead of warning if config.stop_at_chance.
         """
-        if chance > 0:  # a single pair has nothing to be told from: its loss is no sign of anything
+        if chance > 0:  # a single pair has no other pair to contrast with, so its loss means nothing
             self.progress.lerp_(torch.full_like(self.progress, (chance - loss) / chance), 1 - DECAY)
         self.count += 1
         if not self._due() or float(self.progress) >= self.config.chance_margin:
             return
         message = (
-            f"ALARM: after {self.steps} steps the loss is {loss:.4f}, at its chance level {chance:.4f}: nothing is "
-            f"learned. {_cause(*sample)}"
+            f"WARNING: after {self.steps} steps the loss is {loss:.4f}, at its chance level {chance:.4f}: the model "
+            f"does not learn. {_cause(*sample)}"
         )
         if self.config.stop_at_chance:
             raise TrainingError(message)
         say(message)
 
     def validation(self, audio: Tensor, text: Tensor, temperature: Temperature, say: Say) -> dict[str, float]:
-        """Figures of dev embeddings (b, D), and a warning for each that is out of bounds."""
+        """Effective rank and mean cosine of dev embeddings (b, D). Warns of collapse and a temperature at a bound."""
         metrics: dict[str, float] = {}
-        late = self.steps >= self.config.chance_steps  # fresh towers start out collapsed
+        check = self.steps >= self.config.chance_steps  # fresh towers are collapsed at first
         for name, x in (("audio", audio), ("text", text)):
             rank, cosine = effective_rank(x), mean_cosine(x)
             metrics |= {f"{name}_rank": rank, f"{name}_cosine": cosine}
-            if late and (rank < self.config.least_rank or cosine > self.config.most_cosine):
+            if check and (rank < self.config.min_rank or cosine > self.config.max_cosine):
                 say(
-                    f"ALARM: {name} embeddings have collapsed: effective rank {rank:.1f} of {x.shape[1]}, mean cosine "
-                    f"of two of them {cosine:.3f}"
+                    f"WARNING: {name} embeddings have collapsed: effective rank {rank:.1f} of {x.shape[1]}, mean "
+                    f"cosine of two embeddings {cosine:.3f}; lower train.learning_rate"
                 )
         value = float(temperature().detach())
         if not temperature.minimum * AT_BOUND < value < 1 / AT_BOUND:
             bound = "lower" if value < 0.5 else "upper"
             say(
-                f"ALARM: the temperature {value:.4g} has come to its {bound} bound; lower train.learning_rate, and see "
+                f"WARNING: the temperature {value:.4g} is at its {bound} bound; lower train.learning_rate, and check "
                 "whether many clips share one text"
             )
         return metrics
 
     def _due(self) -> bool:
-        """At chance_steps, and at 2, 4, 8 ... times as many."""
+        """True at chance_steps, and at 2, 4, 8 ... times as many steps."""
         times, rest = divmod(self.steps, self.config.chance_steps)
         return rest == 0 and times & (times - 1) == 0
 
 
 def mean_cosine(x: Tensor) -> float:
-    """Of all pairs of different rows of x (b, D), of unit length: (|sum|^2 - b) / b(b - 1)."""
+    """Mean cosine over all pairs of different rows of x (b, D), which have unit length: (|sum|^2 - b) / b(b - 1)."""
     count = len(x)
     return (float(x.double().sum(0).square().sum()) - count) / max(1, count * (count - 1))
 
 
 def _cause(audio: Tensor, text: Tensor) -> str:
-    """What to look at first."""
+    """Advice on the likely cause."""
     for name, x, advice in (
-        ("clips", audio, "look at the spectrograms: is the audio silent, is the front end right?"),
-        ("texts", text, "look at data.text: is it the same text everywhere, does the tokenizer know its words?"),
+        ("clips", audio, "check the spectrograms: silent audio, or a wrong front end"),
+        ("texts", text, "check data.text: the same text for all clips, or words that the tokenizer does not know"),
     ):
         if mean_cosine(x.detach()) > 0.99:
             return f"All {name} have the same embedding; {advice}"
-    return "Embeddings differ, so texts may not belong to their clips; or change train.learning_rate or warmup"
+    return "The embeddings differ: check whether texts belong to their clips, or change train.learning_rate or warmup"

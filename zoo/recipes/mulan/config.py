@@ -1,4 +1,4 @@
-"""What MuLan training is configured by. The defaults are the mini preset: two cores, a quarter of an hour."""
+"""Configuration of MuLan training. The defaults are the mini preset: a quarter of an hour on two cores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zoo.validation import check_range
 
 
 class Loss(str, Enum):
-    """How the pairs of a batch are contrasted."""
+    """The contrastive loss."""
 
     multiview = "multiview"  # as published: one denominator over both directions, without the pair itself
     infonce = "infonce"  # as CLIP
@@ -24,19 +24,19 @@ class Loss(str, Enum):
 
 @dataclass
 class MusicConfig(DataConfig):
-    """Clips with texts. Windows are as long as the model's, or max_seconds if that is shorter."""
+    """Clips with texts. Windows have the length of the model's windows, or max_seconds if that is shorter."""
 
     source: str = "corpus:music/large"  # manifest .jsonl, .csv/.tsv/.parquet, hf:owner/name, corpus:KIND/SIZE
-    columns: dict[str, str] = field(default_factory=dict)  # field: column, where a table names them otherwise
+    columns: dict[str, str] = field(default_factory=dict)  # field: column, for tables with other column names
     text: dict[str, float] = field(  # weight of each kind of text: captions, text, columns, or tags from column+column
         default_factory=lambda: {"captions": 1.0, "instrument+family+style+tempo+meter": 1.0}
     )
-    batch_seconds: float = 1e4  # s of windows in one micro-batch; max_items is what counts here
+    batch_seconds: float = 1e4  # s of windows in one micro-batch; usually max_items limits it
     max_items: int | None = 128  # pairs in one micro-batch
-    max_seconds: float | None = None  # s of a window, where it is shorter than the model's
-    min_seconds: float = 1.0  # shorter items are left out
-    spectra: str | None = None  # folder that keeps spectrograms from run to run; null: they are made anew
-    cache_hours: float = 12.0  # audio whose spectrograms are kept in memory (46 MB an hour with 64 mels)
+    max_seconds: float | None = None  # s of a window; null: as long as the model's
+    min_seconds: float = 1.0  # shorter clips are left out
+    spectra: str | None = None  # folder that stores spectrograms for later runs; null: none
+    cache_hours: float = 12.0  # hours of audio with spectrograms kept in memory (46 MB an hour with 64 mels)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,31 +44,31 @@ class MusicConfig(DataConfig):
         if not all(0 <= weight < math.inf for weight in self.text.values()) or (
             self.text and not sum(self.text.values())
         ):
-            raise ConfigError(f"data.text {self.text}: weights are numbers of 0 or more, and one must be above 0")
+            raise ConfigError(f"data.text {self.text}: give weights >= 0, at least one of them above 0")
 
 
 @dataclass
 class TowerConfig:
-    """Where a tower starts, and when it learns."""
+    """Initial weights, freezing and learning rate of a tower."""
 
-    init: str | None = None  # weights to start from, what zoo.importers.mulan.from_towers takes; null: fresh
-    frozen_steps: int = 0  # steps in which only its projection learns; -1: all of them
+    init: str | None = None  # initial weights, a source for zoo.importers.mulan.from_towers; null: fresh
+    frozen_steps: int = 0  # first steps in which only its projection is trained; -1: all steps
     learning_rate: float = 1.0  # relative to train.learning_rate
 
     def __post_init__(self) -> None:
         if self.frozen_steps < -1:
-            raise ConfigError(f"frozen_steps {self.frozen_steps}: a number of steps, or -1 for all")
+            raise ConfigError(f"frozen_steps {self.frozen_steps}: give a number of steps, or -1 for all")
         check_range("learning_rate", self.learning_rate, 0)
 
 
 @dataclass
 class MulanAugmentConfig:
-    """SpecAugment, on every window that is trained on."""
+    """SpecAugment, for every training window."""
 
-    time_masks: int = 1  # stretches that are blanked
-    time_width: int = 24  # frames of 10 ms, at most
-    freq_masks: int = 1  # bands that are blanked
-    freq_width: int = 6  # mels, at most
+    time_masks: int = 1  # number of blanked time spans
+    time_width: int = 24  # maximum width of a span, in frames of 10 ms
+    freq_masks: int = 1  # number of blanked bands
+    freq_width: int = 6  # maximum width of a band, in mels
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -77,34 +77,34 @@ class MulanAugmentConfig:
 
 @dataclass
 class CollapseConfig:
-    """When training says that it goes wrong."""
+    """When training warns that it does not learn."""
 
-    chance_steps: int = 100  # warn if the loss is still at chance then, and after 2, 4, 8 ... times as many
-    chance_margin: float = 0.02  # of the chance level; closer than this is at chance
-    stop_at_chance: bool = False  # end the run there with an error
-    least_rank: float = 2.0  # effective rank of the dev embeddings
-    most_cosine: float = 0.9  # mean cosine of two dev clips, or two dev texts
+    chance_steps: int = 100  # warn if the loss is at chance after these steps, and after 2, 4, 8 ... times as many
+    chance_margin: float = 0.02  # relative distance to the chance level below which a loss is at chance
+    stop_at_chance: bool = False  # end the run with an error instead of the warning
+    min_rank: float = 2.0  # warn below this effective rank of the dev embeddings
+    max_cosine: float = 0.9  # warn above this mean cosine of two dev clips, or two dev texts
 
     def __post_init__(self) -> None:
-        check_range("alarms.chance_steps", self.chance_steps, 1)
+        check_range("collapse.chance_steps", self.chance_steps, 1)
 
 
 @dataclass
 class ZeroShot:
-    """A label column whose values are named by prompts."""
+    """Zero-shot classification of one label column, with prompts for its values."""
 
     column: str = ""
     templates: list[str] = field(default_factory=lambda: ["{}"])  # prompts, {} for the value
 
     def __post_init__(self) -> None:
         if wrong := [template for template in self.templates if "{}" not in template]:
-            raise ConfigError(f"exam.zero_shot {self.column}: template {wrong[0]!r} has no {{}} for the value")
+            raise ConfigError(f"evaluation.zero_shot {self.column}: template {wrong[0]!r} has no {{}} for the value")
         if not self.templates:
-            raise ConfigError(f"exam.zero_shot {self.column}: has no templates; at least one is needed")
+            raise ConfigError(f"evaluation.zero_shot {self.column}: no templates; give at least one")
 
 
 def prompts() -> list[ZeroShot]:
-    """Wordings in the manner of captions."""
+    """Default prompts, worded like the captions of the corpus."""
     return [
         ZeroShot("instrument", ["{}", "{} music", "A tune with {}.", "Music played by a {}.", "A piece for {}"]),
         ZeroShot("family", ["{}", "{} music", "This is an instrumental {} piece.", "Instrumental music led by {}."]),
@@ -116,18 +116,20 @@ def prompts() -> list[ZeroShot]:
 
 @dataclass
 class EvaluationConfig:
-    """What the finished model is asked about the test split."""
+    """Evaluation of the trained model on the test split."""
 
-    same: str | None = "piece"  # column: clips with one value of it fit each other's captions; null: none do
-    group: str | None = "piece"  # column that is resampled for intervals; null: single clips
+    same: str | None = (
+        "piece"  # column; a caption is right for every clip with the same value; null: only for its own clip
+    )
+    group: str | None = "piece"  # column; confidence intervals resample its values; null: single clips
     zero_shot: list[ZeroShot] = field(default_factory=prompts)
     probes: list[str] = field(default_factory=lambda: ["instrument", "family", "style", "tempo", "meter", "drums"])
-    train_clips: int = 1500  # that probes learn from, at most
-    ridge_clips: int = 20_000  # that ridge learns from, at most
+    train_clips: int = 1500  # maximum number of training clips for probes
+    ridge_clips: int = 20_000  # maximum number of training clips for ridge regression
 
     def __post_init__(self) -> None:
-        check_range("exam.train_clips", self.train_clips, 2)
-        check_range("exam.ridge_clips", self.ridge_clips, 2)
+        check_range("evaluation.train_clips", self.train_clips, 2)
+        check_range("evaluation.ridge_clips", self.ridge_clips, 2)
 
 
 def mini_model() -> MulanConfig:
@@ -136,21 +138,21 @@ def mini_model() -> MulanConfig:
 
 @dataclass
 class MulanTrainConfig:
-    """MuLan: music and text are brought to one space, by contrast within large batches."""
+    """MuLan: a joint embedding of music and text, trained by contrast within large batches."""
 
     out: str = "runs/mulan/mini"  # run folder; the model to use is OUT/best
-    name: str = ""  # of the finished model; empty: mulan- and the run folder's name
-    init: str | None = None  # a whole MuLan to go on from, what zoo.load takes; its configuration replaces `model`
+    name: str = ""  # of the trained model; empty: mulan- and the run folder's name
+    init: str | None = None  # a MuLan to start from, any source of zoo.load; its configuration replaces `model`
     data: MusicConfig = field(default_factory=MusicConfig)
     audio: TowerConfig = field(default_factory=TowerConfig)
     text: TowerConfig = field(default_factory=lambda: TowerConfig(learning_rate=0.5))
-    tokenizer: str | None = None  # tokenizer.json or vocab.txt; null: that of text.init, or one made from the captions
+    tokenizer: str | None = None  # tokenizer.json or vocab.txt; null: that of text.init, or one trained on the captions
     loss: Loss = Loss.multiview  # multiview (as published) or infonce
-    include_self: bool = False  # multiview: the pair itself in the denominator too
+    include_self: bool = False  # multiview: include the pair itself in the denominator
     temperature_rate: float = 5.0  # learning rate of the temperature, relative to train.learning_rate
     augment: MulanAugmentConfig = field(default_factory=MulanAugmentConfig)
-    alarms: CollapseConfig = field(default_factory=CollapseConfig)
-    exam: EvaluationConfig = field(default_factory=EvaluationConfig)
+    collapse: CollapseConfig = field(default_factory=CollapseConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     model: MulanConfig = field(default_factory=mini_model)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
@@ -167,4 +169,6 @@ class MulanTrainConfig:
         self.name = self.name or name_of_run("mulan", self.out)
         check_range("temperature_rate", self.temperature_rate, 0)
         if self.init and (self.audio.init or self.text.init or self.tokenizer):
-            raise ConfigError("init: a whole model brings its towers and tokenizer; leave those of their own at null")
+            raise ConfigError(
+                "init: this model includes towers and tokenizer; set audio.init, text.init and tokenizer to null"
+            )

@@ -1,4 +1,4 @@
-"""The exam on paper: results.json for machines, summary.md for people."""
+"""Reports of the evaluation: results.json for programs, summary.md for people."""
 
 from __future__ import annotations
 
@@ -13,47 +13,51 @@ from zoo.recipes.mulan.evaluation import BEFORE, DIRECTIONS, RIDGE, TRAINED, Mul
 from zoo.train.runfolder import environment
 
 RESULTS, SUMMARY = "results.json", "summary.md"
-SUBJECTS = (TRAINED, BEFORE, RIDGE)
+MODELS = (TRAINED, BEFORE, RIDGE)
 
 
-def write(folder: Path, exam: MulanEvaluation, config: MulanTrainConfig) -> str:
-    """Write both files below a run folder; returns what to tell at once."""
+def write(folder: Path, evaluation: MulanEvaluation, config: MulanTrainConfig) -> str:
+    """Write both files into a run folder; returns a text for the console."""
     with replacing_file(folder / RESULTS) as partial:
-        partial.write_text(json.dumps(_record(exam, config), indent=2) + "\n", encoding="utf-8")
-    text = summary(exam, config)
+        partial.write_text(json.dumps(_record(evaluation, config), indent=2) + "\n", encoding="utf-8")
+    text = summary(evaluation, config)
     with replacing_file(folder / SUMMARY) as partial:
         partial.write_text(text, encoding="utf-8")
     return f"{text}\nwritten to {folder / SUMMARY} and {folder / RESULTS}"
 
 
-def summary(exam: MulanEvaluation, config: MulanTrainConfig) -> str:
+def summary(evaluation: MulanEvaluation, config: MulanTrainConfig) -> str:
     """Tables in Markdown: retrieval, zero-shot, probes, and the differences with their intervals."""
-    units = f"{exam.groups} groups of one {config.exam.group}" if exam.groups < exam.clips else "clips"
+    units = (
+        f"{evaluation.groups} groups of one {config.evaluation.group}"
+        if evaluation.groups < evaluation.clips
+        else "clips"
+    )
     lines = [
-        f"# {config.name}: {exam.clips} test clips",
+        f"# {config.name}: {evaluation.clips} test clips",
         "",
         f"Trained on {config.data.source}, {config.train.steps} steps, {config.loss.value} loss, seed "
         f"{config.train.seed}. In brackets: 95 % intervals over {units}.",
     ]
     for task in DIRECTIONS:
-        lines += _retrieval(task, [row for row in exam.rows if row.task == task])
+        lines += _retrieval(task, [row for row in evaluation.rows if row.task == task])
     for kind, last in (
         ("zero-shot", ["chance", "commonest class", "single prompts"]),
         ("probe", ["commonest class"]),
     ):
-        tasks = dict.fromkeys(row.task for row in exam.rows if row.task.startswith(kind))
-        rows = [_classes([row for row in exam.rows if row.task == task]) for task in tasks]
-        lines += table([f"{kind} accuracy", *SUBJECTS, *last], rows)
+        tasks = dict.fromkeys(row.task for row in evaluation.rows if row.task.startswith(kind))
+        rows = [_classes([row for row in evaluation.rows if row.task == task]) for task in tasks]
+        lines += table([f"{kind} accuracy", *MODELS, *last], rows)
     lines += table(
         ["trained minus", "task", "difference", "p"],
         [
             [
                 other,
                 f"{task}, {metric}",
-                f"{found.difference:+.3f} ({found.interval.low:+.3f} to {found.interval.high:+.3f})",
-                probability(found.p),
+                f"{comparison.difference:+.3f} ({comparison.interval.low:+.3f} to {comparison.interval.high:+.3f})",
+                probability(comparison.p),
             ]
-            for (task, metric, other), found in exam.comparisons.items()
+            for (task, metric, other), comparison in evaluation.comparisons.items()
             if metric in ("MRR", "accuracy")
         ],
     )
@@ -61,29 +65,29 @@ def summary(exam: MulanEvaluation, config: MulanTrainConfig) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table with an empty one above; nothing where there are no rows."""
+    """Lines of a Markdown table after an empty line; no lines if there are no rows."""
     if not rows:
         return []
     return ["", *("| " + " | ".join(cells) + " |" for cells in (header, ["-"] * len(header), *rows))]
 
 
 def _retrieval(task: str, rows: Sequence[MulanScore]) -> list[str]:
-    """A line for each subject, and chance."""
-    body = [[subject, *(_cell(row) for row in rows if row.subject == subject)] for subject in SUBJECTS]
-    trained = [row for row in rows if row.subject == TRAINED]
+    """A table with a line for each model, and chance."""
+    body = [[model, *(_cell(row) for row in rows if row.model == model)] for model in MODELS]
+    trained = [row for row in rows if row.model == TRAINED]
     by_chance = ["chance", *(_number(row.metric, row.chance) for row in trained)]
     return table([task, *(row.metric for row in trained)], [*body, by_chance])
 
 
 def _classes(rows: Sequence[MulanScore]) -> list[str]:
-    """The line of one column of labels: subjects, chance, and what the details hold."""
+    """The line of one label column: models, chance, and the details of the first model."""
     details = rows[0].details
     name = f"{rows[0].task.partition(' ')[2]} ({details['classes']})"
-    cells = [_cell(row) for subject in SUBJECTS for row in rows if row.subject == subject]
+    cells = [_cell(row) for model in MODELS for row in rows if row.model == model]
     last = [f"{rows[0].chance:.3f}"]
     if "by prompt" in details:
-        alone = details["by prompt"].values()
-        last += [f"{details['commonest class']:.3f}", f"{min(alone):.3f} to {max(alone):.3f}"]
+        by_prompt = details["by prompt"].values()
+        last += [f"{details['commonest class']:.3f}", f"{min(by_prompt):.3f} to {max(by_prompt):.3f}"]
     return [name, *cells, *last]
 
 
@@ -97,41 +101,41 @@ def _number(metric: str, value: float) -> str:
 
 
 def probability(value: float) -> str:
-    """As it is shown: below a thousandth, resampling cannot tell."""
+    """A p-value as text. Resampling cannot resolve values below 0.001."""
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def _record(exam: MulanEvaluation, config: MulanTrainConfig) -> dict[str, Any]:
+def _record(evaluation: MulanEvaluation, config: MulanTrainConfig) -> dict[str, Any]:
     return {
         "name": config.name,
         "data": config.data.source,
         "seed": config.train.seed,
-        "clips": exam.clips,
-        "groups": exam.groups,
+        "clips": evaluation.clips,
+        "groups": evaluation.groups,
         "environment": environment(),
         "rows": [
             {
                 "task": row.task,
                 "metric": row.metric,
-                "subject": row.subject,
+                "model": row.model,
                 "value": row.value,
                 "low": row.interval.low,
                 "high": row.interval.high,
                 "chance": row.chance,
                 "details": row.details,
             }
-            for row in exam.rows
+            for row in evaluation.rows
         ],
         "comparisons": [
             {
                 "task": task,
                 "metric": metric,
                 "trained minus": other,
-                "difference": found.difference,
-                "low": found.interval.low,
-                "high": found.interval.high,
-                "p": found.p,
+                "difference": comparison.difference,
+                "low": comparison.interval.low,
+                "high": comparison.interval.high,
+                "p": comparison.p,
             }
-            for (task, metric, other), found in exam.comparisons.items()
+            for (task, metric, other), comparison in evaluation.comparisons.items()
         ],
     }

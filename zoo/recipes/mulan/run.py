@@ -1,4 +1,4 @@
-"""MuLan training from start to end: data, model, training, and the exam on the test split."""
+"""MuLan training from start to end: data, model, training, and the evaluation on the test split."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from zoo.train.processes import say
 
 
 def train(config: MulanTrainConfig) -> str:
-    """Train, or go on where an earlier run in config.out stopped, and examine the best; returns what to tell of it.
+    """Train, or resume the run in config.out, then evaluate the best model; returns a text with the results.
 
-    Raises ConfigError and ManifestError for what cannot be used, and whatever `fit` raises.
+    Raises ConfigError and ManifestError for unusable configurations and data, and the errors of `fit`.
     """
     device = processes.start(config.train.device)
     processes.check_shares(config.train.batches_per_step)
@@ -55,44 +55,50 @@ def train(config: MulanTrainConfig) -> str:
     assert isinstance(trained, MuLan)
     datasets = {split: loader[split].dataset for split in loader} | {"test": Spectrograms(test, model, config.data)}
     try:
-        rows = evaluate(trained, build(config, entries).to(device), datasets, texts, config.exam)
-    except ConfigError as error:  # the clips do not allow it; the model is there all the same
-        return f"{line}\nno exam: {error}"
+        rows = evaluate(trained, build(config, entries).to(device), datasets, texts, config.evaluation)
+    except ConfigError as error:  # the clips are unsuitable, but the trained model is still useful
+        return f"{line}\nno evaluation: {error}"
     return f"{line}\n{write(Path(config.out), rows, config)}"
 
 
 def _announce(config: MulanTrainConfig, test: Sequence[Entry]) -> None:
-    """Say before training what cannot be examined after it."""
+    """Say before training which parts of the evaluation will be missing."""
     if len(test) < 2:
-        say(f"{config.data.source} has {len(test)} test clips with text: there will be no exam, which takes 2 at least")
+        say(
+            f"{config.data.source} has {len(test)} test clips with text: there will be no "
+            "evaluation, which needs at least 2"
+        )
         return
     columns = {name for entry in test for name, value in entry.labels.items() if value is not None}
-    wanted = [question.column for question in config.exam.zero_shot] + config.exam.probes
-    if missing := [name for name in dict.fromkeys(wanted) if name not in columns]:
-        say(f"test clips have no column {', '.join(missing)}: the exam leaves out what it would ask about them")
+    needed = [task.column for task in config.evaluation.zero_shot] + config.evaluation.probes
+    if missing := [name for name in dict.fromkeys(needed) if name not in columns]:
+        say(f"test clips have no column {', '.join(missing)}: the evaluation leaves out the tasks that need them")
 
 
 def usable(config: MulanTrainConfig, texts: Texts) -> list[Entry]:
-    """Clips of the source that are long enough and have a text."""
-    found = sources.open(config.data.source, config.data.columns or None)
-    long = [entry for entry in found if entry.duration >= config.data.min_seconds]
+    """The clips of the source that are long enough and have a text."""
+    entries = sources.open(config.data.source, config.data.columns or None)
+    long = [entry for entry in entries if entry.duration >= config.data.min_seconds]
     if not long:
-        raise ConfigError(f"{config.data.source}: all {len(found)} clips are shorter than data.min_seconds")
+        raise ConfigError(
+            f"{config.data.source}: all {len(entries)} clips are shorter than data.min_seconds; lower "
+            "it, or give longer clips"
+        )
     return texts.usable(long, config.data.source, say)
 
 
 def build(config: MulanTrainConfig, entries: Sequence[Entry]) -> MuLan:
-    """The model that training starts from, the same whenever it is made: weights from seed or elsewhere, tokenizer."""
+    """The initial model, with tokenizer. The same configuration and entries always give the same model."""
     if config.init:
         model = loading.load(model_source(config.init, "best", "`zoo list` shows the names"), device="cpu")
     else:
         model = _assembled(config, entries)
     if not isinstance(model, MuLan):
-        raise ConfigError(f"init {config.init}: a {model.family}, not a MuLan")
+        raise ConfigError(f"init {config.init}: this is a {model.family} model; give a MuLan")
     if model.tokenizer is None:
         raise ConfigError(
-            f"{config.init or config.text.init}: comes without a tokenizer; put its tokenizer.json or vocab.txt beside "
-            "the weights" + ("" if config.init else ", or name it as tokenizer=FILE")
+            f"{config.init or config.text.init}: has no tokenizer; put its tokenizer.json or vocab.txt beside the "
+            "weights" + ("" if config.init else ", or set tokenizer=FILE")
         )
     model.name = config.name
     model.provenance = dict(model.provenance) | {
@@ -106,10 +112,10 @@ def build(config: MulanTrainConfig, entries: Sequence[Entry]) -> MuLan:
 
 
 def _assembled(config: MulanTrainConfig, entries: Sequence[Entry]) -> MuLan:
-    """From fresh or foreign towers."""
+    """The initial model from fresh or pre-trained towers."""
     tokenizer = Tokenizer.load(config.tokenizer) if config.tokenizer else None
     if tokenizer is None and config.text.init is None:
-        tokenizer = tokenizer_of(entries, config)
+        tokenizer = train_tokenizer(entries, config)
     settings = config.model if tokenizer is None else replace(config.model, vocab_size=len(tokenizer))
     if config.audio.init or config.text.init:
         model = from_towers(config.audio.init, config.text.init, seed=config.train.seed, **vars(settings))
@@ -122,8 +128,8 @@ def _assembled(config: MulanTrainConfig, entries: Sequence[Entry]) -> MuLan:
     return model
 
 
-def tokenizer_of(entries: Sequence[Entry], config: MulanTrainConfig) -> Tokenizer:
-    """Made from the texts of the training split, with model.vocab_size tokens at most."""
+def train_tokenizer(entries: Sequence[Entry], config: MulanTrainConfig) -> Tokenizer:
+    """Train a tokenizer on the texts of the training split, with at most model.vocab_size tokens."""
     texts = Texts(config.data.text)
-    wordings = (texts.of(entry).values() for entry in entries if entry.split == "train")
-    return Tokenizer.train((text for kinds in wordings for kind in kinds for text in kind), config.model.vocab_size)
+    by_kind = (texts.of(entry).values() for entry in entries if entry.split == "train")
+    return Tokenizer.train((text for kinds in by_kind for kind in kinds for text in kind), config.model.vocab_size)

@@ -1,6 +1,6 @@
-"""Windows of music as log-mel spectrograms with a text each, made in the loader's threads.
+"""Windows of music as log-mel spectrograms with one text each, made in the loader's threads.
 
-A spectrogram is computed once for the whole clip and kept; windows begin at any of its frames.
+The spectrogram of a whole clip is computed once and kept. A window can start at any of its frames.
 
 Legend: B batch, S samples, T mel frames, N mels, U tokens.
 """
@@ -33,7 +33,7 @@ from zoo.recipes.mulan.texts import Texts
 
 @dataclass
 class MelItem(LoadedClip):
-    """A window. mel (T, N) float16; wave is empty: the spectrogram stands in for it."""
+    """A window. mel (T, N) float16; wave is empty, because the spectrogram replaces it."""
 
     mel: Tensor
 
@@ -42,7 +42,7 @@ class MelItem(LoadedClip):
 class PairBatch(Batch):
     """Windows with their texts: mel (B, T, N) float32, mel_lengths (B,), ids (B, U), text_lengths (B,).
 
-    waves is (B, 0); lengths (B,) are the samples that the windows stand for.
+    waves is (B, 0); lengths (B,) are the lengths of the windows in samples.
     """
 
     mel: Tensor
@@ -54,7 +54,7 @@ class PairBatch(Batch):
 class Spectrograms(AudioDataset):
     """Entries as log-mel windows.
 
-    Values are rounded to float16, kept in memory or not, so that what is trained on never depends on what was kept.
+    Values are rounded to float16 whether they are kept or not, so that the cache never changes the training data.
     """
 
     def __init__(self, entries: Sequence[Entry], model: MuLan, config: MusicConfig) -> None:
@@ -68,7 +68,7 @@ class Spectrograms(AudioDataset):
             min_samples=model.min_samples,
         )
         self._folder = Path(config.spectra).expanduser() if config.spectra else None
-        self._mel_room = int(config.cache_hours * 3600 * model.sample_rate / self.logmel.hop)  # frames
+        self._frames_left = int(config.cache_hours * 3600 * model.sample_rate / self.logmel.hop)  # that fit into memory
         self._mels: dict[int, Tensor] = {}
         self._mel_lock = Lock()
 
@@ -84,46 +84,49 @@ class Spectrograms(AudioDataset):
         return MelItem(torch.empty(0), index, entry, start, seed, mel)
 
     def spectrogram(self, index: int) -> Tensor:
-        """Of the whole clip: (T, N) float16. Raises AudioError for a clip that is too short."""
-        if (known := self._mels.get(index)) is not None:
-            return known
+        """The spectrogram of the whole clip: (T, N) float16. Raises AudioError for a clip that is too short."""
+        if (cached := self._mels.get(index)) is not None:
+            return cached
         mel = self._stored(index) if self._folder else self._transform(self._whole(index), self.entries[index])
         with self._mel_lock:
-            if index not in self._mels and len(mel) <= self._mel_room:
+            if index not in self._mels and len(mel) <= self._frames_left:
                 self._mels[index] = mel
-                self._mel_room -= len(mel)
+                self._frames_left -= len(mel)
         return mel
 
-    def readable(self, most: int | None = None) -> Spectrograms:
-        """The same without the clips that cannot be used, and at most so many, evenly chosen; self, if it is all."""
+    def readable(self, max_clips: int | None = None) -> Spectrograms:
+        """The same data set without unusable clips. max_clips: choose at most so many, evenly spaced."""
         good = []
-        for index in range(0, len(self), stride(len(self), most)):
+        for index in range(0, len(self), stride(len(self), max_clips)):
             with suppress(AudioError, MissingDependencyError):
                 self.spectrogram(index)
                 good.append(index)
         if len(good) == len(self):
             return self
-        left = copy(self)
-        left.entries = [self.entries[index] for index in good]
-        left._mels = {new: self._mels[old] for new, old in enumerate(good) if old in self._mels}
-        return left
+        smaller = copy(self)
+        smaller.entries = [self.entries[index] for index in good]
+        smaller._mels = {new: self._mels[old] for new, old in enumerate(good) if old in self._mels}
+        return smaller
 
     def fingerprint(self) -> str:
-        """Also over captions and labels, which are what is learned."""
+        """The fingerprint of AudioDataset, also over captions and labels."""
         digest = hashlib.sha256(f"{super().fingerprint()} {self.logmel.mels}".encode())
         for entry in self.entries:
             digest.update(repr((entry.captions, entry.text, sorted(entry.labels.items()))).encode())
         return digest.hexdigest()[:16]
 
     def _stored(self, index: int) -> Tensor:
-        """From the folder, or made and put there. A file of another version of the audio is never taken."""
+        """The spectrogram from the folder, computed and stored there first if necessary.
+
+        The file name depends on size and time of the audio file, so that a changed file gets a new spectrogram.
+        """
         assert self._folder is not None
         entry, front = self.entries[index], self.logmel
         try:
             version = (entry.audio.stat().st_size, entry.audio.stat().st_mtime_ns)
         except OSError as error:
             raise AudioError(entry.audio, str(error)) from error
-        what = (
+        key = (
             str(entry.audio),
             version,
             entry.start,
@@ -133,12 +136,12 @@ class Spectrograms(AudioDataset):
             front.window,
             front.hop,
         )
-        path = self._folder / f"{hashlib.sha256(repr(what).encode()).hexdigest()[:24]}.npy"
-        # Not there yet, cut short, or not ours: it is made.
+        path = self._folder / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.npy"
+        # A file that is missing, incomplete or of another kind is written again.
         with suppress(OSError, ValueError, EOFError):
-            kept = np.load(path, allow_pickle=False)
-            if kept.dtype == np.float16 and kept.shape[1:] == (front.mels,):
-                return torch.from_numpy(kept)
+            stored = np.load(path, allow_pickle=False)
+            if stored.dtype == np.float16 and stored.shape[1:] == (front.mels,):
+                return torch.from_numpy(stored)
         mel = self._transform(self._whole(index), entry)
         with replacing_file(path, shared=True) as partial, partial.open("wb") as file:
             np.save(file, mel.numpy(), allow_pickle=False)
@@ -152,13 +155,13 @@ class Spectrograms(AudioDataset):
             return self.logmel(wave[None])[0].half()  # (T, N)
 
 
-def stride(count: int, most: int | None) -> int:
-    """The step at which no more than `most` of `count` are met; None = all of them."""
-    return 1 if most is None else max(1, -(-count // most))
+def stride(count: int, max_count: int | None) -> int:
+    """The step that chooses at most `max_count` of `count` items; None = all of them."""
+    return 1 if max_count is None else max(1, -(-count // max_count))
 
 
 class MulanCollate:
-    """Items -> PairBatch. drawn: a text is drawn for each item, rather than the first one taken."""
+    """Items -> PairBatch. drawn: draw a random text for each clip; otherwise take its first text."""
 
     def __init__(self, model: MuLan, texts: Texts, *, drawn: bool) -> None:
         self.model, self.texts, self.drawn = model, texts, drawn
@@ -181,7 +184,7 @@ class MulanCollate:
 def pair_loader(
     entries: Sequence[Entry], split: str, model: MuLan, texts: Texts, config: MusicConfig, seed: int
 ) -> Loader:
-    """Batches of one split; shuffled, with texts drawn, if it is "train". Raises ConfigError where it is empty."""
+    """Batches of one split; for "train" shuffled and with random texts. Raises ConfigError for fewer than 2 clips."""
     chosen = [entry for entry in entries if entry.split == split]
     if len(chosen) < 2:
         raise ConfigError(f"{config.source}: split {split!r} has {len(chosen)} clips with text; at least 2 are needed")
@@ -193,6 +196,6 @@ def pair_loader(
         seed=seed,
         max_items=config.max_items,
         shuffle=training,
-        even=training,  # a few pairs left over would be easy to tell apart, and as much of a step as a full batch
+        even=training,  # a small last batch would be too easy, and would weigh as much as a full one
     )
     return Loader(dataset, sampler, collate=MulanCollate(model, texts, drawn=training), workers=config.workers)

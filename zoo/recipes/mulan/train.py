@@ -1,4 +1,4 @@
-"""MuLan training, from clips with captions to an exported model and its exam, in one command that can be resumed.
+"""MuLan training, from clips with captions to an evaluated model, in one command. A run can be resumed.
 
 python -m zoo.recipes.mulan.train                                               the mini preset
 python -m zoo.recipes.mulan.train --config resnet50 data.source=my.jsonl out=runs/mulan/resnet50

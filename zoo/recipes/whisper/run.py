@@ -68,7 +68,7 @@ def train(config: WhisperTrainConfig) -> str:
 
 def opened(source: str) -> tuple[list[Entry], list[Entry]]:
     """The entries of a source, and the entries of the same source without its choices in brackets."""
-    entries, whole = sources.open(source), sources.whole(source)
+    entries, whole = sources.open(source), sources.without_filters(source)
     return entries, entries if whole == source.strip() else sources.open(whole)
 
 

@@ -1,4 +1,4 @@
-"""Exams on a corpus of tones, and a model that hears the same in every clip."""
+"""Tasks on a corpus of tones, and a model that transcribes every clip in the same way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoo.benchmarks.results import Record, Store
 from zoo.benchmarks.suite import Suite, SuiteSource, SuiteTask
 
 
-def examine(corpus: Path, out: Path, *tasks: SuiteTask, models: Any = ("logmel",), **options: Any) -> Store:
+def evaluate(corpus: Path, out: Path, *tasks: SuiteTask, models: Any = ("logmel",), **options: Any) -> Store:
     for task in tasks:
         task.data, task.seeds = "tones", 2
     suite = Suite("tones", frames=3, data={"tones": SuiteSource(str(corpus))}, tasks=list(tasks))
@@ -26,7 +26,7 @@ def only(store: Store) -> Record:
 
 
 class Parrot:
-    """Transcribes every clip alike."""
+    """It gives the same transcript for every clip."""
 
     sample_rate = 16_000
 
