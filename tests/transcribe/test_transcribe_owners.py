@@ -80,7 +80,9 @@ def test_names_do_not_change_with_the_common_folder(two: list[Path], tmp_path: P
     assert sorted(contents(out)) == ["B/talk.txt", NAME, "talk.txt"]
 
 
-def test_files_of_a_stopped_run_are_recognized(two: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_a_stopped_run_are_recognized(
+    two: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The run stopped after the first of two formats; a second run also works after the journal lost its last line."""
     out, whole, render = tmp_path / "out", tmp_path / "whole", job.render
 
