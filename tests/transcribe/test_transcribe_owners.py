@@ -68,7 +68,7 @@ def test_other_files_are_not_replaced(two: list[Path], name: str) -> None:
     assert run(two[0], small_whisper(), out, **OPTIONS).written == 1
 
 
-def test_names_do_not_change_with_the_folder_that_holds_all(two: list[Path], tmp_path: Path) -> None:
+def test_names_do_not_change_with_the_common_folder(two: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(two[0], small_whisper(), out, **OPTIONS)
     for paths in (two, two[::-1], [two[0].parent, two[1].parent]):
@@ -80,8 +80,10 @@ def test_names_do_not_change_with_the_folder_that_holds_all(two: list[Path], tmp
     assert sorted(contents(out)) == ["B/talk.txt", NAME, "talk.txt"]
 
 
-def test_what_a_stopped_run_wrote_is_its_own(two: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first of two formats is in place, nothing is recorded; also with a journal whose last line is lost."""
+def test_files_of_a_stopped_run_are_recognized(
+    two: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run stopped after the first of two formats; a second run also works after the journal lost its last line."""
     out, whole, render = tmp_path / "out", tmp_path / "whole", job.render
 
     def stop(transcript: object, name: str) -> str:
@@ -106,7 +108,7 @@ def test_what_a_stopped_run_wrote_is_its_own(two: list[Path], tmp_path: Path, mo
 
 
 def test_names_of_earlier_versions_stay(two: list[Path], tmp_path: Path) -> None:
-    """They gave the seconds of spans with six digits, and made no claims."""
+    """Earlier versions wrote the seconds of spans with six digits, and no claims."""
     out, span = tmp_path / "out", [Item(str(two[0]), 0.1234567, None)]
     run(span, small_whisper(), out, **OPTIONS)
     assert (out / "talk.0.123-end.txt").exists()
