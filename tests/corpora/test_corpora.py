@@ -138,18 +138,18 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
 def test_part_with_damaged_clips_is_made_again(tmp_path: Path) -> None:
     part = parts.CorpusPart("speech", "tiny", 0, "dev", 0, 3)
     (tmp_path / ".parts").mkdir()
-    assert parts.finished(tmp_path, part) is None
+    assert parts.finished_clips(tmp_path, part) is None
     parts.make(tmp_path, part)
-    rows = parts.finished(tmp_path, part)
+    rows = parts.finished_clips(tmp_path, part)
     assert rows is not None and len(rows) == 3
     victim = tmp_path / "clips" / "dev" / rows[1].file
     content = victim.read_bytes()
     victim.write_bytes(content[: len(content) // 2])
-    assert parts.finished(tmp_path, part) is None
+    assert parts.finished_clips(tmp_path, part) is None
     parts.make(tmp_path, part)
     assert victim.read_bytes() == content
     victim.unlink()
-    assert parts.finished(tmp_path, part) is None
+    assert parts.finished_clips(tmp_path, part) is None
 
 
 def test_complete_corpus_is_found_at_once(speech_manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:

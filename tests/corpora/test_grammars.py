@@ -91,7 +91,7 @@ def test_phrases_begin_on_the_tonic_and_close_on_it(mode: str) -> None:
             closed = theory.phrase(key, bars, closed=True, rng=rng)
             assert len(closed) == bars
             assert key.chord(closed[-1]).root == tonic
-            opened = theory.reopened(key, closed, rng)
+            opened = theory.with_open_ending(key, closed, rng)
             assert len(opened) == bars
             assert opened[:-2] == closed[:-2]
             assert key.chord(opened[-1]).root != tonic

@@ -30,7 +30,7 @@ from zoo.corpora.parts import (
     CorpusPart,
     corpus_module,
     die_with_parent,
-    finished,
+    finished_clips,
     make,
     parts,
     sample_hash,
@@ -158,7 +158,7 @@ def _packages(kind: str) -> dict[str, dict[str, str]]:
 
 
 def _make_missing(folder: Path, wanted: list[CorpusPart], workers: int, progress: bool) -> None:
-    missing = [part for part in wanted if finished(folder, part) is None]
+    missing = [part for part in wanted if finished_clips(folder, part) is None]
     with _progress_bar(f"{wanted[0].kind} {wanted[0].size}", len(wanted), len(missing), progress) as done:
         if min(workers, len(missing)) <= 1:
             for part in missing:
@@ -204,7 +204,7 @@ def _progress_bar(name: str, total: int, missing: int, visible: bool) -> Iterato
 
 def _assemble(folder: Path, wanted: list[CorpusPart], recipe: dict[str, Any]) -> None:
     """All parts -> manifest.jsonl, then corpus.json, whose presence says that the corpus is complete."""
-    rows = [row for part in wanted for row in finished(folder, part) or ()]
+    rows = [row for part in wanted for row in finished_clips(folder, part) or ()]
     path = folder / "manifest.jsonl"
     os.sync()  # the clips
     write_durably(path, "".join(f"{row.line}\n" for row in rows).encode())

@@ -13,7 +13,7 @@ INSTALL = "pip install 'audiozoo[corpora]'"
 
 
 @dataclass
-class Clip:
+class CorpusClip:
     """name: file stem, unique within the split; wave: int16 (S,); the rest as in `zoo.data.manifest.Entry`."""
 
     name: str

@@ -9,7 +9,7 @@ from random import Random
 
 from zoo.corpora import accompaniment, melody, theory
 from zoo.corpora.instruments import DRUMS, INSTRUMENTS, Instrument
-from zoo.corpora.melody import Motif, Singer
+from zoo.corpora.melody import Motif, Player
 from zoo.corpora.score import METERS, Composition, InstrumentPart, Meter, Note
 from zoo.corpora.styles import Style, styles
 from zoo.corpora.theory import Chord, Key
@@ -92,7 +92,7 @@ def _harmonize(style: Style, key: Key, form: str, bars: int, rng: Random) -> lis
     for letter in sorted(set(form)):
         if style.harmony == "functional":
             closed[letter] = theory.phrase(key, bars, closed=True, rng=rng)
-            opened[letter] = theory.reopened(key, closed[letter], rng)
+            opened[letter] = theory.with_open_ending(key, closed[letter], rng)
         elif style.harmony == "blues":
             closed[letter], opened[letter] = theory.blues(last=True), theory.blues(last=False)
         else:
@@ -107,7 +107,7 @@ def _melody(style: Style, piece: Composition, sections: list[list[Chord]], lead:
     pace = 1.0 if piece.bpm < 120 else 0.75
     density = rng.uniform(*style.density) * pace
     gate = 0.45 if piece.articulation == "staccato" else 0.97
-    singer = Singer(lead, piece.key, piece.meter, density, style.pentatonic, gate)
+    singer = Player(lead, piece.key, piece.meter, density, style.pentatonic, gate)
     motifs: dict[str, list[Motif]] = {}
     notes: list[Note] = []
     bar = 0
@@ -120,7 +120,7 @@ def _melody(style: Style, piece: Composition, sections: list[list[Chord]], lead:
             own = [melody.ornament(motif, rng) if rng.random() < 0.4 else motif for motif in own]
         closes = index == len(sections) - 1 or piece.form[index + 1] != letter
         shift = bar * piece.meter.bar
-        sung = melody.sing(singer, own, chords, _LIFTS[letter], closes and chords[-1].root == piece.key.tonic, rng)
+        sung = melody.play(singer, own, chords, _LIFTS[letter], closes and chords[-1].root == piece.key.tonic, rng)
         notes += [replace(note, start=note.start + shift) for note in sung]
         bar += len(chords)
     return notes

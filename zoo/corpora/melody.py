@@ -37,7 +37,7 @@ class Motif:
 
 
 @dataclass(frozen=True)
-class Singer:
+class Player:
     """Who plays the melody, and how. density: notes a beat, roughly. gate: share of a note's length that sounds."""
 
     instrument: Instrument
@@ -98,7 +98,7 @@ def ornament(motif: Motif, rng: Random) -> Motif:
     return replace(motif, durations=durations, steps=steps)
 
 
-def sing(singer: Singer, motifs: list[Motif], chords: list[Chord], lift: int, closed: bool, rng: Random) -> list[Note]:
+def play(singer: Player, motifs: list[Motif], chords: list[Chord], lift: int, closed: bool, rng: Random) -> list[Note]:
     """Motifs over chords, one a bar -> notes from beat 0. lift: semitones above the middle of the range to start at."""
     low, high = singer.instrument.low, singer.instrument.high
     middle = (low + high) // 2

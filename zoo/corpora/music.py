@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from random import Random
 
 from zoo.corpora import captions, render
-from zoo.corpora.clip import Clip, to_int16
+from zoo.corpora.clip import CorpusClip, to_int16
 from zoo.corpora.compose import compose
 from zoo.corpora.score import Composition
 
@@ -35,13 +35,13 @@ def counts(size: str) -> Mapping[str, int]:
     return _PIECES[size]
 
 
-def make(size: str, seed: int, split: str, index: int) -> list[Clip]:
+def make(size: str, seed: int, split: str, index: int) -> list[CorpusClip]:
     """The clips of piece `index` of a split: a function of seed, split and index."""
     rng = Random(f"music/{seed}/{split}/{index}")
     return clips_of(compose(rng), split, index, rng)
 
 
-def clips_of(piece: Composition, split: str, index: int, rng: Random) -> list[Clip]:
+def clips_of(piece: Composition, split: str, index: int, rng: Random) -> list[CorpusClip]:
     """Render a piece and cut it; stretches in which a part is not heard are left out."""
     wave = render.render(piece, rng)
     clips = []
@@ -50,7 +50,7 @@ def clips_of(piece: Composition, split: str, index: int, rng: Random) -> list[Cl
             continue
         samples = CLIP_SECONDS * render.SAMPLE_RATE
         clips.append(
-            Clip(
+            CorpusClip(
                 name=f"{index:05d}-{number}",
                 wave=to_int16(wave[number * samples : (number + 1) * samples]),
                 sample_rate=render.SAMPLE_RATE,

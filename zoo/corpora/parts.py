@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zoo.corpora.clip import Clip
+from zoo.corpora.clip import CorpusClip
 from zoo.data import manifest
 from zoo.data.manifest import SPLITS, Entry
 from zoo.io.atomic import replacing_file
@@ -66,7 +66,7 @@ class ClipRow(NamedTuple):
     size: int
 
 
-def finished(folder: Path, part: CorpusPart) -> list[ClipRow] | None:
+def finished_clips(folder: Path, part: CorpusPart) -> list[ClipRow] | None:
     """The clips of a part, or None when it has to be made.
 
     Clips are not flushed to disk one by one; their sizes tell whether a power failure left the record without the data.
@@ -124,7 +124,7 @@ def die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _entry(clip: Clip, path: Path, split: str) -> Entry:
+def _entry(clip: CorpusClip, path: Path, split: str) -> Entry:
     return Entry(
         audio=path,
         duration=round(len(clip.wave) / clip.sample_rate, 4),
@@ -138,7 +138,7 @@ def _entry(clip: Clip, path: Path, split: str) -> Entry:
     )
 
 
-def _flac(clip: Clip) -> bytes:
+def _flac(clip: CorpusClip) -> bytes:
     import soundfile
 
     buffer = io.BytesIO()

@@ -17,7 +17,7 @@ from random import Random
 from typing import Any
 
 from zoo.corpora import accompaniment, music, render
-from zoo.corpora.clip import Clip
+from zoo.corpora.clip import CorpusClip
 from zoo.corpora.instruments import DRUMS, INSTRUMENTS
 from zoo.corpora.score import METERS, Composition, InstrumentPart, Note
 from zoo.corpora.theory import Key
@@ -64,7 +64,7 @@ def counts(size: str) -> Mapping[str, int]:
     return music.counts(size)
 
 
-def make(size: str, seed: int, split: str, index: int) -> list[Clip]:
+def make(size: str, seed: int, split: str, index: int) -> list[CorpusClip]:
     """The clips of performance `index` of a split: a function of seed, split and index."""
     rng = Random(f"scores/{seed}/{split}/{index}")
     while True:

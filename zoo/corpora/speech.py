@@ -16,7 +16,7 @@ import numpy as np
 from scipy.signal import firwin, lfilter, resample_poly
 
 from zoo.corpora import alignment, espeak, grammar, speakers
-from zoo.corpora.clip import Clip, to_int16
+from zoo.corpora.clip import CorpusClip, to_int16
 from zoo.data.manifest import Phone
 
 SAMPLE_RATE = 16000
@@ -61,7 +61,7 @@ def counts(size: str) -> Mapping[str, int]:
     return SIZES[size].clips
 
 
-def make(size: str, seed: int, split: str, index: int) -> list[Clip]:
+def make(size: str, seed: int, split: str, index: int) -> list[CorpusClip]:
     """Clip `index` of a split: a function of these four arguments."""
     rng = Random(f"speech/{seed}/{split}/{index}")
     plan = SIZES[size]
@@ -75,7 +75,7 @@ def make(size: str, seed: int, split: str, index: int) -> list[Clip]:
         text = _fresh_text(style, language, split, rng)
     utterance = espeak.speak(text, speaker.voice, speaker.deliver(rng))
     wave, phones = _record(utterance, rng)
-    return [Clip(f"{index:06d}", wave, SAMPLE_RATE, text, [], speaker.name, language, phones, labels)]
+    return [CorpusClip(f"{index:06d}", wave, SAMPLE_RATE, text, [], speaker.name, language, phones, labels)]
 
 
 def split_of(text: str) -> str:

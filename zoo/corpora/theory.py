@@ -150,7 +150,7 @@ def phrase(key: Key, bars: int, *, closed: bool, rng: Random) -> list[str]:
             return (chords + ending)[-bars:]
 
 
-def reopened(key: Key, chords: list[str], rng: Random) -> list[str]:
+def with_open_ending(key: Key, chords: list[str], rng: Random) -> list[str]:
     """The same phrase with an open ending, as the first of two that answer each other."""
     before = chords[-3] if len(chords) > 2 else chords[0]
     endings = [ending.split() for ending in _CADENCES[key.mode][False]]
