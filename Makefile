@@ -11,10 +11,10 @@ READY = $(if $(VENV),$(VENV)/.ready)
 demo: $(READY)  ## one page, demo/index.html: the packaged models at work on generated clips; about a minute
 	$(PYTHON) -m zoo demo --out demo
 
-test: $(READY)  ## the default tests: a few minutes on two cores
+test: $(READY)  ## the default tests: at most 6 minutes on two cores
 	$(PYTHON) -m pytest
 
-check: $(READY) lint wheel  ## everything that CI runs, and the slow tests
+check: $(READY) lint wheel  ## lint, the default and the slow tests, a wheel in a fresh environment
 	$(PYTHON) -m pytest -m "slow or not slow"
 
 lint: $(READY)

@@ -121,6 +121,7 @@ def test_a_failing_save_leaves_the_old_checkpoint(saved: Path, monkeypatch: pyte
     assert [p.name for p in saved.parent.iterdir()] == ["model"]
 
 
+@pytest.mark.slow
 def test_killed_while_saving_leaves_a_whole_checkpoint(saved: Path) -> None:
     program = (
         "import sys, zoo, torch\n"

@@ -12,14 +12,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import write_wav
-from small import VARIANTS, noise, small
+from small import VARIANTS, noise, small, structures
 from torch import Tensor
 
 import zoo
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError
 
-NAMES = [*zoo.list_models(), *VARIANTS]
+STRUCTURES = structures()
+NAMES = list(STRUCTURES)  # one of each structure
 TOLERANCE = 1e-5
 _models: dict[str, Encoder] = {}
 
@@ -46,6 +47,13 @@ def _cached(name: str) -> Encoder:
 def _difference(a: Tensor, b: Tensor) -> float:
     """Largest difference, relative to the typical size of a value where that is above 1 (log-mel, MFCC)."""
     return ((a - b).abs().max() / max(1.0, b.square().mean().sqrt().item())).item()
+
+
+def test_every_registered_name_has_one_of_the_tested_structures() -> None:
+    assert sorted(name for names in STRUCTURES.values() for name in names) == sorted([*zoo.list_models(), *VARIANTS])
+    for tested, names in STRUCTURES.items():
+        for name in names:
+            assert small(name).fingerprint() == _cached(tested).fingerprint(), f"{name} is not tested by {tested}"
 
 
 # 1. Batch-exact

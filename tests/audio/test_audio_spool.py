@@ -135,7 +135,10 @@ print(type(clip).__name__, len(clip), status("VmHWM") - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory by Linux's /proc")
-@pytest.mark.parametrize(("spool_seconds", "kind", "limit"), [(599, "SpooledWave", 30), (1800, "Tensor", 120)])
+@pytest.mark.parametrize(
+    ("spool_seconds", "kind", "limit"),
+    [(599, "SpooledWave", 30), pytest.param(1800, "Tensor", 120, marks=pytest.mark.slow)],
+)
 def test_ten_minutes_of_stereo_in_bounded_memory(tmp_path: Path, spool_seconds: float, kind: str, limit: float) -> None:
     """The stereo samples take 220 MiB as float32, the mono clip 37 MiB (twice that while its blocks are joined)."""
     second = sound(48000, 1.0, 2)

@@ -131,6 +131,7 @@ def test_metrics_agree_with_sklearn() -> None:
     assert METRICS["balanced_accuracy"](a, b) == pytest.approx(metrics.balanced_accuracy_score(b, a))
 
 
+@pytest.mark.slow
 def test_probes_predict_as_exact_solutions_do() -> None:
     """With small penalties and separate classes, early stopping changes predictions on shifted data."""
     g = generator(0)

@@ -79,6 +79,7 @@ def test_former_settings_find_their_scores_and_predictions_again(corpus: Path, t
     assert Store(tmp_path / "out", "tones").records.keys() == store.records.keys()
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_run_again_gives_the_same_scores(corpus: Path, tmp_path: Path) -> None:
     moments = ["save:4", "sync:6", "write:2", "robustness:1"]
     assert kill(kill_bench.__file__, [corpus, tmp_path], moments) == [f"{moment} 9" for moment in moments]

@@ -25,7 +25,7 @@ def speakers(rng: np.random.Generator, count: int, items: int, spread: float) ->
     return rng.random((count, items)).ravel() < np.repeat(skill, items), np.repeat(np.arange(count), items)
 
 
-@pytest.mark.parametrize("count", [12, 40])
+@pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.slow)])
 def test_grouped_intervals_cover_at_the_stated_rate(count: int) -> None:
     rng = np.random.default_rng(0)
     covered = ignoring = 0

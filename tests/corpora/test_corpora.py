@@ -81,6 +81,7 @@ def test_audio_is_neither_silent_nor_clipped(built: Path) -> None:
         assert -40 < 20 * np.log10(np.sqrt(np.mean(wave**2))) < -10
 
 
+@pytest.mark.slow
 def test_number_of_workers_leaves_no_trace(speech_manifest: Path, music_manifest: Path, tmp_path: Path) -> None:
     parallel = corpora.build("speech", "tiny", tmp_path / "speech", workers=2, progress=False)
     assert about(parallel)["fingerprint"] == about(speech_manifest)["fingerprint"]
@@ -105,6 +106,7 @@ def test_another_seed_is_another_corpus(corpus: type) -> None:
     assert len(one.wave) != len(other.wave) or not np.array_equal(one.wave, other.wave)
 
 
+@pytest.mark.slow
 def test_killed_build_resumes_to_the_same_bytes(speech_manifest: Path, tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     process = subprocess.Popen([sys.executable, "-c", BUILD, str(folder)])
@@ -124,6 +126,7 @@ def test_killed_build_resumes_to_the_same_bytes(speech_manifest: Path, tmp_path:
     assert corpora.fingerprint(path) == about(path)["fingerprint"]
 
 
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
     """Spawned workers import it again; they must not wait for the lock that their parent holds."""
     script = tmp_path / "script.py"

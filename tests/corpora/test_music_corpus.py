@@ -168,7 +168,14 @@ def test_the_lead_is_heard_above_each_other_part(pieces: list[Composition]) -> N
     assert all(render.loudness(stem) > 1e-3 for stem in stems)
 
 
-@pytest.mark.parametrize("name", ["piano", "violin", "trumpet", "acoustic guitar", "flute", "string ensemble"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "piano",
+        "violin",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("trumpet", "acoustic guitar", "flute", "string ensemble")),
+    ],
+)
 def test_instruments_are_in_tune(pieces: list[Composition], name: str) -> None:
     """A held note's strongest partial lies on its harmonic series: some renderers play the soundfont out of tune."""
     instrument = INSTRUMENTS[name]

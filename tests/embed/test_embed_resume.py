@@ -65,6 +65,7 @@ def test_killed_at_any_moment_and_run_again_it_leaves_the_same_bytes(bad_corpus:
     assert len(states) >= 6  # the moments were different ones
 
 
+@pytest.mark.slow
 def test_killed_from_outside_again_and_again(bad_corpus: Path, tmp_path: Path) -> None:
     """Runs of a process that is killed after some time, until one run finishes."""
     kill_runs.run(str(bad_corpus), tmp_path / "whole")

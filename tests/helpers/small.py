@@ -51,6 +51,15 @@ def small(name: str, seed: int = 0) -> Encoder:
     return zoo.create(name, **SMALL[zoo.info(name).family] | options)
 
 
+def structures() -> dict[str, list[str]]:
+    """The distinct shrunken configurations: the first name or variant of each -> all names that share it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in [*zoo.list_models(), *VARIANTS]:
+        model = small(name)
+        found.setdefault((model.family, repr(model.config)), []).append(name)
+    return {names[0]: names for names in found.values()}
+
+
 def noise(seconds: float, seed: int = 0, sample_rate: int = 16_000) -> torch.Tensor:
     """Test audio: colored noise with a slow envelope, (S,) in [-1, 1]."""
     generator = torch.Generator().manual_seed(seed)

@@ -73,6 +73,7 @@ def test_every_hidden_state_on_recordings(kind: str, normalize: bool, tmp_path: 
         assert worst(ours, hidden_states(theirs, wave, normalize=normalize), wave) <= TOLERANCE, item["audio"]
 
 
+@pytest.mark.slow
 def test_every_hidden_state_at_true_width(tmp_path: Path) -> None:
     true = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
     theirs = hubert("base", **true, conv_dim=(512,) * 7)

@@ -98,6 +98,7 @@ def test_pickled_weights_where_there_are_no_others(
     assert zoo.load(f"hf:{REPO}", device="cpu").fingerprint() == expected
 
 
+@pytest.mark.slow
 def test_cache_serves_offline_in_a_fresh_process(
     files: dict[str, bytes], empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

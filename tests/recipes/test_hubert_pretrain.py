@@ -260,6 +260,7 @@ def test_missing_layers_are_reported_before_the_first_round(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_without_phones_the_middle_layer_is_used(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -270,6 +271,7 @@ def test_without_phones_the_middle_layer_is_used(
     assert capsys.readouterr().err.count("units of layer 1, the middle one: ") == 2
 
 
+@pytest.mark.slow
 def test_a_round_can_be_added_to_a_finished_run(corpus: Path, tmp_path: Path) -> None:
     """Its layers are searched, and its units are those of the final model."""
     config = tiny_config(corpus, tmp_path / "run")
@@ -320,6 +322,7 @@ def test_ten_utterances_are_memorized(corpus: Path, tmp_path: Path) -> None:
     assert max(line["masked_accuracy"] for line in lines) > 0.95
 
 
+@pytest.mark.slow
 def test_any_encoder_can_make_the_units_of_the_first_round(corpus: Path, tmp_path: Path) -> None:
     encoder = small("whisper-tiny.en")
     encoder.save(tmp_path / "encoder")
@@ -334,6 +337,7 @@ def test_any_encoder_can_make_the_units_of_the_first_round(corpus: Path, tmp_pat
         train(replace(config, target_encoder=str(tmp_path / "run" / "model"), out=str(tmp_path / "other")))
 
 
+@pytest.mark.slow
 def test_pretraining_starts_from_a_model(corpus: Path, tmp_path: Path) -> None:
     first = small("hubert-base")
     first.save(tmp_path / "first")

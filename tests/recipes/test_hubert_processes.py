@@ -25,6 +25,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = manifest.read(corpora.build("speech", "tiny", workers=1, progress=False))
     chosen = [e for e in entries if e.split == "train"][:24] + [e for e in entries if e.split == "dev"][:8]

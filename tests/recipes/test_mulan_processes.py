@@ -37,6 +37,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in json.loads(line).items() if k not in TIMED} for line in lines]
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tones: Path, whole: Path, tmp_path: Path) -> None:
     torchrun(SCRIPT, tones, tmp_path / "two")
     assert json.loads((tmp_path / "two" / "env.json").read_text())["processes"] == 2

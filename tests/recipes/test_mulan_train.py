@@ -103,6 +103,7 @@ class Broken(nn.Module):
         return torch.full((len(waves), (waves.shape[1] - 400) // 160 + 1, 32), -16.1)
 
 
+@pytest.mark.slow
 def test_a_loss_at_chance_is_reported(make: Any) -> None:
     collapse = CollapseConfig(chance_steps=50)
     task, loader = make(collapse=collapse)

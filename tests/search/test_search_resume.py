@@ -52,6 +52,7 @@ def check_resumed(audio: Path, out: Path, whole: Index) -> int:
     return before
 
 
+@pytest.mark.slow
 def test_a_first_build_killed_at_any_moment(tones: Path, tmp_path: Path) -> None:
     killed_builds.run(tones, tmp_path / "whole")
     check_killed(tones, tmp_path, MOMENTS)
@@ -59,6 +60,7 @@ def test_a_first_build_killed_at_any_moment(tones: Path, tmp_path: Path) -> None
     assert {check_resumed(tones, tmp_path / moment, whole) for moment in MOMENTS} >= {0, 2, 4, 8}
 
 
+@pytest.mark.slow
 def test_an_update_killed_at_any_moment(tones: Path, tmp_path: Path) -> None:
     """The index has the old entries until it has the new ones."""
     killed_builds.run(tones, tmp_path / "old")
@@ -85,6 +87,7 @@ def test_an_update_killed_at_any_moment(tones: Path, tmp_path: Path) -> None:
     assert set(embedded) == {0, 2}
 
 
+@pytest.mark.slow
 def test_files_that_change_between_a_kill_and_the_rerun(tones: Path, tmp_path: Path) -> None:
     """Finished items of other files are kept; a shard of an outdated file is not used for the new file."""
     check_killed(tones, tmp_path, ["embed:3"])

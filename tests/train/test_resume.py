@@ -57,6 +57,7 @@ def killed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", CHOSEN)
 def test_a_killed_run_ends_in_the_same_bytes(corpus: Path, whole: dict[str, object], killed: Path, moment: str) -> None:
     folder = killed / moment
@@ -72,7 +73,7 @@ def test_all_moments_are_tried() -> None:
     assert {moment.partition(":")[0] for moment in CHOSEN} == set(MOMENTS)
 
 
-@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("which", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_stops(
     corpus: Path, whole: dict[str, object], tmp_path: Path, which: signal.Signals
 ) -> None:

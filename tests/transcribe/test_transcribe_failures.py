@@ -64,7 +64,9 @@ def refuse(monkeypatch: pytest.MonkeyPatch, module: object, name: str, number: i
     monkeypatch.setattr(module, "replacing_file", replace)
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, *(pytest.param(n, marks=pytest.mark.slow) for n in (errno.EROFS, errno.EDQUOT))]
+)
 def test_a_full_disk_stops_the_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     out = tmp_path / "out"
     for module, name in ((journal, journal.NAME), (failures, "errors.jsonl"), (job, "two.txt")):

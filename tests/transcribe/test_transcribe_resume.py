@@ -27,6 +27,7 @@ def contents(out: Path) -> dict[str, bytes]:
 MOMENTS = ["transcribe:2", "transcribe:4", "write:3", "sync:4", "replace:5", "add:2", "flush:3"]
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_run_again_it_leaves_the_same_files(corpus: Path, tmp_path: Path) -> None:
     whole = kill_transcripts.run(str(corpus), tmp_path / "whole")
     assert (whole.written, whole.failed) == (4, 1)

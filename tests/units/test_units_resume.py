@@ -50,6 +50,7 @@ def check(clips: list[Entry], out: Path, moments: list[str]) -> None:
         assert files(out / moment) == whole, moment
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(clips: list[Entry], tmp_path: Path) -> None:
     check(clips, tmp_path / "out", MOMENTS)
 
@@ -62,6 +63,7 @@ def test_killed_at_random_moments(clips: list[Entry], tmp_path: Path) -> None:
     check(clips, tmp_path / "out", sorted(set(moments)))
 
 
+@pytest.mark.slow
 def test_finished_work_is_not_repeated(clips: list[Entry], tmp_path: Path) -> None:
     """After a kill in the 11th of 15 blocks of the fit, the next run encodes five of them and the later steps."""
     assert kill(killed_fits.__file__, [clips[0].audio.parent, tmp_path], ["encode:11"], threads=1) == ["encode:11 9"]

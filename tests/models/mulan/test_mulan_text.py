@@ -53,7 +53,9 @@ def small_tower(**changes: float) -> TextTower:
     return TextTower(50, dim=32, layers=2, heads=4, ffn_dim=64, positions=20, **changes)
 
 
-@pytest.mark.parametrize("config", [SMALL, {"vocab_size": 1000}], ids=["small", "base"])
+@pytest.mark.parametrize(
+    "config", [SMALL, pytest.param({"vocab_size": 1000}, marks=pytest.mark.slow)], ids=["small", "base"]
+)
 @pytest.mark.parametrize("gradients", [False, True])
 @torch.no_grad()
 def test_states_are_those_of_bert(config: dict[str, int], gradients: bool) -> None:

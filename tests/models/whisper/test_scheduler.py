@@ -71,10 +71,10 @@ def test_batches_are_even(
     ("padding", "seconds", "options", "size"),
     [
         ("30s", 3, {}, 6),  # (1500 + 224) keys and values of 2048 numbers in 6 layers, 2 bytes each: 85 MB
-        ("none", 3, {}, 16),
-        ("none", 28, {}, 6),
-        ("30s", 3, {"beam_size": 5}, 4),  # 129 MB
-        ("30s", 3, {"temperatures": (0.5,), "best_of": 10}, 4),
+        pytest.param("none", 3, {}, 16, marks=pytest.mark.slow),
+        pytest.param("none", 28, {}, 6, marks=pytest.mark.slow),
+        pytest.param("30s", 3, {"beam_size": 5}, 4, marks=pytest.mark.slow),  # 129 MB
+        pytest.param("30s", 3, {"temperatures": (0.5,), "best_of": 10}, 4, marks=pytest.mark.slow),
     ],
 )
 def test_a_batch_takes_half_a_gib(
