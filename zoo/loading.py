@@ -19,6 +19,8 @@ from zoo.cards import PACKAGED
 from zoo.errors import CheckpointError
 
 if TYPE_CHECKING:
+    import torch
+
     from zoo.encoder import Encoder
 
 
@@ -31,14 +33,44 @@ def load(source: str | Path, device: str = "auto", dtype: str = "float32") -> En
     dtype:  "float32", "bfloat16", "float16", "int8" (CPU, linear layers only), or "auto": bfloat16 if the device
             multiplies it natively, else float32. Results are always float32.
 
+    Reduced precision is tested once for each model structure and machine (`zoo.selftest`): where it is wrong, the model
+    comes in float32, with a warning.
+
     Raises UnknownModelError, ConfigError, or CheckpointError (missing, damaged, unsupported, no network and no cache).
     """
-    from zoo.nn.precision import resolve_device, resolve_dtype, to_dtype
+    from zoo.nn.precision import resolve_device, resolve_dtype
 
     target = resolve_device(device)
     precision, _ = resolve_dtype(dtype, target)
-    model = to_dtype(_load_weights(source), precision)
-    return model.to(target).eval()
+    model = _load_weights(source).to(target).eval()
+    if precision == "float32" or next(model.parameters(), None) is None:
+        return model
+    return _in_reduced_precision(model, precision, target, source)
+
+
+def _in_reduced_precision(model: Encoder, dtype: str, device: torch.device, source: str | Path) -> Encoder:
+    """The model in `dtype`; in float32, with a warning, where that precision is wrong on this machine."""
+    from zoo import selftest
+    from zoo.nn.precision import to_dtype
+
+    if not selftest.is_on():
+        return to_dtype(model, dtype)
+    result = selftest.recall(model, dtype, device)
+    if result is None:
+        exact = selftest.reference(model)
+        model = to_dtype(model, dtype)
+        result = selftest.compare(model, exact, dtype)
+        selftest.remember(result, model, dtype, device)
+    elif not result.reason:
+        model = to_dtype(model, dtype)
+    if not result.reason:
+        return model
+    warnings.warn(
+        f"{source}: {dtype} is wrong on this machine: {result.reason}. It is loaded in float32 instead; "
+        "`zoo selftest` tells more",
+        stacklevel=4,
+    )
+    return _load_weights(source).to(device).eval()
 
 
 def _load_weights(source: str | Path) -> Encoder:
@@ -166,7 +198,7 @@ def convert(source: str | Path, destination: str | Path) -> Encoder:
 def open_encoder(model: str | Path | Encoder, device: str, dtype: str) -> tuple[Encoder, str, str]:
     """The encoder, the number format that it computes in, and the reason for that format."""
     from zoo.encoder import Encoder
-    from zoo.nn.precision import resolve_device, resolve_dtype
+    from zoo.nn.precision import dtype_of, resolve_device, resolve_dtype
 
     if isinstance(model, Encoder):
         precision = next((str(p.dtype).removeprefix("torch.") for p in model.parameters()), "float32")
@@ -174,6 +206,9 @@ def open_encoder(model: str | Path | Encoder, device: str, dtype: str) -> tuple[
     target = resolve_device(device)
     precision, reason = resolve_dtype(dtype, target)
     encoder = load(model, device=str(target), dtype=precision)
-    if next(encoder.parameters(), None) is None:
+    weights = next(encoder.parameters(), None)
+    if weights is None:
         precision, reason = "float32", "it has no weights"
+    elif precision != "float32" and dtype_of(encoder) == "float32":
+        precision, reason = "float32", f"{precision} is wrong on this machine"
     return encoder, precision, reason

@@ -273,6 +273,20 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
         raise ConfigError(f"{option} {text!r}: give a number, or several numbers separated by commas") from None
 
 
+@app.command("selftest")
+def selftest(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Names, directories, files; default: the packaged ones")
+    ] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="bfloat16, float16, int8; repeatable; default: all")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+) -> None:
+    """Check that reduced precision gives right numbers on this machine."""
+    from zoo.cli.selftest import run
+
+    run(models or [], dtype or [], device, console)
+
+
 @app.command()
 def convert(
     source: Annotated[str, typer.Argument(help="Model: name, directory, file or hf:owner/name")],

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.nn.activation import gelu
@@ -22,6 +21,7 @@ from zoo.nn.conv1d import channels_last, conv_channels_last
 from zoo.nn.frontend import LogMel, Samples
 from zoo.nn.linear import Linear
 from zoo.nn.masking import lengths_to_mask
+from zoo.nn.safe_conv import conv2d
 
 BLOCK = 1 << 20  # samples that norm_stats reads at once; rounded down to a multiple of the step
 EPS_WAVE = 1e-7  # added to the variance of a waveform, as in transformers' Wav2Vec2FeatureExtractor
@@ -228,6 +228,6 @@ class ConvPosition(nn.Module):
         kernel = self.weight.shape[2]
         weight = channels_last(self.weight)
         channels = x.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T)
-        y = F.conv2d(channels, weight, self.bias, padding=(0, kernel // 2), groups=self.groups)
+        y = conv2d(channels, weight, self.bias, padding=(0, kernel // 2), groups=self.groups)
         y = y[..., : x.shape[1]]  # an even kernel makes one frame too many
         return gelu(y.squeeze(2).transpose(1, 2))

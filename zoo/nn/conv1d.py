@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from zoo.nn.linear import fast_linear
+from zoo.nn.safe_conv import conv2d
 
 
 def channels_last(weight: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def conv_channels_last(x: Tensor, weight: Tensor, bias: Tensor | None, stride: i
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-    y = F.conv2d(x.transpose(1, 2).unsqueeze(2), weight, bias, (1, stride))  # (B, C', 1, T')
+    y = conv2d(x.transpose(1, 2).unsqueeze(2), weight, bias, (1, stride))  # (B, C', 1, T')
     return y.squeeze(2).transpose(1, 2)
 
 

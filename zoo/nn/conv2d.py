@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.nn.masking import lengths_to_mask
+from zoo.nn.safe_conv import conv2d, in_reduced_precision, is_one_column
 from zoo.nn.weight_cache import WeightCache
 
 # Available in every PyTorch since 2.1 with oneDNN; inductor uses the same operators to fuse CPU graphs.
@@ -47,16 +48,24 @@ class ConvNorm(nn.Module):
         """
         if self.training or torch.is_grad_enabled() or self.conv.weight.is_inference():
             self._folded.clear()  # a fused optimizer changes weights without a new version
-            y = self._normalize(self.conv(x), rows)
+            y = self._normalize(self._convolve(x, self.conv.weight, None), rows)
             y = y if residual is None else y + residual
             return F.relu(y) if relu else y
-        if _can_fuse(x):
+        if _can_fuse(x) and not self._must_avoid(x):
             weight, bias = self._folded.get(self._sources(), lambda: self._pack(x))
             return self._fused(x, weight, bias, residual, relu)
         weight, bias = self._folded.get(self._sources(), self._fold)
-        y = F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding)
+        y = self._convolve(x, weight, bias)
         y = y if residual is None else y.add_(residual)
         return y.relu_() if relu else y
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return conv2d(x, weight, bias, _pair(self.conv.stride), _padding(self.conv))
+
+    def _must_avoid(self, x: Tensor) -> bool:
+        """Whether oneDNN may compute this convolution wrongly (zoo.nn.safe_conv)."""
+        conv = self.conv
+        return in_reduced_precision(x) and is_one_column(x, conv.weight, _pair(conv.stride), _padding(conv))
 
     def _normalize(self, y: Tensor, rows: Tensor | None) -> Tensor:
         """Batch normalization of y (B, C', H', W') with statistics over real rows; padding rows are normalized too."""
@@ -115,6 +124,15 @@ class ConvNorm(nn.Module):
         return torch.ops.mkldnn._convolution_pointwise_.binary(
             residual, x, weight, bias, *geometry, "add", 1.0, unary if relu else None, [], None
         )
+
+
+def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
+    return numbers[0], numbers[1]
+
+
+def _padding(conv: nn.Conv2d) -> tuple[int, int]:
+    assert not isinstance(conv.padding, str)
+    return _pair(conv.padding)
 
 
 def _can_fuse(x: Tensor) -> bool:

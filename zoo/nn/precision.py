@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from zoo.errors import ConfigError
-from zoo.nn.linear import quantize_linears
+from zoo.nn.linear import Int8Linear, quantize_linears
 from zoo.nn.transformer import Block
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -59,6 +59,13 @@ def resolve_dtype(dtype: str, device: torch.device) -> tuple[str, str]:
     if cpu_multiplies_bfloat16():
         return "bfloat16", "this CPU multiplies it natively"
     return "float32", "this CPU has no bfloat16 instructions"
+
+
+def dtype_of(model: nn.Module) -> str:
+    """The format that a model computes in: "int8" where linear layers are quantized, else that of its weights."""
+    if any(isinstance(module, Int8Linear) for module in model.modules()):
+        return "int8"
+    return next((str(weight.dtype).removeprefix("torch.") for weight in model.parameters()), "float32")
 
 
 def to_dtype(model: Model, dtype: str) -> Model:

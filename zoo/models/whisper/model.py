@@ -28,6 +28,7 @@ from zoo.nn.conv1d import channels_last
 from zoo.nn.eval_mode import eval_mode
 from zoo.nn.frontend import WhisperMel
 from zoo.nn.masking import lengths_to_mask, zero_padding
+from zoo.nn.safe_conv import conv2d
 from zoo.nn.transformer import Transformer
 
 MEL_HOP = 160  # samples
@@ -50,7 +51,7 @@ class AudioEncoder(nn.Module):
         """mel (B, M, N), mask (B, T), T = M / 2 -> one (B, T, D) per entry of `layers`."""
         x = mel.to(self.conv_in.weight.dtype).transpose(1, 2).unsqueeze(2)  # (B, N, 1, M)
         for conv in (self.conv_in, self.conv_out):
-            x = nn.functional.conv2d(x, channels_last(conv.weight), conv.bias, (1, conv.stride[0]), (0, 1))
+            x = conv2d(x, channels_last(conv.weight), conv.bias, (1, conv.stride[0]), (0, 1))
             x = gelu(x)
         x = x.squeeze(2).transpose(1, 2)  # (B, T, D)
         x = x + self.positions[: x.shape[1]]
