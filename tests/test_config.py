@@ -128,3 +128,24 @@ def test_print_config_output_can_be_read_back(tmp_path: Path, capsys: pytest.Cap
 def test_the_default_model_name_comes_from_the_run_folder() -> None:
     assert load(HubertTrainConfig, overrides=["out=runs/night/"]).name == "hubert-night"
     assert load(HubertTrainConfig, overrides=["out=runs/night", "name=mine"]).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rounds=[{features: mel, units: [20]}]", r"in Round: field 'features': Invalid value 'mel'"),
+        ("rounds=[{features: mfcc, units: 20}]", r"in Round: field 'units': .*a list is needed"),
+        ("rounds=[{featurs: mfcc}]", r"in Round: there is no field 'featurs'; similar names: features"),
+        ("model=hubert-large", r"model=hubert-large: a mapping of fields is needed"),
+        ("rounds[7].units=[20]", r"rounds\[7\]"),
+        ("rounds[0].unitz=[20]", r"there is no field"),
+    ],
+)
+def test_mistakes_inside_lists_name_the_field(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(HubertTrainConfig, [], [override])
+
+
+@pytest.mark.parametrize("key", ["rounds[0].units", "rounds.0.units"])
+def test_one_item_of_a_list_can_be_overridden(key: str) -> None:
+    assert load(HubertTrainConfig, [], [f"{key}=[20]"]).rounds[0].units == [20]

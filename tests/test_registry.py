@@ -280,3 +280,53 @@ def test_loading_the_packaged_models_imports_little_beside_torch() -> None:
     code = f"import sys, zoo; [zoo.load(n) for n in ('hubert', 'mulan', 'whisper')]; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert done.stdout.strip() == "set()"
+
+
+PLUGIN = """
+import zoo
+from zoo.models.spectral.model import Spectral
+
+class Own(Spectral):
+    family = "own"
+
+zoo.register(zoo.ModelCard("own-mel", "own", "an encoder of another package"), encoder=Own)
+"""
+
+
+def test_models_of_other_packages_are_found_by_every_command(tmp_path: Path) -> None:
+    (tmp_path / "ownzoo.py").write_text(PLUGIN)
+    info = tmp_path / "ownzoo-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ownzoo\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[zoo.models]\nown = ownzoo\n")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-m", "zoo", "list", "own*", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert '"name": "own-mel"' in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_a_module_can_be_imported_for_one_command(tmp_path: Path, how: str) -> None:
+    (tmp_path / "ownzoo.py").write_text(PLUGIN)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    if how == "variable":
+        environment["ZOO_IMPORT"] = "ownzoo"
+    options = ["--import", "ownzoo"] if how == "option" else []
+    command = [sys.executable, "-m", "zoo", *options, "info", "own-mel"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "an encoder of another package" in done.stdout, done.stderr
+    environment["ZOO_IMPORT"] = "nosuchmodule"
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == (0 if how == "option" else 1) or "nosuchmodule" in done.stderr
+
+
+def test_a_run_folder_is_loaded_as_its_model(tmp_path: Path) -> None:
+    model = zoo.create("mfcc")
+    for name in ("model", "best"):
+        model.save(tmp_path / name / name)
+        assert zoo.load(tmp_path / name).fingerprint() == model.fingerprint()
+
+
+def test_a_path_that_is_not_there_is_no_name() -> None:
+    with pytest.raises(CheckpointError, match=r"\./nosuch: no such file or directory"):
+        zoo.load("./nosuch")

@@ -23,11 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["Encoder", "Frames", "ModelCard", "__version__", "create", "info", "list_models", "load", "register"]
 
 
+_MODULES = ("adapters", "audio", "benchmarks", "corpora", "data", "embed", "search", "testing", "transcribe", "units")
+"""Imported when they are first used: `import zoo; zoo.audio.load(...)` works."""
+
+
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("Encoder", "Frames"):
         return getattr(import_module("zoo.encoder"), name)
+    if name in _MODULES:
+        return import_module(f"zoo.{name}")
     raise AttributeError(f"module 'zoo' has no attribute {name!r}")

@@ -31,6 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 from zoo.errors import ConfigError
 
 C = TypeVar("C")
+_LIST_ITEM = re.compile(r"\[\d+\]|\.\d+(\.|$)")
 
 _USAGE = """\
 usage: {program} [--config NAME_OR_FILE ...] [key=value ...]
@@ -113,7 +114,10 @@ def load(schema: type[C], files: Sequence[str | Path] = (), overrides: Sequence[
     for file in files:
         merged = _merge(schema, merged, _read(Path(file)), str(file))
     for override in overrides:
-        merged = _merge(schema, merged, _override(override), override)
+        if _LIST_ITEM.search(override.partition("=")[0]):
+            _update_item(schema, merged, override)
+        else:
+            merged = _merge(schema, merged, _override(override), override)
     try:
         return cast(C, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
@@ -193,6 +197,18 @@ def _override(text: str) -> Any:
         raise ConfigError(f"{text}: the value is not YAML ({error})") from None
 
 
+def _update_item(schema: type, config: Any, override: str) -> None:
+    """Apply an override of one item of a list, such as rounds[0].units=[20], in place."""
+    key, _, text = override.partition("=")
+    try:
+        value = cast(DictConfig, OmegaConf.create(f"value: {text}"))["value"]
+        OmegaConf.update(config, key, value)
+    except (IndexError, TypeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{override}: field {key!r} cannot be set ({error}); give the whole list") from None
+    except OmegaConfBaseException as error:
+        _fail(schema, override, error)
+
+
 def _merge(schema: type, base: Any, change: Any, where: str) -> Any:
     if not isinstance(change, DictConfig):
         raise ConfigError(f"{where}: expected a mapping of fields to values")
@@ -205,12 +221,19 @@ def _merge(schema: type, base: Any, change: Any, where: str) -> Any:
 def _fail(schema: type, where: str, error: OmegaConfBaseException) -> NoReturn:
     key, reason = error.full_key or "", str(error.msg or error).splitlines()[0]
     names = _names(schema())
+    owner = error.object_type
+    if "." not in key and is_dataclass(owner) and owner is not schema:  # an item of a list, which has no full key
+        names = [field.name for field in fields(owner)]
+        where = f"{where}: in {owner.__name__}"
     if key and key not in names and not any(key.startswith(name + ".") for name in names):
         similar = difflib.get_close_matches(key, names, 3, 0.5)
         last = key.rpartition(".")[2]
         similar += [name for name in names if name.rpartition(".")[2] == last and name not in similar]
         hint = f"similar names: {', '.join(similar)}" if similar else "--help lists all fields"
         raise ConfigError(f"{where}: there is no field {key!r}; {hint}") from None
+    reason = reason.replace("AnyNode is not a ListConfig, TupleConfig, list, or tuple", "a list is needed")
+    if not key and "is not a subclass of" in reason:
+        reason = f"a mapping of fields is needed, not a single value ({reason})"
     if variable := re.search(r"Environment variable '(\w+)' not found", reason):
         reason = f"the environment variable {variable[1]} is not set"
     raise ConfigError(f"{where}: field {key!r}: {reason}" if key else f"{where}: {reason}") from None

@@ -24,11 +24,16 @@ if TYPE_CHECKING:
     from zoo.encoder import Encoder
 
 
-def load(source: str | Path, device: str = "auto", dtype: str = "float32") -> Encoder:
+EXPORTED = ("model", "best")
+"""Where a recipe puts its model, in its run folder."""
+
+
+def load(source: str | Path, device: str = "auto", dtype: str | torch.dtype = "float32") -> Encoder:
     """A model with its weights, in eval mode.
 
     source: a registered name ("hubert": the small one inside this package; "hubert-base": published weights, cached by
-            huggingface_hub), "hf:owner/name", a directory (ours, or Hugging Face layout) or a file (fairseq .pt).
+            huggingface_hub), "hf:owner/name", a directory (a checkpoint of zoo, the run folder of a recipe, or Hugging
+            Face layout) or a file (fairseq .pt).
     device: "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1", ...
     dtype:  "float32", "bfloat16", "float16", "int8" (CPU, linear layers only), or "auto": bfloat16 if the device
             multiplies it natively, else float32. Results are always float32.
@@ -82,6 +87,9 @@ def _load_weights(source: str | Path) -> Encoder:
         return _load_registered(source)
     if is_checkpoint(path):
         return load_checkpoint(path)
+    for name in EXPORTED:
+        if is_checkpoint(path / name):
+            return load_checkpoint(path / name)
     return load_foreign(source)
 
 
@@ -91,7 +99,7 @@ def _is_model_name(source: str, path: Path) -> bool:
         return True
     if source.startswith("hf:") or path.exists():
         return False
-    if path.suffix or len(path.parts) > 1:
+    if path.suffix or len(path.parts) > 1 or source.startswith("."):
         hint = ""
         if len(path.parts) == 2:
             hint = f"; for a repository of the hub, write hf:{source}"

@@ -9,11 +9,13 @@ A family is a folder `zoo/models/FAMILY/` with a `cards.py`. That file holds pla
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from importlib import import_module
+from importlib.metadata import entry_points
 from numbers import Integral, Real
 from pathlib import Path
 from pkgutil import iter_modules
@@ -32,6 +34,10 @@ ASSETS = Path(__file__).parent / "assets"
 _cards: dict[str, ModelCard] = {}
 _families: dict[str, str | type[Encoder]] = {}
 """Family name -> class or "module:Class". A checkpoint names a family, never a class, so it cannot import any code."""
+PLUGIN_GROUP = "zoo.models"
+IMPORT_VARIABLE = "ZOO_IMPORT"
+_plugins: list[str] = []
+"""Not empty once plugins were imported."""
 _short_names: dict[str, str] = {}
 """Family name -> its default model: "hubert" -> "hubert-mini"."""
 
@@ -51,13 +57,41 @@ def discover(folders: Iterable[str]) -> None:
             _short_names[module.name] = family.DEFAULT
 
 
+def load_plugins() -> None:
+    """Import what registers models from outside zoo, once: entry points of the group "zoo.models", and the modules that
+    the environment variable ZOO_IMPORT names (with commas between).
+
+    Raises ConfigError, naming the module, if one cannot be imported.
+    """
+    if _plugins:
+        return
+    _plugins.append(PLUGIN_GROUP)
+    for plugin in entry_points(group=PLUGIN_GROUP):
+        import_plugin(plugin.module, f"entry point {plugin.name} of the group {PLUGIN_GROUP}")
+    for module in filter(None, os.environ.get(IMPORT_VARIABLE, "").split(",")):
+        import_plugin(module.strip(), IMPORT_VARIABLE)
+
+
+def import_plugin(module: str, origin: str) -> None:
+    """Import a module that registers models. origin: who asked for it, for messages. Raises ConfigError."""
+    try:
+        import_module(module)
+    except ZooError:
+        raise
+    except Exception as error:  # whatever foreign code raises
+        raise ConfigError(f"{origin}: module {module} cannot be imported ({type(error).__name__}: {error})") from error
+
+
 def list_models(pattern: str = "*") -> list[str]:
     """Registered names that match a shell pattern such as "hubert*", in the order of registration."""
+    load_plugins()
     return [name for name in _cards if fnmatchcase(name, pattern)]
 
 
 def is_registered(name: str) -> bool:
     """Whether `name` is a registered model or the short name of one."""
+    if _short_names.get(name, name) not in _cards:
+        load_plugins()
     return _short_names.get(name, name) in _cards
 
 
@@ -67,7 +101,7 @@ def info(name: str) -> ModelCard:
     Raises UnknownModelError, listing similar names.
     """
     name = _short_names.get(name, name)
-    if name not in _cards:
+    if not is_registered(name):
         similar = similar_names(name, cutoff=0.4) or [n for n in _cards if name in n][:3]
         hint = f"did you mean {', '.join(similar)}?" if similar else "`zoo list` shows all names"
         raise UnknownModelError(f"no model is called {name!r}; {hint}")
@@ -104,6 +138,8 @@ def _class_path(encoder: str | type[Encoder]) -> str:
 
 def encoder_class(family: str) -> type[Encoder]:
     """The Encoder subclass of a family. Raises UnknownModelError."""
+    if family not in _families:
+        load_plugins()
     if family not in _families:
         raise UnknownModelError(f"no encoder family is called {family!r}; known: {', '.join(_families)}")
     target = _families[family]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -133,3 +134,19 @@ def test_convert_makes_a_checkpoint_that_loads(tmp_path: Path) -> None:
     assert (tmp_path / "two" / "model.safetensors").is_file()
     assert CliRunner().invoke(app, ["convert", "logmel", str(tmp_path / "three")]).exit_code == 0
     assert "name: logmel" in (tmp_path / "three" / "config.yaml").read_text()
+
+
+def test_output_that_is_not_utf8_escapes_what_it_lacks() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-m", "zoo", "card", "hubert"], capture_output=True, env=environment)
+    assert done.returncode == 0 and done.stdout.decode("latin-1").startswith("# hubert-mini")
+
+
+def test_control_characters_of_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    done = zoo("card", "\x1b[31mred", code=1)
+    assert "\x1b[31m" not in done.stderr and "\\x1b[31mred" in done.stderr
+
+
+def test_a_pattern_without_a_match_is_an_error_and_h_is_help() -> None:
+    assert "no registered name matches 'whisper-t'" in zoo("list", "whisper-t", code=1).stderr
+    assert "Usage" in zoo("-h").stdout

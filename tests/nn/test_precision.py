@@ -53,3 +53,10 @@ def test_int8_touches_transformer_blocks_only() -> None:
     quantized = [name for name, module in model.named_modules() if isinstance(module, Int8Linear)]
     assert len(quantized) == 4 * model.num_layers
     assert all(name.startswith("transformer.blocks.") for name in quantized)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [(torch.bfloat16, "bfloat16"), ("bf16", "bfloat16"), ("fp16", "float16")]
+)
+def test_formats_have_short_names_and_those_of_torch(given: object, expected: str) -> None:
+    assert resolve_dtype(given, CPU)[0] == expected  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,14 +16,14 @@ from zoo.cards import PACKAGED
 from zoo.cli.bench import app as bench_app
 from zoo.cli.corpora import app as corpora_app
 from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, UnknownModelError
 from zoo.io.terminal import readable_errors
 from zoo.nn.kernels import openmp as openmp  # before anything imports torch
 
 app = typer.Typer(
     help="Speech and music encoders behind one call: embed, transcribe, search, benchmark.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(corpora_app, name="corpora")
 app.add_typer(bench_app, name="bench")
@@ -47,37 +47,64 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit")
     ] = False,
+    imports: Annotated[
+        list[str] | None, typer.Option("--import", help="Module that registers models of your own; repeatable")
+    ] = None,
 ) -> None:
     """Options before the name of the command."""
+    for module in imports or []:
+        registry.import_plugin(module, "--import")
 
 
 @app.command("list")
-def list_models(pattern: Annotated[str, typer.Argument(help="Pattern for the names, e.g. 'hubert*'")] = "*") -> None:
+def list_models(
+    pattern: Annotated[str, typer.Argument(help="Pattern for the names, e.g. 'hubert*'")] = "*",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of a table")] = False,
+) -> None:
     """List the registered models."""
+    names = registry.list_models(pattern)
+    if not names:
+        raise UnknownModelError(f"no registered name matches {pattern!r}; use a pattern such as '{pattern}*'")
+    cards = [registry.info(name) for name in names]
+    if as_json:
+        console.print_json(data=[card.facts() for card in cards])
+        return
     table = Table(box=None, header_style="bold")
     table.add_column("name", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)
     table.add_column("weights", no_wrap=True)
     table.add_column("summary")
-    for name in registry.list_models(pattern):
-        card = registry.info(name)
+    for card in cards:
         size = f"{card.parameters:.0f} M" if card.parameters else "0"
         origin = "packaged" if card.source == PACKAGED else "hub"
         weights = origin if card.source else "needs none" if card.has_weights else "untrained"
-        table.add_row(name, size, weights, card.summary)
+        table.add_row(card.name, size, weights, card.summary)
     console.print(table)
 
 
 @app.command()
-def info(name: Annotated[str, typer.Argument(help="Registered name; see zoo list")]) -> None:
+def info(
+    name: Annotated[str, typer.Argument(help="Registered name; see zoo list")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")] = False,
+) -> None:
     """Show the registry entry of a model. For packaged models, `zoo card` shows more."""
-    card = registry.info(name)
+    facts = registry.info(name).facts()
+    if as_json:
+        console.print_json(data=facts)
+        return
     table = Table(show_header=False, box=None)
-    for field, value in vars(card).items():
-        shown = "\n".join(f"{k}: {v}" for k, v in value.items()) if field == "config" else value
-        shown = "\n".join(shown) if isinstance(shown, tuple) else str(shown)
-        table.add_row(f"[bold]{field}[/]", shown or "-")
+    for field, value in facts.items():
+        table.add_row(f"[bold]{field}[/]", escape(_lines(value)) or "-")
     console.print(table)
+
+
+def _lines(value: Any) -> str:
+    """A value for a cell of a table: one line for each entry of a mapping or a list."""
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {item}" for key, item in value.items())
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    return str(value)
 
 
 @app.command()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import io
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,10 +15,13 @@ from rich.markup import escape
 
 from zoo.errors import ZooError
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
     """Print ZooError and OSError as one line and exit with status 1. Print warnings as one line and continue."""
+    tolerate_any_encoding()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _print_warning
@@ -25,12 +30,28 @@ def readable_errors() -> Iterator[None]:
         raise  # the reader of a pipe closed it, which is not an error
     except (ZooError, OSError) as error:
         message = str(error) if isinstance(error, ZooError) else _system_message(error)
-        Console(stderr=True).print("[bold red]error:[/]", escape(message), highlight=False, soft_wrap=True)
+        _print("[bold red]error:[/]", message)
         sys.exit(1)
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
-    Console(stderr=True).print("[yellow]warning:[/]", escape(str(message)), highlight=False, soft_wrap=True)
+    _print("[yellow]warning:[/]", str(message))
+
+
+def _print(label: str, message: str) -> None:
+    Console(stderr=True).print(label, escape(without_controls(message)), highlight=False, soft_wrap=True)
+
+
+def without_controls(text: str) -> str:
+    """The text with control characters escaped, except line breaks and tabs: names of strangers may hold any."""
+    return _CONTROLS.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+
+
+def tolerate_any_encoding() -> None:
+    """Let standard output and error escape what their encoding lacks, instead of raising UnicodeEncodeError."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 _REMEDIES = {

@@ -15,6 +15,7 @@ from zoo.nn.transformer import Block
 
 Model = TypeVar("Model", bound=nn.Module)
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
+SHORT_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _NATIVE_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # flags in /proc/cpuinfo on x86-64 and 64-bit Arm
 
 
@@ -42,11 +43,14 @@ def cpu_multiplies_bfloat16() -> bool:
     return False
 
 
-def resolve_dtype(dtype: str, device: torch.device) -> tuple[str, str]:
+def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> tuple[str, str]:
     """The number format to compute in, and the reason: ("bfloat16", "this CPU multiplies it natively").
 
+    dtype: one of DTYPES, torch's own such as torch.bfloat16, or a short name such as "bf16".
     Raises ConfigError for a format that is unknown or that the device does not support.
     """
+    dtype = str(dtype).removeprefix("torch.")
+    dtype = SHORT_DTYPES.get(dtype, dtype)
     if dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
     if dtype == "int8" and device.type != "cpu":
