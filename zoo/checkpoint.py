@@ -27,7 +27,6 @@ from zoo._version import __version__
 from zoo.card_page import model_card
 from zoo.errors import CheckpointError
 from zoo.io.atomic import replacing_directory
-from zoo.io.paths import expand_path
 from zoo.nn.linear import Int8Linear
 
 FORMAT = 1
@@ -132,7 +131,7 @@ def read(directory: str | Path) -> Checkpoint:
 
     Raises CheckpointError if a file is missing or damaged, the format is unknown, or the hash of the weights is wrong.
     """
-    path = expand_path(directory)
+    path = Path(directory)
     header = read_header(path)
     weights = path / WEIGHTS
     if not weights.is_file():

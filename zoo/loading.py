@@ -82,9 +82,11 @@ def _load_weights(source: str | Path) -> Encoder:
     from zoo.checkpoint import is_checkpoint
     from zoo.io.paths import expand_path
 
-    path = expand_path(source)
-    if isinstance(source, str) and _is_model_name(source, path):
+    if isinstance(source, str) and registry.is_registered(source):
         return _load_registered(source)
+    path = expand_path(source)
+    if isinstance(source, str) and not source.startswith("hf:"):
+        _check_exists(source, path)
     if is_checkpoint(path):
         return load_checkpoint(path)
     for name in EXPORTED:
@@ -93,12 +95,10 @@ def _load_weights(source: str | Path) -> Encoder:
     return load_foreign(source)
 
 
-def _is_model_name(source: str, path: Path) -> bool:
-    """Whether `source` is a model name and not a path. Raises CheckpointError for a path that does not exist."""
-    if registry.is_registered(source):
-        return True
-    if source.startswith("hf:") or path.exists():
-        return False
+def _check_exists(source: str, path: Path) -> None:
+    """Raises CheckpointError for a path that does not exist, UnknownModelError for what looks like a name."""
+    if path.exists():
+        return
     if path.suffix or len(path.parts) > 1 or source.startswith("."):
         hint = ""
         if len(path.parts) == 2:
@@ -107,7 +107,7 @@ def _is_model_name(source: str, path: Path) -> bool:
             similar = registry.similar_names(source, cutoff=0.75)
             hint = f", and no such model; did you mean {', '.join(similar)}?" if similar else ""
         raise CheckpointError(f"{source}: no such file or directory{hint}")
-    return True
+    registry.info(source)  # raises, with similar names
 
 
 def _load_registered(name: str) -> Encoder:

@@ -116,3 +116,15 @@ def test_mulan_gives_the_same_bytes_on_amx(dtype: str) -> None:
         found.append(model.embed(clips, 16_000))
     assert all(torch.equal(found[0], each) for each in found)
     assert torch.cosine_similarity(found[0], reference, dim=-1).min() > 0.995
+
+
+@torch.no_grad()
+def test_validation_under_autocast_runs_in_float32() -> None:
+    """The fused operator ignores autocast, so a chain of blocks must not change precision half way."""
+    torch.manual_seed(0)
+    blocks = torch.nn.Sequential(ConvNorm(64, 64, 3, (2, 2)), ConvNorm(64, 64, 1)).eval()
+    x = torch.randn(3, 64, 10, 2)
+    exact = blocks(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = blocks(x)
+    torch.testing.assert_close(found.float(), exact, atol=0.06, rtol=0.03)

@@ -22,9 +22,8 @@ from zoo import checkpoint, registry
 from zoo.errors import CheckpointError, ConfigError
 from zoo.importers import hub, torchfile
 from zoo.importers.bert import bert_arguments, bert_tensors
-from zoo.importers.source import read_json, understood
+from zoo.importers.source import read_json, read_weights, understood
 from zoo.importers.towers import ast_tensors, resnet_tensors
-from zoo.importers.weights import read_weights
 from zoo.io.paths import expand_path
 from zoo.models.mulan.model import MuLan
 from zoo.models.mulan.text import FILES, Tokenizer

@@ -75,7 +75,7 @@ class StubObject:
         self.items.extend(values)
 
     def __repr__(self) -> str:
-        return f"Record({self.kind})"
+        return f"StubObject({self.kind})"
 
 
 class _Mapping(dict[Any, Any]):
@@ -114,6 +114,18 @@ class _Unpickler(pickle._Unpickler):
             ("torch._utils", "_rebuild_parameter"): self._parameter,
             **{("torch", name): dtype for name, dtype in _STORAGES.items()},
         }
+
+    stack: list[Any]  # of Python's own unpickler
+
+    def load_build(self) -> None:
+        """Give an object its state. Only stand-ins take one: a tensor or a function would run code of its own."""
+        state = self.stack.pop()
+        owner = self.stack[-1]
+        if not isinstance(owner, StubObject | _Mapping):
+            raise pickle.UnpicklingError(f"state for a {type(owner).__name__}, which has none")
+        owner.__setstate__(state)
+
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}
 
     def find_class(self, module: str, name: str) -> Any:
         """What the pickle gets when it asks for `module.name`; never the thing itself unless it is listed above."""
@@ -182,6 +194,9 @@ def _read_zip(file: IO[bytes]) -> Any:
     names = {name.partition("/")[2]: name for name in archive.namelist()}
     if "data.pkl" not in names or any(name.startswith("code/") for name in names):
         raise CheckpointError("a zip archive, but not one of torch.save (a TorchScript module has no readable weights)")
+    for name in ("data.pkl", "byteorder"):
+        if name in names and archive.getinfo(names[name]).compress_type != zipfile.ZIP_STORED:
+            raise CheckpointError(f"{name} is compressed, which torch.save never does")
     if "byteorder" in names and archive.read(names["byteorder"]).decode() != sys.byteorder:
         raise CheckpointError(f"written on a machine of another byte order than this one ({sys.byteorder}-endian)")
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -222,7 +237,11 @@ def _read_legacy(file: IO[bytes]) -> Any:
         raise CheckpointError(f"written on a machine of another byte order than this one ({sys.byteorder}-endian)")
     content = _Unpickler(file, storage).load()
     # The bytes of the storages follow, each after its number of elements, in the order of this list.
-    for key in _Unpickler(file, storage).load():
+    order = _Unpickler(file, storage).load()
+    missing = storages.keys() - set(order)
+    if missing:
+        raise CheckpointError(f"the bytes of storage {min(missing)} are missing")
+    for key in order:
         flat = storages[key]
         numel = struct.unpack("<q", file.read(8))[0]
         data = bytearray(file.read(flat.nbytes))

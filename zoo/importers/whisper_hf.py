@@ -9,8 +9,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError
 from zoo.importers.hf import license_of
-from zoo.importers.source import Foreign, ForeignSource, read_json
-from zoo.importers.weights import read_weights
+from zoo.importers.source import Foreign, ForeignSource, read_json, read_weights
 from zoo.importers.whisper_names import drop_output, whisper_tensors, with_tokenizer
 from zoo.importers.whisper_vocabulary import read_tokenizer
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.nn.masking import lengths_to_mask
-from zoo.nn.safe_conv import conv2d, in_reduced_precision, is_one_column
+from zoo.nn.safe_conv import conv2d, is_one_column
 from zoo.nn.weight_cache import WeightCache
 
 # Available in every PyTorch since 2.1 with oneDNN; inductor uses the same operators to fuse CPU graphs.
@@ -63,9 +63,10 @@ class ConvNorm(nn.Module):
         return conv2d(x, weight, bias, _pair(self.conv.stride), _padding(self.conv))
 
     def _must_avoid(self, x: Tensor) -> bool:
-        """Whether oneDNN may compute this convolution wrongly (zoo.nn.safe_conv)."""
+        """Whether the fused operator, which ignores autocast, may compute this wrongly (zoo.nn.safe_conv)."""
         conv = self.conv
-        return in_reduced_precision(x) and is_one_column(x, conv.weight, _pair(conv.stride), _padding(conv))
+        reduced = x.dtype != torch.float32
+        return reduced and is_one_column(x, conv.weight, _pair(conv.stride), _padding(conv))
 
     def _normalize(self, y: Tensor, rows: Tensor | None) -> Tensor:
         """Batch normalization of y (B, C', H', W') with statistics over real rows; padding rows are normalized too."""
