@@ -15,7 +15,7 @@ pytest.importorskip("midirenderer")
 from zoo.corpora import captions, render
 from zoo.corpora.compose import compose, tempo_word
 from zoo.corpora.instruments import INSTRUMENTS
-from zoo.corpora.music import CLIP_SECONDS, _sounding, make
+from zoo.corpora.music import CLIP_SECONDS, _all_parts_sound, make
 from zoo.corpora.score import Composition, InstrumentPart, Note
 from zoo.corpora.theory import MODES
 
@@ -199,4 +199,4 @@ def test_clips_of_a_piece(pieces: list[Composition]) -> None:
 
 
 def make_spans(piece: Composition) -> list[int]:
-    return [n for n in range(int(piece.seconds // CLIP_SECONDS)) if _sounding(piece, n * 10, n * 10 + 10)]
+    return [n for n in range(int(piece.seconds // CLIP_SECONDS)) if _all_parts_sound(piece, n * 10, n * 10 + 10)]

@@ -20,7 +20,7 @@ NOISY = Voice(
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[tuple[str, speech.Clip]]:
+def clips() -> list[tuple[str, speech.CorpusClip]]:
     splits = ["train"] * 6 + ["dev", "test"]
     return [(splits[i % 8], speech.make("small", 0, splits[i % 8], i)[0]) for i in range(160)]
 
@@ -78,7 +78,7 @@ def test_closures_belong_to_their_stops() -> None:
     ]
 
 
-def test_phones_cover_the_clip(clips: list[tuple[str, speech.Clip]]) -> None:
+def test_phones_cover_the_clip(clips: list[tuple[str, speech.CorpusClip]]) -> None:
     for _, clip in clips:
         assert clip.phones[0][0] == 0.0
         assert clip.phones[-1][1] == pytest.approx(len(clip.wave) / 16000, abs=1e-9)
@@ -89,7 +89,7 @@ def test_phones_cover_the_clip(clips: list[tuple[str, speech.Clip]]) -> None:
         assert len(clip.wave) % 160 == 0
 
 
-def test_phones_match_the_energy(clips: list[tuple[str, speech.Clip]]) -> None:
+def test_phones_match_the_energy(clips: list[tuple[str, speech.CorpusClip]]) -> None:
     """Silences are silent, vowels loud, stops quiet at first; levels in dB below the clip's own."""
     levels: dict[str, list[float]] = {"sil": [], "vowel": [], "closure": []}
     for _, clip in clips:
@@ -134,7 +134,7 @@ def test_sentences_never_cross_splits() -> None:
                 assert speech.split_of(text) == split
 
 
-def test_what_the_clips_offer(clips: list[tuple[str, speech.Clip]]) -> None:
+def test_what_the_clips_offer(clips: list[tuple[str, speech.CorpusClip]]) -> None:
     styles = [clip.labels["style"] for _, clip in clips]
     assert all(styles.count(style) > 5 for style in ("sentence", "keyword", "digits"))
     for split, clip in clips:

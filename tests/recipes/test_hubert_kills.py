@@ -33,7 +33,8 @@ TINY = [
 
 def start(manifest_path: Path, out: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "zoo.recipes.hubert.train", f"data.source={manifest_path}", f"out={out}", *TINY]
-    log = (out.parent / f"{out.name}.log").open("ab")
+    out.parent.mkdir(exist_ok=True)
+    log = out.with_suffix(".log").open("ab")
     return subprocess.Popen(command, env=environment(Path(__file__).parent, 1), stdout=log, stderr=log)
 
 
@@ -50,12 +51,13 @@ def test_the_recipe_survives_kills_at_random_times(tmp_path: Path) -> None:
     chosen = [e for e in entries if e.split == "train"][:32] + [e for e in entries if e.split == "dev"][:8]
     manifest.write(tmp_path / "clips.jsonl", chosen)
     began = time.monotonic()
-    assert start(tmp_path / "clips.jsonl", tmp_path / "whole").wait() == 0, (tmp_path / "whole.log").read_text()
+    whole = tmp_path / "whole" / "run"  # every run has the same name: quantizers record it
+    assert start(tmp_path / "clips.jsonl", whole).wait() == 0, whole.with_suffix(".log").read_text()
     duration, draws, kills, runs = time.monotonic() - began, random.Random(0), 0, 0
-    expected = results(tmp_path / "whole")
+    expected = results(whole)
     assert len(expected) > 6
     while kills < KILLS:
-        out = tmp_path / f"killed-{runs}"
+        out = tmp_path / f"killed-{runs}" / "run"
         runs += 1
         while True:
             child = start(tmp_path / "clips.jsonl", out)

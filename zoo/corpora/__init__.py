@@ -1,9 +1,9 @@
-"""The embedded corpora: speech and music that are made here, from a seed, with packages from pip alone.
+"""Generated corpora: speech and music, made from a seed with packages from pip only.
 
     manifest = build("speech", "small")     # 1 h with transcripts, speakers, languages and exact phone alignments
-    manifest = build("music", "small")      # 1 h with captions that state true facts, and labels
+    manifest = build("music", "small")      # 1 h with captions and labels that are true
 
-They make every recipe and benchmark run anywhere; real sets come in through manifests of the same form.
+With them, every recipe and benchmark can run anywhere. Real data sets use manifests of the same format.
 """
 
 from zoo.corpora.builder import build, default_folder, fingerprint

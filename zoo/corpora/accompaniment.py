@@ -1,4 +1,4 @@
-"""What plays under the melody: figures of `patterns` set to the chords."""
+"""Accompaniment: the figures of `patterns`, applied to the chords."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EIGHTH = 0.5
 
 
 def chords(figure: str, meter: Meter, harmony: list[Chord], instrument: Instrument, rng: Random) -> list[Note]:
-    """The chords in a figure, each voiced near the one before."""
+    """The chords, played with a figure; each is voiced near the one before."""
     low, high = max(instrument.low, 48), min(instrument.high, 76)
     notes: list[Note] = []
     voiced: list[int] = []
@@ -66,7 +66,7 @@ def drums(figure: str, meter: Meter, bars: int, rng: Random) -> list[Note]:
 
 
 def chorale(melody: list[Note], meter: Meter, harmony: list[Chord], instrument: Instrument) -> list[Note]:
-    """Up to three voices under every note of a melody, in the chord of its bar."""
+    """Up to three voices below every note of a melody, from the chord of its bar."""
     notes: list[Note] = []
     for note in melody:
         chord = harmony[min(int(note.start // meter.bar), len(harmony) - 1)]
@@ -80,15 +80,15 @@ def chorale(melody: list[Note], meter: Meter, harmony: list[Chord], instrument: 
 def _hits(row: str) -> list[tuple[float, float, str]]:
     """A row of signs -> start and length in quarter notes, and the sign."""
     hits = []
-    for place, sign in enumerate(row):
+    for index, sign in enumerate(row):
         if sign not in ".-":
             length = 1
-            while place + length < len(row) and row[place + length] == "-":
+            while index + length < len(row) and row[index + length] == "-":
                 length += 1
-            hits.append((place * _EIGHTH, length * _EIGHTH, sign))
+            hits.append((index * _EIGHTH, length * _EIGHTH, sign))
     return hits
 
 
 def _within(pitch_class: int, instrument: Instrument) -> int:
-    """The lowest pitch of a class that the instrument plays well."""
+    """The lowest pitch of a pitch class in the range of the instrument."""
     return instrument.low + (pitch_class - instrument.low) % 12

@@ -1,11 +1,11 @@
-"""Build a corpus: parts spread over processes, finished ones kept on disk, one manifest at the end.
+"""Build a corpus: several processes make its parts, finished parts are kept on disk, the manifest is written last.
 
     <corpus>/clips/<split>/<name>.flac     lossless, so that samples can be compared
-    <corpus>/manifest.jsonl  corpus.json   written last: where they are, the corpus is complete
-    <corpus>/.parts/                       what was begun, and the record of each finished part; removed at the end
+    <corpus>/manifest.jsonl  corpus.json   written last: if they exist, the corpus is complete
+    <corpus>/.parts/                       settings of the build, and a record of each finished part; removed at the end
 
-Every clip is a function of (size, seed, split, index), so neither the number of processes nor an interruption leaves a
-trace in the result.
+Every clip is a function of (size, seed, split, index), so the result does not depend on the number of processes or on
+interruptions.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from zoo.data import manifest
 from zoo.errors import ZooError
 from zoo.io.cache import cache_folder
 
-SPEC_VERSION = 1  # raised whenever the same seed would give other samples or labels
+SPEC_VERSION = 1  # increase it if the same seed gives other samples or labels than before
 KINDS = ("speech", "music", "scores")
 SIZES = ("tiny", "small", "large")
 
@@ -54,15 +54,16 @@ def build(
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Build an embedded corpus, finish an interrupted one or find a complete one; returns the path of its manifest.
+    """Build a generated corpus, or complete an interrupted build; returns the path of its manifest.
 
-    kind: "speech", "music" or, where music21 is installed, "scores".
+    A complete corpus is not built again.
+    kind: "speech", "music" or, if music21 is installed, "scores".
     size: "tiny" (about 3 minutes), "small" (1 hour) or "large" (10 hours).
     out: folder, default `default_folder(kind, size, seed)`. workers: processes, default one per core; a script that
-    calls this with more than one needs the usual `if __name__ == "__main__":`.
+    calls this with more than one needs `if __name__ == "__main__":`.
 
-    The same seed and packages give the same fingerprint (in corpus.json, beside the manifest).
-    Raises MissingDependencyError without the packages of `audiozoo[corpora]`, ZooError when `out` holds something else.
+    The same seed and packages give the same fingerprint (in corpus.json, next to the manifest).
+    Raises MissingDependencyError without the packages of `audiozoo[corpora]`, ZooError if `out` has other content.
     """
     if kind not in KINDS or size not in SIZES:
         raise ZooError(f"no {kind!r} corpus of size {size!r}; kinds: {', '.join(KINDS)}; sizes: {', '.join(SIZES)}")
@@ -73,22 +74,22 @@ def build(
         workers = workers or os.cpu_count() or 1
         if getattr(multiprocessing.current_process(), "_inheriting", False):  # it would wait for its parent's lock
             raise ZooError(
-                f"the {kind} corpus is built by new processes, which import your script again: put what it runs under "
+                f"the {kind} corpus is built by new processes, and these import your script again: put its code under "
                 '`if __name__ == "__main__":`, or pass workers=1'
             )
-        with _alone_in(folder):
+        with _locked(folder):
             if not _finished(folder, recipe):  # another process may have built it meanwhile
                 _begin(folder, recipe)
-                wanted = parts(kind, size, seed)
-                _make_missing(folder, wanted, workers, progress)
-                _assemble(folder, wanted, recipe)
+                all_parts = parts(kind, size, seed)
+                _make_missing(folder, all_parts, workers, progress)
+                _assemble(folder, all_parts, recipe)
     return folder / "manifest.jsonl"
 
 
 def fingerprint(path: Path | str) -> str:
-    """Compute the fingerprint of a corpus anew from its manifest and samples.
+    """Compute the fingerprint of a corpus from its manifest and samples.
 
-    It equals the one in corpus.json unless a file was changed or damaged.
+    It equals the fingerprint in corpus.json, unless a file was changed or damaged.
     """
     import soundfile
 
@@ -102,7 +103,7 @@ def fingerprint(path: Path | str) -> str:
 
 
 def default_folder(kind: str, size: str, seed: int = 0) -> Path:
-    """Where `build` puts a corpus: in the cache folder (`zoo.io.cache`)."""
+    """The default folder of a corpus, inside the cache folder (`zoo.io.cache`)."""
     suffix = f"-seed{seed}" if seed else ""
     return cache_folder("corpora", f"{kind}-{size}-v{SPEC_VERSION}{suffix}")
 
@@ -119,19 +120,19 @@ def _finished(folder: Path, recipe: dict[str, Any]) -> bool:
 
 
 def _is_about(path: Path, recipe: dict[str, Any]) -> bool:
-    """Whether a file about a corpus is there; raises when it is about another corpus."""
+    """Whether the file exists and describes this corpus. Raises ZooError if it describes another corpus."""
     if not path.exists():
         return False
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if any(found.get(key) != value for key, value in recipe.items()):
-        said = " ".join(f"{key} {found.get(key)}" for key in recipe)
-        raise ZooError(f"{path.parent}: holds another corpus ({said}); choose another folder or remove it")
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    if any(recorded.get(key) != value for key, value in recipe.items()):
+        description = " ".join(f"{key} {recorded.get(key)}" for key in recipe)
+        raise ZooError(f"{path.parent}: contains another corpus ({description}); choose another folder or remove it")
     return True
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process builds in the folder."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Create the folder and lock it; waits while another process builds in it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -139,27 +140,29 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _begin(folder: Path, recipe: dict[str, Any]) -> None:
-    """Note what is being built, or go on if it was begun by the same packages; with others it starts over."""
-    note = folder / ".parts" / "recipe.json"
+    """Record the settings of the build. An interrupted build is continued if it used the same packages; otherwise it
+    starts again.
+    """
+    record = folder / ".parts" / "recipe.json"
     content = json.dumps(recipe | _packages(recipe["kind"]))
-    if _is_about(note, recipe):
-        if note.read_text(encoding="utf-8") == content:
+    if _is_about(record, recipe):
+        if record.read_text(encoding="utf-8") == content:
             return
         shutil.rmtree(folder / "clips", ignore_errors=True)
         shutil.rmtree(folder / ".parts")
     if others := sorted(path.name for path in folder.iterdir() if path.name != ".lock"):
-        raise ZooError(f"{folder}: holds other files ({', '.join(others[:3])}); choose an empty folder")
-    note.parent.mkdir()
-    write_durably(note, content.encode())
+        raise ZooError(f"{folder}: contains other files ({', '.join(others[:3])}); choose an empty folder")
+    record.parent.mkdir()
+    write_durably(record, content.encode())
 
 
 def _packages(kind: str) -> dict[str, dict[str, str]]:
     return {"packages": {name: version(name) for name in corpus_module(kind).PACKAGES}}
 
 
-def _make_missing(folder: Path, wanted: list[CorpusPart], workers: int, progress: bool) -> None:
-    missing = [part for part in wanted if finished_clips(folder, part) is None]
-    with _progress_bar(f"{wanted[0].kind} {wanted[0].size}", len(wanted), len(missing), progress) as done:
+def _make_missing(folder: Path, all_parts: list[CorpusPart], workers: int, progress: bool) -> None:
+    missing = [part for part in all_parts if finished_clips(folder, part) is None]
+    with _progress_bar(f"{all_parts[0].kind} {all_parts[0].size}", len(all_parts), len(missing), progress) as done:
         if min(workers, len(missing)) <= 1:
             for part in missing:
                 done(make(folder, part))
@@ -171,7 +174,7 @@ def _make_missing(folder: Path, wanted: list[CorpusPart], workers: int, progress
             except BrokenProcessPool:
                 raise ZooError(
                     f'{folder}: a worker process died (no memory? a script without `if __name__ == "__main__":`?); '
-                    "finished parts are kept: run it again, with workers=1 if need be"
+                    "finished parts are kept: run it again, if necessary with workers=1"
                 ) from None
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -179,7 +182,9 @@ def _make_missing(folder: Path, wanted: list[CorpusPart], workers: int, progress
 
 @contextmanager
 def _progress_bar(name: str, total: int, missing: int, visible: bool) -> Iterator[Callable[[float], None]]:
-    """A bar over parts with minutes of audio and speed; call the yielded function with each part's seconds of audio."""
+    """A progress bar over parts, with minutes of audio and speed. Call the yielded function after each part, with its
+    seconds of audio.
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -202,9 +207,9 @@ def _progress_bar(name: str, total: int, missing: int, visible: bool) -> Iterato
         yield done
 
 
-def _assemble(folder: Path, wanted: list[CorpusPart], recipe: dict[str, Any]) -> None:
-    """All parts -> manifest.jsonl, then corpus.json, whose presence says that the corpus is complete."""
-    rows = [row for part in wanted for row in finished_clips(folder, part) or ()]
+def _assemble(folder: Path, all_parts: list[CorpusPart], recipe: dict[str, Any]) -> None:
+    """Write manifest.jsonl from all parts, then corpus.json: its existence means that the corpus is complete."""
+    rows = [row for part in all_parts for row in finished_clips(folder, part) or ()]
     path = folder / "manifest.jsonl"
     os.sync()  # the clips
     write_durably(path, "".join(f"{row.line}\n" for row in rows).encode())

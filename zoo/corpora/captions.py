@@ -1,4 +1,4 @@
-"""Captions: sentences that say what is in a clip, and nothing that is not."""
+"""Captions: sentences with true facts about a clip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoo.data.manifest import Label
 _GROUPS = ("choir", "string ensemble", "brass ensemble")  # several players: never "a solo choir"
 _PLURALS = ("steel drums", "pizzicato strings")
 _LEVELS = ("full", "short", "coarse", "tags", "short", "coarse")
-_NOUNS = {  # a style as a thing, where its name is not one
+_NOUNS = {  # a noun for styles with a name that is not a noun
     "rock": "rock tune",
     "swing": "swing tune",
     "blues": "blues",
@@ -44,7 +44,7 @@ def labels(piece: Composition) -> dict[str, Label]:
 
 
 def captions(piece: Composition, split: str, rng: Random) -> list[str]:
-    """Six captions: full, medium, coarse, tags, and two more; their wording differs in part between splits."""
+    """Six captions: full, short, coarse, tags, and two more. Some of the wording differs between splits."""
     facts = {key: str(value) for key, value in labels(piece).items()}
     words = grammar.load("captions")
     result: list[str] = []
@@ -53,7 +53,7 @@ def captions(piece: Composition, split: str, rng: Random) -> list[str]:
             "players": _players(piece),
             "lead": facts["instrument"],
             "family": facts["family"],
-            "crew": _listed([piece.lead.instrument.name, *_others(piece), *(["drums"] if _drums(piece) else [])]),
+            "crew": _join_names([piece.lead.instrument.name, *_others(piece), *(["drums"] if _drums(piece) else [])]),
             "style": _NOUNS.get(piece.style, piece.style),
             "key": facts["key"],
             "tonality": f"{piece.key.mode} {'key' if piece.key.mode in ('major', 'minor') else 'mode'}",
@@ -72,12 +72,12 @@ def captions(piece: Composition, split: str, rng: Random) -> list[str]:
 
 
 def _players(piece: Composition) -> str:
-    """Who plays, drums apart: "a solo violin", "a violin with piano and double bass"."""
+    """The players without drums: "a solo violin", "a violin accompanied by piano and double bass"."""
     name = piece.lead.instrument.name
     others = _others(piece)
     if not others:
         return _with_article(name) if name in _GROUPS + _PLURALS or _drums(piece) else f"a solo {name}"
-    return f"{_with_article(name)} accompanied by {_listed(others)}"
+    return f"{_with_article(name)} accompanied by {_join_names(others)}"
 
 
 def _with_article(name: str) -> str:
@@ -85,7 +85,7 @@ def _with_article(name: str) -> str:
 
 
 def _others(piece: Composition) -> list[str]:
-    """Names of the other instruments, drums apart."""
+    """Names of the other instruments, without drums."""
     lead = piece.lead.instrument.name
     names = [part.instrument.name for part in piece.parts if part.role != "drums"]
     return [name for name in dict.fromkeys(names) if name != lead]
@@ -95,5 +95,5 @@ def _drums(piece: Composition) -> bool:
     return any(part.role == "drums" for part in piece.parts)
 
 
-def _listed(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

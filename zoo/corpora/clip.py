@@ -1,4 +1,4 @@
-"""What both corpora hand to the builder: one finished clip."""
+"""One finished clip, as the corpora pass it to the builder."""
 
 from __future__ import annotations
 

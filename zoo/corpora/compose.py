@@ -1,4 +1,4 @@
-"""The composer: a style, a key, a form, then chords, melody and accompaniment for every section."""
+"""Compose a piece: choose style, key and form, then make chords, melody and accompaniment for every section."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _FORMS = {
     8: ["AABBAABB", "AABACABA"],
 }
 _LIFTS = {"A": 0, "B": 4, "C": -3}  # semitones by which a section starts higher than the first
-_DAMPED = ("keyboard", "bowed strings", "woodwind", "brass")  # whose sound ends with the note
+_DAMPED = ("keyboard", "bowed strings", "woodwind", "brass")  # families with a sound that ends with the note
 _PADS = ("synthesizer pad", "string ensemble", "choir")
-_TEMPO_GAPS = (77, 78, 79, 113, 114, 115)  # between slow, medium and fast, so that the words are never in doubt
+_TEMPO_GAPS = (77, 78, 79, 113, 114, 115)  # not used, to keep slow, medium and fast clearly apart
 
 
 def compose(rng: Random) -> Composition:
@@ -58,7 +58,7 @@ def compose(rng: Random) -> Composition:
         piece.texture = "chorale"
         piece.lead.notes += accompaniment.chorale(tune, meter, piece.chords, lead)
     elif rng.random() < style.solo_share:
-        _accompany_oneself(style, piece, rng)
+        _accompany_alone(style, piece, rng)
     else:
         _accompany(style, piece, rng)
     if style.swing:
@@ -68,7 +68,7 @@ def compose(rng: Random) -> Composition:
 
 
 def tempo_word(bpm: int) -> str:
-    """ "slow" below 78 beats a minute, "fast" above 114, "medium" between."""
+    """ "slow" below 78 beats per minute, "fast" above 114, else "medium"."""
     return "slow" if bpm < 78 else "fast" if bpm > 114 else "medium"
 
 
@@ -78,13 +78,13 @@ def _form(style: Style, meter: Meter, bpm: int, rng: Random) -> tuple[str, int]:
     if style.harmony == "blues":
         return "A" * math.ceil(_SHORTEST / (12 * bar)), 12
     bars = 4 if 4 * bar >= 5.2 else 8
-    fewest = max(2, math.ceil(_SHORTEST / (bars * bar)))
-    most = max(fewest, min(8, int(_LONGEST / (bars * bar))))
-    return rng.choice(_FORMS[rng.randint(fewest, min(most, fewest + 1))]), bars
+    low = max(2, math.ceil(_SHORTEST / (bars * bar)))
+    high = max(low, min(8, int(_LONGEST / (bars * bar))))
+    return rng.choice(_FORMS[rng.randint(low, min(high, low + 1))]), bars
 
 
 def _harmonize(style: Style, key: Key, form: str, bars: int, rng: Random) -> list[list[Chord]]:
-    """The chords of every section, one a bar. Of equal neighbors only the last one closes."""
+    """The chords of every section, one per bar. A section ends closed unless the next one has the same letter."""
     closes = [index == len(form) - 1 or form[index + 1] != letter for index, letter in enumerate(form)]
     sevenths = rng.random() < style.sevenths
     closed: dict[str, list[str]] = {}
@@ -103,31 +103,32 @@ def _harmonize(style: Style, key: Key, form: str, bars: int, rng: Random) -> lis
 
 
 def _melody(style: Style, piece: Composition, sections: list[list[Chord]], lead: Instrument, rng: Random) -> list[Note]:
-    """The tune: each letter of the form has its motifs; when it returns it may be ornamented."""
+    """The melody: each letter of the form has its own motifs; repeated sections may be ornamented."""
     pace = 1.0 if piece.bpm < 120 else 0.75
     density = rng.uniform(*style.density) * pace
     gate = 0.45 if piece.articulation == "staccato" else 0.97
-    singer = Player(lead, piece.key, piece.meter, density, style.pentatonic, gate)
+    player = Player(lead, piece.key, piece.meter, density, style.pentatonic, gate)
     motifs: dict[str, list[Motif]] = {}
     notes: list[Note] = []
     bar = 0
     for index, (letter, chords) in enumerate(zip(piece.form, sections, strict=True)):
-        returning = letter in motifs
-        if not returning:
+        repeated = letter in motifs
+        if not repeated:
             motifs[letter] = melody.plan(len(chords), piece.meter, density, rng)
-        own = motifs[letter]
-        if returning and rng.random() < 0.5:
-            own = [melody.ornament(motif, rng) if rng.random() < 0.4 else motif for motif in own]
+        section = motifs[letter]
+        if repeated and rng.random() < 0.5:
+            section = [melody.ornament(motif, rng) if rng.random() < 0.4 else motif for motif in section]
         closes = index == len(sections) - 1 or piece.form[index + 1] != letter
         shift = bar * piece.meter.bar
-        sung = melody.play(singer, own, chords, _LIFTS[letter], closes and chords[-1].root == piece.key.tonic, rng)
-        notes += [replace(note, start=note.start + shift) for note in sung]
+        closed = closes and chords[-1].root == piece.key.tonic
+        played = melody.play(player, section, chords, _LIFTS[letter], closed, rng)
+        notes += [replace(note, start=note.start + shift) for note in played]
         bar += len(chords)
     return notes
 
 
-def _accompany_oneself(style: Style, piece: Composition, rng: Random) -> None:
-    """One player: an instrument that can play chords mostly does, others play the melody alone."""
+def _accompany_alone(style: Style, piece: Composition, rng: Random) -> None:
+    """One player. An instrument that can play chords usually does; others play only the melody."""
     lead = piece.lead
     piece.texture = "single melody line"
     if lead.instrument.chordal and rng.random() < 0.75:
@@ -141,13 +142,13 @@ def _accompany_oneself(style: Style, piece: Composition, rng: Random) -> None:
 
 
 def _accompany(style: Style, piece: Composition, rng: Random) -> None:
-    """A group: chords, mostly a bass, where the style has them drums, sometimes a pad."""
+    """A group: chords, usually a bass, drums if the style has them, sometimes a pad."""
     piece.texture = "melody with accompaniment"
     meter, harmony = piece.meter, piece.chords
 
     def pick(names: Sequence[str]) -> Instrument:
-        taken = {part.instrument.name for part in piece.parts}
-        return INSTRUMENTS[rng.choice([name for name in names if name not in taken])]
+        used = {part.instrument.name for part in piece.parts}
+        return INSTRUMENTS[rng.choice([name for name in names if name not in used])]
 
     chordal = pick(style.chords)
     notes = accompaniment.chords(rng.choice(style.chord_figures), meter, harmony, chordal, rng)
@@ -170,7 +171,7 @@ def _swung(note: Note) -> Note:
     """Off-beat eighths move to the last third of the beat."""
 
     def late(time: float) -> float:
-        beat, place = divmod(time, 1.0)
-        return beat + (place * 4 / 3 if place < 0.5 else 2 / 3 + (place - 0.5) * 2 / 3)
+        beat, phase = divmod(time, 1.0)
+        return beat + (phase * 4 / 3 if phase < 0.5 else 2 / 3 + (phase - 0.5) * 2 / 3)
 
     return replace(note, start=late(note.start), length=late(note.start + note.length) - late(note.start))

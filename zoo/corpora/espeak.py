@@ -1,8 +1,8 @@
-"""eSpeak NG through ctypes: text -> waveform and the sample at which every phone begins.
+"""eSpeak NG through ctypes: text -> waveform and the first sample of every phone.
 
-The engine keeps hidden state between utterances (glottal phase, flutter, noise), so the same text would sound a little
-different depending on what was said before. Here the library is loaded anew for every utterance, which takes 3 ms and
-makes the result a function of the arguments alone. One utterance at a time per process.
+The engine keeps hidden state between utterances (glottal phase, flutter, noise), so the waveform of a text would depend
+on the utterances before. Here the library is loaded again for every utterance. This takes 3 ms, and makes the result a
+function of only the arguments. One utterance at a time per process.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _PHONEME_EVENTS, _IPA, _DONT_EXIT = 1, 2, 0x8000
 _RATE, _VOLUME, _PITCH, _RANGE, _WORDGAP = 1, 2, 3, 4, 7
 _LIST_END, _PHONEME = 0, 7
 _UTF8 = 1
-_TIED_IPA = (ord("^") << 8) | 0x82  # of espeak_TextToPhonemes: IPA in UTF-8, with a mark inside diphthongs
-_VARIANTS = 100  # voice variants kept in the data folder: the engine lists 349 voices at most, its own among them
+_TIED_IPA = (ord("^") << 8) | 0x82  # for espeak_TextToPhonemes: IPA in UTF-8, with a mark inside diphthongs
+_VARIANTS = 100  # voice variants in the data folder: the engine can list only 349 voices, including its own
 
 
 class _Id(ctypes.Union):
@@ -65,7 +65,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Delivery:
-    """How it is said. rate: words a minute; pitch, pitch_range: 0 to 100; word_gap: in 10 ms at normal speed."""
+    """Speaking style. rate: words per minute; pitch, pitch_range: 0 to 100; word_gap: in 10 ms at normal speed."""
 
     rate: int = 170
     pitch: int = 50
@@ -75,7 +75,7 @@ class Delivery:
 
 @dataclass
 class Utterance:
-    """wave: int16 (S,) at SAMPLE_RATE. phones: (first sample, IPA symbol as eSpeak gives it, "" for pauses)."""
+    """wave: int16 (S,) at SAMPLE_RATE. phones: (first sample, IPA symbol from eSpeak, "" for pauses)."""
 
     wave: np.ndarray
     phones: list[tuple[int, str]]
@@ -84,14 +84,14 @@ class Utterance:
 _unload = ctypes.CDLL(None).dlclose
 _unload.argtypes = [ctypes.c_void_p]
 _lock = threading.Lock()
-_written: dict[str, str] = {}  # voice variants that lie in the data folder
+_variants: dict[str, str] = {}  # voice variants in the data folder: name -> content
 
 
 def speak(text: str, voice: Voice, delivery: Delivery, volume: int = 60) -> Utterance:
-    """Say `text`. The same arguments give the same samples, whatever was said before in this process.
+    """Synthesize `text`. The same arguments always give the same samples.
 
-    volume: 0 to 200; 100 is eSpeak's own, at which loud voices clip.
-    Raises MissingDependencyError without espeakng-loader, ZooError when the engine refuses the voice.
+    volume: 0 to 200; 100 is eSpeak's default, but loud voices clip there.
+    Raises MissingDependencyError without espeakng-loader, ZooError if the engine does not accept the voice.
     """
     blocks: list[np.ndarray] = []
     phones: list[tuple[int, str]] = []
@@ -106,7 +106,7 @@ def speak(text: str, voice: Voice, delivery: Delivery, volume: int = 60) -> Utte
         return 0
 
     home = _home()
-    _provide(voice, home / "voices" / "!v")
+    _write_variant(voice, home / "voices" / "!v")
     parameters = {
         _RATE: delivery.rate,
         _VOLUME: volume,
@@ -117,7 +117,7 @@ def speak(text: str, voice: Voice, delivery: Delivery, volume: int = 60) -> Utte
     with _lock, _started(home) as library:
         library.espeak_SetSynthCallback(receive)
         library.espeak_ng_SetRandSeed(ctypes.c_long(1))
-        _choose(library, f"{voice.accent}+{voice.name}")
+        _set_voice(library, f"{voice.accent}+{voice.name}")
         for parameter, value in parameters.items():
             library.espeak_SetParameter(parameter, value, 0)
         data = text.encode()
@@ -128,7 +128,7 @@ def speak(text: str, voice: Voice, delivery: Delivery, volume: int = 60) -> Utte
 
 
 def ipa(text: str, accent: str) -> str:
-    """The phones of a text in IPA, with ^ inside affricates and diphthongs; its punctuation is lost.
+    """The phones of a text in IPA, with ^ inside affricates and diphthongs, without punctuation.
 
     Raises as `speak` does.
     """
@@ -137,7 +137,7 @@ def ipa(text: str, accent: str) -> str:
     clauses = []
     with _lock, _started(_home()) as library:
         library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-        _choose(library, accent)
+        _set_voice(library, accent)
         while rest.value:
             clauses.append(library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _TIED_IPA).decode())
         library.espeak_Terminate()
@@ -145,20 +145,20 @@ def ipa(text: str, accent: str) -> str:
 
 
 def require() -> None:
-    """Raise MissingDependencyError when eSpeak NG is not installed."""
+    """Raises MissingDependencyError if eSpeak NG is not installed."""
     _loader()
 
 
-def _provide(voice: Voice, folder: Path) -> None:
-    """Have the file of a voice variant in `folder`, in place of the oldest one if there are too many."""
-    if _written.get(voice.name) == voice.timbre:
+def _write_variant(voice: Voice, folder: Path) -> None:
+    """Write the file of a voice variant to `folder`, unless it exists; the oldest is removed if there are many."""
+    if _variants.get(voice.name) == voice.timbre:
         return
-    while len(_written) >= _VARIANTS:
-        oldest = next(iter(_written))
+    while len(_variants) >= _VARIANTS:
+        oldest = next(iter(_variants))
         (folder / oldest).unlink()
-        del _written[oldest]
+        del _variants[oldest]
     (folder / voice.name).write_text(voice.timbre, encoding="utf-8")
-    _written[voice.name] = voice.timbre
+    _variants[voice.name] = voice.timbre
 
 
 def _until_end(events: Any) -> Iterator[_Event]:
@@ -170,19 +170,19 @@ def _until_end(events: Any) -> Iterator[_Event]:
 
 @contextmanager
 def _started(home: Path) -> Iterator[ctypes.CDLL]:
-    """The engine with its variables as on the first day, started on a data folder; unloaded afterwards."""
+    """The engine in its initial state, started with a data folder; unloaded afterwards."""
     library = ctypes.CDLL(_loader().get_library_path())
     try:
         if library.espeak_Initialize(_SYNCHRONOUS, 0, bytes(home), _PHONEME_EVENTS | _IPA | _DONT_EXIT) != SAMPLE_RATE:
-            raise ZooError(f"eSpeak NG does not start with the data in {home}")
+            raise ZooError(f"eSpeak NG cannot start with the data in {home}; reinstall it: {INSTALL}")
         yield library
     finally:
         _unload(library._handle)
 
 
-def _choose(library: ctypes.CDLL, voice: str) -> None:
+def _set_voice(library: ctypes.CDLL, voice: str) -> None:
     if library.espeak_SetVoiceByName(voice.encode()) != 0:
-        raise ZooError(f"eSpeak NG does not know the voice {voice}")
+        raise ZooError(f"eSpeak NG has no voice {voice}; use one of its languages")
 
 
 def _loader() -> Any:
@@ -195,7 +195,7 @@ def _loader() -> Any:
 
 @cache
 def _data() -> tempfile.TemporaryDirectory[str]:
-    """The engine's data folder, linked, with a place of our own for voice variants."""
+    """A copy of the engine's data folder, made of links, with a writable folder for voice variants."""
     source = Path(_loader().get_data_path())
     folder = tempfile.TemporaryDirectory(prefix="zoo-espeak-")
     for item in source.iterdir():

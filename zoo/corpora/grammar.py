@@ -1,11 +1,11 @@
-"""Sentences from a grammar: a text file of rules and word lists per language, expanded at random.
+"""Random sentences from a grammar: a text file of rules and word lists for each language.
 
-    name = one {noun/2} | 3* another    a rule: alternatives (3* counts three times); {list/2} is an entry's second form
-    noun: dog/dogs cat/cats             a word list; entries may have forms, and _ for a space
+    name = one {noun/2} | 3* another    a rule: alternatives (3*: three times as likely); {list/2}: a word's second form
+    noun: dog/dogs cat/cats             a word list; words may have several forms, and _ for a space
     ~ \\ba (?=[aeiou]) => an            replacements in the finished sentence, in order
     # comment
 
-Names defined twice accumulate. Braces next to letters glue: Sch{x}e.
+Definitions with the same name are joined. Braces may be part of a word: Sch{x}e.
 """
 
 from __future__ import annotations
@@ -37,10 +37,13 @@ class Grammar:
                 entries = (tuple(entry.replace("_", " ").split("/")) for entry in match[2].split())
                 self.words.setdefault(match[1], []).extend(entries)
             elif line.strip() and not line.startswith("#"):
-                raise ValueError(f"neither rule nor list: {line!r}")
+                raise ValueError(f"neither a rule nor a word list: {line!r}")
 
     def expand(self, start: str, rng: Random, **slots: str) -> str:
-        """A sentence that `start` may become, with capitals where sentences begin. slots: names and what they mean."""
+        """A random expansion of the rule `start`, with a capital letter at the start of each sentence.
+
+        slots: name -> text to insert.
+        """
         text = self._resolve(start, 1, rng, slots)
         for pattern, replacement in self.fixes:
             text = pattern.sub(replacement, text)

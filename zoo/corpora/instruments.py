@@ -1,4 +1,4 @@
-"""The instruments: General MIDI programs under the names that captions use, with the range in which they sound well."""
+"""The instruments: General MIDI programs, with the names used in captions and the range in which they sound good."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Instrument:
-    """programs: General MIDI, from 0, all of that name; low, high: MIDI pitches; chordal: can play chords."""
+    """programs: General MIDI numbers, from 0; low, high: MIDI pitches; chordal: can play chords."""
 
     name: str
     family: str

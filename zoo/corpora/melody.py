@@ -1,7 +1,7 @@
 """Melodies: a motif of one bar, developed over the chords of a phrase.
 
-A motif is a rhythm and a walk along the scale. Development repeats, shifts (sequence), inverts, ornaments or replaces
-it; what makes it fit is that strong beats are drawn to the tones of the chord, and that phrases close on them.
+A motif is a rhythm and a sequence of steps along the scale. It is repeated, shifted (a sequence), inverted, ornamented
+or replaced. Notes on strong beats and at the end of phrases are moved to the nearest tone of the chord.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zoo.corpora.instruments import Instrument
 from zoo.corpora.score import Meter, Note
 from zoo.corpora.theory import Chord, Key
 
-_CELLS: dict[float, list[list[float]]] = {  # beat length -> rhythms that fill one or two beats, in beats
+_CELLS: dict[float, list[list[float]]] = {  # beat length -> rhythms of one or two beats, in beats
     1.0: [[1], [0.5, 0.5], [0.75, 0.25], [0.5, 0.25, 0.25], [0.25, 0.25, 0.5], [2], [1.5, 0.5], [0.5, 1, 0.5]],
     1.5: [[1], [2 / 3, 1 / 3], [1 / 3, 1 / 3, 1 / 3], [0.5, 1 / 6, 1 / 3], [2], [5 / 3, 1 / 3]],
 }
@@ -29,7 +29,7 @@ _PLANS = ["a a b c", "a s s c", "a b a c", "a i a c", "a o b c", "a a s c", "a b
 
 @dataclass(frozen=True)
 class Motif:
-    """durations: quarter notes, filling a bar; steps: along the scale, from note to note; shift: of the whole."""
+    """durations: quarter notes, one bar in total; steps: scale steps from note to note; shift: of the whole motif."""
 
     durations: tuple[float, ...]
     steps: tuple[int, ...]
@@ -38,7 +38,7 @@ class Motif:
 
 @dataclass(frozen=True)
 class Player:
-    """Who plays the melody, and how. density: notes a beat, roughly. gate: share of a note's length that sounds."""
+    """The player of the melody. density: about this many notes per beat. gate: share of a note's length that sounds."""
 
     instrument: Instrument
     key: Key
@@ -52,8 +52,8 @@ def invent(meter: Meter, density: float, rng: Random) -> Motif:
     """A new motif of one bar."""
     durations: list[float] = []
     beats = round(meter.bar / meter.beat)
-    while (left := beats - sum(durations)) > 1e-6:
-        cells = [cell for cell in _CELLS[meter.beat] if sum(cell) <= left + 1e-6]
+    while (remaining := beats - sum(durations)) > 1e-6:
+        cells = [cell for cell in _CELLS[meter.beat] if sum(cell) <= remaining + 1e-6]
         weights = [math.exp(-1.4 * abs(math.log2(len(cell) / sum(cell) / density))) for cell in cells]
         durations += rng.choices(cells, weights)[0]
     steps: list[int] = []
@@ -66,7 +66,7 @@ def invent(meter: Meter, density: float, rng: Random) -> Motif:
 
 
 def plan(bars: int, meter: Meter, density: float, rng: Random) -> list[Motif]:
-    """The motifs of a phrase: a first, b other, s shifted, i inverted, o ornamented, r the rhythm alone, c a close."""
+    """The motifs of a phrase: a first, b second, s shifted, i inverted, o ornamented, r only the rhythm, c closing."""
     first, second = invent(meter, density, rng), invent(meter, density, rng)
     shift, direction = 0, rng.choice([-1, 1, 1, 2])
     motifs = []
@@ -87,7 +87,7 @@ def plan(bars: int, meter: Meter, density: float, rng: Random) -> list[Motif]:
 
 
 def ornament(motif: Motif, rng: Random) -> Motif:
-    """The same with its longest note split into a turn to the neighbor and back."""
+    """The motif with its longest note replaced by two: the note and its neighbor."""
     longest = max(range(len(motif.durations)), key=lambda index: motif.durations[index])
     length = motif.durations[longest]
     if length < 0.99:
@@ -98,40 +98,40 @@ def ornament(motif: Motif, rng: Random) -> Motif:
     return replace(motif, durations=durations, steps=steps)
 
 
-def play(singer: Player, motifs: list[Motif], chords: list[Chord], lift: int, closed: bool, rng: Random) -> list[Note]:
-    """Motifs over chords, one a bar -> notes from beat 0. lift: semitones above the middle of the range to start at."""
-    low, high = singer.instrument.low, singer.instrument.high
+def play(player: Player, motifs: list[Motif], chords: list[Chord], lift: int, closed: bool, rng: Random) -> list[Note]:
+    """Motifs and chords, one per bar -> notes from beat 0. lift: semitones from mid-range to the start."""
+    low, high = player.instrument.low, player.instrument.high
     middle = (low + high) // 2
     reach = min(11, (high - low) // 2)  # stay within about an octave and a half
     notes: list[Note] = []
     pitch = middle + lift
     for bar, (motif, chord) in enumerate(zip(motifs, chords, strict=True)):
-        scale = singer.key.scale(chord)
-        if singer.pentatonic:
-            scale = [(singer.key.tonic + step) % 12 for step in _PENTATONIC[singer.key.mode]] + list(chord.tones)
+        scale = player.key.scale(chord)
+        if player.pentatonic:
+            scale = [(player.key.tonic + step) % 12 for step in _PENTATONIC[player.key.mode]] + list(chord.tones)
         ladder = [p for p in range(middle - reach, middle + reach + 1) if p % 12 in scale]
         anchor = pitch if bar else middle + lift
-        place = _nearest(ladder, anchor + 2 * motif.shift, chord.tones)
+        index = _nearest(ladder, anchor + 2 * motif.shift, chord.tones)
         start = 0.0
         last_bar = bar == len(motifs) - 1
-        for index, (length, step) in enumerate(zip(motif.durations, motif.steps, strict=True)):
-            strong = abs(start % singer.meter.beat) < 1e-6 or length >= singer.meter.beat
-            final = last_bar and index == len(motif.durations) - 1
+        for number, (length, step) in enumerate(zip(motif.durations, motif.steps, strict=True)):
+            strong = abs(start % player.meter.beat) < 1e-6 or length >= player.meter.beat
+            final = last_bar and number == len(motif.durations) - 1
             if final:
-                place = _nearest(ladder, ladder[place], (singer.key.tonic,) if closed else chord.tones)
+                index = _nearest(ladder, ladder[index], (player.key.tonic,) if closed else chord.tones)
             elif strong:
-                place = _nearest(ladder, ladder[place], chord.tones)
-            pitch = ladder[place]
+                index = _nearest(ladder, ladder[index], chord.tones)
+            pitch = ladder[index]
             accent = 14 if start == 0 else 6 if strong else 0
-            breath = min(singer.gate, 0.8) if final else singer.gate
-            notes.append(Note(bar * singer.meter.bar + start, length * breath, pitch, 78 + accent + rng.randint(-6, 6)))
-            place = _reflect(place + step, len(ladder))
+            gate = min(player.gate, 0.8) if final else player.gate
+            notes.append(Note(bar * player.meter.bar + start, length * gate, pitch, 78 + accent + rng.randint(-6, 6)))
+            index = _reflect(index + step, len(ladder))
             start += length
     return notes
 
 
 def _close(meter: Meter, density: float, rng: Random) -> Motif:
-    """A bar that comes to rest: some movement, then a note of at least half the bar."""
+    """The last bar of a phrase: one or two notes, then a note of at least half the bar."""
     if meter.bar <= 2 or density < 0.6:
         return Motif((meter.bar,), (0,))
     head = [meter.beat] if rng.random() < 0.5 else [meter.beat / 2, meter.beat / 2]
@@ -139,11 +139,12 @@ def _close(meter: Meter, density: float, rng: Random) -> Motif:
 
 
 def _nearest(ladder: list[int], pitch: int, tones: tuple[int, ...]) -> int:
-    """Place on the ladder of the pitch nearest to `pitch` among the pitch classes `tones`."""
-    places = [place for place, own in enumerate(ladder) if own % 12 in tones] or list(range(len(ladder)))
-    return min(places, key=lambda place: abs(ladder[place] - pitch))
+    """Index in the ladder of the pitch nearest to `pitch`, among the pitch classes `tones`."""
+    indices = [index for index, candidate in enumerate(ladder) if candidate % 12 in tones] or list(range(len(ladder)))
+    return min(indices, key=lambda index: abs(ladder[index] - pitch))
 
 
-def _reflect(place: int, size: int) -> int:
-    place = abs(place)
-    return place if place < size else max(0, 2 * (size - 1) - place)
+def _reflect(index: int, size: int) -> int:
+    """An index outside the ladder, reflected at its ends."""
+    index = abs(index)
+    return index if index < size else max(0, 2 * (size - 1) - index)

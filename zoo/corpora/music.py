@@ -1,7 +1,7 @@
-"""The music corpus: pieces composed by rule, rendered, cut into clips of ten seconds, with captions and labels.
+"""The music corpus: pieces composed by rules, rendered, cut into clips of ten seconds, with captions and labels.
 
-The clips of a piece share its `piece` label and its split. All facts that labels and captions state hold in every clip:
-key, meter and tempo do not change within a piece, and every part plays throughout (`_sounding` makes sure).
+The clips of a piece share its `piece` label and its split. Labels and captions are true for every clip: key, meter and
+tempo do not change within a piece, and every part plays in each clip (see `_all_parts_sound`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _PIECES = {
 
 
 def require() -> None:
-    """Raise MissingDependencyError when renderer or soundfont are not installed."""
+    """Raises MissingDependencyError if the renderer or the soundfont is not installed."""
     render.require()
 
 
 def counts(size: str) -> Mapping[str, int]:
-    """Units of work in each split: here one unit is one piece."""
+    """Units of work in each split; a unit is one piece."""
     return _PIECES[size]
 
 
@@ -42,11 +42,11 @@ def make(size: str, seed: int, split: str, index: int) -> list[CorpusClip]:
 
 
 def clips_of(piece: Composition, split: str, index: int, rng: Random) -> list[CorpusClip]:
-    """Render a piece and cut it; stretches in which a part is not heard are left out."""
+    """Render a piece and cut it into clips. Clips in which a part does not sound are left out."""
     wave = render.render(piece, rng)
     clips = []
     for number in range(int(piece.seconds // CLIP_SECONDS)):
-        if not _sounding(piece, number * CLIP_SECONDS, (number + 1) * CLIP_SECONDS):
+        if not _all_parts_sound(piece, number * CLIP_SECONDS, (number + 1) * CLIP_SECONDS):
             continue
         samples = CLIP_SECONDS * render.SAMPLE_RATE
         clips.append(
@@ -61,11 +61,11 @@ def clips_of(piece: Composition, split: str, index: int, rng: Random) -> list[Co
     return clips
 
 
-def _sounding(piece: Composition, start: float, end: float) -> bool:
-    """Whether every part sounds in the clip: the lead for a fifth of the time, the others at all."""
+def _all_parts_sound(piece: Composition, start: float, end: float) -> bool:
+    """Whether every part sounds in the clip: the lead for at least a fifth of the time, the others at least once."""
     for part in piece.parts:
         spans = [(note.start * piece.quarter, (note.start + note.length) * piece.quarter) for note in part.notes]
-        heard = sum(max(0.0, min(b, end) - max(a, start)) for a, b in spans)
-        if heard < (end - start) / 5 if part.role == "lead" else heard == 0.0:
+        seconds = sum(max(0.0, min(b, end) - max(a, start)) for a, b in spans)
+        if seconds < (end - start) / 5 if part.role == "lead" else seconds == 0.0:
             return False
     return True

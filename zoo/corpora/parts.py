@@ -1,4 +1,4 @@
-"""A part of a corpus: the stretch of clips that one process makes and that an interruption loses at most."""
+"""Parts of a corpus: a part is made by one process, and an interruption loses at most the current parts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from zoo.data import manifest
 from zoo.data.manifest import SPLITS, Entry
 from zoo.io.atomic import replacing_file
 
-_PART_SECONDS = 90.0  # of audio, roughly
+_PART_SECONDS = 90.0  # about this much audio per part
 
 
 @dataclass(frozen=True)
 class CorpusPart:
-    """Units start to end of a split. A unit is what a corpus makes at a time: an utterance, or a piece of music."""
+    """Units [start, end) of a split. A unit is one utterance, or one piece of music."""
 
     kind: str
     size: str
@@ -37,12 +37,12 @@ class CorpusPart:
     end: int
 
     def record(self, folder: Path) -> Path:
-        """Where the manifest lines and sample hashes of the finished part are kept until the corpus is complete."""
+        """The file with the manifest lines and sample hashes of the finished part, until the corpus is complete."""
         return folder / ".parts" / f"{self.split}-{self.start:06d}.jsonl"
 
 
 def corpus_module(kind: str) -> ModuleType:
-    """The module that makes a corpus: require(), counts(size), make(size, seed, split, index), and two constants."""
+    """The module of a corpus, with require(), counts(size), make(size, seed, split, index), UNIT_SECONDS, PACKAGES."""
     return import_module(f"zoo.corpora.{kind}")
 
 
@@ -67,9 +67,10 @@ class ClipRow(NamedTuple):
 
 
 def finished_clips(folder: Path, part: CorpusPart) -> list[ClipRow] | None:
-    """The clips of a part, or None when it has to be made.
+    """The clips of a part, or None if it must be made.
 
-    Clips are not flushed to disk one by one; their sizes tell whether a power failure left the record without the data.
+    Clips are not flushed to disk one by one, so after a power failure their files may be missing or incomplete; the
+    recorded sizes show this.
     """
     record = part.record(folder)
     if not record.exists():
@@ -102,18 +103,18 @@ def make(folder: Path, part: CorpusPart) -> float:
 
 
 def sample_hash(wave: np.ndarray) -> str:
-    """The identity of audio, whatever container it lies in. wave: int16 (S,)."""
+    """A hash of the samples, independent of the file format. wave: int16 (S,)."""
     return hashlib.sha256(wave.astype("<i2").tobytes()).hexdigest()
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file that is either there, whole and on disk, or not there."""
+    """Write a file in one step: it is either complete on disk, or missing."""
     with replacing_file(path) as partial:
         partial.write_bytes(content)
 
 
 def die_with_parent() -> None:
-    """End this worker when the building process is killed: it would wait for work for ever."""
+    """End this worker if the building process is killed; it would wait for work forever."""
     parent = parent_process()
     assert parent is not None
 

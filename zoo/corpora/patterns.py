@@ -1,7 +1,7 @@
 """Accompaniment figures, one bar each, on a grid of eighth notes: "-" holds, "." rests.
 
 Chords: C chord, c softer, 0 to 3 its tones from below. Bass: R root, F fifth, T third, O octave, A a step towards the
-next root, P the tonic whatever the chord. Drums: one row per General MIDI key, X loud, x soft.
+next root, P the tonic of the key. Drums: one row per General MIDI key, X loud, x soft.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Scores -> sound: General MIDI rendered with the TimGM6mb soundfont, part by part, then mixed.
+"""Render compositions with General MIDI and the TimGM6mb soundfont, part by part, then mix the parts.
 
-Parts are rendered apart because the soundfont's instruments differ by 20 dB: mixing by measured level keeps the lead in
-front, so that a caption never names an instrument that cannot be heard.
+The instruments of the soundfont differ by 20 dB in level. So parts are rendered separately and mixed by measured level:
+the lead is the loudest, and every instrument in a caption is audible.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _VOLUME, _REVERB, _CHORUS = 7, 91, 93  # MIDI controllers
 
 
 def require() -> None:
-    """Raise MissingDependencyError when renderer or soundfont are not installed."""
+    """Raises MissingDependencyError if the renderer or the soundfont is not installed."""
     missing = [name for name in ("midirenderer", "pretty_midi") if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(f"the music corpus needs {' and '.join(missing)}: {INSTALL}")
 
 
 def render(piece: Composition, rng: Random) -> np.ndarray:
-    """A piece -> float samples (S,) at SAMPLE_RATE, ending with the last bar's echo; peak below 1."""
+    """A piece -> float samples (S,) at SAMPLE_RATE, with the reverberation after the last bar; peak below 1."""
     reverb, chorus = rng.randint(10, 90), rng.choice([0, 0, 20, 40])
     samples = int((piece.seconds + _TAIL) * SAMPLE_RATE)
     mix = np.zeros(samples)
@@ -55,7 +55,7 @@ def render(piece: Composition, rng: Random) -> np.ndarray:
 
 
 def render_part(piece: Composition, part: InstrumentPart, reverb: int, chorus: int) -> np.ndarray:
-    """One part alone -> float samples (S,) at SAMPLE_RATE."""
+    """One part -> float samples (S,) at SAMPLE_RATE."""
     import midirenderer
 
     with wave_file.open(
@@ -66,7 +66,7 @@ def render_part(piece: Composition, part: InstrumentPart, reverb: int, chorus: i
 
 
 def loudness(wave: np.ndarray) -> float:
-    """Root mean square of the parts of a wave (S,) that sound: frames of 50 ms within 30 dB of the loudest."""
+    """Root mean square of the sounding frames of a wave (S,): frames of 50 ms within 30 dB of the loudest."""
     frames = wave[: len(wave) // 1200 * 1200].reshape(-1, 1200)  # (T, 1200)
     power = np.mean(frames**2, axis=1)
     return float(np.sqrt(power[power > 1e-3 * power.max()].mean())) + 1e-9

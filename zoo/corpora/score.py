@@ -1,4 +1,4 @@
-"""A composed piece: notes on a grid of quarter notes, and what is known about it."""
+"""A composed piece: notes in quarter notes, and its attributes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoo.corpora.theory import Chord, Key
 
 @dataclass(frozen=True)
 class Meter:
-    """bar and beat: lengths in quarter notes. Tempo counts beats, which in 6/8 are dotted quarters."""
+    """bar and beat: lengths in quarter notes. Tempo counts beats; in 6/8 a beat is a dotted quarter."""
 
     name: str
     bar: float
@@ -47,7 +47,7 @@ class InstrumentPart:
 
 @dataclass
 class Composition:
-    """parts: the lead first. chords: one a bar, where known. articulation: of the lead, "staccato" or "legato"."""
+    """parts: the lead first. chords: one per bar, if known. articulation: of the lead, "staccato" or "legato"."""
 
     style: str
     key: Key

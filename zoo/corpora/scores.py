@@ -1,8 +1,8 @@
-"""The scores corpus, an extra: public-domain music that comes with music21, played by the instruments of this package.
+"""The scores corpus (extra `scores`): public-domain music from music21, played by the instruments of this package.
 
-Bach's chorales and the fiddle tunes of Ryan's Mammoth Collection (1883); their composition is free, so are clips of
-them. The same scores sound different each time: instrument and tempo are drawn. A score belongs to one split by a hash
-of its name, whatever the seed; scores in other meters or of uncertain key are passed over.
+It has Bach's chorales and the fiddle tunes of Ryan's Mammoth Collection (1883). The compositions are in the public
+domain, so clips of them are free. Instrument and tempo are random, so a score can give many different clips. A hash of
+its name decides the split of a score, for every seed. Scores in other meters or with an uncertain key are skipped.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ _TUNE_PLAYERS = (
     "piano",
     "koto",
 )
-_CERTAIN = 0.85  # correlation with a key's profile from which the key is taken for granted
+_MIN_KEY_CORRELATION = 0.85  # correlation with the profile of a key; below, the key is uncertain
 _SHORTEST, _LONGEST = 20.5, 42.0  # s
 
 
 def require() -> None:
-    """Raise MissingDependencyError when music21 or what renders music is not installed."""
+    """Raises MissingDependencyError if music21, the renderer or the soundfont is not installed."""
     render.require()
     if find_spec("music21") is None:
         raise MissingDependencyError("the scores corpus needs music21: pip install 'audiozoo[corpora,scores]'")
 
 
 def counts(size: str) -> Mapping[str, int]:
-    """Units of work in each split: one unit is one performance."""
+    """Units of work in each split; a unit is one performance."""
     return music.counts(size)
 
 
@@ -80,30 +80,30 @@ def make(size: str, seed: int, split: str, index: int) -> list[CorpusClip]:
 
 
 def perform(path: Path, rng: Random) -> Composition | None:
-    """Read a score and cast it; None where its meter is not one of METERS or its key is not certain."""
+    """Read a score and assign instruments; None if its meter is not one of METERS or its key is uncertain."""
     from music21 import converter
 
     score = converter.parse(path, forceSource=True, storePickle=False)
     meters = {signature.ratioString for signature in score.recurse().getElementsByClass("TimeSignature")}
-    found = score.analyze("key")
+    key = score.analyze("key")
     signatures = {signature.sharps for signature in score.recurse().getElementsByClass("KeySignature")}
-    if len(meters) != 1 or not meters <= METERS.keys() or found.correlationCoefficient < _CERTAIN:
+    if len(meters) != 1 or not meters <= METERS.keys() or key.correlationCoefficient < _MIN_KEY_CORRELATION:
         return None
-    if signatures != {found.sharps}:
+    if signatures != {key.sharps}:
         return None
     meter = METERS[meters.pop()]
     chorale = _is_chorale(path)
     bpm = rng.choice([*range(56, 77), *range(80, 100)] if chorale else [*range(80, 113), *range(116, 141)])
     bar = meter.bar / meter.beat * 60 / bpm
-    written = max(1, round(float(score.duration.quarterLength) / meter.bar))
-    times = math.ceil(_SHORTEST / (written * bar))
-    bars = min(written * times, int(_LONGEST / bar))
-    voices = [_repeated(_notes(part), written * meter.bar, times, bars * meter.bar, rng) for part in _voices(score)]
+    score_bars = max(1, round(float(score.duration.quarterLength) / meter.bar))
+    times = math.ceil(_SHORTEST / (score_bars * bar))
+    bars = min(score_bars * times, int(_LONGEST / bar))
+    voices = [_repeated(_notes(part), score_bars * meter.bar, times, bars * meter.bar, rng) for part in _voices(score)]
     if not voices or not all(voices):
         return None
     return Composition(
         style="Bach chorale" if chorale else "American fiddle tune",
-        key=Key(found.tonic.pitchClass, found.mode),
+        key=Key(key.tonic.pitchClass, key.mode),
         meter=meter,
         bpm=bpm,
         form="as written",
@@ -131,14 +131,14 @@ def _is_chorale(path: Path) -> bool:
 
 
 def _voices(score: Any) -> list[Any]:
-    """The singers of a chorale, whose names come last; the one part of a tune."""
+    """The voices of a chorale (its last parts, named after the voices), or the single part of a tune."""
     parts = list(score.parts)
     singers = [part for part in parts if part.partName in ("Soprano", "Alto", "Tenor", "Bass")]
     return singers if len(singers) >= 3 else parts
 
 
 def _notes(part: Any) -> list[tuple[float, float, int]]:
-    """Start, length (quarter notes) and pitch of all notes, tied ones joined."""
+    """Start, length (quarter notes) and pitch of all notes; tied notes are joined."""
     notes = []
     for item in part.stripTies().flatten().notes:
         if item.quarterLength > 0:
@@ -147,7 +147,7 @@ def _notes(part: Any) -> list[tuple[float, float, int]]:
 
 
 def _repeated(notes: list[tuple[float, float, int]], length: float, times: int, end: float, rng: Random) -> list[Note]:
-    """The notes played several times over, up to `end`, all in quarter notes."""
+    """The notes, repeated `times` times and cut at `end`; all times in quarter notes."""
     result = []
     for turn in range(times):
         for start, duration, pitch in notes:
@@ -172,7 +172,7 @@ def _cast_chorale(voices: list[list[Note]], rng: Random) -> list[InstrumentPart]
 
 
 def _cast_tune(tune: list[Note], meter: str, bars: int, rng: Random) -> list[InstrumentPart]:
-    """One player, sometimes with a drum."""
+    """One player, sometimes with drums."""
     player = INSTRUMENTS[rng.choice(_TUNE_PLAYERS)]
     parts = [InstrumentPart("lead", player, rng.choice(player.programs), _fitted(tune, player.low, player.high))]
     if rng.random() < 0.25:
@@ -181,7 +181,7 @@ def _cast_tune(tune: list[Note], meter: str, bars: int, rng: Random) -> list[Ins
 
 
 def _fitted(notes: list[Note], low: int, high: int) -> list[Note]:
-    """Moved by octaves into the middle of a range."""
+    """The notes, moved by octaves into the middle of a range."""
     middle = sum(note.pitch for note in notes) / len(notes)
     shift = 12 * round(((low + high) / 2 - middle) / 12)
     return [Note(note.start, note.length, note.pitch + shift, note.velocity) for note in notes]

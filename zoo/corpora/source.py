@@ -1,4 +1,4 @@
-"""Embedded corpora as a source of entries: corpus:speech/small."""
+"""Generated corpora as a source of entries: corpus:speech/small."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from zoo.data.manifest import Entry
 
 
 def read(name: str, columns: Mapping[str, str] | None = None) -> list[Entry]:
-    """The entries of "speech/small", built on first use; "speech" alone is the small one. columns: not used."""
+    """The entries of a corpus such as "speech/small", built on first use; "speech" means "speech/small".
+
+    columns: not used.
+    """
     kind, _, size = name.partition("/")
     return manifest.read(build(kind, size or "small"))

@@ -1,7 +1,7 @@
-"""Invented speakers: a vocal tract, a larynx and habits of speech, written down as eSpeak voice variants.
+"""Artificial speakers: parameters of vocal tract, voice source and speaking style, as eSpeak voice variants.
 
-A speaker is a function of language and number alone, not of a corpus's seed, and so is the split it belongs to: voices
-never cross splits, not even between corpora of different seed or size.
+A speaker and its split depend only on language and number, not on the seed of a corpus. So a speaker is always in the
+same split, also in corpora of another seed or size.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ACCENTS = {
 
 @dataclass(frozen=True)
 class Speaker:
-    """rate, pitch, pitch_range: the middle around which single utterances vary (see `espeak.Delivery`)."""
+    """rate, pitch_range: means; single utterances vary around them (see `espeak.Delivery`)."""
 
     name: str
     gender: str
@@ -35,7 +35,7 @@ class Speaker:
     pitch_range: int
 
     def deliver(self, rng: Random) -> Delivery:
-        """How this speaker says one utterance."""
+        """A random speaking style of this speaker, for one utterance."""
         return Delivery(
             rate=round(self.rate * rng.uniform(0.88, 1.14)),
             pitch=round(rng.gauss(50, 5)),
@@ -45,9 +45,9 @@ class Speaker:
 
 
 def pool(language: str, split: str, size: int) -> list[Speaker]:
-    """The first `size` speakers of a language that belong to a split: of every eight, six train, one dev, one test."""
-    mine = (number for number in count() if split == ("train", "dev", "test")[max(0, number % 8 - 5)])
-    return [speaker(language, number) for number in islice(mine, size)]
+    """The first `size` speakers of a language in a split. Of every eight speakers, six are train, one dev, one test."""
+    numbers = (number for number in count() if split == ("train", "dev", "test")[max(0, number % 8 - 5)])
+    return [speaker(language, number) for number in islice(numbers, size)]
 
 
 @cache
@@ -62,7 +62,7 @@ def speaker(language: str, number: int) -> Speaker:
 
 
 def _timbre(name: str, gender: str, rng: Random) -> str:
-    """A voice variant: formants scaled by the length of the vocal tract, pitch in Hz, and the color of the source."""
+    """A voice variant: formants scaled by the length of the vocal tract, pitch in Hz, and timbre of the source."""
     female = gender == "female"
     tract = rng.uniform(1.06, 1.22) if female else rng.uniform(0.90, 1.06)
     low = rng.uniform(135, 215) if female else rng.uniform(68, 125)
@@ -84,5 +84,5 @@ def _timbre(name: str, gender: str, rng: Random) -> str:
     if rng.random() < 0.3:
         lines.append(f"breath 0 {' '.join(str(rng.randint(2, 10)) for _ in range(7))}")
     if rng.random() < 0.15:
-        lines.append(f"klatt {rng.choice([3, 4, 5, 6])}")  # another synthesizer, with a modeled glottal pulse
+        lines.append(f"klatt {rng.choice([3, 4, 5, 6])}")  # another synthesizer, with a model of the glottal pulse
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
-"""The speech corpus: sentences of a grammar, digit strings and keywords, said by invented speakers in five languages.
+"""The speech corpus: grammar sentences, digit strings and keywords, spoken by artificial speakers in five languages.
 
-What keeps the splits apart: speakers by their number, sentences and digit strings by a hash of their text. Keywords, of
-course, are the same words everywhere. Both rules look at nothing else, so they hold across seeds and sizes.
+A speaker's number decides its split. A hash of the text decides the split of a sentence or digit string. Both rules use
+nothing else, so splits never overlap, also across seeds and sizes. Keywords are the same words in all splits.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ SAMPLE_RATE = 16000
 PACKAGES = ("espeakng-loader", "numpy", "scipy")
 UNIT_SECONDS = 2.5
 
-_GRID = SAMPLE_RATE // 100  # clips last a whole number of 10 ms
+_GRID = SAMPLE_RATE // 100  # lengths of clips are multiples of 10 ms
 _UP, _DOWN = SAMPLE_RATE // 50, espeak.SAMPLE_RATE // 50
-_LONGEST_SENTENCE = 160  # characters; keeps utterances under about 20 s
+_LONGEST_SENTENCE = 160  # characters; so utterances are at most about 20 s
 _LANGUAGE_SHARES = (6, 1, 1, 1, 1)  # as in speakers.LANGUAGES
 _STYLES, _STYLE_SHARES = ("sentence", "keyword", "digits"), (5, 4, 1)
 
 
 @dataclass(frozen=True)
 class SpeechSize:
-    """clips: how many of each split; english, other: speakers per split; keywords: how many different ones."""
+    """clips: number in each split; english, other: speakers in each split; keywords: number of different keywords."""
 
     clips: Mapping[str, int]
     english: Mapping[str, int]
@@ -52,12 +52,12 @@ SIZES = {
 
 
 def require() -> None:
-    """Raise MissingDependencyError when the engine is not installed."""
+    """Raises MissingDependencyError if eSpeak NG is not installed."""
     espeak.require()
 
 
 def counts(size: str) -> Mapping[str, int]:
-    """Units of work in each split: here one unit is one clip."""
+    """Units of work in each split; a unit is one clip."""
     return SIZES[size].clips
 
 
@@ -79,13 +79,13 @@ def make(size: str, seed: int, split: str, index: int) -> list[CorpusClip]:
 
 
 def split_of(text: str) -> str:
-    """The split that a sentence belongs to: one in ten dev, one in ten test."""
+    """The split of a sentence: one in ten is dev, one in ten is test."""
     letters = "".join(character for character in text.lower() if character.isalnum())
     return ("dev", "test", *["train"] * 8)[hashlib.sha256(letters.encode()).digest()[0] % 10]
 
 
 def _fresh_text(style: str, language: str, split: str, rng: Random) -> str:
-    """One to three sentences, or a string of digits, each of which belongs to the split."""
+    """One to three sentences of the split, or one digit string of the split."""
     parts: list[str] = []
     number = 1 if style == "digits" else rng.choice([1, 1, 1, 1, 1, 2, 2, 3])
     while len(parts) < number:
@@ -96,7 +96,7 @@ def _fresh_text(style: str, language: str, split: str, rng: Random) -> str:
 
 
 def _record(utterance: espeak.Utterance, rng: Random) -> tuple[np.ndarray, list[Phone]]:
-    """What a microphone makes of it: silence around, a tilted spectrum, a level, faint noise; and the phones, in s."""
+    """A simulated recording (silence around, tilted spectrum, level, noise), and its phones with times in s."""
     ratio = SAMPLE_RATE / espeak.SAMPLE_RATE
     before = rng.randint(5, 30) * _GRID
     speech = resample_poly(utterance.wave / 32768.0, _UP, _DOWN, window=_low_pass())
@@ -126,5 +126,5 @@ def _record(utterance: espeak.Utterance, rng: Random) -> tuple[np.ndarray, list[
 
 @cache
 def _low_pass() -> np.ndarray:
-    """The anti-aliasing filter: designing it takes longer than using it."""
+    """The anti-aliasing filter, cached: designing it takes longer than applying it."""
     return firwin(20 * _DOWN + 1, 1 / _DOWN, window=("kaiser", 5.0))

@@ -1,4 +1,4 @@
-"""The styles of music that the composer knows; styles.ini lists them."""
+"""The styles of music for the composer, from styles.ini."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Style:
-    """bpm and density: ranges, in beats a minute and notes a beat. harmony: "functional", "loop" or "blues".
+    """bpm and density: ranges, in beats per minute and notes per beat. harmony: "functional", "loop" or "blues".
 
-    modes and figures count double where they are listed twice. leads, chords, bass: instruments that may take the role.
-    Shares are probabilities: of drums, of a pad, of one player alone, of seventh chords. swing: off-beats come late.
+    A mode or figure that is listed twice is twice as likely. leads, chords, bass: instruments for each role.
+    Shares are probabilities: of drums, a pad, a single player, seventh chords. swing: off-beats are late.
     """
 
     name: str

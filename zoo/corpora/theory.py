@@ -1,6 +1,6 @@
-"""Keys, chords and progressions: the part of music theory that the composer needs.
+"""Keys, chords and progressions: the music theory for the composer.
 
-Pitches are MIDI numbers, pitch classes count semitones from C, and chords are written relative to the tonic.
+Pitches are MIDI numbers, pitch classes are semitones above C, and chord symbols are relative to the tonic.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 _NAMES = ("C", "", "D", "E flat", "E", "F", "F sharp", "G", "", "A", "B flat", "B")
-_BRIGHT, _DARK = {1: "D flat", 8: "A flat"}, {1: "C sharp", 8: "G sharp"}  # by the third of the mode, as is usual
+_BRIGHT, _DARK = {1: "D flat", 8: "A flat"}, {1: "C sharp", 8: "G sharp"}  # for modes with a major or a minor third
 MODES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
     "minor": (0, 2, 3, 5, 7, 8, 10),
@@ -44,7 +44,7 @@ _CHORDS = {
     "V/ii": (9, _DOMINANT, _DOMINANT),
 }
 
-# What may follow what, likelier successors repeated. Tonic -> preparation -> dominant -> tonic, with detours.
+# Chord -> possible next chords; likelier ones are repeated. Tonic -> preparation -> dominant -> tonic, with detours.
 _FOLLOWERS = {
     "major": {
         "I": "IV IV V vi vi ii iii V/vi V/ii",
@@ -101,18 +101,18 @@ class Key:
         return f"{_NAMES[self.tonic] or rest[self.tonic]} {self.mode}"
 
     def chord(self, symbol: str, seventh: bool = False) -> Chord:
-        """The chord that a symbol means in this key."""
+        """The chord of a symbol in this key."""
         root, triad, tetrad = _CHORDS[symbol]
         intervals = tetrad if seventh else triad
         return Chord(symbol, (self.tonic + root) % 12, tuple((self.tonic + root + step) % 12 for step in intervals))
 
     def scale(self, chord: Chord) -> list[int]:
-        """The seven pitch classes of the key, each bent to the tone of the chord that alters it."""
+        """The seven pitch classes of the key, with those that the chord alters replaced by the tones of the chord."""
         scale = [(self.tonic + step) % 12 for step in MODES[self.mode]]
         for tone in chord.tones:
             if tone not in scale:
-                neighbors = [place for place, own in enumerate(scale) if (own - tone) % 12 in (1, 11)]
-                free = [place for place in neighbors if scale[place] not in chord.tones]
+                neighbors = [index for index, pitch in enumerate(scale) if (pitch - tone) % 12 in (1, 11)]
+                free = [index for index in neighbors if scale[index] not in chord.tones]
                 if free:
                     scale[free[0]] = tone
         return scale
@@ -127,7 +127,7 @@ class Chord:
     tones: tuple[int, ...]
 
     def voicing(self, near: Sequence[int], low: int, high: int) -> list[int]:
-        """The tones in close position between two pitches, in the inversion that moves least from `near`."""
+        """The tones in close position between two pitches, in the inversion nearest to the pitches `near`."""
         candidates = []
         for bottom in range(low, high - 7):
             if bottom % 12 in self.tones:
@@ -138,7 +138,7 @@ class Chord:
 
 
 def phrase(key: Key, bars: int, *, closed: bool, rng: Random) -> list[str]:
-    """A functional phrase, one chord a bar: from the tonic, by allowed steps, into an open or a closed cadence."""
+    """A functional phrase, one chord per bar, from the tonic to an open or closed cadence."""
     followers = {symbol: line.split() for symbol, line in _FOLLOWERS[key.mode].items()}
     ending = rng.choice(_CADENCES[key.mode][closed]).split()
     tonic = next(iter(followers))
@@ -151,7 +151,7 @@ def phrase(key: Key, bars: int, *, closed: bool, rng: Random) -> list[str]:
 
 
 def with_open_ending(key: Key, chords: list[str], rng: Random) -> list[str]:
-    """The same phrase with an open ending, as the first of two that answer each other."""
+    """The same phrase with an open ending, to be followed by the closed one."""
     before = chords[-3] if len(chords) > 2 else chords[0]
     endings = [ending.split() for ending in _CADENCES[key.mode][False]]
     fitting = [ending for ending in endings if ending[0] in _FOLLOWERS[key.mode][before].split()]
@@ -165,5 +165,5 @@ def loop(key: Key, bars: int, rng: Random) -> list[str]:
 
 
 def blues(last: bool) -> list[str]:
-    """Twelve bars; all but the last chorus end on the turnaround."""
+    """Twelve bars; every chorus except the last ends with the turnaround."""
     return (_BLUES_END if last else _BLUES).split()
