@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,37 @@ def test_every_result_is_explained() -> None:
     page = (TOP / "docs" / "numbers.md").read_text(encoding="utf-8")
     kinds = {re.sub(r"-\d{4}-\d\d-\d\d.*", "", path.name) for path in (TOP / "benchmarks" / "results").iterdir()}
     assert len(kinds) > 8 and [kind for kind in kinds if f"| `{kind}` |" not in page] == []
+
+
+NAME = re.compile(r"\bzoo(?:\.[A-Za-z_]\w*)+")
+
+
+def _exists(dotted: str) -> bool:
+    """Whether a dotted name is a module of zoo or something in one."""
+    parts = dotted.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = import_module(".".join(parts[:count]))
+        except ImportError:
+            continue
+        for attribute in parts[count:]:
+            found = getattr(found, attribute, None)
+        return found is not None
+    return False
+
+
+@pytest.mark.parametrize("page", [TOP / "CONTRIBUTING.md", *PAGES], ids=lambda page: str(page.relative_to(TOP)))
+def test_names_in_the_pages_exist(page: Path) -> None:
+    names = set(NAME.findall(page.read_text(encoding="utf-8")))
+    assert sorted(name for name in names if not _exists(name)) == []
+
+
+def test_the_members_of_the_reference_exist() -> None:
+    missing = []
+    for page in sorted((TOP / "docs" / "reference").glob("*.md")):
+        blocks = re.findall(r"^::: (\S+)\n((?:    .*\n)*)", page.read_text(encoding="utf-8"), re.M)
+        for module, options in blocks:
+            members = re.search(r"members: \[([^\]]*)\]", options)
+            names = [name.strip() for name in members[1].split(",")] if members else []
+            missing += [f"{module}.{name}" for name in names if not _exists(f"{module}.{name}")]
+    assert missing == []
