@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import stat
 import struct
 import tempfile
@@ -15,6 +16,7 @@ import soundfile
 from audio_files import open_files, sound, write_container
 
 from zoo import audio
+from zoo.audio.reading import load_open
 from zoo.errors import AudioError
 
 RATE = 16000
@@ -74,6 +76,25 @@ def test_playlists_open_nothing_else(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", sound(RATE, 0.5), RATE)
     (tmp_path / "a.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n")
     assert_refused(tmp_path / "a.m3u8", "not audio|damaged|no audio track|cannot be decoded")
+
+
+SCRIPTS = {
+    "sbg": "-SE\n\ntone: 200+10/50\n00:00:00 tone\n23:59:59 tone\n",
+    "ffconcat": "ffconcat version 1.0\nfile 'a.flac'\n",
+    "m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.flac\n",
+    "m3u8 of itself": '#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nb.m3u8\n',
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("name", ["b.wav", "b.m3u8"])
+def test_playlists_and_scripts_are_refused(tmp_path: Path, script: str, name: str) -> None:
+    """ffmpeg would open other local files for them, wait without end, or generate a day of sound."""
+    soundfile.write(tmp_path / "a.flac", sound(RATE, 0.5), RATE)
+    (tmp_path / name).write_text(SCRIPTS[script])
+    error = assert_refused(tmp_path / name, "is not audio")
+    with pytest.raises(AudioError, match=re.escape(error.reason)):
+        load_open("row 0", (tmp_path / name).open("rb"), RATE)
 
 
 def test_a_video_without_audio(tmp_path: Path) -> None:
