@@ -21,7 +21,7 @@ from zoo.errors import AudioError
 INDEXED = ("mp4", "matroska", "avi", "asf", "wv", "flac")
 NO_SEEK = ("ogg",)  # after a seek, time stamps of FLAC in Ogg are wrong by some frames: read from the start
 FAULTS = (av.FFmpegError, IndexError)  # IndexError: PyAV found a track that is not in the header
-# Demuxers of recordings. Those of playlists, scripts and generators (hls, concat, sbg, ...) open other files or never end.
+# Demuxers of recordings. Playlists, scripts and generators (hls, concat, sbg, ...) open other files or never end.
 RECORDINGS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,gsm,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,"
     "mxf,nut,ogg,oma,rm,tak,truehd,tta,voc,w64,wav,webm,wtv,wv,xwma"
@@ -47,7 +47,9 @@ class ContainerSource:
             options = {"protocol_whitelist": "file", "format_whitelist": RECORDINGS}
             self._container = av.open(f"file:{path}", metadata_errors="ignore", options=options)
         except av.ArgumentError as error:  # ffmpeg's answer to a format that is not on the list
-            reason = "is not audio: ffmpeg takes it for text, a playlist, a script or another format that zoo does not read"
+            reason = (
+                "is not audio: ffmpeg takes it for text, a playlist, a script or another format that zoo does not read"
+            )
             raise AudioError(path, reason) from error
         except (av.FFmpegError, UnicodeError) as error:
             reasons = f"soundfile: {soundfile_error.rstrip('.')}; ffmpeg: {_reason(error)}"
