@@ -22,6 +22,8 @@ from zoo.cards import PACKAGED
 from zoo.cli.card import read as read_card
 from zoo.encoder import Encoder, Frames, Layer
 from zoo.errors import CheckpointError, ConfigError, UnknownModelError, ZooError
+from zoo.nn.masking import lengths_to_mask, zero_padding
+from zoo.testing import check_encoder
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,11 @@ class Peak(Encoder):
 
     def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
         layers = self.resolve_layers(layer)
+        counts = lengths // 80
         x = waves.unfold(1, 80, 80).abs().topk(self.dim).values  # (B, T, D)
+        x = zero_padding(x, lengths_to_mask(counts, x.shape[1]))
         x = x if isinstance(layer, int) else x.expand(len(layers), *x.shape)
-        return Frames(x, lengths // 80, self.frame_rate)
+        return Frames(x, counts, self.frame_rate)
 
 
 @pytest.fixture
@@ -216,6 +220,7 @@ def test_register_a_new_family(own_registry: None, tmp_path: Path) -> None:
     assert "peak-4" in zoo.list_models()
     model = zoo.create("peak-4", width=3)
     assert model.embed([torch.rand(900), torch.rand(400)], 8_000).shape == (2, 3)
+    check_encoder(model)
     model.save(tmp_path / "peak")
     assert zoo.load(tmp_path / "peak").config == PeakConfig(width=3)
     with pytest.raises(ConfigError, match="registered already"):
