@@ -73,6 +73,7 @@ def test_every_result_is_explained() -> None:
 
 
 NAME = re.compile(r"\bzoo(?:\.[A-Za-z_]\w*)+")
+EXAMPLES = {"zoo.models.peak.model"}  # the family that CONTRIBUTING adds
 
 
 def _exists(dotted: str) -> bool:
@@ -91,7 +92,7 @@ def _exists(dotted: str) -> bool:
 
 @pytest.mark.parametrize("page", [TOP / "CONTRIBUTING.md", *PAGES], ids=lambda page: str(page.relative_to(TOP)))
 def test_names_in_the_pages_exist(page: Path) -> None:
-    names = set(NAME.findall(page.read_text(encoding="utf-8")))
+    names = set(NAME.findall(page.read_text(encoding="utf-8"))) - EXAMPLES
     assert sorted(name for name in names if not _exists(name)) == []
 
 

@@ -9,7 +9,7 @@ import torch
 import zoo
 from zoo.encoder import Encoder
 
-SMALL: dict[str, dict[str, Any]] = {
+SMALL: dict[str, dict[str, Any]] = {  # a family without an entry is small
     "hubert": {"layers": 3, "dim": 48, "heads": 4, "ffn_dim": 96, "conv_dim": 32, "position_groups": 4},
     "mulan": {
         "resnet_width": 8,
@@ -25,7 +25,6 @@ SMALL: dict[str, dict[str, Any]] = {
         "text_positions": 64,
         "text_length": 48,
     },
-    "spectral": {},
     "whisper": {
         "audio_ctx": 150,
         "dim": 48,
@@ -48,7 +47,7 @@ def small(name: str, seed: int = 0) -> Encoder:
     """A small version of a registered model or variant, with weights that depend only on the seed."""
     name, options = VARIANTS.get(name, (name, {}))
     torch.manual_seed(seed)
-    return zoo.create(name, **SMALL[zoo.info(name).family] | options)
+    return zoo.create(name, **SMALL.get(zoo.info(name).family, {}) | options)
 
 
 def structures() -> dict[str, list[str]]:
