@@ -26,7 +26,7 @@ from zoo.recipes.hubert.ctc_task import CtcTask
 from zoo.recipes.hubert.init import pretrained
 from zoo.train import Schedule, TrainConfig
 
-RECIPES = Path(zoo.recipes.hubert.__file__).parent / "presets"
+PRESETS = sorted((Path(zoo.recipes.hubert.__file__).parent / "ctc_presets").glob("*.yaml"))
 
 
 def tone(letter: str) -> torch.Tensor:
@@ -209,7 +209,7 @@ def test_a_finetuned_model_is_tuned_further(finished: tuple[Path, str], words: P
     assert "WER 0.0%" in ctc_run.train(config)
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("finetune*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_every_preset_is_valid(path: Path) -> None:
     config = configuration.load(CtcTrainConfig, [path])
     for line, word in enumerate(("command:", "time:", "result:"), 1):

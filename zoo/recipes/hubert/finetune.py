@@ -14,7 +14,7 @@ from zoo.io.terminal import readable_errors
 from zoo.recipes.hubert.ctc_config import CtcTrainConfig
 from zoo.recipes.hubert.ctc_run import train
 
-PRESETS = Path(__file__).parent / "presets"
+PRESETS = Path(__file__).parent / "ctc_presets"
 
 
 def main() -> None:
