@@ -141,7 +141,7 @@ def describe(config: Any, prefix: str = "") -> Iterator[str]:
             yield f"  {f'{prefix}{field.name}={_inline(value)}':<44} {comments.get(field.name, '')}".rstrip()
     for name, inner in nested:
         yield ""
-        yield f"{name}: {(inspect.getdoc(inner) or '').strip()}"
+        yield f"{name}: {(inspect.getdoc(inner) or '').partition('Raises ')[0].strip()}"
         yield from describe(inner, f"{name}.")
 
 
@@ -235,7 +235,7 @@ def _fail(schema: type, where: str, error: OmegaConfBaseException) -> NoReturn:
     if not key and "is not a subclass of" in reason:
         reason = f"a mapping of fields is needed, not a single value ({reason})"
     if variable := re.search(r"Environment variable '(\w+)' not found", reason):
-        reason = f"the environment variable {variable[1]} is not set"
+        reason = f"the environment variable {variable[1]} is not set; set it to the folder of your data"
     raise ConfigError(f"{where}: field {key!r}: {reason}" if key else f"{where}: {reason}") from None
 
 

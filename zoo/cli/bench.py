@@ -60,7 +60,7 @@ def suites() -> None:
     for name in suite.names():
         outline = suite.outline(name)
         needs = f" (needs {', '.join(outline.variables)})" if outline.variables else ""
-        tasks = ", ".join(outline.tasks)
+        tasks = "; ".join(outline.tasks)  # names contain commas
         console.print(f"{name}: {outline.about}{needs}\n  {tasks}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -64,7 +64,8 @@ def list_models(
     """List the registered models."""
     names = registry.list_models(pattern)
     if not names:
-        raise UnknownModelError(f"no registered name matches {pattern!r}; use a pattern such as '{pattern}*'")
+        hint = "`zoo list` shows all names" if "*" in pattern else f"use a pattern such as '{pattern}*'"
+        raise UnknownModelError(f"no registered name matches {pattern!r}; {hint}")
     cards = [registry.info(name) for name in names]
     if as_json:
         console.print_json(data=[card.facts() for card in cards])
@@ -242,28 +243,39 @@ def units(
 
 @app.command()
 def transcribe(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...), -")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Whisper, or HuBERT with CTC: name, folder, file")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of transcripts; a rerun resumes")],
-    formats: Annotated[str, typer.Option("--format", "-f", help="Of txt, srt, vtt, json, tsv; or all")] = "txt",
-    language: Annotated[str | None, typer.Option(help="Code such as en; default: identified")] = None,
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders, globs, lists (.jsonl, .csv, .txt ...); - for a list on standard input"),
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Whisper, or HuBERT with CTC: name, directory, file or hf:owner/name")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder for transcripts; a rerun resumes")],
+    formats: Annotated[
+        str, typer.Option("--format", "-f", help="txt, srt, vtt, json, tsv, several with commas, or all")
+    ] = "txt",
+    language: Annotated[str | None, typer.Option(help="Code such as en; default: identified by the model")] = None,
     task: Annotated[str, typer.Option(help="transcribe, or translate into English")] = "transcribe",
     mode: Annotated[str, typer.Option(help="batched: cut at pauses; sequential: as published")] = "batched",
     vad: Annotated[str, typer.Option(help="Speech detector: auto, silero, energy, none")] = "auto",
     beam_size: Annotated[int, typer.Option(help="1 is greedy search", min=1)] = 1,
-    temperature: Annotated[str, typer.Option(help="Tried in turn until the text is good")] = "0,0.2,0.4,0.6,0.8,1",
+    temperature: Annotated[
+        str, typer.Option(help="Temperatures, tried in turn until the text is good")
+    ] = "0,0.2,0.4,0.6,0.8,1",
     prompt: Annotated[str | None, typer.Option(help="Text before each recording: names, spelling, style")] = None,
     previous_text: Annotated[bool, typer.Option("--previous-text", help="Give each window the text so far")] = False,
-    words: Annotated[bool, typer.Option("--words", help="Times of words, in json")] = False,
-    padding: Annotated[str | None, typer.Option(help="30s: as published; none: no silence added, faster")] = None,
+    words: Annotated[bool, typer.Option("--words", help="Write the timestamps of words, in json")] = False,
+    padding: Annotated[str | None, typer.Option(help="30s: with silence, as published; none: without, faster")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Windows at once; default: what fits in half a GiB")
+        int | None, typer.Option(min=1, help="Windows in a batch; default: as many as fit in half a GiB")
     ] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
-    fail_on_error: Annotated[bool, typer.Option(help="Exit status 1 when any item failed, not only all")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
+    fail_on_error: Annotated[
+        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
     """Transcribe speech to text. Recordings that fail do not stop the others; OUT/errors.jsonl lists them."""
     from zoo.jobs.failures import raise_for_failures

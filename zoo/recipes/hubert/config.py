@@ -83,9 +83,7 @@ class LossConfig:
     """Cross-entropy of the units: alpha on masked frames, 1 - alpha on the others (section II-B, equation 2)."""
 
     alpha: float = 1.0  # 1: masked frames only
-    feature_penalty: float = (
-        0.0  # weight of the mean square of the front end's output; published: 10, waveform front end
-    )
+    feature_penalty: float = 0.0  # weight of the mean square of the front end's output; published: 10, on waveforms
     frontend_gradient: float = 1.0  # scale of the gradient that reaches the front end; published: 0.1 for Base
 
     def __post_init__(self) -> None:

@@ -118,9 +118,7 @@ def prompts() -> list[ZeroShot]:
 class EvaluationConfig:
     """Evaluation of the trained model on the test split."""
 
-    same: str | None = (
-        "piece"  # column; a caption is right for every clip with the same value; null: only for its own clip
-    )
+    same: str | None = "piece"  # column; a caption is right for all clips with its value; null: only for its own clip
     group: str | None = "piece"  # column; confidence intervals resample its values; null: single clips
     zero_shot: list[ZeroShot] = field(default_factory=prompts)
     probes: list[str] = field(default_factory=lambda: ["instrument", "family", "style", "tempo", "meter", "drums"])

@@ -109,9 +109,7 @@ class WhisperTuneConfig:
     freeze_decoder: int = 0  # frozen blocks of the decoder, from the bottom, and its embedding
     layerdrop: float = 0.0  # stochastic depth: share of blocks that a batch leaves out; large-v2: 0.1
     ctc: float = 0.0  # weight of a CTC loss of characters on the encoder (arXiv 1609.06773): helps early in training
-    guided_attention_weight: float = (
-        0.0  # weight of guided attention (arXiv 1710.08969): helps the decoder to align early
-    )
+    guided_attention_weight: float = 0.0  # of guided attention (arXiv 1710.08969): helps the decoder to align early
     aux_loss_steps: int = 0  # step after which CTC and guided attention are left out; 0: never
     lora: LoraConfig = field(default_factory=LoraConfig)
 
