@@ -191,7 +191,7 @@ def test_checkpoint_restores_the_same_model(model: Encoder, tmp_path: Path) -> N
     assert torch.equal(restored.embed(noise(1), 16_000), model.embed(noise(1), 16_000))
 
 
-# The verbs
+# The methods
 
 
 def test_shapes_and_layers(model: Encoder) -> None:

@@ -1,4 +1,4 @@
-"""README and the pages of the documentation say what is so."""
+"""The statements in README and in the documentation are true."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PAGES = [TOP / "README.md", *sorted((TOP / "docs").rglob("*.md")), *sorted((TOP 
 LINK = re.compile(r"""\]\(([^)\s#]+)[^)]*\)|(?:src|href)="([^"#]+)""")
 
 
-def test_every_verb_is_on_the_page_of_commands() -> None:
+def test_every_command_is_on_the_page_of_commands() -> None:
     page = (TOP / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    verbs = [
+    names = [
         [name, *([inner] if inner else [])] for name, c in commands.items() for inner in getattr(c, "commands", [""])
     ]
-    assert len(verbs) > 15
-    assert [verb for verb in verbs if f"`zoo {' '.join(verb)}" not in page] == []
+    assert len(names) > 15
+    assert [words for words in names if f"`zoo {' '.join(words)}" not in page] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
@@ -54,7 +54,7 @@ def test_what_readme_shows_is_what_comes_out(tmp_path: Path, monkeypatch: pytest
 
 
 def test_commands_of_readme_exist() -> None:
-    """Verbs of zoo, and recipes."""
+    """Commands of zoo, and recipes."""
     text = (TOP / "README.md").read_text(encoding="utf-8")
     lines = [
         line for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", text, re.M | re.S) for line in block.splitlines()
