@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import zoo
 from zoo import selftest
 from zoo.cli import app
+from zoo.errors import ConfigError
 from zoo.loading import open_encoder
 from zoo.nn.precision import dtype_of
 from zoo.nn.transformer import Block, Transformer
@@ -145,6 +146,17 @@ def test_the_clip_is_long_enough_for_the_model(saved: Path, monkeypatch: pytest.
     monkeypatch.setattr(model, "embed", lambda clip, rate: seen.append(len(clip)) or torch.ones(3))  # type: ignore[func-returns-value]
     selftest.reference(model)
     assert seen == [5 * model.sample_rate]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float7"])
+def test_the_command_refuses_what_it_cannot_test(saved: Path, dtype: str) -> None:
+    done = CliRunner().invoke(app, ["selftest", str(saved), "--dtype", dtype])
+    assert isinstance(done.exception, ConfigError) and dtype in str(done.exception)
+
+
+def test_the_command_takes_short_names(saved: Path) -> None:
+    done = CliRunner().invoke(app, ["selftest", str(saved), "--dtype", "bf16"])
+    assert done.exit_code == 0 and "bfloat16" in done.output
 
 
 def test_the_command_shows_machine_and_cosines(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
