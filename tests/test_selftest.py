@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from typer.testing import CliRunner
 import zoo
 from zoo import selftest
 from zoo.cli import app
+from zoo.errors import ConfigError
 from zoo.loading import open_encoder
 from zoo.nn.precision import dtype_of
-from zoo.nn.transformer import Transformer
+from zoo.nn.transformer import Block, Transformer
 
 WAVE = noise(1.0)
 
@@ -88,6 +90,73 @@ def test_a_damaged_memory_is_no_memory(saved: Path, tmp_path: Path) -> None:
     (kept,) = (tmp_path / "cache" / "selftest").iterdir()
     kept.write_text("{")
     assert dtype_of(zoo.load(saved, dtype="bfloat16")) == "bfloat16"
+
+
+def test_values_of_a_wrong_type_are_no_memory(saved: Path, tmp_path: Path) -> None:
+    zoo.load(saved, dtype="bfloat16")
+    (kept,) = (tmp_path / "cache" / "selftest").iterdir()
+    whole = json.loads(kept.read_text())
+    for damage in ({"cosine": "1"}, {"cosine": None}, {"dtype": "float7"}, {"repeats": 1}):
+        kept.write_text(json.dumps(whole | damage))
+        assert dtype_of(zoo.load(saved, dtype="bfloat16")) == "bfloat16"
+        again = json.loads(kept.read_text())
+        assert type(again["cosine"]) is float and again["dtype"] == "bfloat16" and again["repeats"] is True
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_broken_weights_say_nothing_about_the_machine(saved: Path, tmp_path: Path, value: float) -> None:
+    broken = zoo.load(saved)
+    with torch.no_grad():
+        for weight in broken.parameters():
+            weight.fill_(value)
+    broken.save(tmp_path / "broken")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for source in (tmp_path / "broken", saved):
+            assert dtype_of(zoo.load(source, dtype="bfloat16")) == "bfloat16"
+    done = CliRunner().invoke(app, ["selftest", str(tmp_path / "broken"), "--dtype", "bfloat16"])
+    assert done.exit_code == 1 and "in float32 is zero or not finite" in str(done.exception)
+
+
+def test_weights_that_overflow_do_not_condemn_others(saved: Path, tmp_path: Path) -> None:
+    """float16 ends at 65504, so large weights are wrong in it on every machine."""
+    large = zoo.load(saved)
+    with torch.no_grad():
+        next(block for block in large.modules() if isinstance(block, Block)).attention.qkv.weight.mul_(1e7)
+    large.save(tmp_path / "large")
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="float16 is wrong on this machine"):
+            assert dtype_of(zoo.load(tmp_path / "large", dtype="float16")) == "float32"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert dtype_of(zoo.load(saved, dtype="float16")) == "float16"
+
+
+def test_the_warning_is_at_the_call(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_reduced_precision(monkeypatch, lambda x: x * float("nan"))
+    with pytest.warns(UserWarning) as caught:
+        zoo.load(saved, dtype="bfloat16")
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_the_clip_is_long_enough_for_the_model(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = zoo.load(saved)
+    seen: list[int] = []
+    monkeypatch.setattr(model, "min_samples", 5 * model.sample_rate)
+    monkeypatch.setattr(model, "embed", lambda clip, rate: seen.append(len(clip)) or torch.ones(3))  # type: ignore[func-returns-value]
+    selftest.reference(model)
+    assert seen == [5 * model.sample_rate]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float7"])
+def test_the_command_refuses_what_it_cannot_test(saved: Path, dtype: str) -> None:
+    done = CliRunner().invoke(app, ["selftest", str(saved), "--dtype", dtype])
+    assert isinstance(done.exception, ConfigError) and dtype in str(done.exception)
+
+
+def test_the_command_takes_short_names(saved: Path) -> None:
+    done = CliRunner().invoke(app, ["selftest", str(saved), "--dtype", "bf16"])
+    assert done.exit_code == 0 and "bfloat16" in done.output
 
 
 def test_the_command_shows_machine_and_cosines(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

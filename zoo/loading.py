@@ -64,18 +64,21 @@ def _in_reduced_precision(model: Encoder, dtype: str, device: torch.device, sour
     if result is None:
         exact = selftest.reference(model)
         model = to_dtype(model, dtype)
+        if not exact.is_comparable:
+            return model
         result = selftest.compare(model, exact, dtype)
-        selftest.remember(result, model, dtype, device)
+        selftest.remember(result, model, exact, dtype, device)
+        if not result.reason:
+            return model
+        model = _load_weights(source).to(device).eval()
     elif not result.reason:
-        model = to_dtype(model, dtype)
-    if not result.reason:
-        return model
+        return to_dtype(model, dtype)
     warnings.warn(
         f"{source}: {dtype} is wrong on this machine: {result.reason}. It is loaded in float32 instead; "
         "`zoo selftest` tells more",
-        stacklevel=4,
+        stacklevel=3,
     )
-    return _load_weights(source).to(device).eval()
+    return model
 
 
 def _load_weights(source: str | Path) -> Encoder:

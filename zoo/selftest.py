@@ -2,7 +2,8 @@
 
 `zoo.load` runs this once for each model structure, precision and machine, and keeps the result in the cache folder.
 Where the embedding is too far from that of float32, or two runs differ, it gives the model in float32 and warns. The
-variable ZOO_SELFTEST=0 turns this off.
+variable ZOO_SELFTEST=0 turns this off. A right result counts for every model of the structure, because a wrong kernel
+depends on shapes. A wrong result counts for the same weights only: weights can be the cause, as in an overflow.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import torch
 from torch import Tensor
 
 from zoo.encoder import Encoder
+from zoo.errors import ZooError
 from zoo.io.atomic import replacing_file
 from zoo.io.cache import cache_folder
 
-VERSION = 1  # raised when the same machine would get another answer
+VERSION = 2  # raised when the same machine would get another answer
 SECONDS = 3.0
 FLOORS = {"bfloat16": 0.99, "float16": 0.99, "int8": 0.97}
 """Lowest cosine between the embedding in reduced precision and the one in float32."""
@@ -62,10 +64,16 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class Reference:
-    """The embedding of the fixed clip in float32 (D,), and how long it took."""
+    """The embedding of the fixed clip in float32 (D,), how long it took, and the fingerprint of the model."""
 
     vector: Tensor
     seconds: float
+    fingerprint: str
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether a cosine to this vector has a meaning: not where weights give zeros, infinities or NaN."""
+        return bool(self.vector.isfinite().all() and self.vector.any())
 
 
 def is_on() -> bool:
@@ -76,7 +84,7 @@ def is_on() -> bool:
 def reference(model: Encoder) -> Reference:
     """What the model gives in float32, which it must be in."""
     vector, seconds = _embed(model)
-    return Reference(vector, seconds)
+    return Reference(vector, seconds, model.fingerprint())
 
 
 def compare(model: Encoder, exact: Reference, dtype: str) -> SelfTest:
@@ -96,16 +104,14 @@ def compare(model: Encoder, exact: Reference, dtype: str) -> SelfTest:
 
 
 def recall(model: Encoder, dtype: str, device: torch.device) -> SelfTest | None:
-    """The remembered result for this structure, precision and machine; None where there is none."""
-    try:
-        return SelfTest(**json.loads(_path(model, dtype, device).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
+    """The remembered result for this model, which is in float32, this precision and machine; None if there is none."""
+    right = _read(_path(model, dtype, device), dtype)
+    return right or _read(_path(model, dtype, device, model.fingerprint()), dtype)
 
 
-def remember(result: SelfTest, model: Encoder, dtype: str, device: torch.device) -> None:
+def remember(result: SelfTest, model: Encoder, exact: Reference, dtype: str, device: torch.device) -> None:
     """Keep a result in the cache folder. A folder that cannot be written is no error: the test then runs again."""
-    path = _path(model, dtype, device)
+    path = _path(model, dtype, device, exact.fingerprint if result.reason else "")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing_file(path) as partial:
@@ -128,16 +134,21 @@ def machine(device: torch.device) -> dict[str, str]:
 
 
 def run(load: Callable[[], Encoder], cast: Callable[[Encoder], Encoder], dtype: str) -> SelfTest:
-    """Test one model in one precision, whatever is remembered. load: it in float32; cast: brings it to `dtype`."""
+    """Test one model in one precision, whatever is remembered. load: it in float32; cast: brings it to `dtype`.
+
+    Raises ZooError for a model whose embedding is zero or not finite in float32.
+    """
     model = load()
     _embed(model)  # the first run of all is slow
     exact = reference(model)
+    if not exact.is_comparable:
+        raise ZooError(f"{model.name or model.family}: the embedding in float32 is zero or not finite")
     return compare(cast(model), exact, dtype)
 
 
 def _embed(model: Encoder) -> tuple[Tensor, float]:
     """The embedding (D,) of the fixed clip and its time, after memory was filled with NaN."""
-    clip = _clip(model.sample_rate)
+    clip = _clip(model.sample_rate, model.min_samples)
     dirt = [torch.full((1 << 18,), float("nan")) for _ in range(_DIRT)]
     del dirt
     start = time.perf_counter()
@@ -145,18 +156,28 @@ def _embed(model: Encoder) -> tuple[Tensor, float]:
     return vector, time.perf_counter() - start
 
 
-def _clip(sample_rate: int) -> Tensor:
-    """Three seconds (S,): two gliding tones and noise, under a slow envelope."""
-    count = int(SECONDS * sample_rate)
+def _clip(sample_rate: int, min_samples: int) -> Tensor:
+    """Three seconds (S,), or more if the model needs them: two gliding tones and noise, under a slow envelope."""
+    count = max(int(SECONDS * sample_rate), min_samples)
     times = torch.arange(count, dtype=torch.float64) / sample_rate
     tones = torch.sin(2 * torch.pi * (150 + 40 * times) * times) + 0.5 * torch.sin(2 * torch.pi * 900 * times)
     noise = torch.randn(count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    envelope = 0.1 + 0.4 * torch.sin(torch.pi * times / SECONDS) ** 2
+    envelope = 0.1 + 0.4 * torch.sin(torch.pi * times / (count / sample_rate)) ** 2
     return (envelope * (0.5 * tones + 0.2 * noise)).clamp(-1, 1).float()
 
 
-def _path(model: Encoder, dtype: str, device: torch.device) -> Path:
-    """Of the remembered result. Weights do not count: a wrong kernel depends on shapes."""
+def _read(path: Path, dtype: str) -> SelfTest | None:
+    """The result in a file; None if there is none, or if it is damaged."""
+    try:
+        result = SelfTest(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    is_whole = result.dtype == dtype and isinstance(result.cosine, float) and isinstance(result.repeats, bool)
+    return result if is_whole else None
+
+
+def _path(model: Encoder, dtype: str, device: torch.device, fingerprint: str = "") -> Path:
+    """File of the result for a structure, or, with a fingerprint, for a structure with these weights."""
     facts = {
         "version": VERSION,
         "family": model.family,
@@ -165,6 +186,7 @@ def _path(model: Encoder, dtype: str, device: torch.device) -> Path:
         "device": device.type,
         "machine": machine(device),
         "threads": torch.get_num_threads(),
+        "fingerprint": fingerprint,
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     return cache_folder("selftest", f"{digest}.json")

@@ -105,3 +105,20 @@ def test_the_members_of_the_reference_exist() -> None:
             names = [name.strip() for name in members[1].split(",")] if members else []
             missing += [f"{module}.{name}" for name in names if not _exists(f"{module}.{name}")]
     assert missing == []
+
+
+PATH = re.compile(r"\b(?:zoo|tests|benchmarks|recipes|docs)/[\w./-]+\.(?:py|md|yaml|jsonl|txt)\b")
+
+
+def test_paths_in_pages_and_code_exist() -> None:
+    """Words in capitals stand for names, as in zoo/models/FAMILY/cards.py."""
+    code = [
+        path for folder in ("zoo", "tests", "benchmarks", "recipes") for path in sorted((TOP / folder).rglob("*.py"))
+    ]
+    missing = {
+        f"{page.relative_to(TOP)}: {path}"
+        for page in [TOP / "CONTRIBUTING.md", *PAGES, *code]
+        for path in PATH.findall(page.read_text(encoding="utf-8"))
+        if not re.search("[A-Z]{4}", path) and not (TOP / path).exists()
+    }
+    assert sorted(missing) == []

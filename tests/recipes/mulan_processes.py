@@ -1,7 +1,7 @@
 """One of several processes of a MuLan run, and runs that are killed, for test_mulan_processes.
 
-torchrun --nproc-per-node 2 mulan_processes.py MANIFEST FOLDER        one of two processes
-python mulan_processes.py MANIFEST FOLDER MOMENT...                   one killed run for each moment, see tests/dying.py
+torchrun --nproc-per-node 2 mulan_processes.py MANIFEST FOLDER       one of two processes
+python mulan_processes.py MANIFEST FOLDER MOMENT...                  one killed run a moment, see tests/helpers/dying.py
 """
 
 from __future__ import annotations

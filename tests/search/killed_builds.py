@@ -2,7 +2,7 @@
 
     python killed_builds.py AUDIO FOLDER MOMENT...
 
-A moment is FUNCTION:N, the N-th call of one of `MOMENTS` (see tests/dying.py); its index is in FOLDER/MOMENT.
+A moment is FUNCTION:N, the N-th call of one of `MOMENTS` (see tests/helpers/dying.py); its index is in FOLDER/MOMENT.
 """
 
 from __future__ import annotations

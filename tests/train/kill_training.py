@@ -2,7 +2,7 @@
 
     python kill_training.py CORPUS FOLDER MOMENT...
 
-A moment is FUNCTION:N, the N-th call of one of `MOMENTS` (see tests/dying.py); its run is in FOLDER/MOMENT.
+A moment is FUNCTION:N, the N-th call of one of `MOMENTS` (see tests/helpers/dying.py); its run is in FOLDER/MOMENT.
 """
 
 from __future__ import annotations

@@ -317,7 +317,12 @@ def selftest(
     models: Annotated[
         list[str] | None, typer.Argument(help="Names, directories, files; default: the packaged ones")
     ] = None,
-    dtype: Annotated[list[str] | None, typer.Option(help="bfloat16, float16, int8; repeatable; default: all")] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="bfloat16, float16, int8; repeatable; default: bfloat16 and int8; on a GPU, float16 for int8"
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
 ) -> None:
     """Check that reduced precision gives right numbers on this machine."""
