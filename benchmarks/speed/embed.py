@@ -36,7 +36,7 @@ from torch import Tensor
 from torchaudio.models.wav2vec2.utils import import_huggingface_model
 
 import zoo
-from zoo import audio, importers
+from zoo import audio, loading
 from zoo.nn.linear import Linear
 from zoo.nn.precision import to_dtype
 
@@ -126,7 +126,7 @@ def systems() -> tuple[dict[str, Callable[[list[Tensor]], Tensor]], zoo.Encoder]
     with tempfile.TemporaryDirectory() as folder:
         reference.save_pretrained(folder)
         Path(folder, "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
-        zoos = {dtype: to_dtype(importers.load_foreign(folder), dtype) for dtype in ("float32", "bfloat16", "int8")}
+        zoos = {dtype: to_dtype(loading.load_foreign(folder), dtype) for dtype in ("float32", "bfloat16", "int8")}
     audio_model = import_huggingface_model(reference).eval()
     table: dict[str, Callable[[list[Tensor]], Tensor]] = {
         "transformers fp32": lambda waves: run_transformers(reference, waves, False),
