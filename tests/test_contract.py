@@ -13,15 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import write_wav
 from small import VARIANTS, noise, small, structures
-from torch import Tensor
 
 import zoo
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError
+from zoo.testing import TOLERANCE, difference
 
 STRUCTURES = structures()
 NAMES = list(STRUCTURES)  # one of each structure
-TOLERANCE = 1e-5
 _models: dict[str, Encoder] = {}
 
 
@@ -44,11 +43,6 @@ def _cached(name: str) -> Encoder:
     return _models[name]
 
 
-def _difference(a: Tensor, b: Tensor) -> float:
-    """Largest difference, relative to the typical size of a value where that is above 1 (log-mel, MFCC)."""
-    return ((a - b).abs().max() / max(1.0, b.square().mean().sqrt().item())).item()
-
-
 def test_every_registered_name_has_one_of_the_tested_structures() -> None:
     assert sorted(name for names in STRUCTURES.values() for name in names) == sorted([*zoo.list_models(), *VARIANTS])
     for tested, names in STRUCTURES.items():
@@ -67,7 +61,7 @@ def test_batch_is_the_same_as_one_by_one(name: str, extra: list[int], seed: int)
     clips = [noise(3, seed + i)[: model.min_samples + n] for i, n in enumerate(extra)]
     together = model.embed(clips, model.sample_rate, layer="all", pooling="stats")
     alone = torch.stack([model.embed(c, model.sample_rate, layer="all", pooling="stats") for c in clips], dim=1)
-    assert _difference(together, alone) <= TOLERANCE
+    assert difference(together, alone) <= TOLERANCE
 
 
 def test_forward_ignores_what_stands_in_the_padding(model: Encoder) -> None:
@@ -80,7 +74,7 @@ def test_forward_ignores_what_stands_in_the_padding(model: Encoder) -> None:
         with torch.set_grad_enabled(gradients):
             clean, dirty = model(waves, lengths), model(corrupt, lengths)
         assert torch.equal(clean.lengths, dirty.lengths)
-        assert _difference(dirty.x, clean.x) <= TOLERANCE
+        assert difference(dirty.x, clean.x) <= TOLERANCE
         assert clean.x[1, int(clean.lengths[1]) :].abs().sum() == 0
 
 
@@ -113,7 +107,7 @@ def test_compiled_models_embed_the_same() -> None:
     model = small("logmel")
     expected = model.embed(noise(1), 16_000, layer="all")
     model.compile(backend="eager")
-    assert _difference(model.embed(noise(1), 16_000, layer="all"), expected) <= TOLERANCE
+    assert difference(model.embed(noise(1), 16_000, layer="all"), expected) <= TOLERANCE
 
 
 # 3. Unbounded input
@@ -133,9 +127,9 @@ def test_long_clips_run_in_bounded_batches(
     assert len(seen) > 5 and max(seen) <= max(9 * model.sample_rate, model.frame_samples)
     frames = model.encode(whole, model.sample_rate)
     assert frames.x.shape == (1, model.count_frames(len(whole)), model.dim)
-    assert _difference(embedded, model.postprocess_pooled(frames.pool()[0], "mean")) <= TOLERANCE
+    assert difference(embedded, model.postprocess_pooled(frames.pool()[0], "mean")) <= TOLERANCE
     streamed = torch.cat(list(model.stream(whole, model.sample_rate)))
-    assert _difference(streamed, frames.x[0]) <= TOLERANCE
+    assert difference(streamed, frames.x[0]) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["logmel", "whisper-tiny"])
@@ -146,10 +140,10 @@ def test_stream_takes_what_encode_takes(name: str, short_windows: None, tmp_path
     for wave, rate in [(str(tmp_path / "a.wav"), None), (integers, 16_000), (whole.double().numpy(), 16_000)]:
         frames = list(model.stream(wave, rate, layer=[0, -1]))
         assert len(frames) > 1
-        assert _difference(torch.cat(frames, dim=1), model.encode(wave, rate, layer=[0, -1]).x[:, 0]) <= TOLERANCE
+        assert difference(torch.cat(frames, dim=1), model.encode(wave, rate, layer=[0, -1]).x[:, 0]) <= TOLERANCE
     with pytest.raises(AudioError, match="sample_rate"):
         model.stream(whole)
-    assert _difference(torch.cat(list(model.stream(whole, 16_000))), model.encode(whole, 16_000).x[0]) <= TOLERANCE
+    assert difference(torch.cat(list(model.stream(whole, 16_000))), model.encode(whole, 16_000).x[0]) <= TOLERANCE
     for wave, rate, reason in [
         (whole.numpy(), None, "waveform: .*pass sample_rate="),
         (integers, None, "waveform: .*pass sample_rate="),
@@ -175,7 +169,7 @@ def test_windows_change_long_clips_little(model: Encoder, monkeypatch: pytest.Mo
     first_layer = model.encode(whole, model.sample_rate, layer=0).x[0]
     monkeypatch.undo()
     exact_input = model.encode(whole, model.sample_rate, layer=0).x[0]
-    assert _difference(first_layer, exact_input) < 1e-4, "before attention, windows must change nothing"
+    assert difference(first_layer, exact_input) < 1e-4, "before attention, windows must change nothing"
 
 
 # 4. Self-describing
@@ -205,10 +199,10 @@ def test_shapes_and_layers(model: Encoder) -> None:
     assert model.embed(clips, model.sample_rate, layer="all", pooling="stats").shape == (count, 2, 2 * model.dim)
     for k in range(count):
         single = model.encode(clips, model.sample_rate, layer=k).x
-        assert _difference(single, frames.x[k]) <= TOLERANCE
-        assert _difference(model.encode(clips, model.sample_rate, layer=k - count).x, single) <= TOLERANCE
+        assert difference(single, frames.x[k]) <= TOLERANCE
+        assert difference(model.encode(clips, model.sample_rate, layer=k - count).x, single) <= TOLERANCE
     pair = model.encode(clips, model.sample_rate, layer=[count - 1, 0]).x
-    assert _difference(pair, frames.x[[count - 1, 0]]) <= TOLERANCE
+    assert difference(pair, frames.x[[count - 1, 0]]) <= TOLERANCE
     assert torch.equal(model.encode(clips, model.sample_rate, layer=np.array([count - 1, 0])).x, pair)
     embedded = model.embed(clips, model.sample_rate, layer=np.int64(0))
     assert torch.equal(embedded, model.embed(clips, model.sample_rate, layer=0))
@@ -228,8 +222,8 @@ def test_pooling_looks_at_real_frames_only(model: Encoder, pooling: str) -> None
             "first": real[0],
             "stats": torch.cat([real.mean(0), real.std(0, correction=0)]),
         }[pooling]
-        assert _difference(frames.pool(pooling)[b], expected) <= TOLERANCE
-        assert _difference(model.embed(clips, model.sample_rate, pooling=pooling)[b], expected) <= TOLERANCE
+        assert difference(frames.pool(pooling)[b], expected) <= TOLERANCE
+        assert difference(model.embed(clips, model.sample_rate, pooling=pooling)[b], expected) <= TOLERANCE
 
 
 def test_resampled_input_is_close(model: Encoder) -> None:

@@ -41,15 +41,3 @@ class ModelCard:
     def has_weights(self) -> bool:
         """Whether `zoo.load` works: weights are published, or the model has no weights."""
         return self.source is not None or self.parameters == 0
-
-    def facts(self) -> dict[str, Any]:
-        """All fields in types of JSON."""
-        return {name: _plain(value) for name, value in vars(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from zoo.encoder import Encoder
 from zoo.errors import ZooError
 from zoo.io.atomic import replacing_file
 from zoo.io.cache import cache_folder
+from zoo.nn.precision import cpu_description
 
 VERSION = 2  # raised when the same machine would get another answer
 SECONDS = 3.0
@@ -193,17 +193,7 @@ def _path(model: Encoder, dtype: str, device: torch.device, fingerprint: str = "
 
 
 def _processor() -> str:
-    """Its name and the instructions for few bits, as Linux tells; elsewhere what Python knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return platform.processor() or platform.machine()
-    name, flags = platform.machine(), ""
-    for line in cpuinfo.read_text(errors="replace").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            name = value.strip()
-        if key.strip().lower() in ("flags", "features"):
-            chosen = [flag for flag in value.split() if "bf16" in flag or "amx" in flag or "vnni" in flag]
-            flags = " ".join(sorted(chosen))
-            break
-    return f"{name} ({flags or 'no instructions for few bits'})"
+    """Name of the processor, and its instructions for few bits."""
+    name, flags = cpu_description()
+    chosen = sorted(flag for flag in flags if "bf16" in flag or "amx" in flag or "vnni" in flag)
+    return f"{name} ({' '.join(chosen) or 'no instructions for few bits'})"

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 import zoo
+from zoo import testing
 from zoo.encoder import Encoder
 
 SMALL: dict[str, dict[str, Any]] = {  # a family without an entry is small
@@ -61,9 +62,4 @@ def structures() -> dict[str, list[str]]:
 
 def noise(seconds: float, seed: int = 0, sample_rate: int = 16_000) -> torch.Tensor:
     """Test audio: colored noise with a slow envelope, (S,) in [-1, 1]."""
-    generator = torch.Generator().manual_seed(seed)
-    count = round(seconds * sample_rate)
-    white = torch.randn(count + 8, generator=generator)
-    colored = white.unfold(0, 9, 1).mean(-1)
-    envelope = torch.linspace(0, 6.28 * seconds, count).sin().abs() * 0.5 + 0.05
-    return (colored * envelope).clamp(-1, 1)
+    return testing.noise(seconds, sample_rate, seed)

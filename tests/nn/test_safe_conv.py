@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +13,13 @@ from small import noise, small, structures
 from torch import Tensor
 
 from zoo.nn.conv2d import ConvNorm
-from zoo.nn.precision import to_dtype
+from zoo.nn.precision import cpu_description, to_dtype
 from zoo.nn.safe_conv import conv2d, has_odd_groups, is_one_column
 
 
 def has_amx() -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text()
+    _, flags = cpu_description()
+    return "amx_bf16" in flags
 
 
 def dirty_memory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,7 +69,7 @@ def list_models(
         raise UnknownModelError(f"no registered name matches {pattern!r}; {hint}")
     cards = [registry.info(name) for name in names]
     if as_json:
-        console.print_json(data=[card.facts() for card in cards])
+        console.print_json(data=[asdict(card) for card in cards])
         return
     table = Table(box=None, header_style="bold")
     table.add_column("name", no_wrap=True)
@@ -89,7 +90,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table")] = False,
 ) -> None:
     """Show the registry entry of a model. For packaged models, `zoo card` shows more."""
-    facts = registry.info(name).facts()
+    facts = asdict(registry.info(name))
     if as_json:
         console.print_json(data=facts)
         return
@@ -100,10 +101,10 @@ def info(
 
 
 def _lines(value: Any) -> str:
-    """A value for a cell of a table: one line for each entry of a mapping or a list."""
+    """A value for a cell of a table: one line for each entry of a mapping or a tuple."""
     if isinstance(value, dict):
         return "\n".join(f"{key}: {item}" for key, item in value.items())
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return "\n".join(map(str, value))
     return str(value)
 

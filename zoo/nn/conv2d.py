@@ -31,7 +31,8 @@ class ConvNorm(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+        self.stride, self.padding = stride, (kernel // 2, kernel // 2)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, self.padding, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
         self._folded: WeightCache[tuple[Tensor, Tensor]] = WeightCache()
 
@@ -60,13 +61,12 @@ class ConvNorm(nn.Module):
         return y.relu_() if relu else y
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return conv2d(x, weight, bias, _pair(self.conv.stride), _padding(self.conv))
+        return conv2d(x, weight, bias, self.stride, self.padding)
 
     def _must_avoid(self, x: Tensor) -> bool:
         """Whether the fused operator, which ignores autocast, may compute this wrongly (zoo.nn.safe_conv)."""
-        conv = self.conv
         reduced = x.dtype != torch.float32
-        return reduced and is_one_column(x, conv.weight, _pair(conv.stride), _padding(conv))
+        return reduced and is_one_column(x, self.conv.weight, self.stride, self.padding)
 
     def _normalize(self, y: Tensor, rows: Tensor | None) -> Tensor:
         """Batch normalization of y (B, C', H', W') with statistics over real rows; padding rows are normalized too."""
@@ -125,15 +125,6 @@ class ConvNorm(nn.Module):
         return torch.ops.mkldnn._convolution_pointwise_.binary(
             residual, x, weight, bias, *geometry, "add", 1.0, unary if relu else None, [], None
         )
-
-
-def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
-    return numbers[0], numbers[1]
-
-
-def _padding(conv: nn.Conv2d) -> tuple[int, int]:
-    assert not isinstance(conv.padding, str)
-    return _pair(conv.padding)
 
 
 def _can_fuse(x: Tensor) -> bool:

@@ -32,15 +32,25 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return target
 
 
-def cpu_multiplies_bfloat16() -> bool:
-    """Whether this processor has bfloat16 multiply instructions (Linux only; False on other systems)."""
+def cpu_description() -> tuple[str, set[str]]:
+    """Name of the processor and its instruction flags, as Linux lists them; no flags on other systems."""
     cpuinfo = Path("/proc/cpuinfo")
     if platform.system() != "Linux" or not cpuinfo.is_file():
-        return False
+        return platform.processor() or platform.machine(), set()
+    name = platform.machine()
     for line in cpuinfo.read_text(errors="replace").splitlines():
-        if line.lower().startswith(("flags", "features")):
-            return not _NATIVE_BF16.isdisjoint(line.partition(":")[2].split())
-    return False
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            name = value.strip()
+        if key.strip().lower() in ("flags", "features"):
+            return name, set(value.split())
+    return name, set()
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether this processor has bfloat16 multiply instructions (Linux only; False on other systems)."""
+    _, flags = cpu_description()
+    return not _NATIVE_BF16.isdisjoint(flags)
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> tuple[str, str]:
