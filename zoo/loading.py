@@ -82,13 +82,16 @@ def _in_reduced_precision(model: Encoder, dtype: str, device: torch.device, sour
 
 
 def _load_weights(source: str | Path) -> Encoder:
+    if isinstance(source, str) and registry.is_registered(source):
+        return _load_registered(source)
+    if isinstance(source, str) and source.startswith("hf:"):
+        return load_foreign(source)
+
     from zoo.checkpoint import is_checkpoint
     from zoo.io.paths import expand_path
 
-    if isinstance(source, str) and registry.is_registered(source):
-        return _load_registered(source)
     path = expand_path(source)
-    if isinstance(source, str) and not source.startswith("hf:"):
+    if isinstance(source, str):
         _check_exists(source, path)
     if is_checkpoint(path):
         return load_checkpoint(path)
@@ -174,12 +177,13 @@ def load_foreign(source: str | Path) -> Encoder:
     from zoo.io.paths import expand_path
 
     origin: dict[str, Any] = {"source": str(source)}
-    path = expand_path(source)
-    name = path.stem
     if hub.is_hub(source):
         path = hub.fetch(str(source))
         name = hub.parse(str(source))[0].partition("/")[2]
         origin["revision"] = path.name  # in the cache, the folder name is the commit
+    else:
+        path = expand_path(source)
+        name = path.stem
     if is_checkpoint(path):
         return load_checkpoint(path)
     foreign = importers.read(str(source), path)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from zoo.errors import CheckpointError
-from zoo.importers.tensors import fuse_attention, rename, take_weight_norm
+from zoo.importers.source import fuse_attention, rename, take_weight_norm
 
 
 @pytest.mark.parametrize("dim", [0, 2])

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo.errors import CheckpointError
-from zoo.importers.tensors import fuse_attention, rename
+from zoo.importers.source import fuse_attention, rename
 
 # Argument of TextTower: (theirs, their default, for configurations that leave it out).
 _FIELDS = {

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import CheckpointError
-from zoo.importers.source import Foreign, ForeignSource
-from zoo.importers.tensors import fuse_attention, rename, take_weight_norm
+from zoo.importers.source import Foreign, ForeignSource, fuse_attention, rename, take_weight_norm
 from zoo.importers.torchfile import StubObject
 from zoo.nn.conv import WaveformFrontend
 

@@ -19,8 +19,15 @@ import torch
 import yaml
 
 from zoo.errors import CheckpointError
-from zoo.importers.source import Foreign, ForeignSource, read_json, read_weights
-from zoo.importers.tensors import fuse_attention, rename, take_weight_norm
+from zoo.importers.source import (
+    Foreign,
+    ForeignSource,
+    fuse_attention,
+    read_json,
+    read_weights,
+    rename,
+    take_weight_norm,
+)
 from zoo.models.ctc.alphabet import BOUNDARY
 from zoo.nn.conv import WaveformFrontend
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import CheckpointError
-from zoo.importers.tensors import fuse_attention, rename
+from zoo.importers.source import fuse_attention, rename
 
 _PARTS = {
     "conv1": "reduce.conv",

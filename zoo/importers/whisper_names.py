@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import CheckpointError
-from zoo.importers.source import Foreign
-from zoo.importers.tensors import fuse_attention, rename, stack
+from zoo.importers.source import Foreign, fuse_attention, rename, stack
 from zoo.models.whisper.cards import CARDS
 from zoo.models.whisper.tokenizer import WhisperTokenizer
 
