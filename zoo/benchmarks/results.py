@@ -70,7 +70,10 @@ class Record:
 
 
 class Store:
-    """The records of one output folder. Records that are there already are not computed again."""
+    """The records of one output folder. Records that are there already are not computed again.
+
+    of_this_run: the records of the models and tasks of the last run, computed or found.
+    """
 
     def __init__(self, folder: Path, suite: str, command: str = "") -> None:
         """command: the command line that computes the new records, so that readers can repeat it.
@@ -84,6 +87,7 @@ class Store:
         if path.exists():
             self.results = read_results(path, suite)
         self.records = {record.identity: record for record in self.results.records}
+        self.of_this_run: list[Record] = []
 
     def get(self, record: Record) -> Record | None:
         return self.records.get(record.identity)

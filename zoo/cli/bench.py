@@ -30,14 +30,17 @@ def run(
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "float32",
     cache: Annotated[Path | None, typer.Option(help="Folder of features; default: ZOO_CACHE")] = None,
 ) -> None:
-    """Evaluate models; write results.json, results.md, report.html and the prediction for each test item."""
+    """Evaluate models; write results.json, results.md, report.html and the prediction for each test item.
+
+    Exit status 1 if nothing was evaluated because all tasks were skipped.
+    """
     from zoo.benchmarks import pages, runner
 
     command = ["zoo", "bench", "run", "--suite", suite, *(part for name in model for part in ("-m", name))]
     command += [part for name in task or [] for part in ("--task", name)]
     command += [] if baselines else ["--no-baselines"]
     command += [] if (device, dtype) == ("auto", "float32") else ["--device", device, "--dtype", dtype]
-    runner.run(
+    store = runner.run(
         model,
         suite,
         out,
@@ -49,6 +52,7 @@ def run(
         command=shlex.join(command),
     )
     Console().print((out / pages.TABLE).read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+    runner.raise_if_nothing_evaluated(store)
 
 
 @app.command("suites")
