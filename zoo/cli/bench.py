@@ -76,14 +76,14 @@ def compare(
     ] = None,
 ) -> None:
     """Rank the models in these results, task by task. Models without a significant difference share a rank."""
-    from zoo.benchmarks import compare
+    from zoo.benchmarks import compare, differences
     from zoo.benchmarks.report import Report
 
     for path in out or []:
         if path.suffix not in (".md", ".html"):
             raise ConfigError(f"--out {path}: must end in .md or .html")
     comparisons = compare.compare(folders)
-    page = compare.markdown(comparisons)
+    page = differences.markdown(comparisons)
     for path in out or []:
         records = [model.record for comparison in comparisons for model in comparison.models]
         title = f"Comparison of {', '.join(folder.name for folder in folders)}"
