@@ -171,7 +171,9 @@ def _read_model(folder: Path, record: Record) -> ComparedModel:
     if record.metric == "accuracy" and record.kind != "robustness":
         correct = {row["item"]: seed_predictions(row["predicted"])[0] == row["truth"] for row in rows}
     try:
-        items = item_scores(record.kind, record.metric, rows) or pseudo_values(record.metric, rows)
+        items = item_scores(record.kind, record.metric, rows)
+        if not items:
+            items = pseudo_values(record.metric, rows, record.details.get("classes", ()))
     except ConfigError as error:
         raise ConfigError(f"{folder / record.predictions}: {error}") from None
     return ComparedModel(record, items, correct)

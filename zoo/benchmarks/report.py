@@ -10,13 +10,12 @@ import numpy as np
 
 from zoo.benchmarks import svg, table
 from zoo.benchmarks.compare import TaskComparison
+from zoo.benchmarks.kinds import PROBES
+from zoo.benchmarks.metrics import SHARES
 from zoo.benchmarks.results import Record
 from zoo.benchmarks.significance import LEVEL
-from zoo.benchmarks.suite import PROBES
 
 _MODELS, _BASELINES = 9, 6  # colors in the style sheet: c0 ... c8 for models, then grayer ones for baselines
-_SHARES = ("accuracy", "balanced_accuracy", "map", "roc_auc")
-"""Metrics from 0 to 1. Their mean over tasks is a rough measure of quality."""
 
 
 class Report:
@@ -135,7 +134,7 @@ class Report:
             if all(
                 (r := self.by_cell.get((task, name))) is not None
                 and r.kind in PROBES
-                and r.metric in _SHARES
+                and r.metric in SHARES
                 and r.score is not None
                 for name in timed
             )

@@ -17,8 +17,9 @@ from zoo.benchmarks.conditions import Condition, parse
 from zoo.benchmarks.features import Features, extract
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import EvalItems, open_source
+from zoo.benchmarks.kinds import ADDED, PROBES
 from zoo.benchmarks.results import Record, Rows, Store
-from zoo.benchmarks.suite import PROBES, Suite, SuiteTask, check, load
+from zoo.benchmarks.suite import Suite, SuiteTask, check, load
 from zoo.benchmarks.targets import ProbeTargets, prepare_folds
 from zoo.benchmarks.tested_models import CHANCE, TestedModel, load_tested_models
 from zoo.encoder import Encoder
@@ -95,7 +96,9 @@ def _select_tasks(suite: Suite, tasks: Sequence[str]) -> list[SuiteTask]:
 
 
 def _is_for_baselines(task: SuiteTask, encoder: Encoder) -> bool:
-    """Baselines get probes, and speed. Not the speed of an untrained model: it is that of the trained one."""
+    """Baselines get probes, added kinds, and speed. Not the speed of an untrained model: it is that of the trained."""
+    if task.kind in ADDED:
+        return ADDED[task.kind].baselines and not tasks.unsupported_reason(task, encoder)
     return task.kind in PROBES or (task.kind == "speed" and not any(True for _ in encoder.parameters()))
 
 
