@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -176,6 +177,23 @@ def test_compare_writes_the_requested_files(tmp_path: Path) -> None:
     assert "## task (accuracy)" in markdown.read_text() and "task (accuracy)" in Page(page.read_text()).text
     done = CliRunner().invoke(app, ["compare", *folders, "-o", str(tmp_path / "c.pdf")])
     assert done.exit_code != 0 and not (tmp_path / "c.pdf").exists()
+
+
+def test_compare_prints_json(tmp_path: Path) -> None:
+    folders = [str(write(tmp_path / n, n, a, s)) for s, (n, a) in enumerate([("one", 0.8), ("two", 0.5)])]
+    (task,) = json.loads(CliRunner().invoke(app, ["compare", *folders, "--json"]).stdout)
+    best, worse = task["models"]
+    assert (task["task"], task["metric"], best["model"], best["best"], best["rank"]) == (
+        "task",
+        "accuracy",
+        "one",
+        True,
+        1,
+    )
+    assert best["difference"] is None and best["p"] is None and not worse["best"] and worse["rank"] == 2
+    assert worse["difference"] == pytest.approx(worse["score"] - best["score"])
+    assert worse["difference_low"] < worse["difference"] < worse["difference_high"] < 0
+    assert worse["p"] == worse["corrected_p"] < 0.001 and worse["mcnemar_p"] < 0.001
 
 
 def test_charts_stay_in_their_frames() -> None:

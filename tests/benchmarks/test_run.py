@@ -247,3 +247,17 @@ def test_a_run_that_evaluates_nothing_fails_and_names_the_label_columns(corpus: 
     assert [bench(suite, out, "--no-baselines").exit_code for _ in range(2)] == [0, 0], "also if all is there already"
     suite = write_suite(corpus, tmp_path, "kind: wer")
     assert "it does not transcribe" in str(bench(suite, tmp_path / "words").exception)
+
+
+def test_quiet_prints_nothing_and_a_missing_manifest_is_named(corpus: Path, tmp_path: Path) -> None:
+    suite, out = write_suite(corpus, tmp_path, "kind: class, target: pitch"), tmp_path / "out"
+    done = bench(suite, out, "--no-baselines", "--quiet")
+    assert done.exit_code == 0 and done.output == "" and (out / "report.html").is_file()
+    assert "pitch (accuracy)" in bench(suite, out, "--no-baselines").output
+    for missing in ("manifst.jsonl", "table.csv", "folder"):
+        suite.write_text(
+            f"data: {{tones: {{source: '{tmp_path / missing}'}}}}\ntasks: [{{name: t, data: tones, kind: wer}}]"
+        )
+        message = str(bench(suite, tmp_path / "no").exception)
+        assert message.startswith("data 'tones': ") and missing in message and "no such" in message
+        assert "UTF-8" not in message and "Errno" not in message

@@ -16,14 +16,14 @@ from zoo.benchmarks import evaluate, pages, robustness, table, tasks
 from zoo.benchmarks.conditions import Condition, parse
 from zoo.benchmarks.features import Features, extract
 from zoo.benchmarks.item_scores import read_rows
-from zoo.benchmarks.items import EvalItems, open_source
+from zoo.benchmarks.items import EvalItems, LeakError, open_source
 from zoo.benchmarks.kinds import ADDED, PROBES
 from zoo.benchmarks.results import Record, Rows, Store
 from zoo.benchmarks.suite import Suite, SuiteTask, check, load
 from zoo.benchmarks.targets import ProbeTargets, prepare_folds
 from zoo.benchmarks.tested_models import CHANCE, TestedModel, load_tested_models
 from zoo.encoder import Encoder
-from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
+from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError, ZooError
 from zoo.io.locks import lock_folder
 
 
@@ -59,7 +59,7 @@ def run(
     console = console or Console(stderr=True)
     folder = Path(out)
     tested = load_tested_models(models, baselines=baselines, device=device, dtype=dtype)
-    sources = {name: open_source(suite.data[name]) for name in dict.fromkeys(task.data for task in selected)}
+    sources = {name: _open(name, suite) for name in dict.fromkeys(task.data for task in selected)}
     with lock_folder(folder):
         store = Store(folder, suite.name, command)
         session = _Session(suite, sources, store, cache, console)
@@ -93,6 +93,14 @@ def _select_tasks(suite: Suite, tasks: Sequence[str]) -> list[SuiteTask]:
     if unknown := [name for name in tasks if name not in available]:
         raise ConfigError(f"suite {suite.name} has no task {unknown[0]!r}; it has {'; '.join(available)}")
     return [task for task in suite.tasks if not tasks or task.name in tasks]
+
+
+def _open(name: str, suite: Suite) -> EvalItems:
+    """The clips of a source. Errors start with its name in the suite."""
+    try:
+        return open_source(suite.data[name])
+    except (ConfigError, LeakError, ManifestError) as error:
+        raise type(error)(f"data {name!r}: {error}") from None
 
 
 def _is_for_baselines(task: SuiteTask, encoder: Encoder) -> bool:
