@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zoo.benchmarks import compare
+from zoo.benchmarks import compare, differences, pages
 from zoo.benchmarks.item_scores import pseudo_values
 from zoo.benchmarks.metrics import METRICS
-from zoo.benchmarks.results import Record, Store
+from zoo.benchmarks.results import Record, Results, Store, read_results
+from zoo.benchmarks.significance import holm
 from zoo.errors import ConfigError, ZooError
 
 
@@ -43,11 +44,47 @@ def test_ties_share_a_rank_and_the_worse_one_does_not(tmp_path: Path) -> None:
     )
     assert difference.interval.low > 0 and difference.p < 0.001
     assert mcnemar is not None and mcnemar < 0.001
-    page = compare.markdown([comparison])
+    page = differences.markdown([comparison])
     assert page.index("| 1 | ") < page.index("| 3 | poor")
     last = next(line for line in page.splitlines() if line.startswith("| 3 | poor"))
     to_best = comparison.models[-1].record.score - comparison.models[0].record.score  # type: ignore[operator]
-    assert f"| {to_best:+.3f} (-0." in last and last.endswith(" | < 0.001 | < 0.001 |")
+    assert f"| {to_best:+.3f} (-0." in last and last.endswith(" | < 0.001 | < 0.001 | < 0.001 |")
+
+
+def write_scores(folder: Path, model: str, by_group: list[float]) -> None:
+    """Results of one model with this share of right predictions in each group of ten items."""
+    rows = []
+    for group, share in enumerate(by_group):
+        for n in range(10):
+            predicted = ["a" if n < 10 * share else "b"]
+            rows.append({"item": f"{group}-{n}", "group": f"g{group}", "truth": "a", "predicted": predicted})
+    score = float(np.mean(by_group))
+    record = Record("task", "class", model, "model", model, "d", "k", metric="accuracy", score=score)
+    Store(folder, "suite").add(record, rows)
+
+
+def test_bold_is_not_significantly_worse_than_the_best_and_ranks_follow_the_scores(tmp_path: Path) -> None:
+    write_scores(tmp_path, "best", [0.9] * 20)
+    write_scores(tmp_path, "steady", [0.8] * 20)  # always a bit worse: significant
+    write_scores(tmp_path, "wild", [1.0] * 15 + [0.0] * 5)  # worse on average, by a few groups: not significant
+    write_scores(tmp_path, "bad", [0.1] * 20)
+    (comparison,) = compare.compare([tmp_path])
+    assert [model.record.model for model in comparison.models] == ["best", "steady", "wild", "bad"]
+    assert comparison.best() == ["best", "wild"] and comparison.ranks == [1, 2, 2, 4]
+    single = {j: each.p for i, j, each, _ in comparison.pairs if i == 0}
+    assert comparison.p_to_best == [1.0, *holm([single[1], single[2], single[3]])]
+    pages.write(Store(tmp_path, "suite"))
+    assert read_results(tmp_path / "results.json").bold() == {"task": ["best", "wild"]}
+    row = next(line for line in (tmp_path / "results.md").read_text().splitlines() if line.startswith("| task"))
+    assert row.count("**") == 4 and "**0.900**" in row and "**0.750**" in row
+    assert (tmp_path / "report.html").read_text().count("<b>0.") == 2
+    head, _, *lines = [line for line in differences.markdown([comparison]).splitlines() if line.startswith("|")]
+    assert "| p | corrected p |" in head and f"| {single[2]:.3f} | {comparison.p_to_best[2]:.3f} |" in lines[2]
+
+
+def test_results_from_before_this_rule_keep_their_bold_scores() -> None:
+    ranks = {"task": {"good": 1, "same": 1, "poor": 3}, "tie": {"good": 1, "same": 1}}
+    assert Results("suite", ranks=ranks).bold() == {"task": ["good", "same"], "tie": []}
 
 
 def test_two_models_of_one_name_get_distinct_names_and_one_model_twice_does_not(tmp_path: Path) -> None:
@@ -94,7 +131,7 @@ def test_a_task_that_cannot_be_compared_is_still_listed(tmp_path: Path) -> None:
     for folder, data in zip(folders, "xy", strict=True):
         record = Record("digits", "class", folder.name, "model", folder.name, data, "k", metric="accuracy", score=0.5)
         Store(folder, "suite").add(record)
-    page = compare.markdown(compare.compare(folders))
+    page = differences.markdown(compare.compare(folders))
     assert "## digits" in page and "| ? | a | 0.500" in page and "other data or settings: b" in page
 
 

@@ -30,7 +30,7 @@ def results(folder: Path) -> Path:
     write(folder, "good", 0.8, 0)
     write(folder, "poor", 0.5, 1)
     (comparison,) = compare([folder])
-    Store(folder, "suite").set_ranks({"task": comparison.ranks_by_model()})
+    Store(folder, "suite").set_ranks({"task": comparison.ranks_by_model()}, {"task": comparison.best()})
     return folder / "results.json"
 
 

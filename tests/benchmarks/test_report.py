@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +15,9 @@ import pytest
 from test_compare import write
 from typer.testing import CliRunner
 
-from zoo.benchmarks import compare, svg, table
+from zoo.benchmarks import compare, differences, svg, table
+from zoo.benchmarks.compare import ComparedModel
+from zoo.benchmarks.markdown import block, plain
 from zoo.benchmarks.report import Report
 from zoo.benchmarks.results import Record, Results
 from zoo.cli.bench import app
@@ -111,6 +115,41 @@ def test_no_name_breaks_a_table_in_markdown() -> None:
     assert len(lines) == 3 and lines[0] == "| | a\\|b c | plain |" and lines[2].startswith("| one\\|two three (acc")
 
 
+HOSTILE = "x\n# Pwned <script>alert(1)</script> [a](http://x.org) &lt; \x1b[31m\u202e\r\n- `b` | <!-- end of table -->"
+
+
+def test_text_of_others_stays_text_in_markdown() -> None:
+    task, model = HOSTILE, "```\n" + HOSTILE
+    shown = [
+        record(task, model, notes=["# " + HOSTILE]),
+        record(task, "> m", status="skipped", reason=HOSTILE, score=None),
+        record("prompts", model, "zero_shot", details={"chance": 0.2, "by template": {HOSTILE: 0.3}}),
+    ]
+    run = {"command": f"zoo `{HOSTILE}`", "machine": "m", "gpu": None, "threads": 1, "torch": "2", "commit": "c"}
+    shown[0].run = 0
+    results = Results("# " + HOSTILE, shown, runs=[run | {"day": "2026-11-29"}])
+    twice = [replace(shown[0], model=name) for name in ("a", "b")]
+    comparison = compare.TaskComparison(task, [ComparedModel(r, {}, {}) for r in twice], None, [], [], [HOSTILE])
+    for text in (table.markdown(results), differences.markdown([comparison])):
+        assert not re.search(r"<(script|/script|!--)", text.replace(table.code(f"zoo `{HOSTILE}`"), ""))
+        assert not re.search(r"^\s*(- )?(# Pwned|>|`{3}|- `b`)", text, re.MULTILINE), text
+        assert "](http" not in text.replace(table.code(f"zoo `{HOSTILE}`"), "") and "&amp;lt;" in text
+        assert not set(text) & {"\x1b", "\u202e", "\r"}
+    assert "\n" not in table.line(shown[1]) and "\x1b" not in table.line(shown[1])
+
+
+def test_common_text_is_not_changed_in_markdown() -> None:
+    for text in (
+        "hubert, untrained",
+        "p < 0.001",
+        "-0.150 (-0.2 to 0.1)",
+        "R&D, a_b *c*",
+        "ARCTIC [fast] (new)",
+        "größer",
+    ):
+        assert plain(text) == text == block(text)
+
+
 def test_curves_far_below_zero_are_drawn_at_the_edge() -> None:
     chart = svg.lines([svg.Line("a", 0, [-400.0, -5.0], 1, [-3.0, -9.0])], "t", "layer")
     assert not re.search(r"nan|inf", chart) and ElementTree.fromstring(chart) is not None
@@ -138,6 +177,23 @@ def test_compare_writes_the_requested_files(tmp_path: Path) -> None:
     assert "## task (accuracy)" in markdown.read_text() and "task (accuracy)" in Page(page.read_text()).text
     done = CliRunner().invoke(app, ["compare", *folders, "-o", str(tmp_path / "c.pdf")])
     assert done.exit_code != 0 and not (tmp_path / "c.pdf").exists()
+
+
+def test_compare_prints_json(tmp_path: Path) -> None:
+    folders = [str(write(tmp_path / n, n, a, s)) for s, (n, a) in enumerate([("one", 0.8), ("two", 0.5)])]
+    (task,) = json.loads(CliRunner().invoke(app, ["compare", *folders, "--json"]).stdout)
+    best, worse = task["models"]
+    assert (task["task"], task["metric"], best["model"], best["best"], best["rank"]) == (
+        "task",
+        "accuracy",
+        "one",
+        True,
+        1,
+    )
+    assert best["difference"] is None and best["p"] is None and not worse["best"] and worse["rank"] == 2
+    assert worse["difference"] == pytest.approx(worse["score"] - best["score"])
+    assert worse["difference_low"] < worse["difference"] < worse["difference_high"] < 0
+    assert worse["p"] == worse["corrected_p"] < 0.001 and worse["mcnemar_p"] < 0.001
 
 
 def test_charts_stay_in_their_frames() -> None:
@@ -190,3 +246,8 @@ def test_details_of_every_kind_are_shown() -> None:
     assert all(len(row) == len(sheet.head) for sheet in sheets.values() for row in sheet.rows)
     page = Page(Report("Results", detailed, []).page())
     assert "Thank you | all" in page.text
+
+
+def test_the_legend_tells_what_the_interval_of_a_perfect_score_is() -> None:
+    assert "interval of a perfect score is the exact binomial bound" in table.markdown(Results("s", records()))
+    assert table.PERFECT in Page(Report("Results", records(), []).page()).text

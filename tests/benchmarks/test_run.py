@@ -12,6 +12,7 @@ import torch
 from dying import kill
 from small import small
 from tone_tasks import Parrot, evaluate, only
+from typer.testing import CliRunner
 
 from zoo.benchmarks import features, table
 from zoo.benchmarks.item_scores import read_rows
@@ -19,6 +20,7 @@ from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import FORMAT, Record, Store
 from zoo.benchmarks.suite import SuiteSource, SuiteTask
 from zoo.benchmarks.tested_models import load_tested_models, untrained
+from zoo.cli.bench import app
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, CheckpointError, ConfigError, MissingDependencyError, ZooError
 
@@ -216,3 +218,46 @@ def test_untrained_is_the_same_architecture_and_reproducible() -> None:
     assert first.fingerprint() == second.fingerprint() != model.fingerprint()
     assert torch.equal(torch.get_rng_state(), state)
     assert untrained(small("mfcc")) is None
+
+
+# The command
+
+
+def write_suite(corpus: Path, folder: Path, task: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(
+        f"data: {{tones: {{source: '{corpus}'}}}}\ntasks: [{{name: pitch, data: tones, seeds: 2, {task}}}]\n"
+    )
+    return path
+
+
+def bench(suite: Path, out: Path, *options: str) -> Any:
+    command = ["run", "-m", "logmel", "--suite", str(suite), "--out", str(out), "--cache", str(out / "cache")]
+    return CliRunner().invoke(app, [*command, *options])
+
+
+def test_a_run_that_evaluates_nothing_fails_and_names_the_label_columns(corpus: Path, tmp_path: Path) -> None:
+    suite, out = write_suite(corpus, tmp_path, "kind: class, target: pich"), tmp_path / "out"
+    for baselines in ("--no-baselines", "--baselines"):
+        done = bench(suite, out, baselines)
+        assert done.exit_code != 0 and isinstance(done.exception, ZooError)
+        assert "nothing was evaluated" in str(done.exception) and "height, one, pitch" in str(done.exception)
+    assert "label columns" in (out / "results.md").read_text(), "the pages are written all the same"
+    suite = write_suite(corpus, tmp_path, "kind: class, target: pitch")
+    assert [bench(suite, out, "--no-baselines").exit_code for _ in range(2)] == [0, 0], "also if all is there already"
+    suite = write_suite(corpus, tmp_path, "kind: wer")
+    assert "it does not transcribe" in str(bench(suite, tmp_path / "words").exception)
+
+
+def test_quiet_prints_nothing_and_a_missing_manifest_is_named(corpus: Path, tmp_path: Path) -> None:
+    suite, out = write_suite(corpus, tmp_path, "kind: class, target: pitch"), tmp_path / "out"
+    done = bench(suite, out, "--no-baselines", "--quiet")
+    assert done.exit_code == 0 and done.output == "" and (out / "report.html").is_file()
+    assert "pitch (accuracy)" in bench(suite, out, "--no-baselines").output
+    for missing in ("manifst.jsonl", "table.csv", "folder"):
+        suite.write_text(
+            f"data: {{tones: {{source: '{tmp_path / missing}'}}}}\ntasks: [{{name: t, data: tones, kind: wer}}]"
+        )
+        message = str(bench(suite, tmp_path / "no").exception)
+        assert message.startswith("data 'tones': ") and missing in message and "no such" in message
+        assert "UTF-8" not in message and "Errno" not in message

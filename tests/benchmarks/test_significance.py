@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.benchmarks import significance
-from zoo.benchmarks.significance import mcnemar, paired_bootstrap, ranks, ratio_interval, seeds_interval
+from zoo.benchmarks.significance import holm, mcnemar, paired_bootstrap, ranks, ratio_interval, seeds_interval
 from zoo.errors import ConfigError
 
 TRIALS, FEW = 300, 60
@@ -140,11 +140,29 @@ def test_systems_without_a_significant_difference_share_a_rank() -> None:
     p = np.ones((3, 3))
     p[0, 2] = p[2, 0] = p[1, 2] = p[2, 1] = 0.001
     p[0, 1] = p[1, 0] = 0.4
-    assert ranks([0.9, 0.89, 0.5], p) == [1, 1, 3]
+    assert ranks(p) == [1, 1, 3]
     p[0, 1] = p[1, 0] = 0.04
-    assert ranks([0.9, 0.89, 0.5], p) == [1, 2, 3]
-    p[0, 2] = p[2, 0] = p[1, 2] = p[2, 1] = 0.04  # Holm: none of three at 0.04
-    assert ranks([0.9, 0.89, 0.5], p) == [1, 1, 1]
+    assert ranks(p) == [1, 2, 3]
+    p[0, 2] = p[2, 0] = 0.04  # Holm: none of two at 0.04
+    assert ranks(p) == [1, 1, 1]
+
+
+def test_a_lower_score_never_has_a_better_rank() -> None:
+    p = np.ones((4, 4))
+    p[0, 1] = p[1, 0] = 0.001  # the second is worse than the first; for the third, of another variance, nobody knows
+    assert ranks(p) == [1, 2, 2, 2]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_between_the_p_and_that_of_bonferroni_and_keeps_the_order(p: list[float]) -> None:
+    corrected = holm(p)
+    assert all(a <= b <= min(1.0, a * len(p)) + 1e-12 for a, b in zip(p, corrected, strict=True))
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(np.array(corrected)[order]) >= 0).all()
+
+
+def test_holm_gives_the_published_values() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9), st.integers(0, 6)), min_size=2, max_size=40))

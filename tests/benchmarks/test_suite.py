@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from zoo.benchmarks import suite
+from zoo.cli.bench import app
 from zoo.errors import ConfigError
 
 VARIABLES = ("ZOO_DATA", "LIBRISPEECH", "SUPERB", "MARBLE", "HEAR")
@@ -150,6 +153,12 @@ def test_unknown_names_list_what_there_is() -> None:
         suite.load("minii")
     with pytest.raises(ConfigError, match=r"mine\.yaml: there is no such file"):
         suite.load("mine.yaml")
+
+
+def test_the_command_lists_suites_as_json() -> None:
+    listed = {each["name"]: each for each in json.loads(CliRunner().invoke(app, ["suites", "--json"]).stdout)}
+    assert list(listed) == suite.names() and "keyword" in listed["mini"]["tasks"]
+    assert listed["mini"]["about"] and listed["mini"]["variables"] == []
 
 
 def test_the_command_lists_suites() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from zoo import checkpoint, loading, registry
 from zoo.benchmarks import table
+from zoo.benchmarks.markdown import block
 from zoo.benchmarks.results import read_results
 from zoo.card_page import model_card
 from zoo.errors import ConfigError
@@ -42,8 +43,9 @@ def _section(fingerprint: str, path: Path) -> tuple[str, str]:
     names = [own, *(name for name in others if not name.endswith(", untrained") or name == f"{own}, untrained")]
     shown = [record for record in records if record.model in names and record.task in tasks]
     lines = [f"### Suite {results.suite} ({path.name})", ""]
-    lines += [*table.grid(shown, results.ranks, tasks, names, table.cell), "", table.FOOTNOTE, table.BOLD_ON_CARDS]
+    bold_legend = table.BOLD_ON_CARDS if results.best else table.BOLD_BY_RANK
+    lines += [*table.grid(shown, results.bold(), tasks, names, table.cell), "", table.FOOTNOTE, bold_legend]
     if notes := table.notes(shown):
-        lines += ["", "Notes:", "", *(f"- {note}" for note in notes)]
+        lines += ["", "Notes:", "", *(f"- {block(note)}" for note in notes)]
     lines += ["", *table.computed_by(results, shown), *table.detail_lines(shown)]
     return results.suite, "\n".join(lines)

@@ -17,7 +17,7 @@ import numpy as np
 from zoo.benchmarks import table
 from zoo.benchmarks.item_scores import ItemScore, item_scores, pseudo_values, read_rows, seed_predictions
 from zoo.benchmarks.results import RESULTS, Record, read_records
-from zoo.benchmarks.significance import LEVEL, Comparison, mcnemar, paired_bootstrap, ranks
+from zoo.benchmarks.significance import LEVEL, Comparison, holm, mcnemar, paired_bootstrap, ranks
 from zoo.errors import ConfigError, ZooError
 
 _FolderRecords = Sequence[tuple[Path, Record]]
@@ -40,15 +40,22 @@ class ComparedModel:
 class TaskComparison:
     """The comparison on one task. models: the best first. With a single one there is no test, and notes say why.
 
-    ranks (M,): 1 + the number of significantly better models. None if no test fits the metric.
+    ranks (M,): see significance.ranks. None if no test fits the metric.
+    p_to_best (M,): of the difference to the best model, with Holm's correction over these differences; 1 for the best.
     pairs: indices of two models, the difference of the first to the second, and McNemar's p for accuracies.
     """
 
     task: str
     models: list[ComparedModel]
     ranks: list[int] | None
+    p_to_best: list[float]
     pairs: list[tuple[int, int, Comparison, float | None]]
     notes: list[str]
+
+    def best(self) -> list[str]:
+        """Names of the models that are not significantly worse than the best. Empty if there are no ranks."""
+        names = [model.record.model for model in self.models]
+        return [name for name, p in zip(names, self.p_to_best, strict=False) if p > 1 - LEVEL]
 
     def ranks_by_model(self) -> dict[str, int]:
         """Ranks by model name. Empty if there are no ranks."""
@@ -107,48 +114,6 @@ def _short_names(folders: Sequence[Path]) -> dict[Path, str]:
     return {folder: "/".join(each[-count:]) for folder, each in parts.items()}
 
 
-def markdown(comparisons: Sequence[TaskComparison]) -> str:
-    """A table per task, the best model first. Models with the same rank are tied."""
-    lines = []
-    for comparison in comparisons:
-        metric = comparison.models[0].record.metric
-        to_best = {second: (difference, p) for first, second, difference, p in comparison.pairs if first == 0}
-        tested = any(p is not None for _, p in to_best.values())
-        head = ["rank", "", "score (95 % interval)", "difference to the best", "p", "McNemar's p"][: 6 if tested else 5]
-        lines += [f"## {comparison.task} ({metric})", "", table.row(head), table.row(["-"] * len(head))]
-        for index, model in enumerate(comparison.models):
-            rank = str(comparison.ranks[index]) if comparison.ranks else "?"
-            cells = [
-                rank,
-                model.record.model,
-                table.cell(model.record),
-                *_difference_cells(model, *to_best.get(index, ())),
-            ]
-            lines.append(table.row(cells[: len(head)]))
-        lines += ["", *(f"- {note}" for note in comparison.notes)]
-    lines.append(
-        f"Rank: 1 + the number of significantly better models, at {LEVEL:.0%} (paired bootstrap over groups, Holm's "
-        "correction). p: of that bootstrap, for one pair. McNemar's test ignores groups and takes items as independent."
-    )
-    return "\n".join(lines) + "\n"
-
-
-def _difference_cells(model: ComparedModel, difference: Comparison | None = None, p: float | None = None) -> list[str]:
-    """Cells for the difference to the best model, with its interval; p; McNemar's p."""
-    if difference is None:
-        return ["", "", ""]
-    unit = 100.0 if "WER" in model.record.metric else 1.0
-    digits = 1 if unit > 1 else 3
-    bounds = [difference.difference, difference.interval.low, difference.interval.high]
-    value, low, high = (f"{0.0 - unit * bound:+.{digits}f}" for bound in bounds)  # bounds: the best minus this one
-    shown = f"{value} ({high} to {low})" if bounds[1] == bounds[1] else value
-    return [shown, _probability(difference.p), "" if p is None else _probability(p)]
-
-
-def _probability(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def _compare_task(task: str, records: _FolderRecords) -> TaskComparison:
     same, others = _split_by_data(records)
     present = {record.model for _, record in same}
@@ -158,22 +123,22 @@ def _compare_task(task: str, records: _FolderRecords) -> TaskComparison:
     sign = 1 if first.lower_is_better else -1
     ordered = sorted(same, key=lambda each: sign * (each[1].score or 0.0))
     if len(ordered) == 1:  # nothing to test, so no predictions are read
-        return TaskComparison(task, [ComparedModel(first, {}, {})], None, [], notes)
+        return TaskComparison(task, [ComparedModel(first, {}, {})], None, [], [], notes)
     models = [_read_model(folder, record) for folder, record in ordered]
     common = sorted(set.intersection(*(set(model.items) for model in models)))
     total = max(len(model.items) for model in models)
     if not common:
         missing = [r.model for folder, r in ordered if r.predictions and not (folder / r.predictions).is_file()]
         why = f"the predictions of {', '.join(missing)} are missing" if missing else first.metric or "this metric"
-        return TaskComparison(task, models, None, [], [*notes, f"no paired test: {why}"])
+        return TaskComparison(task, models, None, [], [], [*notes, f"no paired test: {why}"])
     if len(common) < total:
         notes.append(f"tests use the {len(common)} of {total} items (or groups) that all models have")
     pairs = [(i, j, *_compare_pair(models[i], models[j], common)) for i, j in combinations(range(len(models)), 2)]
     p = np.ones((len(models), len(models)))
     for i, j, comparison, _ in pairs:
         p[i, j] = p[j, i] = comparison.p
-    scores = [-sign * (model.record.score or 0.0) for model in models]
-    return TaskComparison(task, models, ranks(scores, p), pairs, notes)
+    p_to_best = [1.0, *holm(p[0, 1:].tolist())]
+    return TaskComparison(task, models, ranks(p), p_to_best, pairs, notes)
 
 
 def _split_by_data(records: _FolderRecords) -> tuple[_FolderRecords, _FolderRecords]:
@@ -206,7 +171,9 @@ def _read_model(folder: Path, record: Record) -> ComparedModel:
     if record.metric == "accuracy" and record.kind != "robustness":
         correct = {row["item"]: seed_predictions(row["predicted"])[0] == row["truth"] for row in rows}
     try:
-        items = item_scores(record.kind, record.metric, rows) or pseudo_values(record.metric, rows)
+        items = item_scores(record.kind, record.metric, rows)
+        if not items:
+            items = pseudo_values(record.metric, rows, record.details.get("classes", ()))
     except ConfigError as error:
         raise ConfigError(f"{folder / record.predictions}: {error}") from None
     return ComparedModel(record, items, correct)

@@ -18,7 +18,7 @@ from zoo.benchmarks import robustness
 from zoo.benchmarks.conditions import Condition, parse
 from zoo.benchmarks.features import Features
 from zoo.benchmarks.item_scores import item_scores
-from zoo.benchmarks.metrics import METRICS
+from zoo.benchmarks.metrics import METRICS, SHARES
 from zoo.benchmarks.probe import ProbeConfig, ProbeResult, probe
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, seeds_interval, statistic_interval
@@ -188,7 +188,7 @@ def _interval(task: SuiteTask, outputs: np.ndarray, test: Examples) -> Interval:
         drawn = {seed: metric(outputs[seed][items], test.targets[items]) for seed in np.unique(seeds)}
         return float(np.mean([drawn[seed] for seed in seeds]))
 
-    return statistic_interval(score, test.groups, replicates=REPLICATES_ANEW, share=task.metric != "r2")
+    return statistic_interval(score, test.groups, replicates=REPLICATES_ANEW, share=task.metric in SHARES)
 
 
 def _kind(task: SuiteTask) -> str:

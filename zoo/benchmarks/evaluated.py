@@ -6,6 +6,7 @@ Legend: N clips, D width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,3 +100,8 @@ def set_score(record: Record, metric: str, value: float, interval: Interval, gro
     """Fill in the score. groups: the group of each test item."""
     record.metric, record.score, record.low, record.high = metric, value, interval.low, interval.high
     record.test_items, record.groups = len(groups), len(set(groups))
+
+
+def result_row(item: EvalItem, value: float, weight: float = 1.0, **columns: Any) -> dict[str, Any]:
+    """The result of one test clip: its score is value / weight. columns: more for the file of predictions."""
+    return {"item": item.key, "group": item.group, "value": float(value), "weight": float(weight), **columns}

@@ -10,6 +10,7 @@ Legend: N items, G groups.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +57,11 @@ def item_scores(kind: str, metric: str, rows: Rows) -> dict[str, ItemScore]:
     return scores
 
 
-def pseudo_values(metric: str, rows: Rows) -> dict[str, ItemScore]:
-    """Pseudo-values by group. Empty for fewer than three groups, and for metrics not in zoo.benchmarks.metrics."""
+def pseudo_values(metric: str, rows: Rows, classes: Sequence[str] = ()) -> dict[str, ItemScore]:
+    """Pseudo-values by group. Empty for fewer than three groups, and for metrics not in zoo.benchmarks.metrics.
+
+    classes: names of all classes of the task; metrics get indices into them.
+    """
     if metric not in METRICS or not rows or "predicted" not in rows[0]:
         return {}
     groups = np.array([row["group"] for row in rows])
@@ -67,6 +71,9 @@ def pseudo_values(metric: str, rows: Rows) -> dict[str, ItemScore]:
     truth = np.array([row["truth"] for row in rows])
     of_class = truth.ndim == 1
     predicted = np.array([seed_predictions(row["predicted"]) if of_class else row["predicted"] for row in rows])
+    if of_class:
+        class_names = np.unique([*classes, *truth, *predicted.ravel()])
+        truth, predicted = np.searchsorted(class_names, truth), np.searchsorted(class_names, predicted)
 
     def score(selected: np.ndarray) -> float:
         seeds = predicted[selected].T if of_class else [predicted[selected]]

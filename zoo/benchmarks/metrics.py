@@ -1,14 +1,17 @@
-"""Metrics of probes. Higher is always better.
+"""Metrics of probes. Higher is always better. `register_metric` adds one.
 
 Legend: N items, C classes, tags or values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.stats import rankdata
+
+from zoo.benchmarks.kinds import PROBES
+from zoo.errors import ConfigError
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -68,3 +71,46 @@ METRICS: dict[str, Metric] = {
     "map": mean_average_precision,
     "roc_auc": roc_auc,
 }
+SHARES = {"accuracy", "balanced_accuracy", "map", "roc_auc"}
+"""Metrics from 0 to 1. Their mean over tasks is a rough measure of quality."""
+OF_KIND: dict[str, list[str]] = {
+    "class": ["accuracy", "balanced_accuracy"],
+    "phones": ["accuracy", "balanced_accuracy"],
+    "tags": ["roc_auc", "map"],
+    "value": ["r2"],
+}
+"""Metrics of each kind of probe, the default first."""
+_BUILT_IN = frozenset(METRICS)
+
+
+def register_metric(name: str, function: Metric, *, kinds: Sequence[str] = ("class",), share: bool = False) -> None:
+    """Add a metric of probes; `metric: NAME` in a suite then uses it, with an interval and paired tests as any other.
+
+    function: from (predicted, truth) to a number; higher is better. Both are class indices (N,) for the kinds class and
+    phones, scores and zeros or ones (N, C) for tags, numbers (N, C) for value. It is called on resampled test items,
+    where a class may be missing. kinds: of tasks that may use it. share: it goes from 0 to 1, so that a perfect score
+    gets a binomial bound.
+
+    Results are found again by the name of the metric. Use another name when the function changes.
+    Raises ConfigError for a name of this package, and for a kind that is no probe.
+    """
+    if not name or name in _BUILT_IN:
+        raise ConfigError(f"metric {name!r}: this name is taken or empty; choose another one")
+    for kind in kinds:
+        if kind not in PROBES:
+            raise ConfigError(f"metric {name!r}: kind {kind!r} has no metrics to choose; use {', '.join(PROBES)}")
+
+    def checked(predicted: np.ndarray, truth: np.ndarray) -> float:
+        value = function(predicted, truth)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise ConfigError(f"metric {name!r} gave {value!r}, but a number is needed") from None
+
+    METRICS[name] = checked
+    (SHARES.add if share else SHARES.discard)(name)
+    for kind, names in OF_KIND.items():
+        if name in names:
+            names.remove(name)
+        if kind in kinds:
+            names.append(name)

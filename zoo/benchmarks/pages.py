@@ -21,7 +21,7 @@ def write(store: Store) -> None:
     """Rank the models, and write both pages of an output folder."""
     records = table.latest(store.records.values())
     comparisons = compare_records([(store.folder, record) for record in records])
-    store.set_ranks(_ranks(comparisons))
+    store.set_ranks(_ranks(comparisons), _best(comparisons))
     _write_pages(store.results, comparisons, store.folder / TABLE, store.folder / REPORT)
 
 
@@ -39,7 +39,7 @@ def publish(folders: Sequence[Path], stem: Path, notes: Sequence[str] = ()) -> l
     comparisons = compare_records(
         [(f, changed_copy(r, model=n.model)) for (f, r), n in zip(folder_records, named, strict=True)]
     )
-    merged.ranks = _ranks(comparisons)
+    merged.ranks, merged.best = _ranks(comparisons), _best(comparisons)
     stem.parent.mkdir(parents=True, exist_ok=True)
     merged.write(stem.with_name(f"{stem.name}.json"))
     _write_pages(merged, comparisons, stem.with_name(f"{stem.name}.md"), stem.with_name(f"{stem.name}.html"), notes)
@@ -72,6 +72,10 @@ def _merge(folders: Sequence[Path]) -> tuple[list[tuple[Path, Record]], Results,
 
 def _ranks(comparisons: Sequence[TaskComparison]) -> dict[str, dict[str, int]]:
     return {comparison.task: comparison.ranks_by_model() for comparison in comparisons if comparison.ranks}
+
+
+def _best(comparisons: Sequence[TaskComparison]) -> dict[str, list[str]]:
+    return {comparison.task: comparison.best() for comparison in comparisons if comparison.ranks}
 
 
 def _write_pages(

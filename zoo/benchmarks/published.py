@@ -48,7 +48,7 @@ def updated(page: Path) -> str:
 def compact(path: Path, tasks: Sequence[str] = (), models: Sequence[str] = ()) -> str:
     """A row for each task, a column for each model. Default: all.
 
-    Bold: no model is significantly better. A row without bold shows no significant difference.
+    Bold: not significantly worse than the best, see Results.bold. A row without bold shows no significant difference.
     Raises ConfigError for a missing file, and for tasks and models that it does not hold.
     """
     if not path.is_file():
@@ -60,7 +60,7 @@ def compact(path: Path, tasks: Sequence[str] = (), models: Sequence[str] = ()) -
     for what, requested, available in (("task", tasks, all_tasks), ("model", models, all_models)):
         if unknown := [name for name in requested if name not in available]:
             raise ConfigError(f"{path}: has no {what} {unknown[0]!r}; it has {'; '.join(available)}")
-    return "\n".join(table.grid(records, results.ranks, list(tasks or all_tasks), list(models or all_models), _cell))
+    return "\n".join(table.grid(records, results.bold(), list(tasks or all_tasks), list(models or all_models), _cell))
 
 
 def _cell(record: Record) -> str:

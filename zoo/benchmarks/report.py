@@ -10,13 +10,12 @@ import numpy as np
 
 from zoo.benchmarks import svg, table
 from zoo.benchmarks.compare import TaskComparison
+from zoo.benchmarks.kinds import PROBES
+from zoo.benchmarks.metrics import SHARES
 from zoo.benchmarks.results import Record
 from zoo.benchmarks.significance import LEVEL
-from zoo.benchmarks.suite import PROBES
 
 _MODELS, _BASELINES = 9, 6  # colors in the style sheet: c0 ... c8 for models, then grayer ones for baselines
-_SHARES = ("accuracy", "balanced_accuracy", "map", "roc_auc")
-"""Metrics from 0 to 1. Their mean over tasks is a rough measure of quality."""
 
 
 class Report:
@@ -29,6 +28,7 @@ class Report:
         self.names = list(dict.fromkeys(record.model for record in records))
         self.by_cell = {(record.task, record.model): record for record in records}
         self.ranks = {(each.task, name): rank for each in comparisons for name, rank in each.ranks_by_model().items()}
+        self.bold = {(each.task, name) for each in comparisons if set(each.ranks or ()) != {1} for name in each.best()}
         self.remarks = [f"{each.task}: {note}" for each in comparisons for note in each.notes]
         roles = {record.model: record.role for record in records}
         models = [name for name in self.names if roles[name] == "model"]
@@ -67,9 +67,9 @@ class Report:
             rows.append(f'<tr><th scope="row">{swatch}{escape(name)}</th>{cells}</tr>')
         legend = (
             f"<p>Scores with intervals at {LEVEL:.0%}, over speakers or pieces where the data names them. The layer is "
-            "chosen on dev. Small numbers are ranks: 1 + the number of significantly better models (paired bootstrap, "
-            "Holm's correction). <b>Bold</b>: no model is significantly better. =: models share the rank; = without a "
-            "number: no difference is significant. No rank: there is no paired test.</p>"
+            "chosen on dev. <b>Bold</b>: not significantly worse than the best (paired bootstrap, Holm's correction "
+            "over the differences to the best). Small numbers are ranks. =: models share the rank; = without a number: "
+            f"no difference is significant. No rank: there is no paired test. {table.PERFECT}</p>"
         )
         return f'{legend}<div class="wide"><table><tr><th></th>{head}</tr>{"".join(rows)}</table></div>'
 
@@ -83,7 +83,7 @@ class Report:
         rank = self.ranks.get((task, name))
         if rank is not None:
             task_ranks = [r for (other, _), r in self.ranks.items() if other == task]
-            score = f"<b>{score}</b>" if rank == 1 < max(task_ranks) else score
+            score = f"<b>{score}</b>" if (task, name) in self.bold else score
             label = f"{rank}{'=' if task_ranks.count(rank) > 1 else ''}" if max(task_ranks) > 1 else "="
             score += f' <span class="rank">{label}</span>'
         return f"<td>{score}<small>{escape(table.interval(record))}</small></td>"
@@ -134,7 +134,7 @@ class Report:
             if all(
                 (r := self.by_cell.get((task, name))) is not None
                 and r.kind in PROBES
-                and r.metric in _SHARES
+                and r.metric in SHARES
                 and r.score is not None
                 for name in timed
             )

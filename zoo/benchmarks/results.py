@@ -70,7 +70,10 @@ class Record:
 
 
 class Store:
-    """The records of one output folder. Records that are there already are not computed again."""
+    """The records of one output folder. Records that are there already are not computed again.
+
+    of_this_run: the records of the models and tasks of the last run, computed or found.
+    """
 
     def __init__(self, folder: Path, suite: str, command: str = "") -> None:
         """command: the command line that computes the new records, so that readers can repeat it.
@@ -84,6 +87,7 @@ class Store:
         if path.exists():
             self.results = read_results(path, suite)
         self.records = {record.identity: record for record in self.results.records}
+        self.of_this_run: list[Record] = []
 
     def get(self, record: Record) -> Record | None:
         return self.records.get(record.identity)
@@ -96,17 +100,17 @@ class Store:
         last = next(stored for stored in reversed(self.records.values()) if stored.task == record.task)
         if (last.data, last.task_key) != (record.data, record.task_key):
             self.records[record.identity] = self.records.pop(record.identity)
-            self.results.ranks = {}
+            self.results.ranks, self.results.best = {}, {}
             self._write()
 
-    def set_ranks(self, ranks: dict[str, dict[str, int]]) -> None:
-        """Store the rank of each model on each task: 1 + the number of significantly better models."""
-        self.results.ranks = ranks
+    def set_ranks(self, ranks: dict[str, dict[str, int]], best: dict[str, list[str]]) -> None:
+        """Store for each task the rank of each model, and the models that are not significantly worse than the best."""
+        self.results.ranks, self.results.best = ranks, best
         self._write()
 
     def add(self, record: Record, predictions: Rows = ()) -> None:
         """Write the predictions first, then the results that name their file."""
-        self.results.ranks = {}  # they were computed from fewer records
+        self.results.ranks, self.results.best = {}, {}  # they were computed from fewer records
         if self._run is None:
             self._run = self.results.run_index(describe_run(self.command))
         record.run = self._run
@@ -124,12 +128,24 @@ class Store:
 
 @dataclass
 class Results:
-    """The content of a results.json. runs: the runs that computed the records, see `describe_run`."""
+    """The content of a results.json. runs: the runs that computed the records, see `describe_run`.
+
+    best: task -> the models that are not significantly worse than the best; without it, rank 1 is bold.
+    """
 
     suite: str
     records: list[Record] = field(default_factory=list)
     ranks: dict[str, dict[str, int]] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, list[str]] = field(default_factory=dict)
+
+    def bold(self) -> dict[str, list[str]]:
+        """Task -> the models that tables show in bold; none if no model is significantly worse."""
+        bold = {}
+        for task, ranks in self.ranks.items():
+            best = self.best.get(task) or [name for name, rank in ranks.items() if rank == 1]
+            bold[task] = best if len(best) < len(ranks) else []
+        return bold
 
     def run_index(self, run: dict[str, Any]) -> int:
         """The index of a run. A new run is appended."""
@@ -146,6 +162,7 @@ class Results:
             "environment": environment(),
             "runs": self.runs,
             "ranks": self.ranks,
+            "best": self.best,
             "records": [_finite(asdict(record)) for record in self.records],
         }
         with replacing_file(path) as partial:
@@ -162,7 +179,8 @@ def read_results(path: Path, suite: str | None = None) -> Results:
         head = {key: content[key] for key in ("format", "protocol", "suite")}
         _check_head(path, head, head["suite"] if suite is None else suite)  # first: other formats have other fields
         records = [Record(**record) for record in content["records"]]
-        return Results(head["suite"], records, content.get("ranks", {}), content.get("runs", []))
+        ranks, runs, best = content.get("ranks", {}), content.get("runs", []), content.get("best", {})
+        return Results(head["suite"], records, ranks, runs, best)
     except (ValueError, KeyError, TypeError) as error:
         raise ZooError(f"{path}: damaged ({error}); move it away, or use another folder") from None
 

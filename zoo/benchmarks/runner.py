@@ -16,13 +16,14 @@ from zoo.benchmarks import evaluate, pages, robustness, table, tasks
 from zoo.benchmarks.conditions import Condition, parse
 from zoo.benchmarks.features import Features, extract
 from zoo.benchmarks.item_scores import read_rows
-from zoo.benchmarks.items import EvalItems, open_source
+from zoo.benchmarks.items import EvalItems, LeakError, open_source
+from zoo.benchmarks.kinds import ADDED, PROBES
 from zoo.benchmarks.results import Record, Rows, Store
-from zoo.benchmarks.suite import PROBES, Suite, SuiteTask, check, load
+from zoo.benchmarks.suite import Suite, SuiteTask, check, load
 from zoo.benchmarks.targets import ProbeTargets, prepare_folds
 from zoo.benchmarks.tested_models import CHANCE, TestedModel, load_tested_models
 from zoo.encoder import Encoder
-from zoo.errors import AudioError, ConfigError, MissingDependencyError
+from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError, ZooError
 from zoo.io.locks import lock_folder
 
 
@@ -44,7 +45,8 @@ def run(
     models: what zoo.load takes, as it is or as "NAME=SOURCE", or encoders. suite: name, file, or a Suite.
     tasks: names of tasks, default all. cache: folder of features, default ZOO_CACHE or ~/.cache/audiozoo.
     command: the command line to store in results.json.
-    Writes results.json, results.md, report.html and the predictions.
+    Writes results.json, results.md, report.html and the predictions. `Store.of_this_run` holds the results of these
+    models and tasks, computed now or before; see `raise_if_nothing_evaluated`.
 
     Raises what zoo.load, suite.load and items.open_source raise, before anything is computed.
     """
@@ -57,7 +59,7 @@ def run(
     console = console or Console(stderr=True)
     folder = Path(out)
     tested = load_tested_models(models, baselines=baselines, device=device, dtype=dtype)
-    sources = {name: open_source(suite.data[name]) for name in dict.fromkeys(task.data for task in selected)}
+    sources = {name: _open(name, suite) for name in dict.fromkeys(task.data for task in selected)}
     with lock_folder(folder):
         store = Store(folder, suite.name, command)
         session = _Session(suite, sources, store, cache, console)
@@ -67,8 +69,18 @@ def run(
         if baselines:
             for task in selected:
                 session.evaluate_chance(task)
+        store.of_this_run = session.records
         pages.write(store)
     return store
+
+
+def raise_if_nothing_evaluated(store: Store) -> None:
+    """Raise ZooError, with the reasons, if each task of this run was skipped for each of its models."""
+    records = [record for record in store.of_this_run if record.role == "model"]
+    if any(record.status == "ok" for record in records):
+        return
+    reasons = "; ".join(table.skipped(records)) or "the suite has no task for it"
+    raise ZooError(f"nothing was evaluated: {reasons}")
 
 
 def default_cache() -> Path:
@@ -83,8 +95,18 @@ def _select_tasks(suite: Suite, tasks: Sequence[str]) -> list[SuiteTask]:
     return [task for task in suite.tasks if not tasks or task.name in tasks]
 
 
+def _open(name: str, suite: Suite) -> EvalItems:
+    """The clips of a source. Errors start with its name in the suite."""
+    try:
+        return open_source(suite.data[name])
+    except (ConfigError, LeakError, ManifestError) as error:
+        raise type(error)(f"data {name!r}: {error}") from None
+
+
 def _is_for_baselines(task: SuiteTask, encoder: Encoder) -> bool:
-    """Baselines get probes, and speed. Not the speed of an untrained model: it is that of the trained one."""
+    """Baselines get probes, added kinds, and speed. Not the speed of an untrained model: it is that of the trained."""
+    if task.kind in ADDED:
+        return ADDED[task.kind].baselines and not tasks.unsupported_reason(task, encoder)
     return task.kind in PROBES or (task.kind == "speed" and not any(True for _ in encoder.parameters()))
 
 
@@ -95,6 +117,7 @@ class _Session:
         self, suite: Suite, sources: dict[str, EvalItems], store: Store, cache: Path, console: Console
     ) -> None:
         self.suite, self.sources, self.store, self.cache, self.console = suite, sources, store, cache, console
+        self.records: list[Record] = []  # of this run, computed now or before
         self._features: dict[tuple[str, str], Features] = {}
         self._fingerprints: dict[int, str] = {}
 
@@ -103,6 +126,7 @@ class _Session:
         record = self._new_record(task, model)
         stored = self._stored(record)
         if stored and stored.status == "ok":  # a skipped task is tried again
+            self.records.append(stored)
             return
         started = time.monotonic()
         rows: Rows = []
@@ -125,6 +149,7 @@ class _Session:
         if record.status == "ok" and not (record.score is not None and math.isfinite(record.score)):
             record.status, record.reason, record.score = "skipped", "the score is not a number", None
         record.seconds = round(time.monotonic() - started, 2)
+        self.records.append(record)
         if not stored or (stored.status, stored.reason) != (record.status, record.reason):
             self._add(record, rows)
 

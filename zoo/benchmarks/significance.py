@@ -128,19 +128,29 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
     return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
-def ranks(scores: Sequence[float], p: np.ndarray, *, level: float = LEVEL) -> list[int]:
-    """1 + the number of significantly better systems. Higher scores are better.
+def holm(p: Sequence[float]) -> list[float]:
+    """p values with Holm's correction (1979): the k-th smallest of n times n - k + 1, never decreasing."""
+    corrected, largest = [0.0] * len(p), 0.0
+    for done, index in enumerate(sorted(range(len(p)), key=lambda each: p[each])):
+        largest = max(largest, min(1.0, p[index] * (len(p) - done)))
+        corrected[index] = largest
+    return corrected
 
-    p (M, M): of each pair. Holm's correction is applied over the pairs.
+
+def ranks(p: np.ndarray, *, level: float = LEVEL) -> list[int]:
+    """Ranks of systems in the order of their scores, the best first. A lower score never has a better rank.
+
+    p (M, M): of each pair. The best system has rank 1, with the systems below it up to the first that is significantly
+    worse. That one has the rank of its position and starts the next group, and so on. Holm's correction is over the
+    comparisons of the first of a group with all systems below it.
     """
-    size = len(scores)
-    pairs = sorted((p[i, j], i, j) for i in range(size) for j in range(i))
-    significant = np.zeros((size, size), dtype=bool)
-    for done, (value, i, j) in enumerate(pairs):
-        if value > (1 - level) / (len(pairs) - done):
-            break
-        significant[i, j] = significant[j, i] = True
-    return [1 + sum(bool(significant[i, j]) and scores[j] > scores[i] for j in range(size)) for i in range(size)]
+    found: list[int] = []
+    while len(found) < len(p):
+        first = len(found)
+        worse = [value <= 1 - level for value in holm(p[first, first + 1 :].tolist())]
+        size = 1 + (worse.index(True) if True in worse else len(worse))
+        found += [first + 1] * size
+    return found
 
 
 def _numbered(groups: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -17,20 +18,15 @@ from typing import Any
 import yaml
 
 from zoo import config
-from zoo.benchmarks import conditions
+from zoo.benchmarks import conditions, kinds
+from zoo.benchmarks.kinds import PROBES, ROBUST
+from zoo.benchmarks.metrics import OF_KIND
 from zoo.errors import ConfigError
 from zoo.text.normalizers import NORMALIZERS
 
 PROTOCOL = 1
 """Increased when the same task, model and data give another score than before."""
 
-PROBES = ("class", "tags", "value", "phones")
-ROBUST = (*PROBES, "wer", "retrieval", "zero_shot")
-"""Kinds that `robustness` supports."""
-KINDS = (*ROBUST, "robustness", "units", "hallucination", "speed")
-_CLASSES = ("accuracy", "balanced_accuracy")
-_METRICS = {"class": _CLASSES, "phones": _CLASSES, "tags": ("roc_auc", "map"), "value": ("r2",), "wer": NORMALIZERS}
-"""Metrics of each kind, the default first. For word error rates: names of normalizers."""
 _VARIABLE = re.compile(r"\$\{oc\.env:(\w+)\}")
 _TEXTS = ("prompt", "prefix")
 """Options that stay text, even if YAML reads them as something else: "Glossary: ..." is no mapping."""
@@ -56,7 +52,9 @@ class SuiteTask:
 
     name: str = ""
     data: str = ""  # name of a source of this suite
-    kind: str = ""  # class, tags, value, phones, wer, retrieval, zero_shot, robustness, units, hallucination, speed
+    kind: str = (
+        ""  # class, tags, value, phones, wer, retrieval, zero_shot, robustness, units, ...: zoo.benchmarks.kinds
+    )
     target: str = ""  # column to predict
     columns: list[str] = field(default_factory=list)  # tags: each value of these columns is a tag
     where: dict[str, str] = field(default_factory=dict)  # only clips with these values in these columns
@@ -68,7 +66,9 @@ class SuiteTask:
     of: str = ""  # robustness: name of the base task ...
     conditions: list[str] = field(default_factory=list)  # ... and corruptions of its test clips: pink 10, room 0.6, ...
     templates: list[str] = field(default_factory=lambda: ["{}"])  # zero_shot: prompts
-    options: dict[str, str] = field(default_factory=dict)  # wer, hallucination: arguments of transcribe
+    options: dict[str, str] = field(
+        default_factory=dict
+    )  # wer, hallucination: arguments of transcribe; added kinds: their own
 
     def arguments(self) -> dict[str, Any]:
         """The options as Python values."""
@@ -168,8 +168,12 @@ def check(suite: Suite, where: str) -> None:
 
 
 def _check(task: SuiteTask, suite: Suite, where: str) -> None:
-    if not task.name or task.kind not in KINDS:
-        raise ConfigError(f"{where}: a task needs a name, and a kind: one of {', '.join(KINDS)}, not {task.kind!r}")
+    if not task.name or task.kind not in kinds.names():
+        known = ", ".join(kinds.names())
+        raise ConfigError(
+            f"{where}: a task needs a name, and a kind: one of {known}, not {task.kind!r}; "
+            "zoo.benchmarks.register_task_kind adds a kind"
+        )
     if task.data not in suite.data and task.kind != "robustness":
         raise ConfigError(f"{where}: unknown data {task.data!r}; the suite has {', '.join(suite.data) or 'none'}")
     if task.kind in ("class", "value", "zero_shot") and not task.target:
@@ -182,12 +186,13 @@ def _check(task: SuiteTask, suite: Suite, where: str) -> None:
             options[key] = "no"
     if task.kind == "tags" and not task.columns:
         raise ConfigError(f"{where}: name the columns with the tags (columns)")
-    possible = _METRICS.get(task.kind, ())
+    possible: Sequence[str] = NORMALIZERS if task.kind == "wer" else OF_KIND.get(task.kind, ())
     if task.kind in PROBES:
         task.metric = task.metric or possible[0]
     if task.metric and task.metric not in possible:
         choices = ", ".join(possible) or "none: its metric is fixed"
-        raise ConfigError(f"{where}: metric {task.metric!r}: for {task.kind} choose {choices}")
+        hint = "; zoo.benchmarks.register_metric adds a metric" if task.kind in PROBES else ""
+        raise ConfigError(f"{where}: metric {task.metric!r}: for {task.kind} choose {choices}{hint}")
 
 
 def _check_probe(task: SuiteTask, where: str) -> None:
@@ -202,7 +207,7 @@ def _check_probe(task: SuiteTask, where: str) -> None:
 
 
 def _check_capability(task: SuiteTask, where: str) -> None:
-    if task.options and task.kind not in ("wer", "hallucination"):
+    if task.options and task.kind not in ("wer", "hallucination", *kinds.ADDED):
         raise ConfigError(f"{where}: options are for wer and hallucination: they are arguments of transcribe")
     if task.kind == "zero_shot" and not (task.templates and all("{}" in template for template in task.templates)):
         raise ConfigError(f"{where}: templates: at least one is needed, with {{}} in each for the name of the class")

@@ -5,18 +5,25 @@ The HTML report shows the same cells and details.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from zoo.benchmarks.markdown import block, code, one_line, plain, row
 from zoo.benchmarks.results import Record, Results
 
-FOOTNOTE = "Score (95 % interval; over speakers or pieces where the data names them). Layer chosen on dev."
-BOLD_ON_CARDS = "Bold: no model in the whole result is significantly better."
-BOLD = (
-    "Bold: no model is significantly better (paired bootstrap, Holm's correction). "
-    "A row without bold shows no significant difference."
+PERFECT = (
+    "The interval of a perfect score is the exact binomial bound with one trial per speaker or piece, "
+    "so it is wide for few of them."
 )
+FOOTNOTE = f"Score (95 % interval; over speakers or pieces where the data names them). Layer chosen on dev. {PERFECT}"
+BOLD_ON_CARDS = "Bold: not significantly worse than the best model of the whole result."
+BOLD = (
+    "Bold: not significantly worse than the best (paired bootstrap, Holm's correction over the differences to the "
+    "best). A row without bold shows no significant difference."
+)
+BOLD_BY_RANK = "Bold: no model in the whole result is significantly better."
+"""For files of results from before `Results.best`."""
 
 _FEW_GROUPS = 5  # with fewer groups, the bootstrap underestimates the variation between groups
 
@@ -36,21 +43,26 @@ def markdown(results: Results, intro: Sequence[str] = ()) -> str:
     intro: lines about the results, for the top of the page.
     """
     records = latest(results.records)
-    lines = [f"# {results.suite}", "", *(part for line in intro for part in (line, "")), *computed_by(results, records)]
+    lines = [
+        f"# {block(results.suite)}",
+        "",
+        *(part for line in intro for part in (line, "")),
+        *computed_by(results, records),
+    ]
     tasks, models = (list(dict.fromkeys(names)) for names in ([r.task for r in records], [r.model for r in records]))
-    lines += ["", *grid(records, results.ranks, tasks, models, cell), "", FOOTNOTE, BOLD]
+    lines += ["", *grid(records, results.bold(), tasks, models, cell), "", FOOTNOTE, BOLD]
     remarks = notes(records)
     if outdated := len(results.records) - len(records):
         remarks.append(f"{outdated} results with older data or settings are in the file but not shown")
     for title, items in (("Skipped", skipped(records)), ("Notes", remarks)):
         if items:
-            lines += ["", f"{title}:", "", *(f"- {item}" for item in items)]
+            lines += ["", f"{title}:", "", *(f"- {block(item)}" for item in items)]
     return "\n".join([*lines, *detail_lines(records)]) + "\n"
 
 
 def detail_lines(records: Sequence[Record]) -> list[str]:
     """The tables of details, each with its title above."""
-    return [part for sheet in details(records) for part in ("", f"{sheet.title}:", "", *_lines(sheet))]
+    return [part for sheet in details(records) for part in ("", f"{block(sheet.title)}:", "", *sheet_lines(sheet))]
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
@@ -79,35 +91,28 @@ def computed_by(results: Results, records: Sequence[Record]) -> list[str]:
     for run in (results.runs[number] for number in used):
         hardware = ", ".join(filter(None, [run["machine"], run["gpu"], f"threads: {run['threads']}"]))
         setup = f"commit {run['commit'] or 'unknown'}, {hardware}, torch {run['torch']}, {run['day']}"
-        lines.append(f"- `{run['command'] or 'zoo.benchmarks.runner.run, from Python'}` ({setup})")
+        lines.append(f"- {code(run['command'] or 'zoo.benchmarks.runner.run, from Python')} ({setup})")
     return lines
 
 
 def grid(
     records: Sequence[Record],
-    ranks: Mapping[str, Mapping[str, int]],
+    bold: Mapping[str, Collection[str]],
     tasks: Sequence[str],
     models: Sequence[str],
     text: Callable[[Record], str],
 ) -> list[str]:
-    """A row for each task, a column for each model. Bold: rank 1, if another model has a worse rank."""
+    """A row for each task, a column for each model. bold: task -> models with a bold score."""
     by_cell = {(record.task, record.model): record for record in records}
-    lines = ["| " + row(models), "|-" * (len(models) + 1) + "|"]
+    lines = ["| " + row([plain(name) for name in models]), "|-" * (len(models) + 1) + "|"]
     for task in tasks:
-        task_ranks = ranks.get(task, {})
-        best = [name for name, rank in task_ranks.items() if rank == 1 < max(task_ranks.values())]
         cells = []
         for name in models:
             record = by_cell.get((task, name))
             score, shown = (number(record, record.score), text(record)) if record else ("", "")
-            cells.append(shown.replace(score, f"**{score}**", 1) if name in best else shown)
-        lines.append(row([heading(task, records), *cells]))
+            cells.append(shown.replace(score, f"**{score}**", 1) if name in bold.get(task, ()) else shown)
+        lines.append(row([plain(heading(task, records)), *cells]))
     return lines
-
-
-def row(cells: Sequence[str]) -> str:
-    """A line of a table. Pipes and line breaks in the cells are escaped."""
-    return "| " + " | ".join(" ".join(text.replace("|", "\\|").splitlines()) for text in cells) + " |"
 
 
 def heading(task: str, records: Sequence[Record]) -> str:
@@ -146,7 +151,7 @@ def number(record: Record, value: float | None) -> str:
 def line(record: Record) -> str:
     """One record for the log."""
     what = f"skipped: {record.reason}" if record.status == "skipped" else f"{record.metric} {cell(record)}"
-    return f"{record.model}: {record.task}: {what} [{record.seconds:.1f} s]"
+    return one_line(f"{record.model}: {record.task}: {what} [{record.seconds:.1f} s]")
 
 
 def skipped(records: Sequence[Record]) -> list[str]:
@@ -202,8 +207,10 @@ def _robustness(records: Sequence[Record]) -> Sheet:
     return Sheet(f"{records[0].task}: score, and its change with 95 % interval", ["", "clean", *conditions], rows)
 
 
-def _lines(sheet: Sheet) -> list[str]:
-    return [row(cells) for cells in (sheet.head, ["-"] * len(sheet.head), *sheet.rows)]
+def sheet_lines(sheet: Sheet) -> list[str]:
+    """A table of details in Markdown."""
+    lines = [sheet.head, ["-"] * len(sheet.head), *sheet.rows]
+    return [row([plain(text) for text in cells]) for cells in lines]
 
 
 def _label(record: Record) -> str:

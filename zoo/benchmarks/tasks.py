@@ -16,6 +16,7 @@ from zoo.benchmarks import chance, hallucination, speed, units, wer
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.evaluated import embed_items, items_with, read_clips, set_score, test_items, transcribe_clips
 from zoo.benchmarks.items import EvalItems, value_of
+from zoo.benchmarks.kinds import ADDED, TaskKind
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.retrieval import classify, retrieve
 from zoo.benchmarks.significance import ratio_interval
@@ -42,6 +43,8 @@ def unsupported_reason(task: SuiteTask, encoder: Encoder) -> str:
         return "it does not embed text"
     if task.kind == "units" and getattr(encoder, "quantizer", None) is None:
         return "it has no quantizer"
+    if task.kind in ADDED and ADDED[task.kind].unsupported is not None:
+        return ADDED[task.kind].unsupported(encoder)  # type: ignore[misc]
     return ""
 
 
@@ -54,7 +57,29 @@ def run(
     """
     if condition:
         return CORRUPTIBLE[task.kind](record, task, items, encoder, condition)
+    if task.kind in ADDED:
+        return _run_added(ADDED[task.kind], record, task, items, encoder)
     return (CORRUPTIBLE | _RUNNERS)[task.kind](record, task, items, encoder)
+
+
+def _run_added(kind: TaskKind, record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> Rows:
+    """Fill in the score from the rows: the sum of the values divided by the sum of the weights."""
+    rows = list(kind.run(record, task, items, encoder))
+    if not rows:
+        raise ConfigError("the test split has no clips for this task")
+    for row in rows:
+        if not {"item", "group", "value", "weight"} <= set(row):
+            raise ConfigError(f"kind {task.kind!r}: a row lacks item, group, value or weight: {row}; use result_row")
+    value = np.array([row["value"] for row in rows], dtype=float)
+    weight = np.array([row["weight"] for row in rows], dtype=float)
+    if not (weight >= 0).all() or weight.sum() == 0:
+        raise ConfigError(f"kind {task.kind!r}: weights must be 0 or more, and not all 0")
+    groups = [str(row["group"]) for row in rows]
+    share = bool((value >= 0).all() and (value <= weight).all())
+    interval = ratio_interval(value, weight, np.array(groups), share=share)
+    record.lower_is_better = kind.lower_is_better
+    set_score(record, kind.metric, float(value.sum() / weight.sum()), interval, groups)
+    return rows
 
 
 def _wer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -29,15 +30,19 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "float32",
     cache: Annotated[Path | None, typer.Option(help="Folder of features; default: ZOO_CACHE")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no table")] = False,
 ) -> None:
-    """Evaluate models; write results.json, results.md, report.html and the prediction for each test item."""
+    """Evaluate models; write results.json, results.md, report.html and the prediction for each test item.
+
+    Exit status 1 if nothing was evaluated because all tasks were skipped.
+    """
     from zoo.benchmarks import pages, runner
 
     command = ["zoo", "bench", "run", "--suite", suite, *(part for name in model for part in ("-m", name))]
     command += [part for name in task or [] for part in ("--task", name)]
     command += [] if baselines else ["--no-baselines"]
     command += [] if (device, dtype) == ("auto", "float32") else ["--device", device, "--dtype", dtype]
-    runner.run(
+    store = runner.run(
         model,
         suite,
         out,
@@ -47,18 +52,24 @@ def run(
         dtype=dtype,
         cache=cache,
         command=shlex.join(command),
+        console=Console(stderr=True, quiet=quiet),
     )
-    Console().print((out / pages.TABLE).read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+    page = (out / pages.TABLE).read_text(encoding="utf-8")
+    Console(quiet=quiet).print(page, markup=False, highlight=False, soft_wrap=True)
+    runner.raise_if_nothing_evaluated(store)
 
 
 @app.command("suites")
-def suites() -> None:
+def suites(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False) -> None:
     """List the packaged suites with their tasks."""
     from zoo.benchmarks import suite
 
     console = Console()
-    for name in suite.names():
-        outline = suite.outline(name)
+    outlines = {name: suite.outline(name) for name in suite.names()}
+    if as_json:
+        _print_json([{"name": name, **vars(outline)} for name, outline in outlines.items()])
+        return
+    for name, outline in outlines.items():
         needs = f" (needs {', '.join(outline.variables)})" if outline.variables else ""
         tasks = "; ".join(outline.tasks)  # names contain commas
         console.print(f"{name}: {outline.about}{needs}\n  {tasks}", markup=False, highlight=False, soft_wrap=True)
@@ -70,22 +81,26 @@ def compare(
     out: Annotated[
         list[Path] | None, typer.Option("--out", "-o", help="File to write, .md or .html (a report); repeatable")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables")] = False,
 ) -> None:
     """Rank the models in these results, task by task. Models without a significant difference share a rank."""
-    from zoo.benchmarks import compare
+    from zoo.benchmarks import compare, differences
     from zoo.benchmarks.report import Report
 
     for path in out or []:
         if path.suffix not in (".md", ".html"):
             raise ConfigError(f"--out {path}: must end in .md or .html")
     comparisons = compare.compare(folders)
-    page = compare.markdown(comparisons)
+    page = differences.markdown(comparisons)
     for path in out or []:
         records = [model.record for comparison in comparisons for model in comparison.models]
         title = f"Comparison of {', '.join(folder.name for folder in folders)}"
         text = page if path.suffix == ".md" else Report(title, records, comparisons).page()
         with replacing_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    if as_json:
+        _print_json(differences.as_json(comparisons))
+        return
     Console().print(page, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -138,3 +153,7 @@ def card(
     if not check:
         with replacing_file(page) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=1, allow_nan=False))

@@ -135,6 +135,8 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: there is no such file; check the path of the alignment") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: cannot be read as text ({error})") from None
 

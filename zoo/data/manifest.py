@@ -56,8 +56,12 @@ def read(path: str | Path) -> list[Entry]:
     path = Path(path).expanduser().absolute()
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: there is no such file; check the path of the manifest") from None
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: is not UTF-8 text ({error})") from None
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise ManifestError(f"{path}: has no entries; a manifest has one JSON object per line")

@@ -78,6 +78,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             f"{path}:{reader.line_num + 1}: cannot be read as a table ({error}); a cell that starts with a quotation "
             "mark must end with one, and quotation marks inside it must be doubled"
         ) from None
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: there is no such file; check the path of the table") from None
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path}: cannot be read as a table ({error})") from None
 

@@ -1,0 +1,59 @@
+"""Names of the kinds of tasks, and kinds that are added from outside of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.errors import ConfigError
+
+PROBES = ("class", "tags", "value", "phones")
+ROBUST = (*PROBES, "wer", "retrieval", "zero_shot")
+"""Kinds that `robustness` supports."""
+BUILT_IN = (*ROBUST, "robustness", "units", "hallucination", "speed")
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """A kind of task from outside, see `register_task_kind`."""
+
+    run: Callable[..., Any]
+    metric: str
+    lower_is_better: bool
+    baselines: bool
+    unsupported: Callable[[Any], str] | None
+
+
+ADDED: dict[str, TaskKind] = {}
+
+
+def names() -> tuple[str, ...]:
+    """All kinds, those of this package first."""
+    return (*BUILT_IN, *ADDED)
+
+
+def register_task_kind(
+    name: str,
+    run: Callable[..., Any],
+    *,
+    metric: str,
+    lower_is_better: bool = False,
+    baselines: bool = True,
+    unsupported: Callable[[Any], str] | None = None,
+) -> None:
+    """Add a kind of task; `kind: NAME` in a suite then uses it.
+
+    run: called with (record, task, items, encoder): an empty Record, the SuiteTask, all clips of the source as
+    EvalItems, and the Encoder. It returns a row for each test clip, made by zoo.benchmarks.evaluated.result_row. The
+    score is the sum of the values divided by the sum of the weights; its interval and comparisons with other models are
+    computed from the rows. `record.notes` and `record.details` may be filled. A ConfigError skips the task.
+    metric: the name of the score in tables. baselines: evaluate MFCC, log-mel and untrained models too.
+    unsupported: called with an encoder; why it does not support these tasks, or "".
+
+    Results are found again by the settings of the task. Use another name when `run` gives other scores.
+    Raises ConfigError for a name of this package.
+    """
+    if not name or name in BUILT_IN:
+        raise ConfigError(f"task kind {name!r}: this name is taken or empty; choose another one")
+    ADDED[name] = TaskKind(run, metric, lower_is_better, baselines, unsupported)
