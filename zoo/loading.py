@@ -216,8 +216,7 @@ def open_encoder(model: str | Path | Encoder, device: str, dtype: str) -> tuple[
     from zoo.nn.precision import dtype_of, resolve_device, resolve_dtype
 
     if isinstance(model, Encoder):
-        precision = next((str(p.dtype).removeprefix("torch.") for p in model.parameters()), "float32")
-        return model, precision, "as it was loaded"
+        return model, dtype_of(model), "as it was loaded"
     target = resolve_device(device)
     precision, reason = resolve_dtype(dtype, target)
     encoder = load(model, device=str(target), dtype=precision)

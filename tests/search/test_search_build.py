@@ -154,7 +154,7 @@ def test_an_index_of_other_files_is_not_emptied_by_mistake(tones: Path, tmp_path
 
 
 def test_the_number_format_of_the_index_is_kept(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ "auto" may differ between machines; an existing index keeps its format."""
+    """Without `dtype`, an existing index keeps its format."""
     seen: list[str] = []
     whole = zoo.loading.load
     monkeypatch.setattr("zoo.loading.load", lambda *a, dtype, **o: seen.append(dtype) or whole(*a, dtype=dtype, **o))

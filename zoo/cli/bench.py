@@ -28,7 +28,7 @@ def run(
     task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable")] = None,
     baselines: Annotated[bool, typer.Option(help="Add MFCC, log-mel, untrained models and chance")] = True,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "float32",
+    dtype: Annotated[str, typer.Option(help="Computation: float32, auto, bfloat16, float16, int8")] = "float32",
     cache: Annotated[Path | None, typer.Option(help="Folder of features; default: ZOO_CACHE")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no table")] = False,
 ) -> None:

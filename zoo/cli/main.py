@@ -129,7 +129,7 @@ def embed(
         str, typer.Option(help="0: input of the transformer, -1: last layer; also '0,6,12' or 'all'")
     ] = "-1",
     pooling: Annotated[str, typer.Option(help="mean, max, first, stats (mean and std), or none for frames")] = "mean",
-    dtype: Annotated[str, typer.Option(help="Computation: auto, float32, bfloat16, float16, int8")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Computation: float32, auto, bfloat16, float16, int8")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     storage: Annotated[str, typer.Option(help="Number format in the files: float32 or float16")] = "float32",
     batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in a batch, with padding")] = BATCH_SECONDS,
@@ -168,7 +168,7 @@ def index(
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="Model: name, directory, file or hf:owner/name")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder for the index; a rerun updates it")],
-    dtype: Annotated[str, typer.Option(help="Computation: auto, float32, bfloat16, float16, int8")] = "auto",
+    dtype: Annotated[str | None, typer.Option(help="Computation; default: that of the index, or float32")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     storage: Annotated[str, typer.Option(help="Number format in the index: float32 or float16")] = "float32",
     batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in a batch, with padding")] = BATCH_SECONDS,
@@ -221,7 +221,7 @@ def units(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output file, one JSON object per item; a rerun resumes")],
     dedup: Annotated[bool, typer.Option("--dedup", help="Write each run of equal units once, with its length")] = False,
-    dtype: Annotated[str, typer.Option(help="Computation: auto, float32, bfloat16, float16, int8")] = "float32",
+    dtype: Annotated[str, typer.Option(help="Computation: float32, auto, bfloat16, float16, int8")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     fail_on_error: Annotated[
@@ -270,7 +270,7 @@ def transcribe(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Windows in a batch; default: as many as fit in half a GiB")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Computation: float32, auto, bfloat16, float16, int8")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     fail_on_error: Annotated[

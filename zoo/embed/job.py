@@ -62,7 +62,7 @@ def run(
     *,
     layer: Layer = -1,
     pooling: str | None = "mean",
-    dtype: str = "auto",
+    dtype: str = "float32",
     device: str = "auto",
     storage: str = "float32",
     batch_seconds: float = BATCH_SECONDS,

@@ -55,7 +55,7 @@ def build(
     model: str | Path | Encoder,
     out: str | Path,
     *,
-    dtype: str = "auto",
+    dtype: str | None = None,
     device: str = "auto",
     storage: str = "float32",
     batch_seconds: float = BATCH_SECONDS,
@@ -65,7 +65,7 @@ def build(
     """Build an index of `paths` in the folder `out`, or update it. The result has exactly the items of `paths`.
 
     paths, model, device, batch_seconds, workers, progress: see `zoo.embed.run`.
-    dtype: number format of the computation; "auto" uses that of the index, if there is one.
+    dtype: number format of the computation; None: that of the index if there is one, else float32.
     storage: number format of the vectors: "float32", or "float16" for a file of half the size.
 
     Items with the same path, size and modification time are not embedded again. Items that are no longer in `paths`,
@@ -80,7 +80,9 @@ def build(
     items = [item._replace(path=os.path.abspath(item.path)) for item in collect(paths)]  # noqa: PTH100 (keeps links)
     out = expand_path(out)
     current = store.read(out)
-    encoder, dtype, _ = open_encoder(model, device, current[0].dtype if current and dtype == "auto" else dtype)
+    if dtype is None:
+        dtype = current[0].dtype if current else "float32"
+    encoder, dtype, _ = open_encoder(model, device, dtype)
     space = Space.of(encoder, _load_name(model), dtype, storage)
     with lock_folder(out):
         current = store.read(out)

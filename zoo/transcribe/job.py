@@ -71,7 +71,7 @@ def run(
     out: str | Path,
     *,
     formats: str = "txt",
-    dtype: str = "auto",
+    dtype: str = "float32",
     device: str = "auto",
     workers: int | None = None,
     progress: bool | Console = True,
