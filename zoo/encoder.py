@@ -29,6 +29,7 @@ from zoo.errors import AudioError, ConfigError
 from zoo.nn.eval_mode import eval_mode
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.pooling import PoolingStats, check_pooling
+from zoo.nn.transfer import to_device
 
 Layer = int | Sequence[int] | str
 """A layer number, several of them, or "all". 0 = input of the transformer stack, k = after block k, -1 = the last."""
@@ -246,7 +247,7 @@ class Encoder(nn.Module):
             batch_stats = [stats for chunk in batch if (stats := norm_stats.get(chunk.clip)) is not None]
             with eval_mode(self):
                 frames = self(
-                    waves.to(self.device),
+                    to_device(waves, self.device),
                     lengths,
                     layer=layers,
                     norm_stats=torch.stack(batch_stats).to(self.device) if batch_stats else None,

@@ -18,6 +18,7 @@ from zoo import audio
 from zoo.data.manifest import Entry
 from zoo.errors import AudioError
 from zoo.io.seeds import mix
+from zoo.nn.transfer import to_device
 
 LONG = 60.0  # s; for longer recordings only the crop is decoded, and they are not cached
 
@@ -76,9 +77,7 @@ class Batch:
         """The batch with the fields in `on_device` on `device`."""
         if device.type == "cpu":
             return self
-        moved: dict[str, Any] = {
-            name: pinned(getattr(self, name)).to(device, non_blocking=True) for name in self.on_device
-        }
+        moved: dict[str, Any] = {name: to_device(getattr(self, name), device) for name in self.on_device}
         return replace(self, **moved)
 
     def only(self: B, index: int) -> B:
@@ -88,11 +87,6 @@ class Batch:
             name: v[index : index + 1] for name, v in values.items() if isinstance(v, Tensor | list)
         }
         return replace(self, **rows)
-
-
-def pinned(x: Tensor) -> Tensor:
-    """x in memory that a GPU copies from while Python goes on; x itself without a GPU."""
-    return x.pin_memory() if torch.cuda.is_available() else x
 
 
 class AudioDataset:
