@@ -29,6 +29,7 @@ from zoo.errors import AudioError, ConfigError
 from zoo.nn.eval_mode import eval_mode
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.pooling import PoolingStats, check_pooling
+from zoo.nn.transfer import to_device
 
 Layer = int | Sequence[int] | str
 """A layer number, several of them, or "all". 0 = input of the transformer stack, k = after block k, -1 = the last."""
@@ -55,7 +56,7 @@ class Frames:
     """Frame-level output of an encoder.
 
     x (B, T, D), or (L, B, T, D) for several layers; float32, zero past the end of each clip.
-    lengths (B,) real frames of each clip; frame_rate in Hz.
+    lengths (B,) real frames of each clip, on the CPU; frame_rate in Hz.
     """
 
     x: Tensor
@@ -65,7 +66,7 @@ class Frames:
     @property
     def mask(self) -> Tensor:
         """(B, T), True = real."""
-        return lengths_to_mask(self.lengths, self.x.shape[-2])
+        return lengths_to_mask(self.lengths, self.x.shape[-2], self.x.device)
 
     def pool(self, pooling: str = "mean") -> Tensor:
         """(B, D) or (L, B, D): "mean", "max", "first", or "stats" = mean and standard deviation, twice as wide."""
@@ -103,6 +104,7 @@ class Encoder(nn.Module):
     def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
         """Compute frames, with gradients. waves (B, S) float32 at `sample_rate`, zero padded; lengths (B,) samples.
 
+        Keep lengths on the CPU, also if the model is on a GPU: then nothing in `forward` waits for the GPU.
         norm_stats: if `waves` are windows of longer clips, `self.norm_stats` of those clips, stacked; else None.
         """
         raise NotImplementedError
@@ -164,6 +166,7 @@ class Encoder(nn.Module):
         layers = self.resolve_layers(layer)
         out = torch.zeros(len(layers), len(clips), int(lengths.max()), self.dim)  # (L, B, T, D)
         for batch, frames in self._forward_batches(clips, layers):
+            frames.x = frames.x.cpu()
             for chunk, x in zip(batch, frames.unpad(), strict=True):
                 out[:, chunk.clip, chunk.keep] = x[:, chunk.real]
         return Frames(out[0] if isinstance(layer, int) else out, lengths, self.frame_rate)
@@ -181,12 +184,12 @@ class Encoder(nn.Module):
         clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
         self._count_all(clips, waves)
         layers = self.resolve_layers(layer)
-        stats = [PoolingStats.empty(len(layers), self.dim) for _ in clips]
+        stats = [PoolingStats.empty(len(layers), self.dim, device=self.device) for _ in clips]
         for batch, frames in self._forward_batches(clips, layers):
             for chunk, x in zip(batch, frames.unpad(), strict=True):
                 stats[chunk.clip].add_(x[:, chunk.real], start=chunk.keep.start == 0)  # of (L, T, D)
         pooled = torch.stack([clip_stats.pool(pooling) for clip_stats in stats], dim=1)  # (L, B, D)
-        pooled = self.postprocess_pooled(pooled, pooling)
+        pooled = self.postprocess_pooled(pooled, pooling).cpu()
         pooled = pooled[0] if isinstance(layer, int) else pooled
         return pooled[..., 0, :] if single else pooled
 
@@ -244,8 +247,8 @@ class Encoder(nn.Module):
             batch_stats = [stats for chunk in batch if (stats := norm_stats.get(chunk.clip)) is not None]
             with eval_mode(self):
                 frames = self(
-                    waves.to(self.device),
-                    lengths.to(self.device),
+                    to_device(waves, self.device),
+                    lengths,
                     layer=layers,
                     norm_stats=torch.stack(batch_stats).to(self.device) if batch_stats else None,
                 )

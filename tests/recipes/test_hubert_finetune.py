@@ -160,7 +160,7 @@ def test_a_stopped_run_ends_in_the_same_weights(words: Path, start: Path, tmp_pa
             def stopping(
                 self: CtcTask, batches: Any, backward: Any, last: int = last, original: Any = original
             ) -> None:
-                if int(self.num_updates) == last:
+                if self.step == last:
                     raise TrainingStopped("as if killed")
                 original(self, batches, backward)
 

@@ -74,7 +74,7 @@ class ConvNorm(nn.Module):
         if rows is None or not self.training:
             return norm(y)
         assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
-        real = lengths_to_mask(self.shrink(rows), y.shape[2])[:, None, :, None]  # (B, 1, H', 1)
+        real = lengths_to_mask(self.shrink(rows), y.shape[2], y.device)[:, None, :, None]  # (B, 1, H', 1)
         count = real.sum() * y.shape[3]
         mean = (y.float() * real).sum((0, 2, 3), keepdim=True) / count  # (1, C', 1, 1)
         centered = y.float() - mean

@@ -51,7 +51,10 @@ class TrainingTask(nn.Module):
     """A model and its loss. Subclasses define `forward` and `export`, and override other methods if needed.
 
     monitor: the metric of `validate` that chooses the best checkpoint; maximize: whether higher is better.
+    step: finished optimizer steps, set by `fit`.
     """
+
+    step: int = 0
 
     monitor: ClassVar[str] = "loss"
     maximize: ClassVar[bool] = False

@@ -25,7 +25,7 @@ from zoo.errors import CheckpointError, ConfigError
 from zoo.models.hubert.heads import LinearUnitHead, UnitHead
 from zoo.nn.conv import ConvPosition, FeatureProjection, LogMelFrontend, WaveformFrontend
 from zoo.nn.linear import Linear
-from zoo.nn.masking import lengths_to_mask, zero_padding
+from zoo.nn.masking import padding_mask, zero_padding
 from zoo.nn.transformer import Transformer
 
 QUANTIZER = "quantizer.safetensors"
@@ -150,8 +150,9 @@ class HuBERT(Encoder):
         """
         x = self.projection(features)  # (B, T, D)
         counts = (lengths - self.min_samples) // self.hop + 1  # (B,)
-        mask = lengths_to_mask(counts, x.shape[1]) if int(counts.min()) < x.shape[1] else None  # (B, T)
+        mask = padding_mask(counts, x)  # (B, T)
         if masked is not None:
+            masked = masked.to(x.device, non_blocking=True)
             x = torch.where(masked[..., None], self.mask_embedding.to(x.dtype), x)
         if masked_channels is not None:
             x = torch.where(masked_channels[:, None], x.new_zeros(()), x)

@@ -25,6 +25,7 @@ from zoo.nn.eval_mode import eval_mode
 from zoo.nn.frontend import LogMel
 from zoo.nn.linear import Linear
 from zoo.nn.losses import Temperature
+from zoo.nn.masking import lengths_to_mask
 from zoo.text.prompts import embed_prompts
 from zoo.validation import check_range
 
@@ -132,7 +133,7 @@ class MuLan(TokenizedEncoder):
     def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
         """As Encoder.forward: x (B, T, D) of unit vectors."""
         layers = self.resolve_layers(layer)
-        counts = torch.tensor([self.count_frames(n) for n in lengths.tolist()], device=waves.device)
+        counts = torch.tensor([self.count_frames(n) for n in lengths.tolist()])
         real = (lengths - self.logmel.window) // self.logmel.hop + 1  # (B,) mel frames
         x = self.embed_windows(self.logmel(waves), real, counts)  # (B, T, D)
         x = x if isinstance(layer, int) else x.expand(len(layers), *x.shape)
@@ -143,13 +144,14 @@ class MuLan(TokenizedEncoder):
         size, clips = self.mel_frames, len(mel)
         windows = int(counts.max())
         mel = F.pad(mel[:, : windows * size], (0, 0, 0, max(0, windows * size - mel.shape[1])))
-        mel = mel.reshape(clips, windows, size, -1)  # (B, T, size, N)
-        start = torch.arange(windows, device=mel.device) * size
+        mel = mel.reshape(clips * windows, size, -1)  # (B T, size, N)
+        start = torch.arange(windows) * size
         remaining = (lengths[:, None] - start).clamp(0, size)  # (B, T) real mel frames of each window
-        real = torch.arange(windows, device=mel.device) < counts[:, None]  # (B, T)
-        x = self.embed_spectrogram(mel[real], remaining[real])  # (real windows, D)
-        out = x.new_zeros(clips, windows, self.dim)
-        return out.masked_scatter(real[..., None], x)
+        real = lengths_to_mask(counts, windows)  # (B, T)
+        index = real.flatten().nonzero()[:, 0].to(mel.device, non_blocking=True)  # (real windows,)
+        x = self.embed_spectrogram(mel[index], remaining[real])  # (real windows, D)
+        out = x.new_zeros(clips * windows, self.dim).index_copy(0, index, x)
+        return out.unflatten(0, (clips, windows))
 
     def embed_spectrogram(
         self,
@@ -170,7 +172,7 @@ class MuLan(TokenizedEncoder):
                 f'{self.config.mels} mels); give layout="frequency_first" if it is (batch, mels, frames)'
             )
         if lengths is None:
-            lengths = torch.full((len(mel),), mel.shape[1], device=mel.device)
+            lengths = torch.full((len(mel),), mel.shape[1])
         elif lengths.shape != mel.shape[:1] or not bool(((lengths > 0) & (lengths <= mel.shape[1])).all()):
             raise ConfigError(
                 f"lengths {lengths.tolist()}: give {len(mel)} numbers of mel frames, 1 to {mel.shape[1]} each"
@@ -198,7 +200,7 @@ class MuLan(TokenizedEncoder):
         for start in range(0, len(text_list), TEXT_BATCH):
             ids, lengths = self.tokenizer.encode(text_list[start : start + TEXT_BATCH], self.config.text_length)
             with eval_mode(self):
-                out[start : start + TEXT_BATCH] = self.forward_text(ids.to(self.device), lengths.to(self.device)).cpu()
+                out[start : start + TEXT_BATCH] = self.forward_text(ids.to(self.device), lengths).cpu()
         return out[0] if isinstance(texts, str) else out
 
     def similarity(self, waves: Any, texts: Sequence[str], sample_rate: int | None = None) -> Tensor:

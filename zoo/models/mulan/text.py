@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from zoo.errors import CheckpointError, ConfigError
 from zoo.io.atomic import replacing_file
-from zoo.nn.masking import lengths_to_mask
+from zoo.nn.masking import padding_mask
 from zoo.nn.transformer import Transformer
 
 PAD, UNKNOWN, START, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -79,10 +79,11 @@ class TextTower(nn.Module):
                 f"texts of {size} tokens, but the tower has {self.positions.num_embeddings} positions; "
                 f"cut them with Tokenizer.encode(texts, {self.positions.num_embeddings})"
             )
-        mask = lengths_to_mask(lengths, size)  # (B, T)
-        words = self.words(torch.where(mask, ids, ids.new_zeros(())))  # (B, T, D)
-        x = words + self.positions.weight[:size] + self.segment
-        (x,) = self.transformer(x, None if bool(mask.all()) else mask, [len(self.transformer.blocks)], first=1)
+        mask = padding_mask(lengths, ids)  # (B, T)
+        if mask is not None:
+            ids = torch.where(mask, ids, 0)
+        x = self.words(ids) + self.positions.weight[:size] + self.segment  # (B, T, D)
+        (x,) = self.transformer(x, mask, [len(self.transformer.blocks)], first=1)
         return x[:, 0]  # (B, D)
 
 
