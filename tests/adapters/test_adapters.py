@@ -33,7 +33,8 @@ def test_hear_satisfies_its_documented_checks(tmp_path: Path) -> None:
     steps = times[0].diff()
     assert steps.min() > 0 and steps.max() - steps.min() < 1e-2 and steps.max() <= 50
     assert times.min() >= 0 and times.max() <= 2000
-    assert (frames.mean(1) - scenes).abs().max() < 1e-5
+    assert (frames[:, 0] - frames[:, 1]).abs().max() > 1e-3 and (frames[:, -1] == frames[:, -2]).all()
+    assert (frames[:, :99].mean(1) - scenes).abs().max() < 1e-5, "99 frames, the last one again"
     assert hear.load_model().scene_embedding_size == 80, "an empty path loads the default"
     with pytest.raises(AudioError, match="clips, samples"):
         hear.get_scene_embeddings(audio[0], model)

@@ -116,7 +116,7 @@ class Whisper(TokenizedEncoder):
             mask = lengths_to_mask(counts, mel.shape[1] // 2)
             states, mask = self._encode(mel, mask, layers), mask[:, :size]
         x = zero_padding(states[:, :, :size], mask)  # (L, B, T, D)
-        return Frames(x[0] if isinstance(layer, int) else x, counts, self.frame_rate)
+        return Frames(x[0] if isinstance(layer, int) else x, counts, self.frame_rate, self.first_time)
 
     def log_mel(
         self,
