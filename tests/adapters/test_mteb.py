@@ -80,7 +80,8 @@ def test_names_and_metadata(hubert: Path) -> None:
     ).mteb_model_meta
     assert meta.name == "zoo/hubert-mini-l2-stats" and meta.embed_dim == 512
     assert (meta.license, meta.modalities, meta.training_datasets) == ("mit", ["audio"], {"FSDD"})
-    assert "AN4" in meta.public_training_data and meta.loader_kwargs["layer"] == 2
+    assert "AN4" in meta.training_data and "AN4" in meta.to_dict()["training_data"] and meta.loader_kwargs["layer"] == 2
+    assert meta.open_weights and not meta.openness["open training data"], "these recordings have no link"
     again = meta.load_model(device="cpu")
     assert (again.layer, again.pooling, again.mteb_model_meta.name) == (2, "stats", meta.name)
     with pytest.raises(ConfigError, match="the revision"):

@@ -32,6 +32,12 @@ except ImportError:
     raise MissingDependencyError("zoo.adapters.mteb needs: pip install 'audiozoo[mteb]'") from None
 
 
+class ZooMeta(ModelMeta):
+    """MTEB's metadata, with the training data of the model card in words."""
+
+    training_data: str | None = None
+
+
 class MtebEncoder(AbsEncoder):
     """An encoder of zoo behind MTEB's EncoderProtocol: audio, and text if the model has `embed_text`."""
 
@@ -102,7 +108,7 @@ def load(name: str, revision: str | None = None, device: str | None = None, **op
     return model
 
 
-def _metadata(source: str | Encoder, model: MtebEncoder, training_datasets: Sequence[str] | None) -> ModelMeta:
+def _metadata(source: str | Encoder, model: MtebEncoder, training_datasets: Sequence[str] | None) -> ZooMeta:
     """The name says layer and pooling; the revision is the fingerprint of the weights."""
     encoder = model.encoder
     registered = isinstance(source, str) and registry.is_registered(source)
@@ -111,7 +117,7 @@ def _metadata(source: str | Encoder, model: MtebEncoder, training_datasets: Sequ
     parameters = sum(parameter.numel() for parameter in encoder.parameters())
     if training_datasets is None and not parameters:
         training_datasets = ()
-    return ModelMeta(
+    return ZooMeta(
         loader=load if isinstance(source, str) else None,
         loader_kwargs=options if isinstance(source, str) else {},
         name=f"zoo/{encoder.name or encoder.family}-l{model.layer}-{model.pooling}",
@@ -124,9 +130,10 @@ def _metadata(source: str | Encoder, model: MtebEncoder, training_datasets: Sequ
         max_tokens=float("inf"),
         embed_dim=encoder.dim * (2 if model.pooling == "stats" else 1),
         license=_license(encoder, card),
-        open_weights=True,
+        open_weights=card.has_weights if card else None,
         public_training_code=(card.recipe or None) if card else None,
-        public_training_data=card.training_data if card else encoder.provenance.get("data"),
+        public_training_data=None,  # a link, for MTEB; words would count as public data
+        training_data=card.training_data if card else None,
         framework=["PyTorch"],
         reference=_reference(card),
         similarity_fn_name="cosine",
