@@ -28,8 +28,10 @@ try:
     from mteb.models.abs_encoder import AbsEncoder
     from mteb.models.modality_collators import AudioCollator
     from mteb.types import Licenses
-except ImportError:
-    raise MissingDependencyError("zoo.adapters.mteb needs: pip install 'audiozoo[mteb]'") from None
+except ImportError as error:
+    raise MissingDependencyError(
+        f"zoo.adapters.mteb needs Python 3.11 and: pip install 'audiozoo[mteb]' ({error})"
+    ) from error
 
 
 class ZooMeta(ModelMeta):
