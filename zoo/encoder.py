@@ -56,12 +56,22 @@ class Frames:
     """Frame-level output of an encoder.
 
     x (B, T, D), or (L, B, T, D) for several layers; float32, zero past the end of each clip.
-    lengths (B,) real frames of each clip, on the CPU; frame_rate in Hz.
+    lengths (B,) real frames of each clip, on the CPU; frame_rate in Hz; first_time: s, of the first frame.
     """
 
     x: Tensor
     lengths: Tensor
     frame_rate: float
+    first_time: float = 0.0
+
+    @property
+    def times(self) -> Tensor:
+        """(T,) seconds from the start of the clip, float64. The time of a frame is the middle of its samples.
+
+        A frame has the samples from `hop` times its index on, `Encoder.frame_samples` of them. So the first and the
+        last frame are half of them away from the ends of the clip.
+        """
+        return self.first_time + torch.arange(self.x.shape[-2], dtype=torch.float64) / self.frame_rate
 
     @property
     def mask(self) -> Tensor:
@@ -119,6 +129,11 @@ class Encoder(nn.Module):
         return self.min_samples
 
     @property
+    def first_time(self) -> float:
+        """The time of the first frame of every clip in seconds; see `Frames.times`."""
+        return self.frame_samples / 2 / self.sample_rate
+
+    @property
     def frame_rate(self) -> float:
         """Frames a second."""
         return self.sample_rate / self.hop
@@ -169,7 +184,7 @@ class Encoder(nn.Module):
             frames.x = frames.x.cpu()
             for chunk, x in zip(batch, frames.unpad(), strict=True):
                 out[:, chunk.clip, chunk.keep] = x[:, chunk.real]
-        return Frames(out[0] if isinstance(layer, int) else out, lengths, self.frame_rate)
+        return Frames(out[0] if isinstance(layer, int) else out, lengths, self.frame_rate, self.first_time)
 
     def embed(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1, pooling: str = "mean") -> Tensor:
         """One vector per clip, pooled over its real frames. Memory does not grow with the length of a clip.

@@ -1,3 +1,3 @@
-"""Encoders of zoo behind the interfaces of other tools: HEAR, s3prl, scikit-learn. None of these has to be installed,
-except scikit-learn.
+"""Encoders of zoo behind the interfaces of other tools: MTEB, X-ARES, HEAR, s3prl, scikit-learn. Only scikit-learn has
+to be installed, and MTEB for its own adapter.
 """

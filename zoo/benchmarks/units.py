@@ -64,7 +64,7 @@ def _tables(
     encoder: Encoder, items: Sequence[EvalItem], units: Sequence[Tensor], symbols: dict[str, int], size: int
 ) -> tuple[Tensor, Boundaries]:
     """Frame counts by group, phone and unit (G, P, K), and the counts of phone and unit boundaries."""
-    center, rate = encoder.frame_samples / 2 / encoder.sample_rate, encoder.frame_rate
+    center, rate = encoder.first_time, encoder.frame_rate
     names, group = np.unique(
         [item.group for item in items], return_inverse=True
     )  # the bootstrap draws groups, so one table per group is enough

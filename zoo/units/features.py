@@ -82,7 +82,7 @@ class FeatureSource:
     @property
     def center(self) -> float:
         """Seconds from the start of a clip to the middle of its first frame."""
-        return self.encoder.frame_samples / 2 / self.encoder.sample_rate
+        return self.encoder.first_time
 
     def describe(self) -> dict[str, Any]:
         """Everything besides the audio that the features depend on, as plain values."""

@@ -159,7 +159,8 @@ class HuBERT(Encoder):
         x = zero_padding(x, mask)
         x = x + self.position(x)
         states = [zero_padding(state, mask) for state in self.transformer(x, mask, self.resolve_layers(layer))]
-        return Frames(states[0] if isinstance(layer, int) else torch.stack(states), counts, self.frame_rate)
+        x = states[0] if isinstance(layer, int) else torch.stack(states)
+        return Frames(x, counts, self.frame_rate, self.first_time)
 
     def logits(self, waves: Any, sample_rate: int | None = None) -> Frames:
         """CTC logits: x (B, T, V) in the order of config.vocabulary, blank first.
@@ -169,7 +170,7 @@ class HuBERT(Encoder):
         clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
         rows = self._logits(clips)
         lengths = torch.tensor([len(row) for row in rows])
-        return Frames(pad_sequence(rows, batch_first=True), lengths, self.frame_rate)
+        return Frames(pad_sequence(rows, batch_first=True), lengths, self.frame_rate, self.first_time)
 
     def log_probabilities(self, clips: Sequence[Clip], progress: Callable[[float], None] | None = None) -> list[Tensor]:
         """Log-probabilities (T, V) of the CTC symbols for each clip at `sample_rate`. No other results stay in memory.

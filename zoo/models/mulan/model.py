@@ -137,7 +137,7 @@ class MuLan(TokenizedEncoder):
         real = (lengths - self.logmel.window) // self.logmel.hop + 1  # (B,) mel frames
         x = self.embed_windows(self.logmel(waves), real, counts)  # (B, T, D)
         x = x if isinstance(layer, int) else x.expand(len(layers), *x.shape)
-        return Frames(x, counts, self.frame_rate)
+        return Frames(x, counts, self.frame_rate, self.first_time)
 
     def embed_windows(self, mel: Tensor, lengths: Tensor, counts: Tensor) -> Tensor:
         """mel (B, M, N), lengths (B,) real mel frames, counts (B,) windows -> (B, T, D), zero in padding."""

@@ -50,7 +50,7 @@ class Spectral(Encoder):
         x = nn.utils.rnn.pad_sequence(clips, batch_first=True)  # (B, T, D)
         x = x if isinstance(layer, int) else x.expand(len(layers), *x.shape)
         counts = torch.tensor([len(clip) for clip in clips])
-        return Frames(x, counts, self.frame_rate)
+        return Frames(x, counts, self.frame_rate, self.first_time)
 
     def _frames(self, clips: list[Tensor]) -> list[Tensor]:
         """(S,) -> (T, D) each."""

@@ -112,7 +112,7 @@ class Whisper(TokenizedEncoder):
         states = self._encode(mel, None if self.padding == "30s" else counts, layers)
         x = states[:, :, : int(counts.max())]  # (L, B, T, D)
         x = zero_padding(x, lengths_to_mask(counts, x.shape[2], x.device))
-        return Frames(x[0] if isinstance(layer, int) else x, counts, self.frame_rate)
+        return Frames(x[0] if isinstance(layer, int) else x, counts, self.frame_rate, self.first_time)
 
     def log_mel(
         self,

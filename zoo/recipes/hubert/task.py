@@ -166,13 +166,12 @@ class Collected:
         return self.frames_left > 0 or len(self.table) > 0
 
     def add(self, batch: Batch, frames: Frames, units: Tensor, symbols: dict[str, int], model: HuBERT) -> None:
-        center = model.frame_samples / 2 / model.sample_rate
         for b, (entry, x) in enumerate(zip(batch.entries, frames.unpad(), strict=True)):
             if self.frames_left > 0:
                 self.frames.append(x[:: max(1, len(x) // 40)][: self.frames_left].float().cpu())
                 self.frames_left -= len(self.frames[-1])
             if entry.phones:
-                begin = center + int(batch.starts[b]) / model.sample_rate
+                begin = model.first_time + int(batch.starts[b]) / model.sample_rate
                 phones = phones_of_frames(entry.phones, len(x), model.frame_rate, begin, symbols)
                 inside = phones >= 0
                 pairs = phones[inside] * self.table.shape[1] + units[b, : len(x)][inside]
