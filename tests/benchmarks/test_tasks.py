@@ -174,6 +174,9 @@ def test_retrieval_and_zero_shot_of_any_model_that_embeds_text(corpus: Path, tmp
     assert captions.status == names.status == "ok"
     assert 0 < (captions.score or 0) <= 1 and 0 < captions.details["chance"] < 1
     assert names.details["by template"].keys() == {"{}", "a {} tone"}
+    right = sum(names.details["confusion"][name].get(name, 0) for name in ("high", "low"))
+    items = sum(scores["items"] for scores in names.details["by class"].values())
+    assert right / items == pytest.approx(names.score)
 
 
 def test_vectors_that_are_not_finite_skip_the_task(corpus: Path, tmp_path: Path) -> None:

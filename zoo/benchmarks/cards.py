@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo import checkpoint, loading, registry
-from zoo.benchmarks import table
+from zoo.benchmarks import details, scores, table
 from zoo.benchmarks.markdown import block
 from zoo.benchmarks.results import read_results
 from zoo.card_page import model_card
@@ -44,8 +44,8 @@ def _section(fingerprint: str, path: Path) -> tuple[str, str]:
     shown = [record for record in records if record.model in names and record.task in tasks]
     lines = [f"### Suite {results.suite} ({path.name})", ""]
     bold_legend = table.BOLD_ON_CARDS if results.best else table.BOLD_BY_RANK
-    lines += [*table.grid(shown, results.bold(), tasks, names, table.cell), "", table.FOOTNOTE, bold_legend]
+    lines += [*table.grid(shown, results.bold(), tasks, names, scores.cell), "", table.FOOTNOTE, bold_legend]
     if notes := table.notes(shown):
         lines += ["", "Notes:", "", *(f"- {block(note)}" for note in notes)]
-    lines += ["", *table.computed_by(results, shown), *table.detail_lines(shown)]
+    lines += ["", *table.computed_by(results, shown), *details.lines(shown)]
     return results.suite, "\n".join(lines)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo.benchmarks import table
+from zoo.benchmarks import scores, table
 from zoo.benchmarks.results import Record, read_results
 from zoo.errors import ConfigError
 
@@ -64,4 +64,4 @@ def compact(path: Path, tasks: Sequence[str] = (), models: Sequence[str] = ()) -
 
 
 def _cell(record: Record) -> str:
-    return f"{table.number(record, record.score)}<br><sub>{table.interval(record)}</sub>"
+    return f"{scores.number(record, record.score)}<br><sub>{scores.interval(record)}</sub>"

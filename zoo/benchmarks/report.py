@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from zoo.benchmarks import svg, table
+from zoo.benchmarks import class_maps, details, scores, svg, table
 from zoo.benchmarks.compare import TaskComparison
 from zoo.benchmarks.kinds import PROBES
 from zoo.benchmarks.metrics import SHARES
@@ -43,7 +43,8 @@ class Report:
             ("Task by task", self._bars()),
             ("Layer by layer", self._curves()),
             ("Quality and speed", self._speed()),
-            *((sheet.title, _table(sheet)) for sheet in table.details(self.records)),
+            *((sheet.title, _table(sheet)) for sheet in details.sheets(self.records)),
+            ("Class by class", class_maps.section(self.records)),
             ("Skipped", _list(table.skipped(self.records))),
             ("Notes", _list([*table.notes(self.records), *self.remarks])),
             ("Computed by", _list([line.removeprefix("- ").replace("`", "") for line in computed_by])),
@@ -59,7 +60,7 @@ class Report:
         )
 
     def _results(self) -> str:
-        head = "".join(f"<th>{escape(table.heading(task, self.records))}</th>" for task in self.tasks)
+        head = "".join(f"<th>{escape(scores.heading(task, self.records))}</th>" for task in self.tasks)
         rows = []
         for name in self.names:
             cells = "".join(self._cell(task, name) for task in self.tasks)
@@ -79,14 +80,14 @@ class Report:
             return "<td></td>"
         if record.score is None:
             return f'<td><span title="{escape(record.reason)}">skipped</span></td>'
-        score = escape(table.number(record, record.score))
+        score = escape(scores.number(record, record.score))
         rank = self.ranks.get((task, name))
         if rank is not None:
             task_ranks = [r for (other, _), r in self.ranks.items() if other == task]
             score = f"<b>{score}</b>" if (task, name) in self.bold else score
             label = f"{rank}{'=' if task_ranks.count(rank) > 1 else ''}" if max(task_ranks) > 1 else "="
             score += f' <span class="rank">{label}</span>'
-        return f"<td>{score}<small>{escape(table.interval(record))}</small></td>"
+        return f"<td>{score}<small>{escape(scores.interval(record))}</small></td>"
 
     def _scored(self, task: str) -> list[Record]:
         """The records with a score on a task, the best first."""
@@ -98,11 +99,11 @@ class Report:
         for task in self.tasks:
             records = self._scored(task)
             rows = [
-                svg.Bar(r.model, self.colors[r.model], r.score or 0.0, r.low, r.high, table.number(r, r.score))
+                svg.Bar(r.model, self.colors[r.model], r.score or 0.0, r.low, r.high, scores.number(r, r.score))
                 for r in records
             ]
             if rows:
-                title = table.heading(task, self.records) + (", lower is better" if records[0].lower_is_better else "")
+                title = scores.heading(task, self.records) + (", lower is better" if records[0].lower_is_better else "")
                 figures.append(_figure(svg.bars(rows, title), title))
         return _grid(figures)
 
@@ -110,7 +111,7 @@ class Report:
         figures = []
         for task in self.tasks:
             records = [r for r in self._scored(task) if r.curves]
-            title = table.heading(task, self.records)
+            title = scores.heading(task, self.records)
             if any(len(r.curves.get("dev", ())) > 1 for r in records):
                 rows = [
                     svg.Line(r.model, self.colors[r.model], r.curves["dev"], r.layer, r.curves["test"]) for r in records
@@ -157,7 +158,7 @@ def _grid(figures: Sequence[str]) -> str:
     return f'<div class="charts">{"".join(figures)}</div>' if figures else ""
 
 
-def _table(sheet: table.Sheet) -> str:
+def _table(sheet: details.Sheet) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in sheet.head)
     rows = "".join(
         f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(text)}</td>" for text in row[1:])}</tr>'

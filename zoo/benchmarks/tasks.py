@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zoo.benchmarks import chance, hallucination, speed, units, wer
 from zoo.benchmarks.conditions import Condition
+from zoo.benchmarks.confusion import class_details
 from zoo.benchmarks.evaluated import embed_items, items_with, read_clips, set_score, test_items, transcribe_clips
 from zoo.benchmarks.items import EvalItems, value_of
 from zoo.benchmarks.kinds import ADDED, TaskKind
@@ -150,6 +151,7 @@ def _zero_shot(
         "chance": 1 / len(classes),
         "by template": dict(zip(task.templates, (single == truth).mean(1).tolist(), strict=True)),
     }
+    record.details |= class_details(classes, truth, together[None])
     rows = zip(tested, truth, together, strict=True)
     return [{"item": i.key, "group": i.group, "truth": classes[t], "predicted": classes[p]} for i, t, p in rows]
 
