@@ -52,7 +52,7 @@ def test_the_worst_classes_and_pairs_are_in_the_table() -> None:
     shown = animals()
     assert confusion.lowest_recalls(shown) == [("owl", 0.25), ("dog", 0.625), ("cat", 1.0)]
     assert confusion.pairs(shown) == [Pair("owl", "cat", 0.75), Pair("dog", "cat", 0.375)]
-    (sheet,) = details.sheets([shown, replace(shown, model="mfcc", role="baseline")])
+    sheet = details.class_sheet([shown, replace(shown, model="mfcc", role="baseline")])
     assert sheet.rows == [["hubert, animals", "owl 0.25; dog 0.62; cat 1.00", "owl as cat 75%; dog as cat 38%"]]
     assert "| hubert, animals | owl 0.25; dog 0.62" in table.markdown(Results("s", [shown]))
 

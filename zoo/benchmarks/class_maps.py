@@ -16,10 +16,12 @@ def section(records: Sequence[Record]) -> str:
     """A part to unfold for each task with classes, with a map and a table for each model. Empty without any."""
     shown = [record for record in records if record.role == "model" and confusion.known(record)]
     parts = []
-    for task in dict.fromkeys(record.task for record in shown):
+    tasks = list(dict.fromkeys(record.task for record in shown))
+    kind = "<details open>" if len(tasks) == 1 else "<details>"
+    for task in tasks:
         of_task = [record for record in shown if record.task == task]
         figures = "".join(_figure(record) for record in of_task)
-        parts.append(f'<details><summary>{escape(task)}</summary><div class="maps">{figures}</div></details>')
+        parts.append(f'{kind}<summary>{escape(task)}</summary><div class="maps">{figures}</div></details>')
     if not parts:
         return ""
     legend = (

@@ -23,7 +23,7 @@ class Sheet:
 
 
 def sheets(records: Sequence[Record]) -> list[Sheet]:
-    """Tables of details: one for each kind of task with details, one for each robustness task, one about classes."""
+    """Tables of details: one for each kind of task with details, and one for each robustness task."""
     detailed = [record for record in records if record.status == "ok" and record.details]
     found = []
     for kind, (title, head, rows) in _DETAILS.items():
@@ -33,10 +33,13 @@ def sheets(records: Sequence[Record]) -> list[Sheet]:
     robust = [record for record in detailed if record.kind == "robustness"]
     tasks = dict.fromkeys(record.task for record in robust)
     found += [_robustness([record for record in robust if record.task == task]) for task in tasks]
-    classes = [_classes(record) for record in detailed if record.role == "model" and confusion.known(record)]
-    if classes:
-        found.append(Sheet("Classes", ["", "lowest recall", "most frequent confusions"], classes))
     return found
+
+
+def class_sheet(records: Sequence[Record]) -> Sheet:
+    """A row for each model on each task with classes: what it gets wrong most often."""
+    rows = [_classes(record) for record in records if record.role == "model" and confusion.known(record)]
+    return Sheet("Classes", ["", "lowest recall", "most frequent confusions"], rows)
 
 
 def _robustness(records: Sequence[Record]) -> Sheet:
@@ -65,9 +68,12 @@ def sheet_lines(sheet: Sheet) -> list[str]:
 
 
 def lines(records: Sequence[Record]) -> list[str]:
-    """The tables of details, each with its title above."""
+    """The tables of details that are not empty, each with its title above."""
     page: list[str] = []
-    for sheet in sheets(records):
+    tables = [*sheets(records), class_sheet(records)]
+    for sheet in tables:
+        if not sheet.rows:
+            continue
         page += ["", f"{block(sheet.title)}:", "", *sheet_lines(sheet)]
     return page
 

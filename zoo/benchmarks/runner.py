@@ -62,6 +62,7 @@ def run(
     sources = {name: _open(name, suite) for name in dict.fromkeys(task.data for task in selected)}
     with lock_folder(folder):
         store = Store(folder, suite.name, command)
+        store.results.about = suite.about
         session = _Session(suite, sources, store, cache, console)
         for model in tested:
             for task in selected:
