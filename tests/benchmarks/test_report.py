@@ -125,7 +125,7 @@ def test_text_of_others_stays_text_in_markdown() -> None:
         record(task, "> m", status="skipped", reason=HOSTILE, score=None),
         record("prompts", model, "zero_shot", details={"chance": 0.2, "by template": {HOSTILE: 0.3}}),
     ]
-    run = {"command": f"zoo `{HOSTILE}`", "machine": "m", "gpu": None, "threads": 1, "torch": "2", "commit": "c"}
+    run = {"command": f"zoo `{HOSTILE}`", "machine": HOSTILE, "gpu": None, "threads": 1, "torch": "2", "commit": "c"}
     shown[0].run = 0
     results = Results("# " + HOSTILE, shown, runs=[run | {"day": "2026-11-29"}])
     twice = [replace(shown[0], model=name) for name in ("a", "b")]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zoo import checkpoint, loading, registry
 from zoo.benchmarks import details, scores, table
-from zoo.benchmarks.markdown import block
+from zoo.benchmarks.markdown import block, plain
 from zoo.benchmarks.results import read_results
 from zoo.card_page import model_card
 from zoo.errors import ConfigError
@@ -42,7 +42,7 @@ def _section(fingerprint: str, path: Path) -> tuple[str, str]:
     others = dict.fromkeys(r.model for r in records if r.role == "baseline" and r.task in tasks)
     names = [own, *(name for name in others if not name.endswith(", untrained") or name == f"{own}, untrained")]
     shown = [record for record in records if record.model in names and record.task in tasks]
-    lines = [f"### Suite {results.suite} ({path.name})", ""]
+    lines = [f"### Suite {plain(results.suite)} ({plain(path.name)})", ""]
     bold_legend = table.BOLD_ON_CARDS if results.best else table.BOLD_BY_RANK
     lines += [*table.grid(shown, results.bold(), tasks, names, scores.cell), "", table.FOOTNOTE, bold_legend]
     if notes := table.notes(shown):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zoo.benchmarks import table
 from zoo.benchmarks.compare import TaskComparison, compare_records
+from zoo.benchmarks.markdown import one_line
 from zoo.benchmarks.report import Report
 from zoo.benchmarks.results import RESULTS, Record, Results, Store, read_results
 from zoo.benchmarks.tested_models import CHANCE
@@ -87,7 +88,8 @@ def _merge(folders: Sequence[Path]) -> tuple[list[tuple[Path, Record]], Results,
             if settings.setdefault(record.task, own) != own:
                 raise ConfigError(f"{folder}: {record.task} has other data or settings than in {folders[0]}")
             if record.identity in first:
-                remarks.append(f"{record.task}, {record.model}: {first[record.identity][0]} counts, not {folder}")
+                counted = first[record.identity][0]
+                remarks.append(one_line(f"{record.task}, {record.model}: {counted} counts, not {folder}"))
                 continue
             run = None if record.run is None else merged.run_index(results.runs[record.run])
             first[record.identity] = (folder, changed_copy(record, run=run))

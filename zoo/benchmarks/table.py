@@ -79,7 +79,7 @@ def computed_by(results: Results, records: Sequence[Record]) -> list[str]:
         run = results.runs[index]
         hardware = ", ".join(filter(None, [run["machine"], run["gpu"], f"threads: {run['threads']}"]))
         setup = f"commit {run['commit'] or 'unknown'}, {hardware}, torch {run['torch']}, {run['day']}"
-        lines.append(f"- {code(run['command'] or 'zoo.benchmarks.runner.run, from Python')} ({setup})")
+        lines.append(f"- {code(run['command'] or 'zoo.benchmarks.runner.run, from Python')} ({plain(setup)})")
     return lines
 
 
