@@ -54,7 +54,7 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> tuple[str, str]:
-    """The number format to compute in, and the reason: ("bfloat16", "this CPU multiplies it natively").
+    """The number format to compute in, and the reason: ("bfloat16", "native on this CPU").
 
     dtype: one of DTYPES, torch's own such as torch.bfloat16, or a short name such as "bf16".
     Raises ConfigError for a format that is unknown or that the device does not support.
@@ -69,9 +69,9 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> tuple[str, 
         return dtype, "as requested"
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return ("bfloat16", "this GPU multiplies it natively") if native else ("float32", "this GPU has no bfloat16")
+        return ("bfloat16", "native on this GPU") if native else ("float32", "this GPU has no bfloat16")
     if cpu_multiplies_bfloat16():
-        return "bfloat16", "this CPU multiplies it natively"
+        return "bfloat16", "native on this CPU"
     return "float32", "this CPU has no bfloat16 instructions"
 
 
