@@ -11,7 +11,7 @@ from pathlib import Path
 from zoo import checkpoint, loading, registry
 from zoo.benchmarks import details, scores, table
 from zoo.benchmarks.markdown import block, plain
-from zoo.benchmarks.results import read_results
+from zoo.benchmarks.results import Record, read_results
 from zoo.card_page import model_card
 from zoo.errors import ConfigError
 
@@ -39,8 +39,7 @@ def _section(fingerprint: str, path: Path) -> tuple[str, str]:
     if own is None:
         return results.suite, ""
     tasks = list(dict.fromkeys(record.task for record in records if record.model == own))
-    others = dict.fromkeys(r.model for r in records if r.role == "baseline" and r.task in tasks)
-    names = [own, *(name for name in others if not name.endswith(", untrained") or name == f"{own}, untrained")]
+    names = [own, *_baselines(records, tasks, own)]
     shown = [record for record in records if record.model in names and record.task in tasks]
     lines = [f"### Suite {plain(results.suite)} ({plain(path.name)})", ""]
     bold_legend = table.BOLD_ON_CARDS if results.best else table.BOLD_BY_RANK
@@ -49,3 +48,9 @@ def _section(fingerprint: str, path: Path) -> tuple[str, str]:
         lines += ["", "Notes:", "", *(f"- {block(note)}" for note in notes)]
     lines += ["", *table.computed_by(results, shown), *details.lines(shown)]
     return results.suite, "\n".join(lines)
+
+
+def _baselines(records: Sequence[Record], tasks: Sequence[str], own: str) -> list[str]:
+    """Names of the baselines on these tasks. Of the untrained models only that of this model."""
+    names = dict.fromkeys(record.model for record in records if record.role == "baseline" and record.task in tasks)
+    return [name for name in names if name == f"{own}, untrained" or not name.endswith(", untrained")]
