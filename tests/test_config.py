@@ -133,10 +133,14 @@ def test_the_default_model_name_comes_from_the_run_folder() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("rounds=[{features: mel, units: [20]}]", r"in Round: field 'features': Invalid value 'mel'"),
-        ("rounds=[{features: mfcc, units: 20}]", r"in Round: field 'units': .*a list is needed"),
-        ("rounds=[{featurs: mfcc}]", r"in Round: there is no field 'featurs'; similar names: features"),
+        ("rounds=[{features: mel, units: [20]}]", r"in rounds\[0\]: field 'features': Invalid value 'mel'"),
+        ("rounds=[{features: mfcc, units: 20}]", r"in rounds\[0\]: field 'units': .*a list is needed"),
+        (
+            "rounds=[{features: mfcc, units: [9]}, {featurs: mfcc}]",
+            r"in rounds\[1\]: there is no field 'featurs'; similar names: features",
+        ),
         ("model=hubert-large", r"model=hubert-large: a mapping of fields is needed"),
+        ("rounds={features: mfcc}", r"in rounds: a mapping stands where a list is needed"),
         ("rounds[7].units=[20]", r"rounds\[7\]"),
         ("rounds[0].unitz=[20]", r"there is no field"),
     ],

@@ -36,7 +36,7 @@ def load(source: str | Path, device: str = "auto", dtype: str | torch.dtype = "f
             Face layout) or a file (fairseq .pt).
     device: "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1", ...
     dtype:  "float32", "bfloat16", "float16", "int8" (CPU, linear layers only), or "auto": bfloat16 if the device
-            multiplies it natively, else float32. Results are always float32.
+            has native bfloat16, else float32. Results are always float32.
 
     Reduced precision is tested once for each model structure and machine (`zoo.selftest`): where it is wrong, the model
     comes in float32, with a warning.
@@ -216,13 +216,13 @@ def open_encoder(model: str | Path | Encoder, device: str, dtype: str) -> tuple[
     from zoo.nn.precision import dtype_of, resolve_device, resolve_dtype
 
     if isinstance(model, Encoder):
-        return model, dtype_of(model), "as it was loaded"
+        return model, dtype_of(model), "as given"
     target = resolve_device(device)
     precision, reason = resolve_dtype(dtype, target)
     encoder = load(model, device=str(target), dtype=precision)
     weights = next(encoder.parameters(), None)
     if weights is None:
-        precision, reason = "float32", "it has no weights"
+        precision, reason = "float32", "no weights"
     elif precision != "float32" and dtype_of(encoder) == "float32":
         precision, reason = "float32", f"{precision} is wrong on this machine"
     return encoder, precision, reason

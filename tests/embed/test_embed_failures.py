@@ -131,11 +131,11 @@ def test_the_first_line_has_device_and_number_format(
 ) -> None:
     reduced = copy.deepcopy(hubert).bfloat16()
     monkeypatch.setattr("zoo.loading.load", lambda name, device, dtype: reduced if name == "hubert-base" else mfcc)
-    why = "this CPU multiplies it natively"
+    why = "native on this CPU"
     monkeypatch.setattr("zoo.nn.precision.resolve_dtype", lambda dtype, device: ("bfloat16", why))
     for name, line in (
-        ("hubert-base", "hubert-base on cpu, bfloat16: this CPU multiplies it natively"),
-        ("mfcc", "mfcc on cpu, float32: it has no weights"),
+        ("hubert-base", "hubert-base on cpu, bfloat16: native on this CPU"),
+        ("mfcc", "mfcc on cpu, float32: no weights"),
     ):
         output = io.StringIO()
         run(corpus, name, tmp_path / name, dtype="auto", device="cpu", progress=Console(file=output, width=200))

@@ -18,6 +18,7 @@ from zoo.benchmarks.features import Features, extract
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import EvalItems, LeakError, open_source
 from zoo.benchmarks.kinds import ADDED, PROBES
+from zoo.benchmarks.markdown import one_line
 from zoo.benchmarks.results import Record, Rows, Store
 from zoo.benchmarks.suite import Suite, SuiteTask, check, load
 from zoo.benchmarks.targets import ProbeTargets, prepare_folds
@@ -62,6 +63,7 @@ def run(
     sources = {name: _open(name, suite) for name in dict.fromkeys(task.data for task in selected)}
     with lock_folder(folder):
         store = Store(folder, suite.name, command)
+        store.results.about = suite.about
         session = _Session(suite, sources, store, cache, console)
         for model in tested:
             for task in selected:
@@ -219,8 +221,9 @@ class _Session:
         """Features of a model for a probe, and the targets of each fold. All tasks on a source share the features."""
         key, items = (task.data, self._fingerprint(model.encoder)), self.sources[task.data]
         if key not in self._features:
-            message = f"{model.name}: reading {len(items.items)} clips of {task.data}"
-            total, frames = sum(item.entry.duration for item in items.items), self._frames(task.data)
+            message = one_line(f"{model.name}: reading {len(items.items)} clips of {task.data}")
+            total = sum(item.entry.duration for item in items.items)
+            frames = self._frames(task.data)
             self.console.print(message, highlight=False, markup=False)
             with Progress(console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
                 reading = bar.add_task("", total=total)

@@ -84,8 +84,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables")] = False,
 ) -> None:
     """Rank the models in these results, task by task. Models without a significant difference share a rank."""
-    from zoo.benchmarks import compare, differences
-    from zoo.benchmarks.report import Report
+    from zoo.benchmarks import compare, differences, pages
 
     for path in out or []:
         if path.suffix not in (".md", ".html"):
@@ -93,9 +92,7 @@ def compare(
     comparisons = compare.compare(folders)
     page = differences.markdown(comparisons)
     for path in out or []:
-        records = [model.record for comparison in comparisons for model in comparison.models]
-        title = f"Comparison of {', '.join(folder.name for folder in folders)}"
-        text = page if path.suffix == ".md" else Report(title, records, comparisons).page()
+        text = page if path.suffix == ".md" else pages.comparison_report(folders, comparisons)
         with replacing_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     if as_json:

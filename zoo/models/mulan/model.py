@@ -191,11 +191,14 @@ class MuLan(TokenizedEncoder):
     def embed_text(self, texts: str | Sequence[str]) -> Tensor:
         """Unit embeddings of texts, cut after config.text_length tokens: (N, D), or (D,) for a single string.
 
-        Raises ConfigError if the model has no tokenizer.
+        Raises ConfigError for an empty text, and if the model has no tokenizer.
         """
         if self.tokenizer is None:
             raise ConfigError(f"{self.name or 'this MuLan'} has no tokenizer; set model.tokenizer to a Tokenizer")
         text_list = [texts] if isinstance(texts, str) else list(texts)
+        for text in text_list:
+            if isinstance(text, str) and not text.strip():
+                raise ConfigError(f"texts: {text!r} is empty; describe the audio to search for")
         out = torch.zeros(len(text_list), self.dim)
         for start in range(0, len(text_list), TEXT_BATCH):
             ids, lengths = self.tokenizer.encode(text_list[start : start + TEXT_BATCH], self.config.text_length)
@@ -203,8 +206,13 @@ class MuLan(TokenizedEncoder):
                 out[start : start + TEXT_BATCH] = self.forward_text(ids.to(self.device), lengths).cpu()
         return out[0] if isinstance(texts, str) else out
 
-    def similarity(self, waves: Any, texts: Sequence[str], sample_rate: int | None = None) -> Tensor:
-        """Cosines (B, N) of clips and texts; (N,) for a single clip. Raises ConfigError if texts is not a list."""
+    def similarity(self, waves: Any, texts: str | Sequence[str], sample_rate: int | None = None) -> Tensor:
+        """Cosines (B, N) of clips and texts; (N,) for a single clip, without N for a single text.
+
+        Raises ConfigError if there are no texts, and for an empty one.
+        """
+        if isinstance(texts, str):
+            return self.embed(waves, sample_rate) @ self.embed_text(texts)
         return self.embed(waves, sample_rate) @ self.embed_text(_text_list("texts", texts)).T
 
     def classify(
