@@ -15,6 +15,7 @@ import torchaudio
 from audio_files import bursts, open_files, sound, write_container, write_headless_mp3
 
 from zoo import audio
+from zoo.audio.files import find_media
 from zoo.errors import AudioError, MissingDependencyError
 
 RATE = 16000
@@ -59,6 +60,23 @@ def test_soundfile_formats(tmp_path: Path, suffix: str, channels: int) -> None:
     assert wave.dtype == torch.float32
     torch.testing.assert_close(wave, expected, atol=3e-7, rtol=0)  # soundfile.read seeks first: an ulp for mp3
     assert audio.probe(path) == audio.AudioInfo(RATE, channels, 2 * RATE, 2.0)
+
+
+def test_a_tilde_is_the_home_folder_unless_it_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `find_media` finds in a folder called ~ is that file, not one in the home folder."""
+    home = tmp_path / "home"
+    for folder, seconds in ((home, 2.0), (tmp_path / "here" / "~", 1.0)):
+        folder.mkdir(parents=True)
+        soundfile.write(folder / "a.wav", sound(RATE, seconds), RATE)
+    soundfile.write(home / "b.wav", sound(RATE, 3.0), RATE)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path / "here")
+    (found,) = find_media("~")
+    assert found == "~/a.wav"
+    assert len(audio.load(found, RATE)) == RATE and audio.probe(found).samples == RATE
+    assert len(audio.load("~/b.wav", RATE)) == 3 * RATE and audio.probe(Path("~/b.wav")).samples == 3 * RATE
+    monkeypatch.chdir(tmp_path)
+    assert len(audio.load("~/a.wav", RATE)) == 2 * RATE
 
 
 def test_extension_is_ignored(tmp_path: Path) -> None:
@@ -207,7 +225,17 @@ def test_spans_of_a_headless_mp3_with_a_low_bit_rate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("start", "end"),
-    [(-1.0, 1.0), (1.0, 1.0), (1.0, 0.5), (float("nan"), 1.0), (0.0, float("inf")), (2.0, None), (0, 2.2)],
+    [
+        (-1.0, 1.0),
+        (1.0, 1.0),
+        (1.0, 0.5),
+        (float("nan"), 1.0),
+        (0.0, float("inf")),
+        (0.0, 1e308),
+        (1e308, None),
+        (2.0, None),
+        (0, 2.2),
+    ],
 )
 def test_invalid_spans(tmp_path: Path, start: float, end: float | None) -> None:
     path = tmp_path / "a.wav"

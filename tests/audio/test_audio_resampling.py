@@ -85,14 +85,14 @@ class StorageSizes(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize(("source", "target"), [(1009, 16000), (999_983, 16000), (22254, 16000)])
+@pytest.mark.parametrize(("source", "target"), [(1009, 16000), (99_991, 16000), (22254, 16000)])
 def test_odd_rates_take_little_memory(source: int, target: int) -> None:
-    """Each output has its own row of weights: all rows at once would be gigabytes."""
+    """Each output has its own row of weights: those of all outputs at once could be gigabytes."""
     resampling._resampler.cache_clear()
-    wave = noise(60_000)
+    wave = noise(30_000)
     with StorageSizes() as sizes:
         audio.resample(wave, source, target)
-    weights = 4 * target * SparseResample(source, target).taps
+    weights = 4 * target * (2 * resampling._half_width(source, target) + 2)
     result = 4 * (len(wave) + 2 * resampling.STEP + source) * target // source  # of the wave and zeros behind it
     padded = 4 * (len(wave) + 2 * resampling.STEP + 2 * source)
     assert sizes.largest <= max(weights, padded, result, 8 * resampling.AT_ONCE)
