@@ -26,7 +26,7 @@ from zoo.audio.spool import SpooledWave
 from zoo.errors import AudioError
 
 SPOOL_SECONDS = 1800.0  # half an hour: 115 MB at 16 kHz
-LATEST = 1e9  # seconds; a later start or end is an error, and times the sample rate it may be infinite
+MAX_SECONDS = 1e9  # as in manifests
 LATE = 0.1  # seconds by which `end` may be after the end of the file: annotations are rounded, encoders pad
 
 
@@ -84,7 +84,12 @@ def load(
             return resample(torch.cat(list(decoded)), source.rate, sample_rate)  # fast path for most files: one block
         blocks = resample_blocks(decoded, source.rate, sample_rate)
         to_disk = last is not None and seconds > spool_seconds
-        return collect(blocks, whole_rate(sample_rate), 0.0 if to_disk else spool_seconds)
+        try:
+            return collect(blocks, whole_rate(sample_rate), 0.0 if to_disk else spool_seconds)
+        except AudioError as error:
+            if error.item == item:
+                raise
+            raise AudioError(error.item, f"{error.reason}; {item} needs it") from error  # the temporary folder
 
 
 def require_rate(item: str, rate: int, expected: int | None) -> None:
@@ -113,7 +118,8 @@ def load_open(item: str, file: BinaryIO, sample_rate: int, *, expected_rate: int
         try:
             return load(copy.name, sample_rate, expected_rate=expected_rate)
         except AudioError as error:
-            raise AudioError(item, error.reason) from error
+            named = item if error.item == copy.name else error.item
+            raise AudioError(named, error.reason.replace(copy.name, item)) from error
 
 
 def collect(blocks: Iterable[Tensor], sample_rate: int, spool_seconds: float = SPOOL_SECONDS) -> Tensor | SpooledWave:
@@ -132,7 +138,7 @@ def _span(item: str, source: AudioSource, start: float | None, end: float | None
     if start is None and end is None:
         return 0, source.samples
     begin = 0.0 if start is None else start
-    if not 0 <= begin < LATEST or not (end is None or begin < end < LATEST):
+    if not 0 <= begin < MAX_SECONDS or not (end is None or begin < end < MAX_SECONDS):
         raise AudioError(item, f"the span from {start} to {end} s is not valid; 0 <= start < end is required")
     first = round(begin * source.rate)
     last = source.samples if end is None else round(end * source.rate)
