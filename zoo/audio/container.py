@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo.audio import mpeg
+from zoo.audio.integrity import TAGS
 from zoo.audio.resampling import BLOCK
 from zoo.audio.samples import mp3_preroll, to_float, to_mono
 from zoo.errors import AudioError
@@ -21,7 +22,6 @@ from zoo.errors import AudioError
 # Demuxers that read the duration from an index or header; the others guess it from the bit rate.
 INDEXED = ("mp4", "matroska", "avi", "asf", "wv", "flac")
 NO_SEEK = ("ogg",)  # after a seek, time stamps of FLAC in Ogg are wrong by some frames: read from the start
-TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # how tags begin, between or behind the frames of an MP3
 TAIL = 2**16  # bytes of anything else that may stand behind the last frame of an MP3, such as zeros
 FAULTS = (av.FFmpegError, IndexError)  # IndexError: PyAV found a track that is not in the header
 # Demuxers of recordings. Playlists, scripts and generators (hls, concat, sbg, ...) open other files or never end.

@@ -4,7 +4,7 @@ libsndfile shortens a truncated WAV, AIFF, AU or W64 to the existing data, and r
 page. This module detects:
 
 * WAV, AIFF, AU, CAF, W64: a data chunk that claims more bytes than the file has;
-* WAV: data behind a size of 0, as programs write that stream; another WAV behind the first;
+* WAV: data behind a size of 0, as programs write that stream; more data than stated; another WAV behind the first;
 * Ogg (Vorbis, Opus, FLAC): an incomplete last page; a second stream behind the first (a chain).
 
 `mpeg` looks at the length headers of MP3 files.
@@ -28,7 +28,9 @@ PIPED = (2**31, 2**32)  # programs that write to a pipe claim a size near one of
 SLACK = 2**16  # bytes by which such a size may differ
 ROUND, LEAST = 10**8, 10**9  # others claim a multiple of ROUND, at least LEAST
 HEADER = 128  # bytes by which that may differ: some subtract the header
-MOST_CHUNKS = 1000  # of a WAV file before its data
+MOST_CHUNKS = 1000  # of a WAV file before its data, or behind it
+CHUNK_NAME = re.compile(rb"[ -~]{4}")
+TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # how tags begin that stand behind the audio
 OGG_PAGE = 27 + 255 + 255 * 255  # the longest: header, segment table, body
 OGG_PAGE_START = re.compile(rb"OggS\0([\0-\7])")  # flags: 2 is the first page of a stream
 BLOCK = 2**22  # bytes read at once
@@ -51,14 +53,14 @@ def _placeholder(claimed: int, present: int) -> bool:
     return claimed >= LEAST - HEADER and from_round <= HEADER and present < claimed / 2
 
 
-def wav_behind_data(file: int) -> tuple[int, bytes]:
-    """The stated size of the data chunk of a WAV file, and the bytes behind its data, at most 8.
+def wav_data(file: int) -> tuple[int, int]:
+    """The stated size of the data chunk of a WAV file, and the byte behind it; (-1, 0) for other files.
 
-    (-1, b"") for other files. file: descriptor; its position does not change.
+    file: descriptor; its position does not change. The same holds for the functions below.
     """
     head = os.pread(file, 12, 0)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-        return -1, b""
+        return -1, 0
     place = 12
     for _ in range(MOST_CHUNKS):
         chunk = os.pread(file, 8, place)
@@ -67,24 +69,43 @@ def wav_behind_data(file: int) -> tuple[int, bytes]:
         size = int.from_bytes(chunk[4:], "little")
         place += 8 + size + size % 2
         if chunk[:4] == b"data":
-            return size, os.pread(file, 8, place)
-    return -1, b""
+            return size, place
+    return -1, 0
 
 
 def wav_states_zero(file: int) -> bool:
-    """Whether a WAV file states that it has no data but has some. file: descriptor; its position does not change."""
-    size, behind = wav_behind_data(file)
-    if size != 0 or not behind:
-        return False
-    is_chunk = behind[:4].isalnum() and int.from_bytes(behind[4:], "little") <= os.fstat(file).st_size
-    return not is_chunk
+    """Whether a WAV file states that it has no data but has some."""
+    size, place = wav_data(file)
+    return size == 0 and _behind_chunks(file, place) > 0
+
+
+def joined_wav(file: int) -> bool:
+    """Whether another WAV file stands behind the data of the first."""
+    _, place = wav_data(file)
+    return place > 0 and os.pread(file, 4, place) == b"RIFF"
+
+
+def lost_wav_bytes(file: int) -> int:
+    """Bytes behind the stated data of a WAV file that may be audio: neither chunks nor tags nor zeros, and many."""
+    size, place = wav_data(file)
+    left = _behind_chunks(file, place) if size > 0 else 0
+    return left if left > SLACK else 0
+
+
+def _behind_chunks(file: int, place: int) -> int:
+    """Bytes behind the chunks of a WAV file that begin at `place`; 0 if they are a tag or begin with many zeros."""
+    end = os.fstat(file).st_size
+    for _ in range(MOST_CHUNKS):
+        name, size = os.pread(file, 4, place), int.from_bytes(os.pread(file, 4, place + 4), "little")
+        if not CHUNK_NAME.fullmatch(name) or place + 8 + size > end:
+            break
+        place += 8 + size + size % 2
+    begin = os.pread(file, SLACK, place)
+    return 0 if begin.startswith(TAGS) or not begin.strip(b"\0") else end - place
 
 
 def ends_inside_ogg_page(file: int) -> bool:
-    """Whether the last Ogg page of an open file extends beyond the end of the file.
-
-    file: descriptor; its position does not change.
-    """
+    """Whether the last Ogg page of an open file extends beyond the end of the file."""
     size = os.fstat(file).st_size
     tail = os.pread(file, 2 * OGG_PAGE, max(0, size - 2 * OGG_PAGE))
     page = tail.rfind(b"OggS\0")
@@ -96,10 +117,7 @@ def ends_inside_ogg_page(file: int) -> bool:
 
 
 def last_ogg_page(file: int) -> int:
-    """The first sample of the last Ogg page of an open file, which is the end of the pages before it; 0 if unknown.
-
-    file: descriptor; its position does not change.
-    """
+    """The first sample of the last Ogg page of an open file, which is the end of the pages before it; 0 if unknown."""
     size = os.fstat(file).st_size
     tail = os.pread(file, 2 * OGG_PAGE, max(0, size - 2 * OGG_PAGE))
     page = tail.rfind(b"OggS\0", 0, tail.rfind(b"OggS\0"))

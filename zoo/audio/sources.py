@@ -93,11 +93,9 @@ def require_file(path: str) -> None:
 def _refuse_joined_wav(path: str) -> None:
     """Raises AudioError for several WAV files in one, which libsndfile refuses; ffmpeg would read only the first."""
     with Path(path).open("rb") as file:
-        _, behind = integrity.wav_behind_data(file.fileno())
-    if behind[:4] == b"RIFF":
-        raise AudioError(
-            path, "is several WAV files joined by `cat`; join their audio instead, or pass them one by one"
-        )
+        if integrity.joined_wav(file.fileno()):
+            reason = "is several WAV files joined by `cat`; join their audio instead, or pass them one by one"
+            raise AudioError(path, reason)
 
 
 class SequentialFile(soundfile.SoundFile):
@@ -155,6 +153,9 @@ class SoundFileSource:
         """Raises AudioError for a file that is visibly truncated; see `integrity`."""
         if missing := integrity.missing_bytes(self._file.extra_info):
             raise AudioError(self.path, f"is truncated: its header states {missing} bytes more than the file has")
+        if lost := integrity.lost_wav_bytes(self._descriptor):
+            reason = f"has {lost} bytes behind the audio whose size its header states; correct the size, or remove them"
+            raise AudioError(self.path, reason)
         if self.format == "OGG" and integrity.ends_inside_ogg_page(self._descriptor):
             raise AudioError(self.path, "is truncated: the file ends in the middle of an Ogg page")
 
