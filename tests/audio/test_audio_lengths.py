@@ -69,6 +69,18 @@ def test_a_length_header_that_is_wrong(tmp_path: Path, mode: str, numbers: dict[
     assert_whole(path, 6)
 
 
+def test_damage_before_a_span_does_not_move_it(tmp_path: Path) -> None:
+    """Positions are counted from the start of a file with a wrong header, so that a lost frame would shift the span."""
+    pytest.importorskip("av")
+    path = tmp_path / "a.mp3"
+    data = bytearray(with_header(write_mp3(path, 6), frames=0))
+    data[len(data) // 3 : len(data) // 3 + 2000] = bytes(2000)
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match="truncated or damaged"):
+        audio.load(path, RATE, start=4, end=5)
+    assert len(audio.load(path, RATE, start=0.5, end=1)) == RATE // 2
+
+
 def test_a_length_header_that_counts_half_the_frames(tmp_path: Path) -> None:
     """Its bytes are right, so that only reading finds it out: an error, but no shorter recording."""
     path = tmp_path / "a.mp3"

@@ -99,7 +99,7 @@ class ContainerSource:
         after_seek: the position comes from the time stamps of the frames, not from counting samples.
         """
         position, end_time = 0, 0.0
-        for frame in self._decoded(first):
+        for frame in self._decoded(first, after_seek=after_seek):
             if frame.sample_rate != self.rate:
                 raise AudioError(self.path, f"changes its sample rate from {self.rate} to {frame.sample_rate} Hz")
             time = None if frame.time is None else frame.time - self._origin
@@ -116,10 +116,10 @@ class ContainerSource:
         if stated is not None and (last is None or last > position) and end_time < stated - SHORT:
             raise AudioError(self.path, f"is truncated: it ends after {end_time:.2f} of {stated:.2f} s")
 
-    def _decoded(self, first: int) -> Iterator[Any]:
-        """All frames from the current position. Frames before sample `first` that cannot be decoded are skipped: a seek
-        in an MPEG program stream may stop in the middle of a frame. Tags in an MP3, and what stands behind its last
-        frame, are skipped too.
+    def _decoded(self, first: int, *, after_seek: bool) -> Iterator[Any]:
+        """All frames from the current position. After a seek, frames before sample `first` that cannot be decoded are
+        skipped: it may stop in the middle of a frame of an MPEG program stream. Tags in an MP3, and what stands behind
+        its last frame, are skipped too.
         """
         behind = 0  # bytes since the last frame that cannot be decoded
         fault: av.FFmpegError | None = None  # their error
@@ -127,7 +127,7 @@ class ContainerSource:
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
-                if packet.pts is not None and packet.pts * self._tick - self._origin < first / self.rate:
+                if after_seek and packet.pts is not None and self._seconds(packet.pts) < first / self.rate:
                     continue
                 if self._container.format.name != "mp3" or mpeg.frame_bytes(bytes(packet)[:4]):
                     raise
@@ -139,6 +139,10 @@ class ContainerSource:
                 if frames and fault is not None:
                     raise fault
                 yield from frames
+
+    def _seconds(self, time_stamp: int) -> float:
+        """Seconds since the first sample."""
+        return time_stamp * self._tick - self._origin
 
     def _stated_duration(self) -> float | None:
         """Seconds from an index or header; None if ffmpeg has to guess, or if the video may be longer."""
@@ -161,7 +165,7 @@ class ContainerSource:
                 duration = (packet.duration or 0) * self._tick
                 total += duration
                 if packet.pts is not None:
-                    end = max(end, packet.pts * self._tick - self._origin + duration)
+                    end = max(end, self._seconds(packet.pts) + duration)
         except FAULTS as error:
             raise AudioError(self.path, f"is truncated or damaged ({_reason(error)})") from error
         if self._container.format.name == "ogg":  # the time stamps start again with each stream of a chain
