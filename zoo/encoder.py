@@ -168,7 +168,7 @@ class Encoder(nn.Module):
         """Encode clips of any number and length into frames.
 
         waves: 1-D tensor or array, (B, S) batch, list of different lengths, path, list of paths; see `audio.as_clips`.
-        sample_rate: Hz; required for arrays. Files carry their own.
+        sample_rate: Hz; required for arrays. Files carry their own; another one is an error.
         layer: number, list of numbers or "all"; see `Layer`.
 
         Returns Frames with x (B, T, D), B = 1 for a single input, or (L, B, T, D) for several layers.

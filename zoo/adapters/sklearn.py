@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from torch import Tensor
 
 from zoo import loading
 from zoo.encoder import Encoder, plain_layer
@@ -53,14 +54,17 @@ class AudioEmbedding(TransformerMixin, BaseEstimator):
             raise ConfigError(f"layer {self.layer!r}: scikit-learn needs the features of one layer; give a number")
         if not clips:
             raise AudioError("X", "contains no clips; pass a list of paths or arrays")
-        parts = [
-            encoder.embed(clips[start : start + _BATCH], self.sample_rate, layer=self.layer, pooling=self.pooling)
-            for start in range(0, len(clips), _BATCH)
-        ]
+        parts = [self._embed(encoder, clips[start : start + _BATCH]) for start in range(0, len(clips), _BATCH)]
         return np.concatenate([part.numpy() for part in parts])
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+    def _embed(self, encoder: Encoder, clips: list[Any]) -> Tensor:
+        """(B, D) of one batch. Its files have their own rates, also if it has no arrays and other batches do."""
+        has_arrays = any(isinstance(clip, (np.ndarray, Tensor)) for clip in clips)
+        rate = self.sample_rate if has_arrays else None
+        return encoder.embed(clips, rate, layer=self.layer, pooling=self.pooling)
 
     def _encoder(self) -> Encoder:
         if isinstance(self.model, Encoder):

@@ -80,11 +80,11 @@ def silero() -> Silero:
 
 
 @torch.no_grad()
-def probabilities(clip: Clip) -> Tensor:
-    """clip (S,) at 16 kHz -> (T,), T = S / 512 rounded up; silence fills the last frame."""
+def probabilities(clip: Clip, gain: float = 1.0) -> Tensor:
+    """clip (S,) at 16 kHz, multiplied by `gain` -> (T,), T = S / 512 rounded up; silence fills the last frame."""
     model, state, blocks = silero(), None, []
     for start in range(0, len(clip), BLOCK * FRAME):
-        wave = clip[max(0, start - BEFORE) : start + BLOCK * FRAME]
+        wave = clip[max(0, start - BEFORE) : start + BLOCK * FRAME] * gain
         before = min(start, BEFORE)
         wave = F.pad(wave, (BEFORE - before, -(len(wave) - before) % FRAME))
         block, state = model(wave, state)
