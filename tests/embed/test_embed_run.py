@@ -47,7 +47,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_threads_or_the_time(
     for name, workers in (("one", 1), ("four", 4)):
         run(corpus, hubert, tmp_path / name, shard_items=4, batch_seconds=2.0, workers=workers)
     assert digests(tmp_path / "one") == digests(tmp_path / "four")
-    assert "errors.jsonl" in digests(tmp_path / "one")
+    assert "_errors.jsonl" in digests(tmp_path / "one")
 
 
 def test_load_returns_paths_and_one_tensor(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_manifest_spans_are_cut_out(corpus: Path, mfcc: Encoder, tmp_path: Path)
     assert [row["duration"] for row in rows] == pytest.approx([0.25, 1.0, 0.5], abs=1e-4)
     wave, _ = soundfile.read(corpus / "a" / "4.wav", dtype="float32")
     assert np.allclose(rows[2]["embedding"], mfcc.embed(wave[8000:16000], 16000), atol=1e-4)
-    error = json.loads((tmp_path / "out" / "errors.jsonl").read_text())
+    error = json.loads((tmp_path / "out" / "_errors.jsonl").read_text())
     assert (error["start"], error["end"]) == (50.0, 50.5) and "50" in error["reason"]
 
 

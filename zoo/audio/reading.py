@@ -25,6 +25,7 @@ from zoo.audio.spool import SpooledWave
 from zoo.errors import AudioError
 
 SPOOL_SECONDS = 1800.0  # half an hour: 115 MB at 16 kHz
+MAX_SECONDS = 1e9  # as in manifests
 LATE = 0.1  # seconds by which `end` may be after the end of the file: annotations are rounded, encoders pad
 
 
@@ -120,7 +121,7 @@ def _span(item: str, source: AudioSource, start: float | None, end: float | None
     if start is None and end is None:
         return 0, source.samples
     begin = 0.0 if start is None else start
-    if not 0 <= begin < math.inf or not (end is None or begin < end < math.inf):
+    if not 0 <= begin < MAX_SECONDS or not (end is None or begin < end < MAX_SECONDS):
         raise AudioError(item, f"the span from {start} to {end} s is not valid; 0 <= start < end is required")
     first = round(begin * source.rate)
     last = source.samples if end is None else round(end * source.rate)

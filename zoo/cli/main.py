@@ -140,8 +140,9 @@ def embed(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
-    """Embed any amount of audio into Parquet files. Failed items are listed in OUT/errors.jsonl."""
+    """Embed any amount of audio into Parquet files. Failed items are listed in OUT/_errors.jsonl."""
     from zoo import embed
+    from zoo.jobs.failures import ERRORS_NAME
 
     summary = embed.run(
         paths,
@@ -157,7 +158,7 @@ def embed(
         workers=workers,
         progress=not quiet,
     )
-    embed.raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
+    embed.raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
 
 
 @app.command()
@@ -278,8 +279,8 @@ def transcribe(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
-    """Transcribe speech to text. Recordings that fail do not stop the others; OUT/errors.jsonl lists them."""
-    from zoo.jobs.failures import raise_for_failures
+    """Transcribe speech to text. Recordings that fail do not stop the others; OUT/_errors.jsonl lists them."""
+    from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
     from zoo.transcribe import run
 
     summary = run(
@@ -303,7 +304,7 @@ def transcribe(
         padding=padding,
         **({} if batch_size is None else {"batch_size": batch_size}),
     )
-    raise_for_failures(summary.written + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
+    raise_for_failures(summary.written + summary.skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:

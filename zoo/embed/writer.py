@@ -16,8 +16,8 @@ Columns, one row per item and layer (and part, for frames), in the order of the 
 There is one row per layer, not one column or a nested list. So `layer = 6` selects a layer in pandas, polars and
 DuckDB, and a script for one layer works for several.
 
-polars and DuckDB read "OUT/part-*.parquet". pandas and pyarrow read the list of these files (or the folder, if it has
-no errors.jsonl). `zoo.embed.load` returns a tensor.
+pandas and pyarrow read the folder, because they skip the files whose names start with an underscore. polars and DuckDB
+read "OUT/part-*.parquet". `zoo.embed.load` returns a tensor.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def shard_failures(out: Path, shard: Shard) -> list[Failure] | None:
 
 
 def write_errors(out: Path, plan: Plan, failures: Sequence[Failure]) -> None:
-    """Write errors.jsonl: path, span and reason of each failure, in the order of the inputs. No failures, no file."""
+    """Write _errors.jsonl: path, span and reason of each failure, in the order of the inputs. No failures, no file."""
     path = out / ERRORS_NAME
     if not failures:
         path.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -120,7 +120,7 @@ class FeatureSource:
 
     def frames(
         self, entries: Sequence[Entry], blocks: Sequence[FeatureBlock] | None = None, *, workers: int | None = None
-    ) -> Iterator[Iterator[FramePart]]:
+    ) -> Generator[Iterator[FramePart], None, None]:
         """For each block (by default all blocks of `entries`), the frames of its entries, in order.
 
         Audio is decoded ahead in `workers` threads. Unreadable and too short entries give a part with an error. The

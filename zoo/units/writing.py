@@ -30,8 +30,9 @@ from zoo import audio
 from zoo.cluster.quantizer import Quantizer
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
-from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
+from zoo.errors import ConfigError, ZooError
 from zoo.io.atomic import replacing_file
+from zoo.jobs.failures import READ_ERRORS
 from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
 from zoo.loading import open_encoder
@@ -139,7 +140,7 @@ def _entry(item: Item) -> Entry:
     """The item as an entry. Its duration decides in which block it is encoded; it is 0 for an unreadable file."""
     try:
         file_seconds = audio.probe(item.path).duration
-    except (AudioError, MissingDependencyError, OSError):
+    except READ_ERRORS:
         file_seconds = 0.0
     end = file_seconds if item.end is None else min(item.end, file_seconds)
     return Entry(Path(item.path), max(0.0, end - (item.start or 0.0)), "test", item.start, item.end)
