@@ -135,6 +135,10 @@ def embed(
     batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in a batch, with padding")] = BATCH_SECONDS,
     shard_items: Annotated[int, typer.Option(help="Maximum number of items in one file")] = SHARD_ITEMS,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    keep_columns: Annotated[
+        str, typer.Option(help="Columns of the lists to keep in the Parquet files, e.g. 'label,fold'")
+    ] = "",
+    prune: Annotated[bool, typer.Option("--prune", help="Remove the rows of items that are gone from PATHS")] = False,
     fail_on_error: Annotated[
         bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
@@ -156,6 +160,8 @@ def embed(
         batch_seconds=batch_seconds,
         shard_items=shard_items,
         workers=workers,
+        keep_columns=keep_columns,
+        prune=prune,
         progress=not quiet,
     )
     embed.raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / ERRORS_NAME, fail_on_error)

@@ -101,7 +101,7 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
 
     A list of strings becomes one label, joined by commas.
     """
-    cells = {str(key): value for key, value in row.items() if not _empty(value)}
+    cells = {str(key): value for key, value in row.items() if not is_empty(value)}
     record: dict[str, Any] = {}
     used = set(ALIASES)  # field names as well: a label of that name would replace the field
     for name, names in ALIASES.items():
@@ -126,7 +126,7 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
     if "phones" in record:
         record["phones"] = _with_times(record["phones"])
     if isinstance(captions := record.get("captions"), str | list):
-        record["captions"] = [captions] if isinstance(captions, str) else [c for c in captions if not _empty(c)]
+        record["captions"] = [captions] if isinstance(captions, str) else [c for c in captions if not is_empty(c)]
     others = {k: v for k, v in cells.items() if k not in used}
     lists = {
         k: ", ".join(v) for k, v in others.items() if v and isinstance(v, list) and all(isinstance(x, str) for x in v)
@@ -136,7 +136,7 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
 
 def cell(row: Mapping[str, Any], name: str) -> Any:
     """The value of a field in a row: that of its first usual column that is not empty; None if there is none."""
-    return next((row[column] for column in ALIASES[name] if not _empty(row.get(column))), None)
+    return next((row[column] for column in ALIASES[name] if not is_empty(row.get(column))), None)
 
 
 def check_path(value: Any, where: str) -> str:
@@ -152,7 +152,7 @@ def seconds(value: Any, name: str, where: str) -> float | None:
 
     Raises ManifestError, starting with `where`, for anything else.
     """
-    if _empty(value):
+    if is_empty(value):
         return None
     try:
         number = float(value)
@@ -181,7 +181,7 @@ def _with_times(phones: Any) -> Any:
     return None if isinstance(phones, list) and all(isinstance(phone, str) for phone in phones) else phones
 
 
-def _empty(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
     """Whether a cell is empty. In tables, NaN means a missing number."""
     return value is None or value == "" or (isinstance(value, float | Decimal) and math.isnan(value))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
+from zoo.embed.columns import column_types, parse_names
 from zoo.embed.compute import DecodedClip, Embedder
 from zoo.embed.plan import Plan, Shard
 from zoo.embed.prepare import prepare
@@ -69,6 +70,8 @@ def run(
     batch_seconds: float = BATCH_SECONDS,
     shard_items: int = SHARD_ITEMS,
     workers: int | None = None,
+    keep_columns: str | Sequence[str] = (),
+    prune: bool = False,
     fail_on_error: bool = False,
     progress: bool | Console = True,
 ) -> EmbedSummary:
@@ -82,6 +85,8 @@ def run(
     batch_seconds: padded audio in one batch. shard_items: maximum number of items in one file. A run can only be
         resumed with the same values, because they affect the last bit of the numbers.
     workers: decoding threads; by default one for each core, at most eight.
+    keep_columns: columns of the lists, such as "label" or "label,fold", that the files get too.
+    prune: remove the rows of items that are no longer in `paths`, and compute their shards again without them.
     progress: whether to show progress on stderr, or the console to show it on.
 
     A killed run can be started again: finished shards are kept, the others are computed. The files are then
@@ -91,15 +96,16 @@ def run(
     Each run tries them again; a shard with one that works now is computed again.
 
     Raises ZooError if there are no inputs, if the folder is in use, or if it was started with another model, other
-    settings, or items that `paths` no longer includes. With fail_on_error, raises ZooError at the end of a run with
-    failures. Raises ConfigError for an invalid setting.
+    settings, or (without `prune`) items that `paths` no longer includes. With fail_on_error, raises ZooError at the
+    end of a run with failures. Raises ConfigError for an invalid setting.
     """
     started = time.monotonic()
     console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
     workers = min(8, os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise ConfigError(f"workers {workers}: must be at least 1")
-    items, out = collect(paths), Path(out)
+    names, out = parse_names(keep_columns), Path(out)
+    items = collect(paths, names)
     encoder, dtype, why = open_encoder(model, device, dtype)
     settings = EmbedSettings.of(
         encoder,
@@ -109,10 +115,11 @@ def run(
         storage=storage,
         batch_seconds=batch_seconds,
         shard_items=shard_items,
+        columns=column_types(names, items),
     )
     _print_line(console, f"{settings.model} on {settings.device}, {dtype}: {why}")
     with lock_folder(out):
-        plan = prepare(out, items, settings, workers, console)
+        plan = prepare(out, items, settings, workers, console, prune)
         meter, failures, skipped = _compute_missing(out, plan, encoder, workers, console)
     summary = EmbedSummary(
         embedded=len(items) - skipped - len(failures),
@@ -140,15 +147,15 @@ def _compute_missing(
     improvable = improvable_shards(plan, stored, encoder, workers)
     to_compute = [shard for shard in shards if shard not in stored or shard in improvable]
     failures_of = {shard: failures for shard, failures in stored.items() if shard not in improvable}
-    skipped = sum(shard.stop - shard.start - len(failures) for shard, failures in failures_of.items())
-    total = sum(item.seconds for item in plan.items)
-    left = sum(item.seconds for shard in to_compute for item in plan.items[shard.start : shard.stop])
+    skipped = sum(len(plan.present(shard)) - len(failures) for shard, failures in failures_of.items())
+    total = sum(plan.items[index].seconds for shard in shards for index in plan.present(shard))
+    left = sum(plan.items[index].seconds for shard in to_compute for index in plan.present(shard))
     failed = sum(map(len, failures_of.values()))
     with ProgressMeter(console, total=total, before=total - left, failed=failed) as meter:
         for shard, writer in _extract(out, plan, to_compute, encoder, workers, meter):
             if loses_items(stored.get(shard), writer.failures):
                 failures_of[shard] = stored[shard]
-                skipped += shard.stop - shard.start - len(stored[shard])
+                skipped += len(plan.present(shard)) - len(stored[shard])
             else:
                 writer.commit()
                 failures_of[shard] = writer.failures
@@ -190,7 +197,7 @@ def _outcomes(
     plan: Plan, shard: Shard, clips: Iterator[decode.Outcome], embedder: Embedder
 ) -> Iterator[EmbeddingRow | Failure]:
     """Rows and failures of all items of a shard. clips: the decoded items of its batches, in order."""
-    for index in range(shard.start, shard.stop):
+    for index in plan.present(shard):
         if (reason := plan.items[index].reason) is not None:
             yield Failure(index, reason)
     for indices in plan.batches(shard):

@@ -14,25 +14,37 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.data import rows, tables
 from zoo.data.rows import TABLE_SUFFIXES
 from zoo.errors import ManifestError
+from zoo.io.text import shorten
 
 MANIFEST_SUFFIX = ".jsonl"
 TEXT_SUFFIX = ".txt"
 LIST_SUFFIXES = (MANIFEST_SUFFIX, *TABLE_SUFFIXES, TEXT_SUFFIX)
 
+Label = str | int | float | bool | None
+
 
 class Item(NamedTuple):
-    """One item to process: a file, or its span from `start` to `end` in seconds (None: start or end of the file)."""
+    """One item to process: a file, or its span from `start` to `end` in seconds (None: start or end of the file).
+
+    labels: values of other columns of its list, if `read` was asked for them.
+    """
 
     path: str
     start: float | None = None
     end: float | None = None
+    labels: tuple[Label, ...] = ()
+
+    @property
+    def span(self) -> Item:
+        """The item without labels."""
+        return Item(self.path, self.start, self.end)
 
 
 def is_list(path: str) -> bool:
@@ -40,9 +52,10 @@ def is_list(path: str) -> bool:
     return path.lower().endswith(LIST_SUFFIXES)
 
 
-def read(path: str) -> Iterator[Item]:
+def read(path: str, keep_columns: Sequence[str] = ()) -> Iterator[Item]:
     """The items of a list. Rows without audio are skipped with a warning, as when recipes read the table.
 
+    keep_columns: names of columns or JSON fields; their values are the `labels` of the items, None where missing.
     Raises ManifestError or ConfigError, with the line or row, if it cannot be read.
     """
     file = Path(path).absolute()
@@ -50,9 +63,9 @@ def read(path: str) -> Iterator[Item]:
     if suffix == TEXT_SUFFIX:
         yield from (Item(str(file.parent / line)) for line in split_paths(_content(file)))
     elif suffix in TABLE_SUFFIXES:
-        yield from _items(rows.read(file, tables.ALIASES["audio"]), file)
+        yield from _items(rows.read(file, tables.ALIASES["audio"]), file, keep_columns)
     else:
-        yield from _items(_objects(file), file)
+        yield from _items(_objects(file), file, keep_columns)
 
 
 def split_paths(content: bytes) -> list[str]:
@@ -84,14 +97,16 @@ def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, record
 
 
-def _items(records: Iterable[tuple[int, dict[str, Any]]], file: Path) -> Iterator[Item]:
+def _items(records: Iterable[tuple[int, dict[str, Any]]], file: Path, keep_columns: Sequence[str]) -> Iterator[Item]:
     skipped = 0
     for number, record in records:
         audio = tables.cell(record, "audio")
         if audio is None:
             skipped += 1
         else:
-            yield _item(record, audio, file, f"{file}:{number}")
+            where = f"{file}:{number}"
+            labels = tuple(_label(record.get(name), name, where) for name in keep_columns)
+            yield _item(record, audio, file, where)._replace(labels=labels)
     if skipped:
         warnings.warn(f"{file}: {skipped} rows have no audio and are skipped", stacklevel=2)
 
@@ -107,3 +122,14 @@ def _item(record: dict[str, Any], audio: object, file: Path, where: str) -> Item
     if end is not None and not (start or 0.0) < end < math.inf:
         raise ManifestError(f"{where}: field 'end': {end:g} s is not after the start, {start or 0.0:g} s")
     return Item(str(file.parent / path), start, end)
+
+
+def _label(value: Any, name: str, where: str) -> Label:
+    """The value of a column as a label. None for an empty cell or NaN, which tables use for missing values."""
+    if tables.is_empty(value):
+        return None
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        return ", ".join(value)
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ManifestError(f"{where}: column {name!r}: expected text, a number or true/false, not {shorten(value)}")

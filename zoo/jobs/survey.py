@@ -73,7 +73,7 @@ def survey(items: Sequence[Item], known: dict[Item, Planned], workers: int, cons
         else:
             end = facts.seconds if item.end is None else min(item.end, facts.seconds)
             span = max(0.0, end - (item.start or 0.0))
-            yield Planned(*item, facts.size, facts.mtime_ns, span, facts.reason)
+            yield Planned(item.path, item.start, item.end, facts.size, facts.mtime_ns, span, facts.reason)
 
 
 def _read_facts(path: str, before: Planned | None) -> Facts | None:

@@ -155,7 +155,7 @@ def _load_name(model: str | Path | Encoder) -> str:
 def _stat_item(item: Item) -> IndexEntry | None:
     """The item with the present size and time of its file; None if the file is missing."""
     try:
-        return IndexEntry(*item, *file_stamp(item.path))
+        return IndexEntry(item.path, item.start, item.end, *file_stamp(item.path))
     except OSError:
         return None
 
