@@ -180,12 +180,17 @@ def index(
     storage: Annotated[str, typer.Option(help="Number format in the index: float32 or float16")] = "float32",
     batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in a batch, with padding")] = BATCH_SECONDS,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    fail_on_error: Annotated[
+        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
     """Build a search index of audio, or update it. Only new and changed files are embedded."""
+    from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
     from zoo.search import build
+    from zoo.search.increment import FOLDER
 
-    build(
+    summary = build(
         paths,
         model,
         out,
@@ -196,6 +201,7 @@ def index(
         workers=workers,
         progress=not quiet,
     )
+    raise_for_failures(summary.items, summary.failed, out / FOLDER / ERRORS_NAME, fail_on_error)
 
 
 @app.command()

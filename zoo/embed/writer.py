@@ -37,7 +37,7 @@ import pyarrow.parquet as pq
 from zoo.embed.columns import as_array
 from zoo.embed.plan import Plan, Shard
 from zoo.embed.settings import EmbedSettings
-from zoo.io.atomic import publish, replacing_file, unfinished
+from zoo.io.atomic import naming_errors, publish, replacing_file, unfinished
 from zoo.io.text import printable
 from zoo.jobs.failures import ERRORS_NAME
 
@@ -150,10 +150,15 @@ class ShardWriter:
     def close(self) -> None:
         """Close the unfinished file. The next attempt overwrites it."""
         if self._parquet is not None:
-            self._parquet.close()
+            with naming_errors(self.path):
+                self._parquet.close()
             self._parquet = None
 
     def _flush(self) -> None:
+        with naming_errors(self.path):
+            self._write_rows()
+
+    def _write_rows(self) -> None:
         if self._parquet is None:
             extra = {"zoo.shard": self.shard.key, "zoo.failures": json.dumps(sorted(self.failures))}
             arrow_schema = schema(self.plan.settings)
