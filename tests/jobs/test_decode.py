@@ -16,6 +16,7 @@ from recordings import write_wav
 from zoo.audio import SpooledWave
 from zoo.errors import AudioError, MissingDependencyError
 from zoo.jobs import decode
+from zoo.jobs.failures import NoRoom
 from zoo.jobs.survey import Planned
 
 
@@ -150,6 +151,23 @@ def test_a_recording_that_the_temporary_folder_cannot_hold_is_a_failure_of_this_
     monkeypatch.setattr(decode.audio, "load", full)
     reason = decode.read(planned("long.wav"), sample_rate=16000, min_samples=400)
     assert isinstance(reason, str) and reason.startswith("is too long") and tempfile.gettempdir() in reason
+
+
+def test_a_recording_without_room_is_read_again_when_the_one_before_it_is_done() -> None:
+    """The temporary folder has room for one recording; the second is decoded while the first is in use."""
+    first_is_done = threading.Event()
+    reads: list[str] = []
+
+    def read(item: Planned) -> torch.Tensor | str:
+        reads.append(item.path)
+        return torch.ones(1) if item.path == "0" or first_is_done.is_set() else NoRoom("no room")
+
+    with closing(decode.ahead([planned(0), planned(1)], read, workers=2, look_ahead_seconds=5.0)) as clips:
+        assert isinstance(next(clips)[1], torch.Tensor)
+        while len(reads) < 2:
+            time.sleep(0.001)
+        first_is_done.set()
+        assert isinstance(next(clips)[1], torch.Tensor) and reads in (["0", "1", "1"], ["1", "0", "1"])
 
 
 @pytest.mark.parametrize(

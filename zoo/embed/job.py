@@ -207,6 +207,7 @@ def _outcomes(
                 yield Failure(index, clip)
             else:
                 batch.append(DecodedClip(index, item.start or 0.0, clip))
+            del clip  # a long one is a temporary file; free it before the next batch is decoded
         yield from embedder(batch)
 
 

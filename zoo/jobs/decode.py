@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from zoo import audio
 from zoo.audio import Clip
 from zoo.io.threads import core_pool
-from zoo.jobs.failures import READ_ERRORS, describe_failure
+from zoo.jobs.failures import READ_ERRORS, NoRoom, describe_failure
 from zoo.jobs.survey import Planned
 
 # Recordings longer than this are decoded to disk (`audio.SpooledWave`), not to memory.
@@ -59,6 +59,8 @@ def ahead(
                 return
             item, future = waiting.popleft()
             result = future.result()
+            if isinstance(result, NoRoom):
+                result = read(item)  # again, because the recordings before this one are not needed any more
             waiting_seconds -= item.seconds
             yield item, result
             del future, result  # so that the consumer can free the clip

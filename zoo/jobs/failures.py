@@ -17,11 +17,17 @@ ERRORS_NAME = "_errors.jsonl"
 READ_ERRORS = (AudioError, MissingDependencyError, OSError, MemoryError, RuntimeError)
 
 
+class NoRoom(str):
+    """The reason of a recording that did not fit in the temporary folder, which other recordings may have filled."""
+
+    __slots__ = ()
+
+
 def describe_failure(error: Exception) -> str:
     """Why an item cannot be used, without the path of the item. error: one of READ_ERRORS."""
     if isinstance(error, AudioError):
         in_temporary_folder = error.item == tempfile.gettempdir()
-        return f"is too long to decode in memory, and {error}" if in_temporary_folder else error.reason
+        return NoRoom(f"is too long to decode in memory, and {error}") if in_temporary_folder else error.reason
     if isinstance(error, ZooError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

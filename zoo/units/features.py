@@ -132,8 +132,8 @@ class FeatureSource:
         threads = workers or min(8, os.cpu_count() or 1)
         with closing(decode.ahead(items, read, workers=threads, look_ahead_seconds=2 * BLOCK_SECONDS)) as clips:
             for block in blocks:
-                outcomes = [outcome for _, outcome in islice(clips, block.last - block.first)]
-                yield self._encode(block, outcomes)
+                # No variable here: a long clip is a temporary file, and is freed when its frames have been used.
+                yield self._encode(block, [outcome for _, outcome in islice(clips, block.last - block.first)])
 
     def _encode(self, block: FeatureBlock, outcomes: list[Clip | str]) -> Iterator[FramePart]:
         rate, longest = self.encoder.sample_rate, _LONG_SECONDS * self.encoder.sample_rate
