@@ -101,9 +101,7 @@ def run(
     """
     started = time.monotonic()
     console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
-    workers = min(8, os.cpu_count() or 1) if workers is None else workers
-    if workers < 1:
-        raise ConfigError(f"workers {workers}: must be at least 1")
+    workers = _check_workers(workers)
     names, out = parse_names(keep_columns), Path(out)
     items = collect(paths, names)
     encoder, dtype, why = open_encoder(model, device, dtype)
@@ -133,6 +131,15 @@ def run(
     if fail_on_error:
         raise_for_failures(summary.embedded + skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
     return summary
+
+
+def _check_workers(workers: int | None) -> int:
+    """The number of decoding threads. Raises ConfigError for a number below 1."""
+    if workers is None:
+        return min(8, os.cpu_count() or 1)
+    if workers < 1:
+        raise ConfigError(f"workers {workers}: must be at least 1")
+    return workers
 
 
 def _compute_missing(
