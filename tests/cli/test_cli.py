@@ -111,7 +111,7 @@ def test_embed_writes_parquet_and_lists_failures(tmp_path: Path) -> None:
     table = pq.read_table(out / "part-00000.parquet")
     assert [Path(p).name for p in table["path"].to_pylist()] == ["good.wav"]
     assert len(table["embedding"][0].as_py()) == 78
-    failure = json.loads((out / "errors.jsonl").read_text())
+    failure = json.loads((out / "_errors.jsonl").read_text())
     assert failure["path"].endswith("bad.wav") and failure["reason"]
     zoo("embed", tmp_path / "*.wav", "-m", "mfcc", "-o", out, "--pooling", "stats", "--fail-on-error", code=1)
     done = zoo("embed", tmp_path / "bad.wav", "-m", "mfcc", "-o", tmp_path / "none", code=1)

@@ -103,6 +103,25 @@ def test_command(clips: list[Entry], tmp_path: Path) -> None:
     assert done.returncode == 1 and "error: 1 of 1 items failed" in done.stderr
 
 
+def test_a_link_stays_and_the_file_that_it_points_to_is_written(clips: list[Entry], tmp_path: Path) -> None:
+    model, link, out = with_units(clips), tmp_path / "link.jsonl", tmp_path / "disk" / "units.jsonl"
+    out.parent.mkdir()
+    link.symlink_to(out)
+    for count in (1, 2):  # the file is missing, then replaced
+        assert write_units([entry.audio for entry in clips[:count]], model, link, progress=False) == (count, 0)
+        assert link.is_symlink() and len(read(out)) == count
+    assert [path.name for path in out.parent.iterdir()] == ["units.jsonl"]
+
+
+def test_bad_lines_of_a_list_fail_by_name(clips: list[Entry], tmp_path: Path) -> None:
+    model, name = with_units(clips), str(clips[0].audio)
+    lines = [{"audio": "a\0b.wav"}, {"audio": "\ud800.wav"}, {"audio": name, "end": 1e308}, {"audio": name}]
+    (tmp_path / "list.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for _ in range(2):
+        assert write_units(tmp_path / "list.jsonl", model, tmp_path / "units.jsonl", progress=False) == (1, 3)
+    assert ["error" in line for line in read(tmp_path / "units.jsonl")] == [True, True, True, False]
+
+
 def test_run_lengths_and_reruns(clips: list[Entry], tmp_path: Path) -> None:
     model, out = with_units(clips), tmp_path / "units.jsonl"
     paths = [entry.audio for entry in clips]

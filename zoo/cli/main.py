@@ -135,13 +135,18 @@ def embed(
     batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in a batch, with padding")] = BATCH_SECONDS,
     shard_items: Annotated[int, typer.Option(help="Maximum number of items in one file")] = SHARD_ITEMS,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    keep_columns: Annotated[
+        str, typer.Option(help="Columns of the lists to keep in the Parquet files, e.g. 'label,fold'")
+    ] = "",
+    prune: Annotated[bool, typer.Option("--prune", help="Remove the rows of items that are gone from PATHS")] = False,
     fail_on_error: Annotated[
         bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
-    """Embed any amount of audio into Parquet files. Failed items are listed in OUT/errors.jsonl."""
+    """Embed any amount of audio into Parquet files. Failed items are listed in OUT/_errors.jsonl."""
     from zoo import embed
+    from zoo.jobs.failures import ERRORS_NAME
 
     summary = embed.run(
         paths,
@@ -155,9 +160,11 @@ def embed(
         batch_seconds=batch_seconds,
         shard_items=shard_items,
         workers=workers,
+        keep_columns=keep_columns,
+        prune=prune,
         progress=not quiet,
     )
-    embed.raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
+    embed.raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
 
 
 @app.command()
@@ -173,12 +180,17 @@ def index(
     storage: Annotated[str, typer.Option(help="Number format in the index: float32 or float16")] = "float32",
     batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in a batch, with padding")] = BATCH_SECONDS,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    fail_on_error: Annotated[
+        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
     """Build a search index of audio, or update it. Only new and changed files are embedded."""
+    from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
     from zoo.search import build
+    from zoo.search.increment import FOLDER
 
-    build(
+    summary = build(
         paths,
         model,
         out,
@@ -189,6 +201,7 @@ def index(
         workers=workers,
         progress=not quiet,
     )
+    raise_for_failures(summary.items, summary.failed, out / FOLDER / ERRORS_NAME, fail_on_error)
 
 
 @app.command()
@@ -278,8 +291,8 @@ def transcribe(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
-    """Transcribe speech to text. Recordings that fail do not stop the others; OUT/errors.jsonl lists them."""
-    from zoo.jobs.failures import raise_for_failures
+    """Transcribe speech to text. Recordings that fail do not stop the others; OUT/_errors.jsonl lists them."""
+    from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
     from zoo.transcribe import run
 
     summary = run(
@@ -303,7 +316,7 @@ def transcribe(
         padding=padding,
         **({} if batch_size is None else {"batch_size": batch_size}),
     )
-    raise_for_failures(summary.written + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
+    raise_for_failures(summary.written + summary.skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from itertools import islice
 
 
 def dumps(value: object) -> str:
@@ -16,6 +18,20 @@ def printable(text: str) -> str:
     Parquet and JSON readers reject them.
     """
     return text.encode(errors="backslashreplace").decode()
+
+
+def shorten(value: object, limit: int = 80) -> str:
+    """The repr of a value for a message, at most `limit` characters long: a cell of a table may be megabytes."""
+    if isinstance(value, str | bytes):
+        value = value[: limit + 1]  # the repr of the whole value could be megabytes, too
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 4] + " ..."
+
+
+def quote_names(names: Collection[str]) -> str:
+    """The first few names, quoted, for a message."""
+    quoted = ", ".join(shorten(name) for name in islice(names, 5))
+    return quoted + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def clock(seconds: float) -> str:

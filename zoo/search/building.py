@@ -25,6 +25,7 @@ from zoo.io.paths import expand_path
 from zoo.jobs.failures import ERRORS_NAME
 from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
+from zoo.jobs.survey import file_stamp
 from zoo.loading import open_encoder
 from zoo.search import increment, store
 from zoo.search.store import IndexEntry, IndexTable, Space
@@ -36,8 +37,8 @@ class IndexSummary:
 
     items: number of items in the index. added, changed, removed: compared with the index before.
     embedded: items embedded by this run; an interrupted run may have embedded others of the added and changed items.
-    failed: items in OUT/increment/errors.jsonl. audio_hours: embedded by this run. wall_seconds: time of the whole run,
-    with loading the model.
+    failed: items in OUT/increment/_errors.jsonl. audio_hours: embedded by this run. wall_seconds: time of the whole
+    run, with loading the model.
     """
 
     items: int
@@ -156,10 +157,9 @@ def _load_name(model: str | Path | Encoder) -> str:
 def _stat_item(item: Item) -> IndexEntry | None:
     """The item with the present size and time of its file; None if the file is missing."""
     try:
-        status = os.stat(item.path)  # noqa: PTH116 (a million of these: no Path objects)
+        return IndexEntry(item.path, item.start, item.end, *file_stamp(item.path))
     except OSError:
         return None
-    return IndexEntry(*item, status.st_size, status.st_mtime_ns)
 
 
 def _check(out: Path, old: Space, table: IndexTable, new: Space, items: Sequence[Item]) -> None:

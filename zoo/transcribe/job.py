@@ -1,7 +1,7 @@
 """One transcription job, from paths to files.
 
 collect -> survey -> ahead ==threads==> model.transcribe -> FORMATS -> OUT/talk.srt, journal
-inputs                                     failures -----------------> OUT/errors.jsonl
+inputs                                     failures -----------------> OUT/_errors.jsonl
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def run(
     formats: names of `FORMATS`, separated by commas, or "all"; options: of the model's `transcribe`.
 
     A second run with the same settings writes missing and changed recordings only. Recordings keep the names of their
-    files, even if other recordings are added. OUT/errors.jsonl lists recordings that cannot be read, with the reason;
+    files, even if other recordings are added. OUT/_errors.jsonl lists recordings that cannot be read, with the reason;
     they do not stop the others.
 
     Raises ConfigError for an option that the model does not support, before anything is written; ZooError if there are
