@@ -17,6 +17,7 @@ from small import VARIANTS, noise, small, structures
 import zoo
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError
+from zoo.nn.precision import to_dtype
 from zoo.testing import TOLERANCE, difference
 
 STRUCTURES = structures()
@@ -100,6 +101,25 @@ def test_same_input_gives_same_bytes(model: Encoder) -> None:
     model.eval()
     assert torch.equal(first, second)
     assert not first.requires_grad
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("dtype", "cosine"), [("bfloat16", 0.999), ("int8", 0.99)])
+def test_reduced_precision_repeats_and_is_close_to_float32(name: str, dtype: str, cosine: float) -> None:
+    exact = small(name)
+    clips = [noise(1.2, 3), noise(0.4, 4)]
+    reference = exact.embed(clips, exact.sample_rate, layer="all")
+    model = to_dtype(exact, dtype)
+    found = []
+    for _ in range(3):
+        dirt = [torch.full((1 << 18,), float("nan")) for _ in range(8)]  # what reads memory it did not write finds NaN
+        del dirt
+        found.append(model.embed(clips, model.sample_rate, layer="all"))
+    assert found[0].dtype == torch.float32
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    assert torch.cosine_similarity(found[0], reference, dim=-1).min() > cosine
+    alone = torch.stack([model.embed(clip, model.sample_rate, layer="all") for clip in clips], dim=1)
+    assert torch.cosine_similarity(alone, found[0], dim=-1).min() > cosine
 
 
 @pytest.mark.slow

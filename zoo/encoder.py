@@ -162,7 +162,8 @@ class Encoder(nn.Module):
         clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
         lengths = torch.tensor(self._count_all(clips, waves))
         layers = self.resolve_layers(layer)
-        out = torch.zeros(len(layers), len(clips), int(lengths.max()), self.dim)  # (L, B, T, D)
+        shape = (len(layers), len(clips), int(lengths.max()), self.dim)
+        out = torch.zeros(shape, dtype=torch.float32)  # (L, B, T, D)
         for batch, frames in self._forward_batches(clips, layers):
             for chunk, x in zip(batch, frames.unpad(), strict=True):
                 out[:, chunk.clip, chunk.keep] = x[:, chunk.real]

@@ -43,14 +43,17 @@ def load(source: str | Path, device: str = "auto", dtype: str | torch.dtype = "f
 
     Raises UnknownModelError, ConfigError, or CheckpointError (missing, damaged, unsupported, no network and no cache).
     """
+    import torch
+
     from zoo.nn.precision import resolve_device, resolve_dtype
 
     target = resolve_device(device)
     precision, _ = resolve_dtype(dtype, target)
-    model = _load_weights(source).to(target).eval()
-    if precision == "float32" or next(model.parameters(), None) is None:
-        return model
-    return _in_reduced_precision(model, precision, target, source)
+    with torch.inference_mode(False):  # a model outlives the call, and may be trained later
+        model = _load_weights(source).to(target).eval()
+        if precision == "float32" or next(model.parameters(), None) is None:
+            return model
+        return _in_reduced_precision(model, precision, target, source)
 
 
 def _in_reduced_precision(model: Encoder, dtype: str, device: torch.device, source: str | Path) -> Encoder:

@@ -42,8 +42,8 @@ class PoolingStats:
             count=torch.zeros(shape[:-1], dtype=torch.float64),
             total=torch.zeros(shape, dtype=torch.float64),
             squares=torch.zeros(shape, dtype=torch.float64),
-            peak=torch.full(shape, -torch.inf),
-            first=torch.zeros(shape),
+            peak=torch.full(shape, -torch.inf, dtype=torch.float32),
+            first=torch.zeros(shape, dtype=torch.float32),
         )
 
     @classmethod

@@ -183,7 +183,7 @@ class HuBERT(Encoder):
                 f"{self.name or 'this HuBERT'} has no CTC head: its vocabulary is empty; "
                 "train one with python -m zoo.recipes.hubert.finetune"
             )
-        rows = [torch.zeros(n, len(self.config.vocabulary)) for n in self._count_all(clips)]
+        rows = [torch.zeros(n, len(self.config.vocabulary), dtype=torch.float32) for n in self._count_all(clips)]
         for batch, frames in self._forward_batches(clips, [self.num_layers]):
             with torch.no_grad():
                 x = self.ctc(frames.x[0].to(self.ctc.weight.dtype)).float().cpu()  # (B, T, V)

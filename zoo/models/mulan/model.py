@@ -194,7 +194,7 @@ class MuLan(TokenizedEncoder):
         if self.tokenizer is None:
             raise ConfigError(f"{self.name or 'this MuLan'} has no tokenizer; set model.tokenizer to a Tokenizer")
         text_list = [texts] if isinstance(texts, str) else list(texts)
-        out = torch.zeros(len(text_list), self.dim)
+        out = torch.zeros(len(text_list), self.dim, dtype=torch.float32)
         for start in range(0, len(text_list), TEXT_BATCH):
             ids, lengths = self.tokenizer.encode(text_list[start : start + TEXT_BATCH], self.config.text_length)
             with eval_mode(self):
