@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,12 @@ from zoo.nn.conv import ConvPosition, FeatureProjection, LogMelFrontend, Wavefor
 from zoo.nn.linear import Linear
 from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.transformer import Transformer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from zoo.models.ctc.keywords import TranscribeOptions
+    from zoo.text.transcript import Transcript
 
 QUANTIZER = "quantizer.safetensors"
 
@@ -193,6 +199,12 @@ class HuBERT(Encoder):
                     progress((chunk.keep.stop - chunk.keep.start) / self.frame_rate)
         return rows
 
+    @overload
+    def transcribe(
+        self, waves: str | Path, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]
+    ) -> Transcript: ...
+    @overload
+    def transcribe(self, waves: Any, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]) -> Any: ...
     def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
         """Transcribe: a Transcript, or a list of them. Options: see `zoo.models.ctc.transcription.transcribe`."""
         from zoo.models.ctc.transcription import transcribe
