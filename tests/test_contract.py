@@ -231,6 +231,23 @@ def test_shapes_and_layers(model: Encoder) -> None:
             model.embed(clips, model.sample_rate, layer=wrong)
 
 
+def test_a_call_without_lengths_means_no_padding(model: Encoder) -> None:
+    waves = torch.stack([noise(0.5, 1), noise(0.5, 2)])
+    frames = model(waves)
+    expected = model(waves, torch.tensor([8_000, 8_000]))
+    assert torch.equal(frames.x, expected.x) and torch.equal(frames.lengths, expected.lengths)
+    named = model(lengths=torch.tensor([8_000, 8_000]), waves=waves, layer="all")
+    assert named.x.shape[0] == model.num_layers + 1
+    with pytest.raises(AudioError, match=r"waves: has shape \(8000,\); pass a batch"):
+        model(waves[0])
+
+
+def test_the_repr_of_a_model_is_one_line(model: Encoder) -> None:
+    assert repr(model).startswith(f"{type(model).__name__}({model.name}: ") and "\n" not in repr(model)
+    assert f"width {model.dim}, float32 on cpu)" in repr(model)
+    assert "Module" not in repr(torch.nn.Sequential(model))
+
+
 @pytest.mark.parametrize("pooling", ["mean", "max", "first", "stats"])
 def test_pooling_looks_at_real_frames_only(model: Encoder, pooling: str) -> None:
     clips = [noise(1.0, 9), noise(0.3, 10)]

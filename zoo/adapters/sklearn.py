@@ -19,8 +19,9 @@ from zoo import audio, loading
 from zoo.adapters.vector_cache import VectorCache
 from zoo.audio import Clip
 from zoo.defaults import BATCH_SECONDS
-from zoo.encoder import Encoder, plain_layer
+from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError
+from zoo.nn.layers import plain_layer
 from zoo.nn.pooling import check_pooling
 
 ON_ERROR = ("raise", "nan")

@@ -25,6 +25,7 @@ from zoo.embed.settings import EmbedSettings
 from zoo.embed.writer import EmbeddingRow, Failure, ShardWriter, shard_failures, write_errors
 from zoo.encoder import Encoder, Layer
 from zoo.errors import ConfigError
+from zoo.io import messages
 from zoo.io.locks import lock_folder
 from zoo.io.text import clock
 from zoo.jobs import decode
@@ -93,7 +94,7 @@ def run(
     failures. Raises ConfigError for an invalid setting.
     """
     started = time.monotonic()
-    console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
+    console = progress if isinstance(progress, Console) else messages.console(quiet=not progress)
     workers = min(8, os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise ConfigError(f"workers {workers}: must be at least 1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from zoo.io import messages
 from zoo.io.atomic import replacing_file
 from zoo.io.text import clock
 from zoo.train import processes
@@ -36,7 +36,7 @@ class Log:
         self._marked_step = step
         self._aside = 0.0  # s outside of steps since the last line
         self._board: SummaryWriter | None = None
-        self._live = processes.is_main() and sys.stderr.isatty()
+        self._live = processes.is_main() and messages.stream().isatty()
         if processes.is_main():
             _truncate(folder / METRICS, step)
 
@@ -99,12 +99,13 @@ class Log:
             return
         with (self.folder / TEXT).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+        stream = messages.stream()
         if self._live:
-            sys.stderr.write(f"\r\x1b[K{line}" + ("" if passing else "\n"))
+            stream.write(f"\r\x1b[K{line}" + ("" if passing else "\n"))
         elif not passing or time.monotonic() - self._last_line > LINE_EVERY:
             self._last_line = time.monotonic()
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+            stream.write(line + "\n")
+        stream.flush()
 
 
 def _truncate(path: Path, step: int) -> None:

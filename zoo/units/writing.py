@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import torch
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from zoo.cluster.quantizer import Quantizer
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
+from zoo.io import messages
 from zoo.io.atomic import replacing_file
 from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
@@ -110,7 +110,7 @@ def _append_lines(
     source = layer(encoder, request.quantizer.layer)
     entries = [_entry(request.items[index]) for index in indices]
     blocks = source.blocks(entries)
-    console = Console(stderr=True)
+    console = messages.console()
     frames = source.frames(entries, blocks, workers=workers)
     shown = progress and console.is_terminal
     for block, parts in zip(track(blocks, "units", console=console, disable=not shown), frames, strict=True):
