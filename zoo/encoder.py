@@ -91,7 +91,7 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def __call__(self, waves: Tensor, lengths: Tensor | None = None, **options: Any) -> Frames:
-        """`forward`, with hooks. Without lengths, no clip is padded. Raises AudioError if `waves` is no batch (B, S)."""
+        """`forward`, with hooks. Without lengths, no clip is padded. Raises AudioError unless `waves` is (B, S)."""
         if waves.dim() != 2:
             raise AudioError("waves", f"has shape {tuple(waves.shape)}; pass a batch (B, S), one clip as wave[None]")
         if lengths is None:
