@@ -248,11 +248,22 @@ def _fail(schema: type, where: str, error: OmegaConfBaseException, change: Any =
         hint = f"similar names: {', '.join(similar)}" if similar else "--help lists all fields"
         raise ConfigError(f"{where}: there is no field {key!r}; {hint}") from None
     reason = reason.replace("AnyNode is not a ListConfig, TupleConfig, list, or tuple", "a list is needed")
-    if "is not a subclass of" in reason:
-        reason = f"a mapping of fields is needed, not a single value ({reason})"
+    if not key and "is not a subclass of" in reason:
+        raise ConfigError(f"{where}: {_group_hint(schema, where)}") from None
+    reason = re.sub(
+        r"^Invalid type assigned: (\w+) is not a subclass of \w+\.", "a mapping of fields is needed,", reason
+    )
     if variable := re.search(r"Environment variable '(\w+)' not found", reason):
         reason = f"the environment variable {variable[1]} is not set; set it to the folder of your data"
     raise ConfigError(f"{where}: field {key!r}: {reason}" if key else f"{where}: {reason}") from None
+
+
+def _group_hint(schema: type, where: str) -> str:
+    """What to write instead of one value for a group of fields, such as model=hubert-large."""
+    group = where.partition("=")[0]
+    inside = [name for name in _names(schema()) if name.startswith(f"{group}.")]
+    example = f", as in {inside[0]}=..." if inside else ""
+    return f"a mapping of fields is needed, not a value: set them one by one{example}, or choose a preset by --config"
 
 
 def _names(config: Any, prefix: str = "") -> list[str]:

@@ -12,7 +12,6 @@ Legend: L layers, B batch, S samples, T frames, D width.
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,28 +26,12 @@ from zoo.audio import Clip
 from zoo.audio.batching import Chunk, batches, chunks_of
 from zoo.errors import AudioError, ConfigError
 from zoo.nn.eval_mode import eval_mode
+from zoo.nn.layers import Layer as Layer
+from zoo.nn.layers import plain_layer
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.pooling import PoolingStats, check_pooling
+from zoo.nn.precision import dtype_of
 from zoo.nn.transfer import to_device
-
-Layer = int | Sequence[int] | str
-"""A layer number, several of them, or "all". 0 = input of the transformer stack, k = after block k, -1 = the last."""
-
-
-def plain_layer(layer: Any) -> Layer:
-    """The layer as Python integers; NumPy integers are converted. Raises ConfigError for anything else."""
-    if isinstance(layer, (str, int)):
-        return layer
-    if isinstance(layer, (list, tuple)) and all(isinstance(k, int) for k in layer):
-        return list(layer)  # torch.compile can trace this branch, but not the try blocks below
-    try:
-        return operator.index(layer)
-    except TypeError:  # not a single number
-        pass
-    try:
-        return [operator.index(k) for k in layer]
-    except TypeError:
-        raise ConfigError(f'layer {layer!r}: give a number, a list of numbers, or "all"') from None
 
 
 @dataclass
@@ -119,6 +102,20 @@ class Encoder(nn.Module):
         """
         raise NotImplementedError
 
+    def __call__(self, waves: Tensor, lengths: Tensor | None = None, **options: Any) -> Frames:
+        """`forward`, with hooks. Without lengths, no clip is padded. Raises AudioError unless `waves` is (B, S)."""
+        if waves.dim() != 2:
+            raise AudioError("waves", f"has shape {tuple(waves.shape)}; pass a batch (B, S), one clip as wave[None]")
+        if lengths is None:
+            lengths = torch.full(waves.shape[:1], waves.shape[1], device=waves.device)
+        return super().__call__(waves, lengths, **options)
+
+    def __repr__(self) -> str:
+        """One line; torch.nn.Module.__repr__(model) lists all modules."""
+        millions = sum(weight.numel() for weight in self.parameters()) / 1e6
+        size = f"{millions:.1f} million parameters, {self.num_layers} layers of width {self.dim}"
+        return f"{type(self).__name__}({self.name or self.family}: {size}, {dtype_of(self)} on {self.device})"
+
     def norm_stats(self, clip: Clip) -> Tensor | None:
         """Normalization statistics over a whole clip, as one vector; None if the model does not use any."""
         return None
@@ -177,14 +174,14 @@ class Encoder(nn.Module):
         layer = plain_layer(layer)
         waves = audio.to_list(waves)
         clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
-        lengths = torch.tensor(self._count_all(clips, waves))
+        counts = self._count_all(clips, waves)
         layers = self.resolve_layers(layer)
-        out = torch.zeros(len(layers), len(clips), int(lengths.max()), self.dim)  # (L, B, T, D)
+        out = torch.zeros(len(layers), len(clips), max(counts), self.dim, dtype=torch.float32)  # (L, B, T, D)
         for batch, frames in self._forward_batches(clips, layers):
             frames.x = frames.x.cpu()
             for chunk, x in zip(batch, frames.unpad(), strict=True):
                 out[:, chunk.clip, chunk.keep] = x[:, chunk.real]
-        return Frames(out[0] if isinstance(layer, int) else out, lengths, self.frame_rate, self.first_time)
+        return Frames(out[0] if isinstance(layer, int) else out, torch.tensor(counts), self.frame_rate, self.first_time)
 
     def embed(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1, pooling: str = "mean") -> Tensor:
         """One vector per clip, pooled over its real frames. Memory does not grow with the length of a clip.

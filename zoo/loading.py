@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from zoo import registry
 from zoo.cards import PACKAGED
@@ -22,12 +22,31 @@ if TYPE_CHECKING:
     import torch
 
     from zoo.encoder import Encoder
+    from zoo.models.hubert.cards import Name as HubertName
+    from zoo.models.hubert.model import HuBERT
+    from zoo.models.mulan.cards import Name as MulanName
+    from zoo.models.mulan.model import MuLan
+    from zoo.models.spectral.cards import Name as SpectralName
+    from zoo.models.spectral.model import Spectral
+    from zoo.models.whisper.cards import Name as WhisperName
+    from zoo.models.whisper.model import Whisper
 
 
 EXPORTED = ("model", "best")
 """Where a recipe puts its model, in its run folder."""
 
 
+# A type checker knows the class of a name; what a directory or a file holds, only the caller knows.
+@overload
+def load(source: HubertName, device: str = ..., dtype: str | torch.dtype = ...) -> HuBERT: ...
+@overload
+def load(source: MulanName, device: str = ..., dtype: str | torch.dtype = ...) -> MuLan: ...
+@overload
+def load(source: SpectralName, device: str = ..., dtype: str | torch.dtype = ...) -> Spectral: ...
+@overload
+def load(source: WhisperName, device: str = ..., dtype: str | torch.dtype = ...) -> Whisper: ...
+@overload
+def load(source: str | Path, device: str = ..., dtype: str | torch.dtype = ...) -> Encoder: ...
 def load(source: str | Path, device: str = "auto", dtype: str | torch.dtype = "float32") -> Encoder:
     """A model with its weights, in eval mode.
 
@@ -43,14 +62,17 @@ def load(source: str | Path, device: str = "auto", dtype: str | torch.dtype = "f
 
     Raises UnknownModelError, ConfigError, or CheckpointError (missing, damaged, unsupported, no network and no cache).
     """
+    import torch
+
     from zoo.nn.precision import resolve_device, resolve_dtype
 
     target = resolve_device(device)
     precision, _ = resolve_dtype(dtype, target)
-    model = _load_weights(source).to(target).eval()
-    if precision == "float32" or next(model.parameters(), None) is None:
-        return model
-    return _in_reduced_precision(model, precision, target, source)
+    with torch.inference_mode(False):  # a model outlives the call, and may be trained later
+        model = _load_weights(source).to(target).eval()
+        if precision == "float32" or next(model.parameters(), None) is None:
+            return model
+        return _in_reduced_precision(model, precision, target, source)
 
 
 def _in_reduced_precision(model: Encoder, dtype: str, device: torch.device, source: str | Path) -> Encoder:

@@ -163,8 +163,11 @@ def build(family: str, config: Mapping[str, Any], name: str = "") -> Encoder:
     if unknown:
         similar = get_close_matches(unknown[0], names, n=3) or names
         raise ConfigError(f"{family} has no option {', '.join(map(repr, unknown))}; similar: {', '.join(similar)}")
+    from zoo.ambient import ordinary_tensors
+
     try:
-        model = cls(cls.Config(**config))
+        with ordinary_tensors():
+            model = cls(cls.Config(**config))
     except ConfigError:
         raise
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # RuntimeError: torch, invalid sizes

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.ambient import ordinary_tensors
 from zoo.errors import AudioError
 
 ZERO_CROSSINGS, ROLLOFF = 6, 0.99  # torchaudio's defaults, needed here for the half width of the filter
@@ -62,7 +63,7 @@ class SparseResample:
         """wave (S,) -> (R,), R = ceil(S * n / o)."""
         padded = F.pad(wave, (self.width, self.taps))
         inputs = padded.unfold(0, self.taps, 1)  # (S + 1, P) without a copy
-        result = torch.empty(-(-len(wave) * self.n // self.o))  # (R,)
+        result = torch.empty(-(-len(wave) * self.n // self.o), dtype=torch.float32)  # (R,)
         for begin in range(0, len(result), self._rows):
             outputs = torch.arange(begin, min(begin + self._rows, len(result)))
             weighted = inputs[outputs * self.o // self.n] * self.table[outputs % self.n]  # (N, P)
@@ -100,7 +101,7 @@ def resample_blocks(blocks: Iterable[Tensor], source_rate: int, target_rate: int
     o, n = _ratio(source_rate, target_rate)
     context = -(-_half_width(o, n) // o) * o  # samples needed on each side, in whole periods
     # buffer = [left context: `done` samples | samples to resample | right context]; it always starts at a period
-    buffer, done = torch.empty(0), 0
+    buffer, done = torch.empty(0, dtype=torch.float32), 0
     for block in blocks:
         buffer = torch.cat([buffer, block]) if len(buffer) else block
         ready = (len(buffer) - done - context) // o * o
@@ -143,8 +144,9 @@ def _half_width(o: int, n: int) -> int:
 
 @lru_cache(maxsize=32)
 def _resampler(o: int, n: int) -> Callable[[Tensor], Tensor]:
-    if n * (o + 2 * _half_width(o, n)) > DENSE_KERNEL:
-        return SparseResample(o, n)
-    from torchaudio.transforms import Resample  # takes half a second to import, and 16 kHz corpora do not need it
+    with ordinary_tensors():  # the filter serves all later calls
+        if n * (o + 2 * _half_width(o, n)) > DENSE_KERNEL:
+            return SparseResample(o, n)
+        from torchaudio.transforms import Resample  # takes half a second to import, and 16 kHz corpora do not need it
 
-    return Resample(o, n, dtype=torch.float64).float()
+        return Resample(o, n, dtype=torch.float64).float()

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.ambient import ordinary_tensors
 from zoo.audio import Clip
 from zoo.errors import MissingDependencyError
 
@@ -66,10 +67,10 @@ def silero() -> Silero:
     if path is None or not path.is_file():
         raise MissingDependencyError("voice activity detection needs silero-vad: pip install 'audiozoo[vad]'")
     # The program in the file is not run. The safetensors file of the package holds weights of an older version.
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ordinary_tensors():  # the detector serves all later calls
         warnings.simplefilter("ignore", DeprecationWarning)  # by torch.jit.load, which alone can read this file
         theirs = torch.jit.load(path, map_location="cpu").state_dict()
-    model = Silero()
+        model = Silero()
     try:
         model.load_state_dict({ours: theirs[f"_model.{name}"] for ours, name in NAMES.items()})
     except (KeyError, RuntimeError) as error:

@@ -25,6 +25,7 @@ from zoo.benchmarks.targets import ProbeTargets, prepare_folds
 from zoo.benchmarks.tested_models import CHANCE, TestedModel, load_tested_models
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError, ZooError
+from zoo.io import messages
 from zoo.io.locks import lock_folder
 
 
@@ -57,7 +58,7 @@ def run(
         suite = load(suite)
     selected = _select_tasks(suite, tasks)
     cache = Path(cache or default_cache())
-    console = console or Console(stderr=True)
+    console = console or messages.console()
     folder = Path(out)
     tested = load_tested_models(models, baselines=baselines, device=device, dtype=dtype)
     sources = {name: _open(name, suite) for name in dict.fromkeys(task.data for task in selected)}

@@ -27,6 +27,7 @@ from zoo.embed.settings import EmbedSettings
 from zoo.embed.writer import EmbeddingRow, Failure, ShardWriter, shard_failures, write_errors
 from zoo.encoder import Encoder, Layer
 from zoo.errors import ConfigError
+from zoo.io import messages
 from zoo.io.locks import lock_folder
 from zoo.io.text import clock
 from zoo.jobs import decode
@@ -100,7 +101,7 @@ def run(
     end of a run with failures. Raises ConfigError for an invalid setting.
     """
     started = time.monotonic()
-    console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
+    console = progress if isinstance(progress, Console) else messages.console(quiet=not progress)
     workers = _check_workers(workers)
     names, out = parse_names(keep_columns), Path(out)
     items = collect(paths, names)

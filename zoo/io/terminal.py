@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,14 +14,18 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 
-from zoo.errors import ZooError
+from zoo.errors import TrainingStopped, ZooError
 
+_BY_SIGNAL = 128  # exit status of a program that a signal ends, minus the number of the signal
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Print ZooError and OSError as one line and exit with status 1. Print warnings as one line and continue."""
+    """Print ZooError and OSError as one line and exit with status 1. Print warnings as one line and continue.
+
+    A run that a signal ends has the status of programs that it ends: 130 for Ctrl-C, 143 for SIGTERM.
+    """
     tolerate_any_encoding()
     try:
         with warnings.catch_warnings():
@@ -28,6 +33,12 @@ def readable_errors() -> Iterator[None]:
             yield
     except BrokenPipeError:
         raise  # the reader of a pipe closed it, which is not an error
+    except TrainingStopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(_BY_SIGNAL + stopped.signal)
+    except KeyboardInterrupt:
+        print("stopped by SIGINT: run the same command again to continue", file=sys.stderr)
+        sys.exit(_BY_SIGNAL + signal.SIGINT)
     except (ZooError, OSError) as error:
         message = str(error) if isinstance(error, ZooError) else _system_message(error)
         _print("[bold red]error:[/]", message)

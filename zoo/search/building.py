@@ -20,6 +20,7 @@ from zoo import embed, registry
 from zoo.defaults import BATCH_SECONDS
 from zoo.encoder import Encoder
 from zoo.errors import ZooError
+from zoo.io import messages
 from zoo.io.locks import lock_folder
 from zoo.io.paths import expand_path
 from zoo.jobs.failures import ERRORS_NAME
@@ -77,7 +78,7 @@ def build(
     only other files that still exist; ConfigError for an invalid setting.
     """
     started = time.monotonic()
-    console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
+    console = progress if isinstance(progress, Console) else messages.console(quiet=not progress)
     items = [item._replace(path=os.path.abspath(item.path)) for item in collect(paths)]  # noqa: PTH100 (keeps links)
     out = expand_path(out)
     current = store.read(out)

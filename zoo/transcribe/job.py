@@ -21,6 +21,7 @@ from rich.console import Console
 from zoo.audio import Clip
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, ZooError
+from zoo.io import messages
 from zoo.io.atomic import replacing_file
 from zoo.io.locks import lock_folder
 from zoo.io.text import clock, printable
@@ -92,7 +93,7 @@ def run(
     another recording or a file that is not from `zoo transcribe`, or if the disk is full.
     """
     began = time.monotonic()
-    console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
+    console = progress if isinstance(progress, Console) else messages.console(quiet=not progress)
     workers = min(8, os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise ConfigError(f"workers {workers}: at least 1 is needed")

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import torch
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from zoo.cluster.quantizer import Quantizer
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError, ZooError
+from zoo.io import messages
 from zoo.io.atomic import naming_errors, replacing_file
 from zoo.jobs.failures import READ_ERRORS
 from zoo.jobs.inputs import collect
@@ -112,7 +112,7 @@ def _append_lines(
     source = layer(encoder, request.quantizer.layer)
     entries = [_entry(request.items[index]) for index in indices]
     blocks = source.blocks(entries)
-    console = Console(stderr=True)
+    console = messages.console()
     frames = source.frames(entries, blocks, workers=workers)
     shown = progress and console.is_terminal
     for block, parts in zip(track(blocks, "units", console=console, disable=not shown), frames, strict=True):

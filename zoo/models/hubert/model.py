@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,12 @@ from zoo.nn.conv import ConvPosition, FeatureProjection, LogMelFrontend, Wavefor
 from zoo.nn.linear import Linear
 from zoo.nn.masking import padding_mask, zero_padding
 from zoo.nn.transformer import Transformer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from zoo.models.ctc.keywords import TranscribeOptions
+    from zoo.text.transcript import Transcript
 
 QUANTIZER = "quantizer.safetensors"
 
@@ -185,7 +191,7 @@ class HuBERT(Encoder):
                 f"{self.name or 'this HuBERT'} has no CTC head: its vocabulary is empty; "
                 "train one with python -m zoo.recipes.hubert.finetune"
             )
-        rows = [torch.zeros(n, len(self.config.vocabulary)) for n in self._count_all(clips)]
+        rows = [torch.zeros(n, len(self.config.vocabulary), dtype=torch.float32) for n in self._count_all(clips)]
         for batch, frames in self._forward_batches(clips, [self.num_layers]):
             with torch.no_grad():
                 x = self.ctc(frames.x[0].to(self.ctc.weight.dtype)).float().cpu()  # (B, T, V)
@@ -195,6 +201,12 @@ class HuBERT(Encoder):
                     progress((chunk.keep.stop - chunk.keep.start) / self.frame_rate)
         return rows
 
+    @overload
+    def transcribe(
+        self, waves: str | Path, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]
+    ) -> Transcript: ...
+    @overload
+    def transcribe(self, waves: Any, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]) -> Any: ...
     def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
         """Transcribe: a Transcript, or a list of them. Options: see `zoo.models.ctc.transcription.transcribe`."""
         from zoo.models.ctc.transcription import transcribe

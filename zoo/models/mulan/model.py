@@ -199,7 +199,7 @@ class MuLan(TokenizedEncoder):
         for text in text_list:
             if isinstance(text, str) and not text.strip():
                 raise ConfigError(f"texts: {text!r} is empty; describe the audio to search for")
-        out = torch.zeros(len(text_list), self.dim)
+        out = torch.zeros(len(text_list), self.dim, dtype=torch.float32)
         for start in range(0, len(text_list), TEXT_BATCH):
             ids, lengths = self.tokenizer.encode(text_list[start : start + TEXT_BATCH], self.config.text_length)
             with eval_mode(self):

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,12 @@ from zoo.nn.frontend import WhisperMel
 from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.safe_conv import conv2d
 from zoo.nn.transformer import Transformer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from zoo.models.whisper.keywords import TranscribeOptions
+    from zoo.text.transcript import Transcript
 
 MEL_HOP = 160  # samples
 CHUNK = 1_500  # positions encoded at once without gradients; this fits a CPU's caches
@@ -201,6 +207,12 @@ class Whisper(TokenizedEncoder):
             x = self._encode(mel, attended, [self.num_layers])[0]  # (B, T, D)
             return AudioStates(x[:, : int(lengths.max())], lengths)
 
+    @overload
+    def transcribe(
+        self, waves: str | Path, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]
+    ) -> Transcript: ...
+    @overload
+    def transcribe(self, waves: Any, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]) -> Any: ...
     def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
         """A Transcript, or a list of them. For the options see `zoo.models.whisper.longform.transcribe`."""
         from zoo.models.whisper.longform import transcribe
