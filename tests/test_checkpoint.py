@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from small import SMALL, noise, small
-from torch import Tensor, nn
+from torch import nn
 
 import zoo
 from zoo import checkpoint
@@ -166,30 +165,6 @@ def test_assign_converts_copies_and_adopts() -> None:
     checkpoint.assign(real, full, source="", adopt=True)
     assert real.weight.data_ptr() == full["weight"].data_ptr()
     assert real.weight.requires_grad
-
-
-def test_uninitialized_applies_only_to_parameters_and_this_thread() -> None:
-    class Filter(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("window", torch.empty(8).fill_(0.5), persistent=False)
-            self.weight = nn.Parameter(torch.full((8, 1), 7.0), requires_grad=False)
-            self.frozen = nn.Parameter(torch.zeros(2)).requires_grad_(False)
-            for fill in (nn.init.normal_, nn.init.uniform_, nn.init.zeros_, nn.init.kaiming_normal_, Tensor.normal_):
-                fill(self.weight)
-            nn.init.constant_(tensor=self.weight, val=3.0)
-
-    in_other_thread: list[Filter] = []
-    with checkpoint.uninitialized():
-        thread = threading.Thread(target=lambda: in_other_thread.append(Filter()))
-        thread.start()
-        thread.join()
-        inside = Filter()
-    assert torch.equal(inside.weight, torch.full((8, 1), 7.0))
-    assert torch.equal(inside.window, torch.full((8,), 0.5))
-    assert not inside.frozen.requires_grad
-    assert torch.equal(in_other_thread[0].weight, torch.full((8, 1), 3.0))
-    assert torch.equal(Filter().weight, torch.full((8, 1), 3.0))
 
 
 def test_loading_does_not_import_the_decompositions(saved: Path) -> None:

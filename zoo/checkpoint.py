@@ -9,7 +9,7 @@ tokenizer.json, quantizer.safetensors, state/       if the model or the training
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -21,17 +21,19 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from zoo._version import __version__
 from zoo.card_page import model_card
 from zoo.errors import CheckpointError
 from zoo.io.atomic import replacing_directory
+from zoo.io.small_files import LFS_ADVICE, is_lfs_pointer, read_yaml
+from zoo.io.text import shorten
 from zoo.nn.linear import Int8Linear
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
 PARTS = (CONFIG, WEIGHTS, CARD, "tokenizer.json", "quantizer.safetensors", "state")
+MOST_LINES = 40
 _REQUIRED = {"format", "name", "family", "config", "preprocessing", "fingerprint", "weights_sha256", "zoo_version"}
 
 
@@ -75,8 +77,8 @@ class Savable(Protocol):
 def is_checkpoint(path: str | Path) -> bool:
     """Whether `path` is a directory written by `save`. The files in it may be damaged."""
     try:
-        header = yaml.safe_load((Path(path) / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        header = read_yaml(Path(path) / CONFIG)
+    except CheckpointError:
         return False
     return isinstance(header, dict) and {"format", "family", "config"} <= header.keys()
 
@@ -160,8 +162,7 @@ def assign(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, adop
 
     adopt: make the tensors the model's parameters without a copy, if their dtype is right; otherwise they are copied.
 
-    Raises CheckpointError listing every missing and unexpected tensor, every wrong shape, and integers in place of
-    floats.
+    Raises CheckpointError listing missing and unexpected tensors, wrong shapes, and integers in place of floats.
     """
     state = model.state_dict()
     problems = [f"unexpected  {name} {tuple(tensors[name].shape)}" for name in tensors if name not in state]
@@ -175,9 +176,17 @@ def assign(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, adop
         elif parameter.is_floating_point() and not tensor.is_floating_point():
             problems.append(f"not float   {name}: {tensor.dtype} in the file, {parameter.dtype} in the model")
     if problems:
-        raise CheckpointError(f"{source}: {len(problems)} tensors do not fit the model:\n  " + "\n  ".join(problems))
+        raise CheckpointError(f"{source}: {len(problems)} tensors do not fit the model:\n  {first_lines(problems)}")
     converted = {name: tensors[name].to(parameter.dtype) for name, parameter in state.items()}
     model.load_state_dict(converted, assign=adopt)
+
+
+def first_lines(lines: Sequence[str]) -> str:
+    """Lines of a message, indented. Of many lines only the first are shown."""
+    shown = list(lines[:MOST_LINES])
+    if len(lines) > MOST_LINES:
+        shown.append(f"and {len(lines) - MOST_LINES:,} more")
+    return "\n  ".join(shown)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -185,33 +194,32 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
+        if path.is_file() and is_lfs_pointer(path):
+            raise CheckpointError(f"{path}: {LFS_ADVICE}") from error
         raise CheckpointError(f"{path}: damaged, or not a safetensors file ({error})") from error
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """config.yaml of a checkpoint directory. Raises CheckpointError if it is missing, damaged or of another format."""
     file = path / CONFIG
-    try:
-        header = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{file}: no such file, so {path} is not a zoo checkpoint") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{file}: cannot be read ({error})") from error
+    header = read_yaml(file)
     if not isinstance(header, dict) or "format" not in header:
         raise CheckpointError(f"{file}: not the config of a zoo checkpoint (the field `format` is missing)")
     if header["format"] != FORMAT:
         raise CheckpointError(
-            f"{file}: checkpoint format {header['format']!r}, but this version of zoo reads format {FORMAT}; "
-            f"upgrade audiozoo, or convert with the version that wrote it ({header.get('zoo_version', 'unknown')})"
+            f"{file}: checkpoint format {shorten(header['format'])}, but this version of zoo reads format {FORMAT}; "
+            f"upgrade audiozoo, or convert with the version that wrote it ({shorten(header.get('zoo_version'))})"
         )
     missing, unknown = _REQUIRED - header.keys(), header.keys() - _REQUIRED - {"provenance"}
     if missing or unknown:
-        raise CheckpointError(f"{file}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}")
+        raise CheckpointError(
+            f"{file}: missing fields {shorten(sorted(missing))}, unknown fields {shorten(sorted(unknown))}"
+        )
     for key in ("config", "preprocessing"):
         if not isinstance(header[key], dict):
-            raise CheckpointError(f"{file}: `{key}` must be a mapping, not {header[key]!r}")
+            raise CheckpointError(f"{file}: `{key}` must be a mapping, not {shorten(header[key])}")
     if not isinstance(header.get("provenance") or {}, dict):
-        raise CheckpointError(f"{file}: `provenance` must be a mapping, not {header['provenance']!r}")
+        raise CheckpointError(f"{file}: `provenance` must be a mapping, not {shorten(header['provenance'])}")
     return header
 
 
@@ -246,22 +254,3 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-class uninitialized(TorchFunctionMode):
-    """Context in which new parameters are left uninitialized, for this thread. This saves time and memory.
-
-    Buffers, such as mel filters, are computed as usual. Unlike the meta device, this imports nothing: normal_ on the
-    meta device loads all of torch's Python decompositions, and sympy.
-    """
-
-    fills = frozenset({"normal_", "uniform_", "zero_", "fill_"})
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        target = args[0] if args else (kwargs or {}).get("tensor")
-        fills = func.__name__ in self.fills or getattr(func, "__module__", "") == "torch.nn.init"
-        if fills and isinstance(target, nn.Parameter):
-            return target
-        return func(*args, **(kwargs or {}))

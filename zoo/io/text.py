@@ -3,6 +3,33 @@
 from __future__ import annotations
 
 import json
+import reprlib
+
+LONGEST_VALUE = 80
+
+
+class _ShortRepr(reprlib.Repr):
+    """repr that looks at a few values of each container only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 6
+        self.maxstring = self.maxother = LONGEST_VALUE
+
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() > 4 * LONGEST_VALUE:  # Python refuses to print integers of more than 4300 digits
+            return f"<an integer of {x.bit_length()} bits>"
+        return repr(x)
+
+
+_short_repr = _ShortRepr()
+
+
+def shorten(value: object, width: int = LONGEST_VALUE) -> str:
+    """repr of a value from a file, for messages: at most `width` characters, in little time and memory."""
+    text = _short_repr.repr(value)
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def dumps(value: object) -> str:
