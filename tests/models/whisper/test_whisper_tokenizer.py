@@ -203,6 +203,10 @@ def test_hostile_files_are_refused_by_name(small: WhisperTokenizer, tmp_path: Pa
         assert len(str(caught.value)) < 600
         return str(caught.value)
 
+    with_empty = {token: number for token, number in vocabulary.items() if token != "00"} | {"": vocabulary["00"]}
+    shorter = good["model"] | {"vocab": with_empty, "merges": [merge for merge in merges if merge != ["0", "0"]]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(good | {"model": shorter}))
+    WhisperTokenizer.from_file(tmp_path / "tokenizer.json")  # published files have an empty token
     assert "stands for no byte" in reason_of(vocab=vocabulary | {"\u4e00": 255})
     assert "is no token" in reason_of(merges=[*merges, ["q", "zz"]])
     assert "not a table" in reason_of(vocab=list(vocabulary))

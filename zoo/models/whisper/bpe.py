@@ -32,8 +32,8 @@ def check_tokens(vocabulary: Any) -> None:
     if not isinstance(vocabulary, Mapping):
         raise ValueError(f"the vocabulary is a {type(vocabulary).__name__}, not a table from tokens to ids")
     for token, number in vocabulary.items():
-        if not isinstance(token, str) or not 0 < len(token) <= LONGEST_TOKEN:
-            raise ValueError(f"a token must have 1 to {LONGEST_TOKEN} characters, and {shorten(token)} has not")
+        if not isinstance(token, str) or len(token) > LONGEST_TOKEN:
+            raise ValueError(f"a token may have up to {LONGEST_TOKEN} characters, and {shorten(token)} has more")
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= LARGEST_ID:
             raise ValueError(f"the token {shorten(token)} has the id {shorten(number)}")
 
