@@ -167,6 +167,22 @@ def test_assign_converts_copies_and_adopts() -> None:
     assert real.weight.requires_grad
 
 
+def test_names_of_strangers_stay_text_on_the_card(tmp_path: Path) -> None:
+    hostile = "x\n# Pwned <script>alert(1)</script> [a](http://x.org) | \x1b[31m\u202e\r\n- `b`"
+    model = small("hubert-base")
+    model.name = hostile
+    model.provenance = {hostile: hostile, "license": f"mit\n---\n{hostile}"}
+    model.save(tmp_path / "model")
+    page = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    body = page.split("\n---\n", 1)[1]
+    assert "<script" not in body and "](" not in body and "\x1b" not in page and "\u202e" not in page
+    assert [line for line in body.splitlines() if line.startswith(("# ", "- "))] == [
+        line for line in body.splitlines() if line.startswith("# x # Pwned")
+    ]
+    assert yaml.safe_load(page.split("---\n")[1])["library_name"] == "audiozoo"
+    assert zoo.load(tmp_path / "model", device="cpu").name == hostile
+
+
 def test_loading_does_not_import_the_decompositions(saved: Path) -> None:
     program = f"import sys, zoo; zoo.load({str(saved)!r}, device='cpu'); print('sympy' in sys.modules)"
     root = Path(__file__).parents[1]

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from zoo.cards import ModelCard
+from zoo.io.markdown import block, plain, row
 
 PAGE = "README.md"
 
@@ -28,7 +29,7 @@ def model_card(model: Any, header: Mapping[str, Any], card: ModelCard | None = N
     }
     sections = [
         f"---\n{yaml.safe_dump(metadata, sort_keys=False)}---",
-        f"# {name}",
+        f"# {block(name)}",
         f"{card.summary if card else 'An audio encoder'}, for audiozoo (`import zoo`).",
         _usage(model, card.name if card else "path/to/this/directory"),
         table_of(_facts(model, header)),
@@ -79,7 +80,11 @@ def _transcribes(model: Any) -> bool:
 
 
 def table_of(rows: Mapping[str, Any]) -> str:
-    return "\n".join(["| | |", "|-|-|", *(f"| {key} | {value} |" for key, value in rows.items())])
+    """A Markdown table. Names and values of strangers stay text, each on its line."""
+    lines = ["| | |", "|-|-|"]
+    for key, value in rows.items():
+        lines.append(row([plain(str(key)), plain(str(value))]))
+    return "\n".join(lines)
 
 
 def bullets(lines: tuple[str, ...]) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from zoo import checkpoint, loading, registry
 from zoo.benchmarks import table
-from zoo.benchmarks.markdown import block
 from zoo.benchmarks.results import read_results
 from zoo.card_page import model_card
 from zoo.errors import ConfigError
+from zoo.io.markdown import block
 
 
 def page(directory: Path, results: Sequence[Path]) -> str:

@@ -25,6 +25,8 @@ from zoo.benchmarks.tested_models import CHANCE, TestedModel, load_tested_models
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError, ZooError
 from zoo.io.locks import lock_folder
+from zoo.io.terminal import print_plain
+from zoo.io.text import one_line
 
 
 def run(
@@ -208,7 +210,7 @@ class _Session:
 
     def _add(self, record: Record, rows: Rows) -> None:
         self.store.add(record, rows)
-        self.console.print(table.line(record), highlight=False, markup=False, soft_wrap=True)
+        print_plain(self.console, table.line(record))
 
     def _fingerprint(self, encoder: Encoder) -> str:
         if id(encoder) not in self._fingerprints:
@@ -221,7 +223,7 @@ class _Session:
         if key not in self._features:
             message = f"{model.name}: reading {len(items.items)} clips of {task.data}"
             total, frames = sum(item.entry.duration for item in items.items), self._frames(task.data)
-            self.console.print(message, highlight=False, markup=False)
+            print_plain(self.console, one_line(message))
             with Progress(console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
                 reading = bar.add_task("", total=total)
                 self._features[key] = extract(

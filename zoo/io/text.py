@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import reprlib
 
 LONGEST_VALUE = 80
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class _ShortRepr(reprlib.Repr):
@@ -43,6 +45,19 @@ def printable(text: str) -> str:
     Parquet and JSON readers reject them.
     """
     return text.encode(errors="backslashreplace").decode()
+
+
+def visible(text: str) -> str:
+    """The text with escapes such as \\x1b for all that controls a terminal, except line breaks and tabs.
+
+    These are control characters, signs that change the direction of the text after them, and lone surrogates.
+    """
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """As `visible`, with a space for each line break and tab: for the name of a file, a model or a tensor."""
+    return visible(" ".join(text.splitlines()).replace("\t", " "))
 
 
 def clock(seconds: float) -> str:
