@@ -25,6 +25,8 @@ from zoo.errors import CheckpointError
 from zoo.loading import load_checkpoint
 from zoo.nn.linear import quantize_linears
 from zoo.recipes.mulan.config import Loss
+from zoo.recipes.whisper.config import LoraConfig
+from zoo.recipes.whisper.lora import add_lora
 
 
 @pytest.fixture
@@ -198,6 +200,80 @@ def test_bfloat16_is_stored_in_bfloat16_and_loaded_in_float32(tmp_path: Path) ->
     again = zoo.load(tmp_path / "model", device="cpu")
     assert {p.dtype for p in again.parameters()} == {torch.float32}
     assert torch.equal(again.mask_embedding, model.mask_embedding.float())
+
+
+def train_a_little(model: nn.Module) -> None:
+    with torch.no_grad():
+        model.mask_embedding.add_(1)
+
+
+def test_a_model_that_was_trained_says_what_it_was_trained_from(tmp_path: Path) -> None:
+    model = small("hubert-base")
+    model.name, model.provenance = "first", {"license": "MIT"}
+    model.save(tmp_path / "first")
+    loaded = zoo.load(tmp_path / "first", device="cpu")
+    fingerprint = loaded.fingerprint()
+    loaded.save(tmp_path / "copy")
+    assert (tmp_path / "copy" / "config.yaml").read_bytes() == (tmp_path / "first" / "config.yaml").read_bytes()
+    train_a_little(loaded)
+    loaded.save(tmp_path / "tuned")
+    tuned = zoo.load(tmp_path / "tuned", device="cpu")
+    assert tuned.name == "first-finetuned"
+    assert tuned.provenance == {"license": "MIT", "fine-tuned from": f"first ({fingerprint})"}
+    page = (tmp_path / "tuned" / "README.md").read_text()
+    assert "# first-finetuned" in page and f"| fine-tuned from | first ({fingerprint}) |" in page
+    between = tuned.fingerprint()
+    train_a_little(tuned)
+    tuned.save(tmp_path / "twice")
+    twice = zoo.load(tmp_path / "twice", device="cpu")
+    assert twice.name == "first-finetuned"
+    chain = f"first-finetuned ({between}), fine-tuned from first ({fingerprint})"
+    assert twice.provenance["fine-tuned from"] == chain
+
+
+def test_who_names_a_model_or_only_rounds_it_is_left_alone(tmp_path: Path) -> None:
+    small("hubert-base").save(tmp_path / "first")
+    named = zoo.load(tmp_path / "first", device="cpu")
+    train_a_little(named)
+    named.name = "mine"
+    named.save(tmp_path / "named")
+    rounded = zoo.load(tmp_path / "first", device="cpu").to(torch.bfloat16)
+    rounded.save(tmp_path / "rounded")
+    for name, expected in (("named", "mine"), ("rounded", named.origin.name)):
+        loaded = zoo.load(tmp_path / name, device="cpu")
+        assert loaded.name == expected and "fine-tuned from" not in loaded.provenance
+
+
+def test_a_model_with_adapters_cannot_be_saved(tmp_path: Path) -> None:
+    """As PEFT wraps a layer, and as our own low-rank updates do."""
+
+    class LoraLayer(nn.Module):
+        def __init__(self, base: nn.Module) -> None:
+            super().__init__()
+            self.base_layer, self.lora_A = base, nn.ModuleDict({"default": nn.Linear(4, 4)})
+
+    model = small("hubert-base")
+    feed_forward = model.transformer.blocks[0].ffn
+    feed_forward.up = LoraLayer(feed_forward.up)
+    with pytest.raises(CheckpointError, match=r"ffn\.up\..*merge_and_unload"):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    own = small("whisper-tiny")
+    add_lora(own, LoraConfig(rank=2, modules=("ffn.up",)))
+    with pytest.raises(CheckpointError, match="lora_a"):
+        own.save(tmp_path / "own")
+
+
+def test_a_run_folder_is_loaded_or_named(tmp_path: Path) -> None:
+    model = small("hubert-base")
+    for name in ("model", "best"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("train: {steps: 4}\n")
+        (tmp_path / name / "checkpoints").mkdir()
+        with pytest.raises(CheckpointError, match="a run folder that has no model yet"):
+            zoo.load(tmp_path / name, device="cpu")
+        model.save(tmp_path / name / name)
+        assert zoo.load(tmp_path / name, device="cpu").fingerprint() == model.fingerprint()
 
 
 def test_int8_cannot_be_saved(tmp_path: Path) -> None:

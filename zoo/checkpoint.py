@@ -9,7 +9,9 @@ tokenizer.json, quantizer.safetensors, state/       if the model or the training
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -27,13 +29,14 @@ from zoo.card_page import model_card
 from zoo.errors import CheckpointError
 from zoo.io.atomic import replacing_directory
 from zoo.io.small_files import LFS_ADVICE, is_lfs_pointer, read_yaml
-from zoo.io.text import shorten
+from zoo.io.text import first_lines, shorten
 from zoo.nn.linear import Int8Linear
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
 PARTS = (CONFIG, WEIGHTS, CARD, "tokenizer.json", "quantizer.safetensors", "state")
-MOST_LINES = 40
+FINE_TUNED, SUFFIX = "fine-tuned from", "-finetuned"
+_ADAPTER = re.compile(r"(^|\.)(base_layer|modules_to_save|lora_[A-Za-z_]+)(\.|$)")  # modules of PEFT, and our updates
 _REQUIRED = {"format", "name", "family", "config", "preprocessing", "fingerprint", "weights_sha256", "zoo_version"}
 
 
@@ -55,6 +58,15 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The checkpoint that a model was loaded from: its name, fingerprint and provenance then."""
+
+    name: str
+    fingerprint: str
+    provenance: Mapping[str, Any]
+
+
 class Savable(Protocol):
     """The model interface that `save` needs. Every `Encoder` implements it."""
 
@@ -62,6 +74,7 @@ class Savable(Protocol):
     name: str
     config: Any
     provenance: Mapping[str, Any]
+    origin: Origin | None
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -71,11 +84,11 @@ class Savable(Protocol):
 
     def fingerprint(self) -> str: ...
 
-    def save_assets(self, directory: Path) -> None: ...
+    def save_assets(self, directory: Path) -> list[str]: ...
 
 
 def is_checkpoint(path: str | Path) -> bool:
-    """Whether `path` is a directory written by `save`. The files in it may be damaged."""
+    """Whether `path` is a directory written by `save`. Other files in it than config.yaml may be damaged."""
     try:
         header = read_yaml(Path(path) / CONFIG)
     except CheckpointError:
@@ -93,16 +106,15 @@ def save(
     """Write `model` to `directory`. A checkpoint that is there already is replaced.
 
     provenance: plain values that describe the origin (source, license, recipe, commit, data fingerprint, ...);
-    default: the provenance that the model was loaded with.
+    default: the provenance that the model was loaded with. If its weights were trained since then, and neither name
+    nor provenance was set, both say so.
     dtype: number format of the weights in the file; default: the model's. See `zoo.exporters.half`.
 
     `directory` is replaced in one step that is safe against a power cut (`zoo.io.atomic`).
-    Raises CheckpointError if `directory` contains anything that is not part of a checkpoint.
+    Raises CheckpointError if `directory` contains anything that is not part of a checkpoint, and for an int8 model or
+    one with adapters, which cannot be loaded again.
     """
-    if any(isinstance(module, Int8Linear) for module in model.modules()):
-        raise CheckpointError(
-            "an int8 model cannot be saved, because its weights are rounded; save the float32 model and load it as int8"
-        )
+    _check_savable(model)
     with replacing_directory(Path(directory), may_replace=_check_replaceable) as folder:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         if dtype is not None:
@@ -110,22 +122,54 @@ def save(
         weights = folder / WEIGHTS
         save_file(tensors, weights, metadata={"format": "pt"})
         weights.chmod(folder.stat().st_mode & 0o666)  # safetensors makes the file readable for its owner only
-        model.save_assets(folder)
+        left_out = model.save_assets(folder) or []  # None: an encoder of another package
+        fingerprint = model.fingerprint()
+        name, recorded = _identity(model, fingerprint)
         header = {
             "format": FORMAT,
-            "name": model.name,
+            "name": name,
             "family": model.family,
             "config": plain(asdict(model.config)),
             "preprocessing": plain(model.preprocessing()),
-            "provenance": plain(dict(model.provenance if provenance is None else provenance)),
-            "fingerprint": model.fingerprint(),
+            "provenance": plain(dict(recorded if provenance is None else provenance)),
+            "fingerprint": fingerprint,
             "weights_sha256": _sha256(weights),
             "zoo_version": __version__,
         }
         # ASCII only: PyYAML writes some Unicode line breaks without escapes, and reads them as spaces.
         text = yaml.safe_dump(header, sort_keys=False, default_flow_style=None, width=120)
         (folder / CONFIG).write_text(text, encoding="utf-8")
-        (folder / CARD).write_text(model_card(model, header), encoding="utf-8")
+        (folder / CARD).write_text(model_card(model, header, units=not left_out), encoding="utf-8")
+    for reason in left_out:
+        warnings.warn(f"{directory}: {reason}", stacklevel=3)
+
+
+def _check_savable(model: Savable) -> None:
+    if any(isinstance(module, Int8Linear) for module in model.modules()):
+        raise CheckpointError(
+            "an int8 model cannot be saved, because its weights are rounded; save the float32 model and load it as int8"
+        )
+    adapters = [name for name in model.state_dict() if _ADAPTER.search(name)]
+    if adapters:
+        raise CheckpointError(
+            f"the model has adapters ({adapters[0]}, ...), which a checkpoint cannot hold; merge them first, with PEFT "
+            "by `model = model.merge_and_unload()`, and save the result"
+        )
+
+
+def _identity(model: Savable, fingerprint: str) -> tuple[str, Mapping[str, Any]]:
+    """Name and provenance. For a loaded model that was only trained since then, they say what it was trained from."""
+    origin, own = model.origin, (model.name, model.provenance)
+    if origin is None or fingerprint == origin.fingerprint:
+        return own
+    kinds = {tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()}
+    renamed = model.name != origin.name or dict(model.provenance) != dict(origin.provenance)
+    if renamed or kinds != {torch.float32}:  # another dtype changes the fingerprint without any training
+        return own
+    chain = f"{origin.name} ({origin.fingerprint})"
+    if FINE_TUNED in origin.provenance:
+        chain += f", fine-tuned from {origin.provenance[FINE_TUNED]}"
+    return origin.name.removesuffix(SUFFIX) + SUFFIX, dict(origin.provenance) | {FINE_TUNED: chain}
 
 
 def read(directory: str | Path) -> Checkpoint:
@@ -179,14 +223,6 @@ def assign(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, adop
         raise CheckpointError(f"{source}: {len(problems)} tensors do not fit the model:\n  {first_lines(problems)}")
     converted = {name: tensors[name].to(parameter.dtype) for name, parameter in state.items()}
     model.load_state_dict(converted, assign=adopt)
-
-
-def first_lines(lines: Sequence[str]) -> str:
-    """Lines of a message, indented. Of many lines only the first are shown."""
-    shown = list(lines[:MOST_LINES])
-    if len(lines) > MOST_LINES:
-        shown.append(f"and {len(lines) - MOST_LINES:,} more")
-    return "\n  ".join(shown)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.checkpoint import first_lines, read_safetensors
+from zoo.checkpoint import read_safetensors
 from zoo.errors import CheckpointError, ZooError
 from zoo.importers import torchfile
 from zoo.io.small_files import read_json
-from zoo.io.text import shorten
+from zoo.io.text import first_lines, shorten
 
 
 @dataclass(frozen=True)

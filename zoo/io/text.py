@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import reprlib
+from collections.abc import Sequence
 
 LONGEST_VALUE = 80
+MOST_LINES = 40
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -37,6 +39,14 @@ def shorten(value: object, width: int = LONGEST_VALUE) -> str:
 def dumps(value: object) -> str:
     """Canonical JSON of a value, for comparing and hashing plans."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def first_lines(lines: Sequence[str]) -> str:
+    """Lines of a message, indented. Of many lines only the first are shown."""
+    shown = list(lines[:MOST_LINES])
+    if len(lines) > MOST_LINES:
+        shown.append(f"and {len(lines) - MOST_LINES:,} more")
+    return "\n  ".join(shown)
 
 
 def printable(text: str) -> str:

@@ -39,6 +39,7 @@ class TokenizedEncoder(Encoder):
             return weights
         return hashlib.sha256(f"{weights} {self.tokenizer.fingerprint()}".encode()).hexdigest()[:16]
 
-    def save_assets(self, directory: Path) -> None:
+    def save_assets(self, directory: Path) -> list[str]:
         if self.tokenizer is not None:
             self.tokenizer.save(directory / TOKENIZER)
+        return []
