@@ -91,7 +91,7 @@ def _load_weights(source: str | Path) -> Encoder:
 
     path = expand_path(source)
     if isinstance(source, str):
-        _check_exists(source, path)
+        check_exists(source, path)
     folder = find_checkpoint(path)
     return load_foreign(source) if folder is None else load_checkpoint(folder)
 
@@ -113,10 +113,17 @@ def find_checkpoint(path: Path) -> Path | None:
     return None
 
 
-def _check_exists(source: str, path: Path) -> None:
+def check_exists(source: str, path: Path) -> None:
     """Raises CheckpointError for a path that does not exist, UnknownModelError for what looks like a name."""
-    if path.exists():
-        return
+    if not source:
+        raise CheckpointError(
+            "the name of the model is empty; give a registered name (`zoo list`), a path or hf:owner/name"
+        )
+    try:
+        if path.exists():
+            return
+    except OSError as error:  # no permission, a name that is too long
+        raise CheckpointError(f"{source[:200]}: cannot be looked up ({error.strerror})") from error
     if path.suffix or len(path.parts) > 1 or source.startswith("."):
         hint = ""
         if len(path.parts) == 2:

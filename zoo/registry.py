@@ -103,16 +103,18 @@ def info(name: str) -> ModelCard:
     """
     name = _short_names.get(name, name)
     if not is_registered(name):
-        similar = similar_names(name, cutoff=0.4) or [n for n in _cards if name in n][:3]
+        similar = similar_names(name, cutoff=0.4)
         hint = f"did you mean {', '.join(similar)}?" if similar else "`zoo list` shows all names"
         raise UnknownModelError(f"no model is called {shorten(name)}; {hint}")
     return _cards[name]
 
 
 def similar_names(name: str, cutoff: float) -> list[str]:
-    """Up to three registered names that are similar to `name`; upper and lower case are the same."""
+    """Up to three registered names that contain `name`, or else are similar; upper and lower case are the same."""
     registered = {card_name.lower(): card_name for card_name in _cards}
-    return [registered[match] for match in get_close_matches(name.lower(), registered, n=3, cutoff=cutoff)]
+    containing = [known for known in registered if len(name) > 2 and known.endswith(name.lower())]
+    matches = containing or get_close_matches(name.lower(), registered, n=3, cutoff=cutoff)
+    return [registered[match] for match in matches[:3]]
 
 
 def register(card: ModelCard, encoder: str | type[Encoder] | None = None) -> None:

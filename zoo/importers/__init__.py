@@ -76,6 +76,8 @@ def _open(name: str, path: Path) -> ForeignSource:
         raise CheckpointError(f"{name}: no such file or directory; a repository of the hub is written hf:owner/name")
     if path.suffix == ".safetensors":
         raise CheckpointError(f"{name}: holds weights alone; give the directory, in which their description is too")
+    if path.suffix in (".json", ".yaml"):
+        raise CheckpointError(f"{name}: holds a description alone; give the directory, in which the weights are too")
     check_regular(path)
     content = torchfile.read(path)
     if not isinstance(content, Mapping):

@@ -44,9 +44,13 @@ def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
 
 def check_regular(path: Path) -> None:
     """Raises CheckpointError unless `path` is a regular file: a pipe or a device may have no end."""
-    if not path.exists():
+    try:
+        exists, regular = path.exists(), path.is_file()
+    except OSError as error:  # no permission, a name that is too long
+        raise CheckpointError(f"{path}: cannot be looked up ({error.strerror})") from error
+    if not exists:
         raise CheckpointError(f"{path}: no such file")
-    if not path.is_file():
+    if not regular:
         raise CheckpointError(f"{path}: not a regular file")
 
 
