@@ -88,6 +88,7 @@ class Encoder(nn.Module):
     config: Any
     name: str = ""
     provenance: Mapping[str, Any] = MappingProxyType({})  # where the weights come from; kept by save and load
+    origin: checkpoint.Origin | None = None  # the checkpoint that it was loaded from
     sample_rate: int
     hop: int
     min_samples: int
@@ -295,8 +296,12 @@ class Encoder(nn.Module):
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
 
-    def save_assets(self, directory: Path) -> None:
-        """Write files that a checkpoint needs beside config and weights, such as tokenizer.json."""
+    def save_assets(self, directory: Path) -> list[str]:
+        """Write files that a checkpoint needs beside config and weights, such as tokenizer.json.
+
+        Returns what was left out, and why, one sentence each.
+        """
+        return []
 
     def load_assets(self, directory: Path) -> None:
         """Read the files that `save_assets` wrote. Raises CheckpointError."""

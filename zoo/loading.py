@@ -109,24 +109,43 @@ def _load_weights(source: str | Path) -> Encoder:
     if isinstance(source, str) and source.startswith("hf:"):
         return load_foreign(source)
 
-    from zoo.checkpoint import is_checkpoint
     from zoo.io.paths import expand_path
 
     path = expand_path(source)
     if isinstance(source, str):
-        _check_exists(source, path)
-    if is_checkpoint(path):
-        return load_checkpoint(path)
-    for name in EXPORTED:
-        if is_checkpoint(path / name):
-            return load_checkpoint(path / name)
-    return load_foreign(source)
+        check_exists(source, path)
+    folder = find_checkpoint(path)
+    return load_foreign(source) if folder is None else load_checkpoint(folder)
 
 
-def _check_exists(source: str, path: Path) -> None:
+def find_checkpoint(path: Path) -> Path | None:
+    """The checkpoint at `path`: the folder itself, or the model of a run folder. None if there is neither.
+
+    Raises CheckpointError for a run folder without a model.
+    """
+    from zoo.checkpoint import is_checkpoint
+
+    for folder in (path, *(path / name for name in EXPORTED)):
+        if is_checkpoint(folder):
+            return folder
+    if (path / "checkpoints").is_dir() and not (path / "config.json").exists():
+        raise CheckpointError(
+            f"{path}: a run folder that has no model yet; the command that trains it goes on, and writes one"
+        )
+    return None
+
+
+def check_exists(source: str, path: Path) -> None:
     """Raises CheckpointError for a path that does not exist, UnknownModelError for what looks like a name."""
-    if path.exists():
-        return
+    if not source:
+        raise CheckpointError(
+            "the name of the model is empty; give a registered name (`zoo list`), a path or hf:owner/name"
+        )
+    try:
+        if path.exists():
+            return
+    except OSError as error:  # no permission, a name that is too long
+        raise CheckpointError(f"{source[:200]}: cannot be looked up ({error.strerror})") from error
     if path.suffix or len(path.parts) > 1 or source.startswith("."):
         hint = ""
         if len(path.parts) == 2:
@@ -171,6 +190,7 @@ def load_checkpoint(directory: str | Path) -> Encoder:
         source=str(saved.path),
     )
     model.load_assets(saved.path)
+    model.origin = checkpoint.Origin(saved.name, saved.fingerprint, saved.provenance)
     current = checkpoint.plain(model.preprocessing())
     changed = [
         f"{key} {old!r}, now {current.get(key)!r}"

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from zoo.benchmarks import compare, details, differences, pages, scores, svg, table
 from zoo.benchmarks.compare import ComparedModel
-from zoo.benchmarks.markdown import block, plain
 from zoo.benchmarks.report import Report
 from zoo.benchmarks.results import Record, Results, Store
 from zoo.cli.bench import app
+from zoo.io.markdown import block, plain
 
 EVIL = 'a <script src="http://x.org/a.js"> & "b"'
 

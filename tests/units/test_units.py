@@ -60,6 +60,7 @@ def test_long_input_is_encoded_in_windows(clips: list[Entry], monkeypatch: pytes
 def test_the_quantizer_is_saved_with_its_model_and_rejected_by_others(clips: list[Entry], tmp_path: Path) -> None:
     model = with_units(clips)
     model.save(tmp_path / "model")
+    assert "model.units(" in (tmp_path / "model" / "README.md").read_text()
     loaded = zoo.load(tmp_path / "model", device="cpu")
     assert isinstance(loaded, HuBERT)
     assert torch.equal(loaded.units(noise(1), 16_000), model.units(noise(1), 16_000))
@@ -78,8 +79,10 @@ def test_a_changed_model_is_saved_without_its_quantizer(clips: list[Entry], tmp_
     model = with_units(clips)
     with torch.no_grad():
         model.mask_embedding.add_(1)
-    with pytest.warns(UserWarning, match="without the quantizer"):
+    with pytest.warns(UserWarning, match=r"/model: saved without the quantizer") as caught:
         model.save(tmp_path / "model")
+    assert ".tmp" not in str(caught[0].message) and caught[0].filename == __file__
+    assert "model.units(" not in (tmp_path / "model" / "README.md").read_text()
     with pytest.raises(ConfigError, match="no quantizer"):
         zoo.load(tmp_path / "model", device="cpu").units(noise(1), 16_000)  # type: ignore[operator]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from zoo import checkpoint, loading, registry
 from zoo.benchmarks import details, scores, table
-from zoo.benchmarks.markdown import block, plain
 from zoo.benchmarks.results import Record, read_results
 from zoo.card_page import model_card
 from zoo.errors import ConfigError
+from zoo.io.markdown import block, plain
 
 
 def page(directory: Path, results: Sequence[Path]) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zoo.benchmarks import confusion
-from zoo.benchmarks.markdown import block, plain, row
 from zoo.benchmarks.results import Record
 from zoo.benchmarks.scores import bounds, cell, number
+from zoo.io.markdown import block, plain, row
 
 _FEW = 5  # classes and pairs in the table about classes
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from zoo.benchmarks import details, scores
 from zoo.benchmarks.compare import ComparedModel, TaskComparison
-from zoo.benchmarks.markdown import block
 from zoo.benchmarks.significance import LEVEL, Comparison
+from zoo.io.markdown import block
 
 LEGEND = (
     f"Rank: models below the best of a rank share it, up to the first that is significantly worse (at {LEVEL:.0%}). "

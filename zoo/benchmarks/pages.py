@@ -8,12 +8,12 @@ from pathlib import Path
 
 from zoo.benchmarks import table
 from zoo.benchmarks.compare import TaskComparison, compare_records
-from zoo.benchmarks.markdown import one_line
 from zoo.benchmarks.report import Report
 from zoo.benchmarks.results import RESULTS, Record, Results, Store, read_results
 from zoo.benchmarks.tested_models import CHANCE
 from zoo.errors import ConfigError, ZooError
 from zoo.io.atomic import replacing_file
+from zoo.io.text import one_line
 
 TABLE, REPORT = "results.md", "report.html"
 

@@ -18,7 +18,6 @@ from zoo.benchmarks.features import Features, extract
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import EvalItems, LeakError, open_source
 from zoo.benchmarks.kinds import ADDED, PROBES
-from zoo.benchmarks.markdown import one_line
 from zoo.benchmarks.results import Record, Rows, Store
 from zoo.benchmarks.suite import Suite, SuiteTask, check, load
 from zoo.benchmarks.targets import ProbeTargets, prepare_folds
@@ -27,6 +26,8 @@ from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError, ZooError
 from zoo.io import messages
 from zoo.io.locks import lock_folder
+from zoo.io.terminal import print_plain
+from zoo.io.text import one_line
 
 
 def run(
@@ -211,7 +212,7 @@ class _Session:
 
     def _add(self, record: Record, rows: Rows) -> None:
         self.store.add(record, rows)
-        self.console.print(table.line(record), highlight=False, markup=False, soft_wrap=True)
+        print_plain(self.console, table.line(record))
 
     def _fingerprint(self, encoder: Encoder) -> str:
         if id(encoder) not in self._fingerprints:
@@ -225,7 +226,7 @@ class _Session:
             message = one_line(f"{model.name}: reading {len(items.items)} clips of {task.data}")
             total = sum(item.entry.duration for item in items.items)
             frames = self._frames(task.data)
-            self.console.print(message, highlight=False, markup=False)
+            print_plain(self.console, message)
             with Progress(console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
                 reading = bar.add_task("", total=total)
                 self._features[key] = extract(

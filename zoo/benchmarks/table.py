@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from zoo.benchmarks import details
-from zoo.benchmarks.markdown import block, code, one_line, plain, row
 from zoo.benchmarks.results import Record, Results
 from zoo.benchmarks.scores import cell, heading, number
+from zoo.io.markdown import block, code, plain, row
+from zoo.io.text import one_line
 
 PERFECT = (
     "The interval of a perfect score is the exact binomial bound with one trial per speaker or piece, "

@@ -18,7 +18,8 @@ from zoo.cli.bench import app as bench_app
 from zoo.cli.corpora import app as corpora_app
 from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
 from zoo.errors import ConfigError, UnknownModelError
-from zoo.io.terminal import readable_errors
+from zoo.io.terminal import print_plain, readable_errors
+from zoo.io.text import visible
 from zoo.nn.kernels import openmp as openmp  # before anything imports torch
 
 app = typer.Typer(
@@ -96,7 +97,7 @@ def info(
         return
     table = Table(show_header=False, box=None)
     for field, value in facts.items():
-        table.add_row(f"[bold]{field}[/]", escape(_lines(value)) or "-")
+        table.add_row(f"[bold]{field}[/]", escape(visible(_lines(value))) or "-")
     console.print(table)
 
 
@@ -114,7 +115,7 @@ def card(source: Annotated[str, typer.Argument(help="Registered name or checkpoi
     """Show a model card: data, limits, results with baselines."""
     from zoo.cli.card import read
 
-    console.print(read(source), markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, read(source))
 
 
 @app.command()
@@ -251,7 +252,7 @@ def units(
     )
     if not quiet:
         message = f"units of {succeeded} items" + (f"; {failed} failed, with the reason in the file" if failed else "")
-        Console(stderr=True).print(f"{escape(str(out))}: {message}", highlight=False, soft_wrap=True)
+        print_plain(Console(stderr=True), f"{out}: {message}")
     raise_for_failures(succeeded, failed, out, fail_on_error)
 
 
@@ -361,7 +362,8 @@ def convert(
         save_half(model, destination)
     else:
         model = loading.convert(source, destination)
-    console.print(f"{destination}: {model.family}, {model.num_layers} layers, fingerprint {model.fingerprint()}")
+    layers = f"{model.num_layers} layers"
+    print_plain(console, f"{destination}: {model.family}, {layers}, fingerprint {model.fingerprint()}")
 
 
 @app.command()

@@ -29,6 +29,7 @@ from zoo.encoder import Encoder, Layer
 from zoo.errors import ConfigError
 from zoo.io import messages
 from zoo.io.locks import lock_folder
+from zoo.io.terminal import print_plain
 from zoo.io.text import clock
 from zoo.jobs import decode
 from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
@@ -239,4 +240,4 @@ def _report(console: Console, out: Path, summary: EmbedSummary) -> None:
 
 def _print_line(console: Console, line: str) -> None:
     """Print without markup, because file names may look like Rich markup."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import re
 import signal
 import sys
 import warnings
@@ -15,9 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from zoo.errors import TrainingStopped, ZooError
+from zoo.io.text import visible
 
 _BY_SIGNAL = 128  # exit status of a program that a signal ends, minus the number of the signal
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @contextmanager
@@ -50,12 +49,12 @@ def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def _print(label: str, message: str) -> None:
-    Console(stderr=True).print(label, escape(without_controls(message)), highlight=False, soft_wrap=True)
+    Console(stderr=True).print(label, escape(visible(message)), highlight=False, soft_wrap=True)
 
 
-def without_controls(text: str) -> str:
-    """The text with control characters escaped, except line breaks and tabs: names of strangers may hold any."""
-    return _CONTROLS.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+def print_plain(console: Console, text: str) -> None:
+    """Print text that may hold names of strangers: no markup, and no character that controls the terminal."""
+    console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def tolerate_any_encoding() -> None:

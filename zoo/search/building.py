@@ -23,6 +23,7 @@ from zoo.errors import ZooError
 from zoo.io import messages
 from zoo.io.locks import lock_folder
 from zoo.io.paths import expand_path
+from zoo.io.terminal import print_plain
 from zoo.jobs.failures import ERRORS_NAME
 from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
@@ -185,4 +186,4 @@ def _report(console: Console, out: Path, summary: IndexSummary) -> None:
     line = f"{out}: {summary.items} items in the index; {', '.join(parts) or 'no changes'}"
     if summary.failed:
         line += f" (the reasons are in {out / increment.FOLDER / ERRORS_NAME})"
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, line)

@@ -24,7 +24,8 @@ from zoo.errors import AudioError, ConfigError, ZooError
 from zoo.io import messages
 from zoo.io.atomic import replacing_file
 from zoo.io.locks import lock_folder
-from zoo.io.text import clock, printable
+from zoo.io.terminal import print_plain
+from zoo.io.text import clock, one_line
 from zoo.jobs import decode
 from zoo.jobs.failures import ERRORS_NAME
 from zoo.jobs.inputs import collect
@@ -242,7 +243,7 @@ class Job:
         else:
             _say(self.console, f"{self.out}: nothing written{before}")
         for item, reason in islice(self.failures, 10):
-            _say(self.console, printable(f"failed: {item.path}: {reason}"))
+            _say(self.console, one_line(f"failed: {item.path}: {reason}"))
         if self.failures:
             _say(self.console, f"{len(self.failures)} failed; all reasons are in {self.out / ERRORS_NAME}")
         return TranscribeSummary(self.written, skipped, len(self.failures), self.seconds / 3600, wall_seconds)
@@ -275,4 +276,4 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
 
 def _say(console: Console, line: str) -> None:
     """Print a line without markup, because names may hold square brackets."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, line)

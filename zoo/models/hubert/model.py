@@ -7,7 +7,6 @@ Legend: L layers, B batch, S samples, T frames, D width, C front-end channels, K
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -249,17 +248,18 @@ class HuBERT(Encoder):
             units = [torch.unique_consecutive(clip, dim=0) for clip in units]
         return units[0] if single else units
 
-    def save_assets(self, directory: Path) -> None:
+    def save_assets(self, directory: Path) -> list[str]:
         if self.quantizer is None:
-            return
+            return []
         try:
             self.quantizer.check(self)
-        except CheckpointError as error:
-            warnings.warn(
-                f"{directory}: saved without the quantizer, because the weights have changed: {error}", stacklevel=2
-            )
-            return
+        except CheckpointError:
+            return [
+                "saved without the quantizer, which gives `units`: the weights have changed since it was fitted; "
+                "zoo.units.fit_quantizer fits another one"
+            ]
         self.quantizer.save(directory / QUANTIZER)
+        return []
 
     def load_assets(self, directory: Path) -> None:
         if (directory / QUANTIZER).exists():

@@ -94,11 +94,11 @@ class ResNetTower(_Tower):
         channels = width
         for stage, count in enumerate(blocks):
             inner = width * 2**stage
-            sizes = [channels, *[4 * inner] * (count - 1)]
-            self.stages.append(
-                nn.ModuleList(Bottleneck(c, inner, 2 if stage and not i else 1) for i, c in enumerate(sizes))
-            )
-            channels = 4 * inner
+            bottlenecks = nn.ModuleList()
+            for block in range(count):
+                bottlenecks.append(Bottleneck(channels, inner, 2 if stage > 0 and block == 0 else 1))
+                channels = 4 * inner
+            self.stages.append(bottlenecks)
         self.step = stem_stride[0] * 2 ** len(blocks)  # mel frames from one output position to the next
         self.apply(_init_resnet)
 

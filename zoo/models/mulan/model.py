@@ -20,7 +20,7 @@ from zoo.encoder import Frames, Layer
 from zoo.errors import ConfigError
 from zoo.models.mulan.audio import ASTTower, ResNetTower, SpecAugment
 from zoo.models.mulan.text import FILES, TextTower, Tokenizer
-from zoo.models.tokenized import TokenizedEncoder
+from zoo.models.tokenized import TokenizedEncoder, check_ids
 from zoo.nn.eval_mode import eval_mode
 from zoo.nn.frontend import LogMel
 from zoo.nn.linear import Linear
@@ -239,6 +239,7 @@ class MuLan(TokenizedEncoder):
     def load_assets(self, directory: Path) -> None:
         if any((directory / name).is_file() for name in FILES):
             self.tokenizer = Tokenizer.load(directory)
+            check_ids(len(self.tokenizer), self.config.vocab_size, directory)
 
 
 def _text_list(name: str, texts: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from zoo.audio import Clip
 from zoo.encoder import Frames, Layer
 from zoo.errors import AudioError
-from zoo.models.tokenized import TOKENIZER, TokenizedEncoder
+from zoo.models.tokenized import TOKENIZER, TokenizedEncoder, check_ids
 from zoo.models.whisper.config import WhisperConfig
 from zoo.models.whisper.decoder import AudioStates, Decoder
 from zoo.models.whisper.tokenizer import WhisperTokenizer
@@ -225,6 +225,7 @@ class Whisper(TokenizedEncoder):
     def load_assets(self, directory: Path) -> None:
         if (directory / TOKENIZER).is_file():
             self.tokenizer = WhisperTokenizer.from_file(directory / TOKENIZER)
+            check_ids(len(self.tokenizer), self.config.vocab_size, directory)
 
 
 def sinusoids(length: int, dim: int, longest: float = 10_000.0) -> Tensor:

@@ -16,7 +16,7 @@ from zoo.importers.mulan import from_towers
 from zoo.models.mulan.audio import SpecAugment
 from zoo.models.mulan.model import MuLan
 from zoo.models.mulan.text import Tokenizer
-from zoo.recipes.init import model_source
+from zoo.recipes.init import load_init
 from zoo.recipes.mulan.config import Loss, MulanTrainConfig
 from zoo.recipes.mulan.evaluation import evaluate
 from zoo.recipes.mulan.report import write
@@ -95,7 +95,7 @@ def usable(config: MulanTrainConfig, texts: Texts) -> list[Entry]:
 def build(config: MulanTrainConfig, entries: Sequence[Entry]) -> MuLan:
     """The initial model, with tokenizer. The same configuration and entries always give the same model."""
     if config.init:
-        model = loading.load(model_source(config.init, "best", "`zoo list` shows the names"), device="cpu")
+        model = load_init(config.init, "`zoo list` shows the names")
     else:
         model = _assembled(config, entries)
     if not isinstance(model, MuLan):
