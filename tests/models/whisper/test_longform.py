@@ -135,10 +135,12 @@ class Script:
         def decode(model: Any, batch: Any, settings: Any) -> Any:
             self.batches.append(len(batch))
             for w in batch:
+                self.languages.append(w.request.language)
                 self.seen.append((len(w.segmenter.clip), w.start / RATE, w.stop / RATE, w.request.prompt))
             return [answer(w.seconds) for w in batch], None
 
         self.batches: list[int] = []
+        self.languages: list[str | None] = []
         monkeypatch.setattr(longform, "_decode", decode)
 
 
@@ -216,19 +218,19 @@ def test_windows_of_all_recordings_share_batches_longest_first(monkeypatch: pyte
     assert [len(t.segments) for t in found] == [1, 3, 1, 1]
 
 
-def test_the_language_of_the_first_window_is_used_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_windows_have_the_language_of_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(monkeypatch, lambda seconds: decoded([*stamps(0), 65, *stamps(1)]))
-    counts: list[int] = []
-    whole = longform.BatchScheduler.of
-    monkeypatch.setattr(longform.BatchScheduler, "of", lambda *a: counts.append(a[-1]) or whole(*a))
+    monkeypatch.setattr(longform, "language_probabilities", lambda *_: torch.tensor([[0.1, 0.7, 0.2]]))
     found = transcribe(small_whisper(), torch.zeros(100 * RATE), RATE, vad="none")
-    assert counts == [4], "the number of workers depends on all windows, not only on the first one"
-    assert script.batches == [1, 3] and isinstance(found, Transcript) and found.language == "en"
+    assert script.batches == [4] and isinstance(found, Transcript)
+    code = list(small_whisper().tokenizer.languages)[1]  # type: ignore[union-attr]
+    assert found.language == code and found.language_probability == pytest.approx(0.7)
+    assert script.languages == [code] * 4
 
 
 def test_text_at_a_border_keeps_its_order_whichever_window_ends_first() -> None:
     segmenter = segmenters.ChunkedSegmenter(
-        noise(20.0), small_whisper(), DecodingOptions(), "en", cuts=[(0, 8 * RATE), (8 * RATE, 20 * RATE)]
+        noise(20.0), small_whisper(), DecodingOptions(), "en", spans=[(0, 8 * RATE), (8 * RATE, 20 * RATE)]
     )
     first, second = segmenter.windows()
     early = decoded([*stamps(0), 65, *stamps(8, 8), 67, *stamps(9)])  # the window ends at 8

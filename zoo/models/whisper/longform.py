@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from zoo import audio
 from zoo.audio import Clip
@@ -25,15 +26,24 @@ from zoo.models.whisper.config import PADDINGS
 from zoo.models.whisper.decoding import Decoded, DecodingOptions, decode
 from zoo.models.whisper.decoding.language import check_languages, one_for_each
 from zoo.models.whisper.decoding.repetition import doubled
+from zoo.models.whisper.language_detection import language_probabilities
 from zoo.models.whisper.scheduler import BatchScheduler
-from zoo.models.whisper.segmenters import FRAME, RATE, ChunkedSegmenter, Segmenter, SequentialSegmenter, Window, Words
+from zoo.models.whisper.segmenters import (
+    FRAME,
+    JOIN_SECONDS,
+    RATE,
+    ChunkedSegmenter,
+    Segmenter,
+    SequentialSegmenter,
+    Window,
+    Words,
+)
 from zoo.models.whisper.segments import Cut
 from zoo.models.whisper.timing import find_words
 from zoo.nn.eval_mode import eval_mode
 from zoo.text.transcript import Transcript
 
 MODES = ("batched", "sequential")
-JOIN_SECONDS = 2.0  # pauses up to this length do not end a window in mode "batched"
 EDGE = 2  # mel frames beside a window whose samples its own frames include
 DecodedBatch = list[tuple[Window, Decoded, Cut, Words]]
 
@@ -135,6 +145,7 @@ def transcribe(
         _segmenter(model, clip, settings, code, prompt_ids, prefix_ids)
         for clip, code in zip(clips, languages, strict=True)
     ]
+    _identify_languages(model, segmenters, settings)
     _run(model, segmenters, settings, progress or (lambda seconds: None))
     transcripts = [segmenter.transcript() for segmenter in segmenters]
     return transcripts[0] if single else transcripts
@@ -173,7 +184,20 @@ def _segmenter(
     if prefix and len(cuts) > 1:
         raise ConfigError('prefix: mode "batched" supports it for recordings of one window only; use mode="sequential"')
     speech = None if settings.vad.detector == "none" else probabilities >= settings.vad.threshold
-    return ChunkedSegmenter(clip, model, settings.decoding, language, prompt, prefix, cuts=cuts, speech=speech)
+    return ChunkedSegmenter(clip, model, settings.decoding, language, prompt, prefix, spans=cuts, speech=speech)
+
+
+def _identify_languages(model: Any, segmenters: Sequence[Segmenter], settings: LongformOptions) -> None:
+    """Set the unknown languages of recordings of several windows. A single window identifies its own."""
+    unknown = [one for one in segmenters if one.language is None and one.has_several_windows]
+    if not unknown:
+        return
+    clips, spans = [one.clip for one in unknown], [one.spans for one in unknown]
+    padding = settings.padding or model.padding
+    best, indices = language_probabilities(model, clips, spans, padding, settings.batch_size).max(1)
+    codes = list(model.tokenizer.languages)
+    for one, probability, index in zip(unknown, best.tolist(), indices.tolist(), strict=True):
+        one.language, one.language_probability = codes[index], probability
 
 
 def _run(
@@ -181,9 +205,8 @@ def _run(
 ) -> None:
     """Decode all windows of all segmenters, the longest first, so that the windows of a batch end together."""
     ready = [window for segmenter in segmenters for window in segmenter.windows()]
-    count = len(ready) + sum(len(segmenter.pending) for segmenter in segmenters)
     padding = settings.padding or model.padding
-    scheduler = BatchScheduler.of(model, padding, settings.decoding, settings.batch_size, count)
+    scheduler = BatchScheduler.of(model, padding, settings.decoding, settings.batch_size, len(ready))
     running: set[Future[DecodedBatch]] = set()
     with eval_mode(model), core_pool(scheduler.workers, "zoo-transcribe", scheduler.cores) as pool:
         while ready or running:
@@ -262,9 +285,7 @@ def encode_batch(model: Any, batch: Sequence[Window], padding: str) -> Any:
             waves = [w.segmenter.clip[w.start : w.stop].to(model.device) for w in batch]
             return model.encode_windows(waves, padding=padding)
         mels = [_mel(model, w.segmenter.clip, w.start, w.stop, w.peak) for w in batch]
-        size = max(len(mel) for mel in mels)
-        padded = [torch.nn.functional.pad(mel, (0, 0, 0, size - len(mel))) for mel in mels]
-        return model.encode_mel(torch.stack(padded))
+        return model.encode_mel(pad_sequence(mels, batch_first=True))
 
 
 def _mel(model: Any, clip: Clip, start: int, stop: int, peak: Tensor | None) -> Tensor:

@@ -206,6 +206,15 @@ class Whisper(TokenizedEncoder):
 
         return transcribe(self, waves, sample_rate, **options)
 
+    def detect_language(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
+        """Probability of each language, the likeliest first: {code: probability}, or a list of them.
+
+        For the options see `zoo.models.whisper.language_detection.detect_language`.
+        """
+        from zoo.models.whisper.language_detection import detect_language
+
+        return detect_language(self, waves, sample_rate, **options)
+
     def preprocessing(self) -> dict[str, Any]:
         return super().preprocessing() | {"mels": self.config.mels, "padding": self.padding}
 

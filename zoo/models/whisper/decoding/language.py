@@ -1,6 +1,6 @@
 """Language identification: the likeliest language token after <|startoftranscript|>.
 
-Legend: W windows, V vocabulary.
+Legend: W windows, L languages, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,10 +12,15 @@ from torch import Tensor
 from zoo.errors import ConfigError
 
 
+def probabilities(logits: Tensor, languages: Mapping[str, int]) -> Tensor:
+    """(W, L) in the order of `languages`: code -> token. logits (W, V): after <|startoftranscript|>."""
+    return logits[:, list(languages.values())].float().softmax(1)
+
+
 def identify(logits: Tensor, languages: Mapping[str, int]) -> list[tuple[str, float]]:
-    """Code and probability for each window. logits (W, V): after <|startoftranscript|>; languages: code -> token."""
-    codes, ids = list(languages), list(languages.values())
-    best, index = logits[:, ids].float().softmax(1).max(1)
+    """Code and probability of the likeliest language of each window."""
+    codes = list(languages)
+    best, index = probabilities(logits, languages).max(1)
     return [(codes[i], p) for i, p in zip(index.tolist(), best.tolist(), strict=True)]
 
 
