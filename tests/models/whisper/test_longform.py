@@ -388,9 +388,34 @@ def test_words_of_the_longest_texts_fit_into_the_context(options: dict[str, Any]
     assert found["segments"][-1]["words"]
 
 
-def test_a_prefix_begins_the_text() -> None:
-    found = transcribe(small_whisper(), noise(2.0), RATE, **PLAIN, prefix="and the", timestamps=False)
+PREFIX_WAYS: list[dict[str, Any]] = [
+    {"timestamps": False},
+    {},
+    {"mode": "sequential"},
+    {"beam_size": 3},
+    {"temperature": (0.4,), "best_of": 2},
+    {"word_timestamps": True},
+]
+
+
+@pytest.mark.parametrize("options", PREFIX_WAYS, ids=lambda o: ",".join(o) or "plain")
+def test_a_prefix_begins_the_text_and_the_text_goes_on(options: dict[str, Any]) -> None:
+    found = transcribe(small_whisper(), noise(2.0), RATE, **{**PLAIN, **options}, prefix="and the")
     assert isinstance(found, Transcript) and found.text.startswith("and the")
+    text = [token for segment in found.segments for token in segment.tokens if token < Z]
+    prefix = small_whisper().tokenizer.encode(" and the")  # type: ignore[union-attr]
+    assert text[: len(prefix)] == prefix and len(text) > len(prefix)
+    assert found.segments[0].end > found.segments[0].start
+
+
+def test_a_prefix_is_the_same_beside_windows_without_one() -> None:
+    clips = [noise(40.0, seed=1), noise(2.0, seed=2)]
+    options = {**PLAIN, "mode": "sequential", "prefix": "and the", "language": "en"}
+    together = transcribe(small_whisper(), clips, RATE, **options)
+    assert isinstance(together, list)
+    for clip, found in zip(clips, together, strict=True):
+        alone = transcribe(small_whisper(), clip, RATE, **options)
+        assert isinstance(alone, Transcript) and alone.text == found.text and found.text.startswith("and the")
 
 
 def test_progress_and_single_results() -> None:

@@ -138,6 +138,8 @@ def transcribe(
         )
     language = check_languages(language, tokenizer.languages, settings.decoding.task)
     prompt_ids, prefix_ids = _ids(tokenizer, prompt), _ids(tokenizer, prefix)
+    if prefix_ids and settings.decoding.timestamps and prefix_ids[0] < tokenizer.timestamp_begin:
+        prefix_ids = (tokenizer.timestamp_begin, *prefix_ids)  # without it a timestamp would have to follow the prefix
     settings.vad.check()
     clips, single = audio.as_clips(waves, sample_rate, RATE)
     languages = one_for_each(language, len(clips))

@@ -71,8 +71,7 @@ class Search:
         that is longer.
         """
         half, tokenizer = self.context // 2, self.tokenizer
-        if len(request.prefix) > half - 4:
-            raise ConfigError(f"prefix: {len(request.prefix)} tokens; at most {half - 4} leave room for a transcript")
+        check_prefix(request.prefix, self.context, tokenizer.eot)
         previous = [tokenizer.sot_prev, *request.prompt[-(half - 1) :]] if request.prompt and half > 1 else []
         return [*previous, *start_sequence(tokenizer, request.language, self.options), *request.prefix]
 
@@ -88,12 +87,21 @@ class Search:
         """Decode the windows with these indices at one temperature."""
         options, prompts = self.options, [self.prompt(request) for request in requests]
         limits = torch.tensor([self._max_tokens(*pair) for pair in zip(requests, prompts, strict=True)])
+        prefixes = [request.prefix for request in requests]
         rows = self.rows_of(windows, prompts, int(limits.max()))
         logits, at_start = rows.begin()
         no_speech = at_start.softmax(1)[:, self.tokenizer.no_speech].tolist()
         if temperature == 0 and options.beam_size > 1:
             patience = options.patience or 1.0
-            candidates = beam_search(rows, logits, self.rules, limits, beam_size=options.beam_size, patience=patience)
+            candidates = beam_search(
+                rows,
+                logits,
+                self.rules,
+                limits,
+                beam_size=options.beam_size,
+                patience=patience,
+                prefixes=prefixes,
+            )
         else:
             uniform = None
             if temperature > 0:
@@ -107,6 +115,7 @@ class Search:
                 temperature=temperature,
                 uniform=uniform,
                 repetition_stop=options.repetition_stop,
+                prefixes=prefixes,
             )
         return [
             self._decoded(best(hypotheses, options.length_penalty), request, temperature, silence)
@@ -193,6 +202,13 @@ def _with_languages(search: Search, requests: Sequence[DecodingRequest]) -> tupl
         for w, (code, probability) in zip(unknown, identify(logits, languages), strict=True):
             requests[w], probabilities[w] = replace(requests[w], language=code), probability
     return requests, probabilities
+
+
+def check_prefix(prefix: Sequence[int], context: int, eot: int) -> None:
+    """Raises ConfigError for a prefix that leaves no room for a transcript."""
+    size, most = sum(token < eot for token in prefix), context // 2 - 4
+    if size > most:
+        raise ConfigError(f"prefix: {size} tokens; at most {most} leave room for a transcript")
 
 
 def start_sequence(tokenizer: SpeechTokenizer, language: str | None, options: DecodingOptions) -> list[int]:

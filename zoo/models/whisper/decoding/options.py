@@ -100,8 +100,9 @@ class DecodingOptions:
 class DecodingRequest:
     """Decoding input of one window.
 
-    language: code, None to identify it; prompt: ids of preceding text, only its end is used if it is long;
-    prefix: ids with which the transcript begins; start: first sample of the window, which random numbers depend on.
+    language: code, None to identify it; prompt: ids of preceding text, only its end is used if it is long.
+    prefix: ids with which the transcript begins, a timestamp first if it has timestamps.
+    start: first sample of the window, which random numbers depend on.
     """
 
     language: str | None = None
