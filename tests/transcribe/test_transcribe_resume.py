@@ -95,7 +95,7 @@ def test_other_settings_are_refused(corpus: Path, tmp_path: Path) -> None:
 def test_a_failed_run_without_files_does_not_block_another(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(ConfigError, match="language"):
-        run(corpus, small_whisper(), out, **{**OPTIONS, "language": "english"})
+        run(corpus, small_whisper(), out, **{**OPTIONS, "language": "klingon"})
     assert run(corpus, small_whisper(), out, **OPTIONS).written == 4
     assert '"language":"en"' in (out / "_transcripts.jsonl").read_text()
     (out / "_transcripts.jsonl").write_text('{"format":2,"settings":{}}\n')

@@ -255,7 +255,9 @@ def transcribe(
     formats: Annotated[
         str, typer.Option("--format", "-f", help="txt, srt, vtt, json, tsv, several with commas, or all")
     ] = "txt",
-    language: Annotated[str | None, typer.Option(help="Code such as en; default: identified by the model")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Code or name: es, Spanish; default: identified by the model")
+    ] = None,
     task: Annotated[str, typer.Option(help="transcribe, or translate into English")] = "transcribe",
     mode: Annotated[str, typer.Option(help="batched: cut at pauses; sequential: as published")] = "batched",
     vad: Annotated[str, typer.Option(help="Speech detector: auto, silero, energy, none")] = "auto",

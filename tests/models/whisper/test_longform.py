@@ -23,6 +23,7 @@ from zoo.text.transcript import Transcript
 
 RATE = 16_000
 Z = small_whisper().tokenizer.timestamp_begin  # type: ignore[union-attr]
+VOCABULARY = small_whisper().config.vocab_size
 PLAIN: dict[str, Any] = {"vad": "none", "temperature": 0.0}
 MODES = ("batched", "sequential")
 
@@ -105,7 +106,7 @@ def sound(kind: str, samples: int, seed: int) -> torch.Tensor:
             "timestamps": st.booleans(),
             "word_timestamps": st.booleans(),
             "prompt": st.sampled_from([None, "the", "and the " * 40]),
-            "suppress_tokens": st.sampled_from([(), tuple(range(268)), tuple(range(2000))]),
+            "suppress_tokens": st.sampled_from([(), tuple(range(268)), tuple(range(VOCABULARY))]),
             "suppress_blank": st.booleans(),
         }
     ),
@@ -320,7 +321,33 @@ REFUSED = [
     ({"condition_on_previous_text": True}, 'needs mode="sequential"'),
     ({"batch_size": 0}, "batch_size 0"),
     ({"padding": "60s"}, "padding '60s' is unknown; choose one of 30s, none"),
-    ({"beams": 3}, "unknown option 'beams'; options are .*language.*temperature.*vad"),
+    ({"volume": 3}, "unknown option 'volume'; options are .*language.*temperature.*vad"),
+    ({"beam_sizes": 3}, "unknown option 'beam_sizes'; did you mean beam_size?"),
+    ({"initial_prompt": "Zoo"}, "unknown option 'initial_prompt': it is called prompt here"),
+    ({"hotwords": "Zoo"}, "'hotwords': not supported; put the words into prompt"),
+    ({"vad_filter": True}, "'vad_filter': it is called vad here"),
+    ({"return_timestamps": "word"}, "'return_timestamps': .* word_timestamps=True"),
+    ({"vad": True}, "vad True is unknown"),
+    ({"suppress_tokens": "-1"}, "suppress_tokens '-1': give ids of tokens"),
+    ({"suppress_tokens": (-1,)}, r"suppress_tokens \(-1,\): .*suppress_non_speech=True"),
+    ({"suppress_tokens": [10**6]}, "suppress_tokens: 1000000 is not an id of this model"),
+    ({"suppress_tokens": 5}, "suppress_tokens 5: give ids"),
+    ({"beam_size": 5.0}, "beam_size 5.0: give a whole number"),
+    ({"beam_size": True}, "beam_size True: give a whole number"),
+    ({"beam_size": 10**5}, "beam_size 100000: the vocabulary has"),
+    ({"word_timestamps": "yes"}, "word_timestamps 'yes': give True or False"),
+    ({"batch_size": "4"}, "batch_size '4': give a whole number or None"),
+    ({"logprob_threshold": float("nan")}, "logprob_threshold nan: give a number or None"),
+    ({"prompt": ["a", "b"]}, "prompt .*: give one text for all recordings, or the ids"),
+    ({"prompt": [10**6]}, "prompt: 1000000 is not an id"),
+    ({"prompt": [-1]}, "prompt: -1 is not an id"),
+    ({"prompt": [Z - 1]}, "prompt: .* is not an id of a text token"),
+    ({"prompt": 5}, "prompt 5: give ids"),
+    ({"prefix": [1.5]}, "prefix .*: give ids"),
+    ({"progress": True}, "progress True: give a function"),
+    ({"language": 5}, "language 5: give a code"),
+    ({"language": [["en"]]}, "language .*'en'.*: give a code"),
+    ({"language": "frensh"}, "language 'frensh' is unknown; did you mean French?"),
     ({"temperature": "warm"}, "temperature 'warm': give a number"),
     ({"temperature": (0, None)}, "temperature .* give a number"),
     ({"vad": "loud"}, "vad 'loud' is unknown"),
@@ -333,6 +360,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("options", "words"), REFUSED)
 def test_options_that_are_not_supported_are_refused(options: dict[str, Any], words: str) -> None:
+    options = dict(options)
     wave = noise(options.pop("wave", 1.0))
     with pytest.raises(ConfigError, match=words):
         transcribe(small_whisper(), [wave], RATE, **{**PLAIN, **options})
@@ -355,12 +383,20 @@ def test_options_are_checked_before_recordings() -> None:
     for options, words in (
         ({"language": "tlh"}, "'tlh'"),
         ({"language": ["en", "tlh"]}, "'tlh'"),
-        ({"beams": 3}, "beams"),
+        *[case for case in REFUSED if "wave" not in case[0] and case[0].get("language") != ["en", "de"]],
     ):
         with pytest.raises(ConfigError, match=words):
             transcribe(small_whisper(), ["nowhere.wav"], **options)
     with pytest.raises(AudioError, match="empty"):
         transcribe(small_whisper(), [], language="en", **PLAIN)
+
+
+def test_languages_have_names() -> None:
+    for language in ("English", "EN", " english "):
+        found = transcribe(small_whisper(), noise(1.0), RATE, **PLAIN, language=language)
+        assert isinstance(found, Transcript) and found.language == "en"
+    with pytest.raises(ConfigError, match="task 'translate': this model is English-only; use a multilingual model"):
+        transcribe(small_whisper(languages=0), noise(1.0), RATE, task="translate")
 
 
 def test_a_missing_detector_is_an_error_before_recordings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

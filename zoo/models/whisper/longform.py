@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -19,14 +18,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from zoo import audio
 from zoo.audio import Clip
-from zoo.audio.vad import VoiceActivity, windows
+from zoo.audio.vad import windows
 from zoo.errors import ConfigError
 from zoo.io.threads import core_pool
-from zoo.models.whisper.config import PADDINGS
 from zoo.models.whisper.decoding import Decoded, DecodingOptions, decode
+from zoo.models.whisper.decoding.fallback import check_beam, check_prefix
 from zoo.models.whisper.decoding.language import check_languages, one_for_each
 from zoo.models.whisper.decoding.repetition import doubled
 from zoo.models.whisper.language_detection import language_probabilities
+from zoo.models.whisper.options import LongformOptions, to_ids
 from zoo.models.whisper.scheduler import BatchScheduler
 from zoo.models.whisper.segmenters import (
     FRAME,
@@ -43,66 +43,8 @@ from zoo.models.whisper.timing import find_words
 from zoo.nn.eval_mode import eval_mode
 from zoo.text.transcript import Transcript
 
-MODES = ("batched", "sequential")
 EDGE = 2  # mel frames beside a window whose samples its own frames include
 DecodedBatch = list[tuple[Window, Decoded, Cut, Words]]
-
-
-@dataclass(frozen=True)
-class LongformOptions:
-    """How recordings are transcribed; `decoding` has the options for each window.
-
-    mode: "batched" cuts recordings at pauses into windows of at most 30 s, which are decoded independently of each
-        other. Speech that a text misses at its end is decoded again. "sequential" begins each window at the end of the
-        last segment of the window before, as published.
-    condition_on_previous_text: gives each window the text so far; "sequential" only.
-    batch_size: windows decoded together at most, None = as many as memory and cores allow, see `BatchScheduler`.
-    padding: "30s", "none" or None for the padding of the model.
-    Raises ConfigError for values that are unknown or do not go together.
-    """
-
-    mode: str = "batched"
-    vad: VoiceActivity = field(default_factory=VoiceActivity)
-    condition_on_previous_text: bool = False
-    word_timestamps: bool = False
-    batch_size: int | None = None
-    padding: str | None = None
-    decoding: DecodingOptions = field(default_factory=DecodingOptions)
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ConfigError(f"mode {self.mode!r} is unknown; choose one of {', '.join(MODES)}")
-        if self.condition_on_previous_text and self.mode != "sequential":
-            raise ConfigError(
-                'condition_on_previous_text needs mode="sequential": in mode "batched" windows have no previous text'
-            )
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ConfigError(f"batch_size {self.batch_size}: at least 1")
-        if self.padding not in (None, *PADDINGS):
-            raise ConfigError(f"padding {self.padding!r} is unknown; choose one of {', '.join(PADDINGS)}")
-
-    @classmethod
-    def of(cls, *, vad: str | VoiceActivity = "auto", temperature: Any = None, **options: Any) -> LongformOptions:
-        """From the keyword arguments of `transcribe`. Raises ConfigError, naming the option."""
-        own_names = {f.name for f in fields(cls)} - {"decoding", "vad"}
-        decoding_names = {f.name for f in fields(DecodingOptions)} - {"temperatures"}
-        if unknown := sorted(options.keys() - own_names - decoding_names):
-            names = sorted(own_names | decoding_names | {"language", "prefix", "prompt", "temperature", "vad"})
-            raise ConfigError(f"unknown option {unknown[0]!r}; options are {', '.join(names)}")
-        decoding = {name: value for name, value in options.items() if name in decoding_names}
-        if temperature is not None:
-            decoding["temperatures"] = _numbers(temperature)
-        activity = vad if isinstance(vad, VoiceActivity) else VoiceActivity(vad)
-        own = {name: value for name, value in options.items() if name in own_names}
-        return cls(vad=activity, decoding=DecodingOptions(**decoding), **own)
-
-
-def _numbers(temperature: Any) -> tuple[float, ...]:
-    several = temperature if isinstance(temperature, (tuple, list)) else (temperature,)
-    try:
-        return tuple(float(number) for number in several)
-    except (TypeError, ValueError):
-        raise ConfigError(f"temperature {temperature!r}: give a number, or a list of them to try in turn") from None
 
 
 def transcribe(
@@ -118,7 +60,8 @@ def transcribe(
 ) -> Transcript | list[Transcript]:
     """Transcribe any number of recordings of any length. A transcript does not depend on the other recordings.
 
-    waves, sample_rate: as for `Encoder.encode`. language: one code, a code for each recording, or None to identify it.
+    waves, sample_rate: as for `Encoder.encode`. language: a code or a name ("es", "Spanish"), one for each
+        recording, or None to identify it.
     prompt: text or ids that precede each recording (names, spelling, style); prefix: text or ids with which its first
         window begins.
     progress: called with the seconds of audio that are done; silence outside of all windows is not counted.
@@ -137,9 +80,9 @@ def transcribe(
             f"weights and load it again (zoo.create makes models without a tokenizer)"
         )
     language = check_languages(language, tokenizer.languages, settings.decoding.task)
-    prompt_ids, prefix_ids = _ids(tokenizer, prompt), _ids(tokenizer, prefix)
-    if prefix_ids and settings.decoding.timestamps and prefix_ids[0] < tokenizer.timestamp_begin:
-        prefix_ids = (tokenizer.timestamp_begin, *prefix_ids)  # without it a timestamp would have to follow the prefix
+    prompt_ids, prefix_ids = _checked_ids(model, settings.decoding, prompt, prefix)
+    if progress is not None and not callable(progress):
+        raise ConfigError(f"progress {progress!r}: give a function that gets the seconds that are done")
     settings.vad.check()
     clips, single = audio.as_clips(waves, sample_rate, RATE)
     languages = one_for_each(language, len(clips))
@@ -153,10 +96,36 @@ def transcribe(
     return transcripts[0] if single else transcripts
 
 
-def _ids(tokenizer: Any, text: str | Sequence[int] | None) -> tuple[int, ...]:
+def _checked_ids(
+    model: Any, options: DecodingOptions, prompt: Any, prefix: Any
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Ids of prompt and prefix. Raises ConfigError for what does not fit the model, before any work."""
+    tokenizer, vocabulary = model.tokenizer, model.config.vocab_size
+    check_beam(options.beam_size, vocabulary)
+    beyond = [token for token in options.suppress_tokens if token >= vocabulary]
+    if beyond:
+        raise ConfigError(f"suppress_tokens: {beyond[0]} is not an id of this model; it has {vocabulary}")
+    prompt_ids, prefix_ids = _ids(tokenizer, "prompt", prompt), _ids(tokenizer, "prefix", prefix)
+    check_prefix(prefix_ids, model.config.text_ctx, tokenizer.eot)
+    if prefix_ids and options.timestamps and prefix_ids[0] < tokenizer.timestamp_begin:
+        prefix_ids = (tokenizer.timestamp_begin, *prefix_ids)  # without it a timestamp would have to follow the prefix
+    return prompt_ids, prefix_ids
+
+
+def _ids(tokenizer: Any, name: str, text: Any) -> tuple[int, ...]:
+    """Ids of a text, or checked ids. Raises ConfigError, naming the option."""
     if text is None:
         return ()
-    return tuple(tokenizer.encode(" " + text.strip()) if isinstance(text, str) else text)
+    if isinstance(text, str):
+        return tuple(tokenizer.encode(" " + text.strip()))
+    if isinstance(text, (list, tuple)) and any(isinstance(part, str) for part in text):
+        raise ConfigError(f"{name} {text!r}: give one text for all recordings, or the ids of its tokens")
+    ids = to_ids(name, text)
+    for token in ids:
+        is_text = 0 <= token < tokenizer.eot
+        if not is_text and not tokenizer.timestamp_begin <= token < len(tokenizer):
+            raise ConfigError(f"{name}: {token} is not an id of a text token or a timestamp of this model")
+    return ids
 
 
 def _segmenter(

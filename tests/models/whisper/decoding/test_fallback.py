@@ -20,6 +20,10 @@ REFUSED = [
     ({"temperatures": ()}, "temperatures"),
     ({"temperatures": (-0.1,)}, "temperatures"),
     ({"beam_size": 0}, "beam_size 0"),
+    ({"beam_size": 2.5}, "beam_size 2.5: give a whole number"),
+    ({"temperatures": 0.0}, "temperatures 0.0: give a list: a number each"),
+    ({"seed": "now"}, "seed 'now': give a whole number"),
+    ({"task": None}, "task None: give a text"),
     ({"beam_size": 5, "temperatures": (0.2,)}, "beams need the temperature 0"),
     ({"best_of": 5, "temperatures": (0.0,)}, "best_of: samples differ at a temperature above 0 only"),
     ({"best_of": 0}, "best_of 0"),
@@ -138,7 +142,7 @@ def test_languages() -> None:
         ("en", {}, "translate"),
         ("xx", {"en": 4}, "transcribe"),
     ):
-        with pytest.raises(ConfigError, match=r"English-only|'xx' is unknown; use a code: en"):
+        with pytest.raises(ConfigError, match=r"English-only|'xx' is unknown; use a name or a code: en"):
             check_language(language, languages, task)
     with pytest.raises(ConfigError, match="1 codes for 2 recordings"):
         one_for_each(["en"], 2)

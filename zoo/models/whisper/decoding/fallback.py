@@ -50,8 +50,7 @@ class Search:
 
     def __post_init__(self) -> None:
         options = self.options
-        if options.beam_size >= self.vocabulary:
-            raise ConfigError(f"beam_size {options.beam_size}: the vocabulary has {self.vocabulary} tokens")
+        check_beam(options.beam_size, self.vocabulary)
         initial = options.max_initial_timestamp
         self.rules = Rules(
             self.tokenizer,
@@ -202,6 +201,12 @@ def _with_languages(search: Search, requests: Sequence[DecodingRequest]) -> tupl
         for w, (code, probability) in zip(unknown, identify(logits, languages), strict=True):
             requests[w], probabilities[w] = replace(requests[w], language=code), probability
     return requests, probabilities
+
+
+def check_beam(beam_size: int, vocabulary: int) -> None:
+    """Raises ConfigError for more beams than tokens."""
+    if beam_size >= vocabulary:
+        raise ConfigError(f"beam_size {beam_size}: the vocabulary has {vocabulary} tokens")
 
 
 def check_prefix(prefix: Sequence[int], context: int, eot: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.errors import ConfigError
+from zoo.validation import check_types
 
 TASKS = ("transcribe", "translate")
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -30,7 +31,7 @@ class DecodingOptions:
     suppress_non_speech: no brackets, notes and speaker dashes; suppress_tokens: further ids that are never chosen.
     max_tokens: per window; None = half the context.
     repetition_stop: stop an attempt that repeats the same few words again and again, and cut the repetitions off.
-    Raises ConfigError for values that are out of range or do not go together.
+    Raises ConfigError for values of a wrong type, out of range, or that do not go together.
     """
 
     task: str = "transcribe"
@@ -52,6 +53,7 @@ class DecodingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         _require(self.task in TASKS, f"task {self.task!r} is unknown; choose one of {', '.join(TASKS)}")
         _require(
             bool(self.temperatures) and all(0 <= t < math.inf for t in self.temperatures),
