@@ -280,7 +280,7 @@ def test_options_that_ctc_does_not_support(reader: Encoder) -> None:
         ({"beam_size": 5.0}, "beam_size 5.0: give a whole"),
         ({"language": 5}, "language 5: give"),
     ):
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(ConfigError, match=message):
             reader.transcribe(clip, 16_000, **options)
     with pytest.raises(ConfigError, match="trained on de"):
         reader.transcribe(clip, 16_000, language="en")

@@ -19,7 +19,7 @@ from zoo.errors import AudioError, ConfigError, MissingDependencyError
 from zoo.models.whisper import longform, segmenters
 from zoo.models.whisper.decoding import Decoded, DecodingOptions
 from zoo.models.whisper.longform import transcribe
-from zoo.text.transcript import Transcript
+from zoo.text.transcript import Transcript, Word
 
 RATE = 16_000
 Z = small_whisper().tokenizer.timestamp_begin  # type: ignore[union-attr]
@@ -187,6 +187,27 @@ def test_the_next_window_begins_at_the_last_pair_of_timestamps(monkeypatch: pyte
     assert script.batches == [2, 1, 1, 1]
 
 
+def test_a_text_that_failed_at_every_temperature_is_no_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the text of temperature 0 is kept, because it is the likeliest."""
+    answers = iter([decoded([*stamps(0), 65, *stamps(30)], log_probability=-1.5)] * 2)
+    script = Script(monkeypatch, lambda seconds: next(answers))
+    options = {"vad": "none", "mode": "sequential", "language": "en", "condition_on_previous_text": True}
+    transcribe(small_whisper(), torch.zeros(60 * RATE), RATE, **options)
+    assert [prompt for _, _, _, prompt in script.seen] == [(), ()]
+
+
+def test_no_segment_is_without_duration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words may have no duration, but their segment keeps its own times then."""
+    segmenter = segmenters.ChunkedSegmenter(noise(6.0), small_whisper(), DecodingOptions(), "en", spans=[(0, 6 * RATE)])
+    (window,) = segmenter.windows()
+    result = decoded([*stamps(0), 65, *stamps(2, 2), 66, *stamps(6, 6), 67, *stamps(9)])
+    cut = segmenter.cut(window, result)
+    words = [[Word("a", 2.0, 2.0, 0.5)], [Word("b", 2.0, 6.0, 0.5)], [Word("c", 6.0, 6.0, 0.5)]]
+    segmenter.consume(window, result, cut, words)
+    segments = segmenter.transcript().segments
+    assert [(s.start, s.end, s.tokens[1]) for s in segments] == [(0, 2, 65), (2, 6, 66)]
+
+
 def test_text_of_a_high_temperature_is_no_prompt_and_silence_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(
         [
@@ -229,7 +250,7 @@ def test_all_windows_have_the_language_of_the_recording(monkeypatch: pytest.Monk
     assert script.languages == [code] * 4
 
 
-def test_text_at_a_border_keeps_its_order_whichever_window_ends_first() -> None:
+def test_text_behind_its_window_is_dropped_whichever_window_ends_first() -> None:
     segmenter = segmenters.ChunkedSegmenter(
         noise(20.0), small_whisper(), DecodingOptions(), "en", spans=[(0, 8 * RATE), (8 * RATE, 20 * RATE)]
     )
@@ -239,7 +260,7 @@ def test_text_at_a_border_keeps_its_order_whichever_window_ends_first() -> None:
     for window, result in ((second, late), (first, early)):
         segmenter.consume(window, result, segmenter.cut(window, result), None)
     found = [(s.start, s.end, s.tokens[1]) for s in segmenter.transcript().segments]
-    assert found == [(0, 8, 65), (8, 8, 67), (8, 9, 66)]
+    assert found == [(0, 8, 65), (8, 9, 66)]
 
 
 BURSTS = torch.cat([noise(10.0, seed=1), torch.zeros(2 * RATE), noise(6.0, seed=2), torch.zeros(RATE)])

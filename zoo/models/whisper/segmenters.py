@@ -103,7 +103,10 @@ class RecordingSegmenter:
             self.language, self.language_probability = decoded.language, decoded.language_probability
 
     def _segments(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Segment]:
-        """Segments of a window with times in seconds of the recording, inside the window. Empty ones are left out."""
+        """Segments of a window with times in seconds of the recording, inside the window.
+
+        Segments without text or duration are left out: they lie behind the window, where nothing was heard.
+        """
         tokenizer, offset = self.model.tokenizer, window.start / RATE
         segments, previous_end = [], 0.0
         for i, part in enumerate(cut.segments):
@@ -111,10 +114,12 @@ class RecordingSegmenter:
             if not has_text(part, tokenizer.decode):
                 continue
             start, end = min(part.start, window.seconds), min(part.end, window.seconds)
-            if part_words:
+            if part_words and part_words[0].start < part_words[-1].end:
                 start, end = part_words[0].start, part_words[-1].end
             start = max(start, previous_end)
-            end = previous_end = max(end, start)
+            if end <= start:
+                continue
+            previous_end = end
             for word in part_words or ():
                 word.start, word.end = round(offset + word.start, 3), round(offset + word.end, 3)
                 word.probability = round(word.probability, 4)
@@ -135,8 +140,7 @@ class RecordingSegmenter:
 
     def transcript(self) -> Transcript:
         """See Segmenter."""
-        # Windows end in any order. A segment without duration at a border comes before one that begins there.
-        segments = sorted(self.segments, key=lambda segment: (segment.start, segment.end))
+        segments = sorted(self.segments, key=lambda segment: segment.start)  # windows end in any order
         return Transcript(self.language or "", len(self.clip) / RATE, segments, round(self.language_probability, 4))
 
 
@@ -191,7 +195,9 @@ class SequentialSegmenter(RecordingSegmenter):
             return self._next(window.stop)
         segments, done = self._segments(window, decoded, cut, words), cut.done
         self.segments += segments
-        if not self.condition or decoded.temperature > MAX_CONTEXT_TEMPERATURE:
+        # Where every temperature failed, the last one counts, whichever text was kept.
+        last_temperature = self.options.temperatures[-1] if decoded.failed(self.options) else decoded.temperature
+        if not self.condition or last_temperature > MAX_CONTEXT_TEMPERATURE:
             self.context = []
         else:
             self.context += [token for segment in segments for token in segment.tokens]

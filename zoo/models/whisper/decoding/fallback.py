@@ -174,18 +174,24 @@ def decode(
 def search_all(
     search: Search, requests: Sequence[DecodingRequest], temperatures: Sequence[float] | None = None
 ) -> list[Decoded]:
-    """Identify unknown languages, then try one temperature after the other."""
+    """Identify unknown languages, then try one temperature after the other.
+
+    If every attempt at a window failed, the likeliest one is used, and one that repeats itself only if all do, as in
+    faster-whisper. openai-whisper uses the last one.
+    """
     requests, probabilities = _with_languages(search, requests)
-    results: list[Decoded] = []
+    attempts: list[list[Decoded]] = [[] for _ in requests]
     pending = list(range(len(requests)))
     for temperature in temperatures or search.options.temperatures:
         decoded = search.attempt(pending, [requests[w] for w in pending], temperature)
-        results = results or list(decoded)
         for w, result in zip(pending, decoded, strict=True):
-            results[w] = result
-        pending = [w for w in pending if results[w].failed(search.options)]
+            attempts[w].append(result)
+        pending = [w for w in pending if attempts[w][-1].failed(search.options)]
         if not pending:
             break
+    results = [tried[-1] for tried in attempts]
+    for w in pending:
+        results[w] = max(attempts[w], key=lambda one: (not one.repeats(search.options), one.log_probability))
     for result, probability in zip(results, probabilities, strict=True):
         result.language_probability = probability
     return results

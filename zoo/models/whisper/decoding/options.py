@@ -23,8 +23,9 @@ class DecodingOptions:
     temperatures: tried in turn until an attempt succeeds. 0 is greedy search or a beam. Above 0, `best_of` samples are
         drawn; the random numbers depend on `seed` and the window's start in its recording only.
     An attempt fails if its text compresses more than compression_ratio_threshold times, if its mean log-probability is
-        below logprob_threshold, or if it runs into a loop (repetition_stop). A window counts as silence if the
-        probability of <|nospeech|> exceeds no_speech_threshold and the mean log-probability is below its threshold.
+        below logprob_threshold, or if it runs into a loop (repetition_stop). If all fail, the likeliest one is
+        used. A window counts as silence if the probability of <|nospeech|> exceeds no_speech_threshold and the mean
+        log-probability is below its threshold.
     patience: hypotheses to finish, in multiples of beam_size (Kasai et al. 2022); length_penalty: exponent of Wu et al.
         2016, None divides the log-probability by the length.
     max_initial_timestamp: seconds into the window at which speech must begin at the latest; None = any time.
@@ -137,11 +138,12 @@ class Decoded:
         """Whether the next temperature should be tried."""
         unlikely = options.logprob_threshold is not None and self.log_probability < options.logprob_threshold
         silence = options.no_speech_threshold is not None and self.no_speech > options.no_speech_threshold
-        repeats = (
-            options.compression_ratio_threshold is not None
-            and self.compression_ratio > options.compression_ratio_threshold
-        )
-        return not (silence and unlikely) and (self.looped or repeats or unlikely)
+        return not (silence and unlikely) and (self.repeats(options) or unlikely)
+
+    def repeats(self, options: DecodingOptions) -> bool:
+        """Whether the text ran into a loop or compresses too well."""
+        threshold = options.compression_ratio_threshold
+        return self.looped or (threshold is not None and self.compression_ratio > threshold)
 
 
 def _require(condition: Any, message: str) -> None:
