@@ -102,16 +102,19 @@ def info(name: str) -> ModelCard:
     """
     name = _short_names.get(name, name)
     if not is_registered(name):
-        similar = similar_names(name, cutoff=0.4) or [n for n in _cards if name in n][:3]
+        similar = similar_names(name, cutoff=0.4)
         hint = f"did you mean {', '.join(similar)}?" if similar else "`zoo list` shows all names"
         raise UnknownModelError(f"no model is called {name!r}; {hint}")
     return _cards[name]
 
 
 def similar_names(name: str, cutoff: float) -> list[str]:
-    """Up to three registered names that are similar to `name`; upper and lower case are the same."""
+    """Up to three registered names that are similar to `name`, or contain it; upper and lower case are the same."""
     registered = {card_name.lower(): card_name for card_name in _cards}
-    return [registered[match] for match in get_close_matches(name.lower(), registered, n=3, cutoff=cutoff)]
+    matches = get_close_matches(name.lower(), registered, n=3, cutoff=cutoff)
+    if not matches:
+        matches = [card_name for card_name in registered if name.lower() in card_name][:3]
+    return [registered[match] for match in matches]
 
 
 def register(card: ModelCard, encoder: str | type[Encoder] | None = None) -> None:

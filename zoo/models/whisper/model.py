@@ -68,6 +68,7 @@ class Whisper(TokenizedEncoder):
     """
 
     family = "whisper"
+    detects_speech = True  # `transcribe` leaves out what its option vad does not take for speech
     Config = WhisperConfig
     tokenizer: WhisperTokenizer | None = None
 
