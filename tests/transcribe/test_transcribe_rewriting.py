@@ -86,6 +86,17 @@ def test_words_in_subtitles_need_subtitles_and_a_run_with_words(corpus: Path, tm
         run(corpus, small_whisper(), out, formats="srt", max_words_per_line=2, **OPTIONS)
 
 
+def test_where_words_go_is_said(corpus: Path, tmp_path: Path) -> None:
+    seen = []
+    for options in ({}, {"formats": "srt"}, {"formats": "srt", "max_words_per_line": 1}):
+        output = io.StringIO()
+        out = tmp_path / str(len(seen))
+        progress = Console(file=output, width=300)
+        run(corpus, small_whisper(), out, **{**OPTIONS, "progress": progress, "word_timestamps": True}, **options)
+        seen.append("timestamps of words are in json; for words in srt add --highlight-words" in output.getvalue())
+    assert seen == [False, True, False]
+
+
 def test_a_changed_recording_leaves_no_old_transcript(corpus: Path, tmp_path: Path) -> None:
     out, one = tmp_path / "out", corpus / "a" / "one.wav"
     run(one, small_whisper(), out, formats="srt,tsv", **OPTIONS)

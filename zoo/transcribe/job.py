@@ -36,7 +36,7 @@ from zoo.transcribe.disk import affects_all_files, unwritable
 from zoo.transcribe.failures import Failures
 from zoo.transcribe.journal import Journal, Plan, TranscriptTask
 from zoo.transcribe.naming import stems
-from zoo.transcribe.settings import check_options, complete_options, describe, settings_of
+from zoo.transcribe.settings import check_options, complete_options, describe, note_on_words, settings_of
 
 GROUP_SECONDS = 600.0  # audio that the model gets at once, and the most that a crash loses; a longer file is alone
 GROUP_FILES = 256
@@ -102,6 +102,9 @@ def run(
     transcriber, dtype_name, reason = open_encoder(model, device, dtype)
     check_options(transcriber, options)
     _say(console, f"{describe(transcriber, model)} on {transcriber.device}, {dtype_name}: {reason}")
+    note = note_on_words(options, names, style)
+    if note:
+        _say(console, note)
     with lock_folder(out):
         journal = Journal(out, settings_of(transcriber, dtype_name, options))
         surveyed = zip(survey(items, {}, workers, console), stems(items, journal.stems(items)), strict=True)

@@ -61,6 +61,17 @@ def settings_of(model: Encoder, dtype: str, options: dict[str, Any]) -> dict[str
     return {"model": model.fingerprint(), "dtype": dtype, "options": values}
 
 
+def note_on_words(options: dict[str, Any], formats: tuple[str, ...], style: SubtitleStyle) -> str:
+    """Where the timestamps of words go if subtitles do not show them, else ""."""
+    subtitles = [name for name in formats if name in SUBTITLES]
+    if not options.get("word_timestamps") or style.needs_words or not subtitles:
+        return ""
+    return (
+        f"timestamps of words are in json; for words in {' and '.join(subtitles)} add --highlight-words or "
+        "--max-words-per-line"
+    )
+
+
 def describe(model: Encoder, source: str | Path | Encoder) -> str:
     """Name of a model for a log line, with its path and the registered model of the same structure."""
     name = model.name or model.family

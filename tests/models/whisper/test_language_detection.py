@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.errors import AudioError, ConfigError
 from zoo.models.whisper import language_detection
-from zoo.models.whisper.language_detection import language_probabilities, speech_windows, spread
+from zoo.models.whisper.language_detection import cut, language_probabilities, speech_windows, spread
 from zoo.text.transcript import Transcript
 
 RATE = 16_000
@@ -40,7 +40,8 @@ class Heard:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
         self.seconds: list[list[float]] = []
 
-        def of_windows(model: Any, waves: Sequence[Tensor], padding: str, batch_size: int | None) -> Tensor:
+        def of_windows(model: Any, windows: Sequence[tuple[Any, Any]], *_: Any) -> Tensor:
+            waves = [cut(clip, window) for clip, window in windows]
             self.seconds.append([round(len(wave) / RATE, 1) for wave in waves])
             return torch.tensor([answer(wave) for wave in waves])
 

@@ -72,15 +72,14 @@ def language_probabilities(
     """(recordings, L), in the order of the tokenizer's languages. spans: of speech, at least one for each recording."""
     longest = model.config.audio_ctx * model.hop
     speech = [speech_windows(parts, longest) for parts in spans]
-    first = _of_windows(
-        model, [_cut(clip, windows[0]) for clip, windows in zip(clips, speech, strict=True)], padding, batch_size
-    )
+    beginnings = [(clip, windows[0]) for clip, windows in zip(clips, speech, strict=True)]
+    first = _of_windows(model, beginnings, padding, batch_size)
     found = first.clone()
     for i, clip in enumerate(clips):
         if len(speech[i]) == 1 or float(first[i].max()) >= CERTAIN:
             continue
         chosen = [speech[i][0], *spread(speech[i][1:], MORE_WINDOWS)]
-        more = _of_windows(model, [_cut(clip, window) for window in chosen[1:]], padding, batch_size)
+        more = _of_windows(model, [(clip, window) for window in chosen[1:]], padding, batch_size)
         rows = torch.cat([first[i : i + 1], more])  # (W, L)
         lengths = torch.tensor([_samples(window) for window in chosen], dtype=rows.dtype)  # (W,)
         found[i] = (rows * lengths[:, None]).sum(0) / lengths.sum()
@@ -113,18 +112,21 @@ def _samples(window: SpeechWindow) -> int:
     return sum(stop - start for start, stop in window)
 
 
-def _cut(clip: Clip, window: SpeechWindow) -> Tensor:
+def cut(clip: Clip, window: SpeechWindow) -> Tensor:
+    """The samples of a window."""
     return torch.cat([clip[start:stop] for start, stop in window])
 
 
-def _of_windows(model: Any, waves: Sequence[Tensor], padding: str, batch_size: int | None) -> Tensor:
-    """(W, L) on the CPU. waves: at most one window long."""
+def _of_windows(
+    model: Any, windows: Sequence[tuple[Clip, SpeechWindow]], padding: str, batch_size: int | None
+) -> Tensor:
+    """(W, L) on the CPU, in batches, so that memory does not grow with the number of recordings."""
     sot, languages = model.tokenizer.sot, model.tokenizer.languages
     size = batch_size or BATCH
     rows = []
     with torch.no_grad(), eval_mode(model):
-        for first in range(0, len(waves), size):
-            batch = waves[first : first + size]
+        for first in range(0, len(windows), size):
+            batch = [cut(clip, window) for clip, window in windows[first : first + size]]
             cross = model.decoder.cross(_encode(model, batch, padding))
             _, logits = DecoderRows(model.decoder, cross, [[sot]] * len(batch), sot, 0).begin()
             rows.append(probabilities(logits, languages).cpu())
