@@ -115,5 +115,7 @@ def test_models_without_languages_are_refused() -> None:
         small("whisper-tiny").detect_language(noise(1.0), RATE)
     with pytest.raises(ConfigError, match="vad 'loud' is unknown"):
         small_whisper().detect_language(noise(1.0), RATE, vad="loud")
+    with pytest.raises(ConfigError, match="padding '60s' is unknown"):
+        small_whisper().detect_language(noise(1.0), RATE, padding="60s")
     with pytest.raises(AudioError, match="sample_rate"):
         small_whisper().detect_language(noise(1.0))

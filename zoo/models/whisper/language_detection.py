@@ -18,6 +18,7 @@ from zoo import audio
 from zoo.audio import Clip
 from zoo.audio.vad import Span, VoiceActivity, join
 from zoo.errors import ConfigError
+from zoo.models.whisper.config import check_padding
 from zoo.models.whisper.decoding.language import probabilities
 from zoo.models.whisper.decoding.rows import DecoderRows
 from zoo.models.whisper.segmenters import JOIN_SECONDS, RATE
@@ -55,11 +56,13 @@ def detect_language(
         raise ConfigError(f"{model.name or model.family} {reason}; use a multilingual model to detect languages")
     activity = vad if isinstance(vad, VoiceActivity) else VoiceActivity(vad)
     activity.check()
+    padding = model.padding if padding is None else padding
+    check_padding(padding)
     clips, single = audio.as_clips(waves, sample_rate, RATE)
     spans = [activity.spans(activity.probabilities(clip), len(clip)) or [(0, len(clip))] for clip in clips]
     codes = list(tokenizer.languages)
     found = []
-    for row in language_probabilities(model, clips, spans, padding or model.padding):
+    for row in language_probabilities(model, clips, spans, padding):
         ranked = row.sort(descending=True, stable=True)
         indices, values = ranked.indices.tolist(), ranked.values.tolist()
         found.append({codes[i]: value for i, value in zip(indices, values, strict=True)})

@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.audio.vad import VoiceActivity
 from zoo.errors import ConfigError
-from zoo.models.whisper.config import PADDINGS
+from zoo.models.whisper.config import check_padding
 from zoo.models.whisper.decoding import DecodingOptions
 from zoo.validation import check_types
 
@@ -89,8 +89,8 @@ class LongformOptions:
             )
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size {self.batch_size}: at least 1")
-        if self.padding not in (None, *PADDINGS):
-            raise ConfigError(f"padding {self.padding!r} is unknown; choose one of {', '.join(PADDINGS)}")
+        if self.padding is not None:
+            check_padding(self.padding)
 
     @classmethod
     def of(cls, *, vad: str | VoiceActivity = "auto", temperature: Any = None, **options: Any) -> LongformOptions:
