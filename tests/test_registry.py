@@ -149,7 +149,13 @@ def test_unknown_name_lists_similar_names(function: Callable[[str], object]) -> 
 
 @pytest.mark.parametrize(
     ("name", "similar"),
-    [("whisper-tin.en", "whisper-tiny.en"), ("HuBERT-Base", "hubert-base"), ("hubert-mini.pt", "hubert-mini")],
+    [
+        ("tiny.en", "whisper-tiny.en"),
+        ("Base.EN", "whisper-base.en"),
+        ("whisper-tin.en", "whisper-tiny.en"),
+        ("HuBERT-Base", "hubert-base"),
+        ("hubert-mini.pt", "hubert-mini"),
+    ],
 )
 def test_similar_names_with_a_dot_and_in_capitals(name: str, similar: str) -> None:
     with pytest.raises(ZooError, match=f"{re.escape(similar)}[,?]"):

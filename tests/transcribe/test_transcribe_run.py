@@ -75,8 +75,8 @@ def test_models_that_cannot_transcribe_are_refused(corpus: Path, tmp_path: Path)
     headless = zoo.create("hubert-base", **SMALL["hubert"])
     refused = [(headless, {}, "has no CTC head"), (headless, {"beam_size": 0}, "beam_size 0")]
     for options, words in (
-        ({"beams": 3}, "unknown option 'beams'"),
-        ({"language": "english"}, "'english' is unknown"),
+        ({"beams": 3}, "unknown option 'beams': it is called beam_size here"),
+        ({"language": "klingon"}, "'klingon' is unknown"),
         ({"language": ["en", "de"]}, "language .* one code"),
         ({"condition_on_previous_text": True}, "needs mode"),
         ({"temperature": "warm"}, "temperature 'warm'"),

@@ -267,9 +267,12 @@ def transcribe(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder for transcripts; a rerun resumes")],
     formats: Annotated[
-        str, typer.Option("--format", "-f", help="txt, srt, vtt, json, tsv, several with commas, or all")
+        str,
+        typer.Option("--format", "-f", help="txt, srt, vtt, tsv, several with commas, or all; json is always written"),
     ] = "txt",
-    language: Annotated[str | None, typer.Option(help="Code such as en; default: identified by the model")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Code or name: es, Spanish; default: identified by the model")
+    ] = None,
     task: Annotated[str, typer.Option(help="transcribe, or translate into English")] = "transcribe",
     mode: Annotated[str, typer.Option(help="batched: cut at pauses; sequential: as published")] = "batched",
     vad: Annotated[str, typer.Option(help="Speech detector: auto, silero, energy, none")] = "auto",
@@ -279,7 +282,15 @@ def transcribe(
     ] = "0,0.2,0.4,0.6,0.8,1",
     prompt: Annotated[str | None, typer.Option(help="Text before each recording: names, spelling, style")] = None,
     previous_text: Annotated[bool, typer.Option("--previous-text", help="Give each window the text so far")] = False,
-    words: Annotated[bool, typer.Option("--words", help="Write the timestamps of words, in json")] = False,
+    words: Annotated[
+        bool, typer.Option("--words", help="Timestamps of words, in json; for subtitles see the next two options")
+    ] = False,
+    highlight_words: Annotated[
+        bool, typer.Option("--highlight-words", help="srt, vtt: underline each word while it is spoken")
+    ] = False,
+    max_words_per_line: Annotated[
+        int | None, typer.Option(min=1, help="srt, vtt: at most so many words in a cue; 1 for one cue a word")
+    ] = None,
     padding: Annotated[str | None, typer.Option(help="30s: with silence, as published; none: without, faster")] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Windows in a batch; default: as many as fit in half a GiB")
@@ -301,6 +312,8 @@ def transcribe(
         model,
         out,
         formats=formats,
+        highlight_words=highlight_words,
+        max_words_per_line=max_words_per_line,
         dtype=dtype,
         device=device,
         workers=workers,
@@ -317,7 +330,8 @@ def transcribe(
         padding=padding,
         **({} if batch_size is None else {"batch_size": batch_size}),
     )
-    raise_for_failures(summary.written + summary.skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
+    succeeded = summary.written + summary.rendered + summary.skipped
+    raise_for_failures(succeeded, summary.failed, out / ERRORS_NAME, fail_on_error)
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:

@@ -276,6 +276,13 @@ def test_options_that_ctc_does_not_support(reader: Encoder) -> None:
         zoo.create("hubert-base", **SMALL["hubert"]).transcribe(clip, 16_000)
     reader.provenance = {"languages": ["de"]}
     assert reader.transcribe(clip, 16_000).language == "de"
+    assert reader.transcribe(clip, 16_000, language="German").language == "de"
+    for options, message in (
+        ({"beam_size": 5.0}, "beam_size 5.0: give a whole"),
+        ({"language": 5}, "language 5: give"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            reader.transcribe(clip, 16_000, **options)
     with pytest.raises(ConfigError, match="trained on de"):
         reader.transcribe(clip, 16_000, language="en")
 

@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 from whisper_tokens import WORDS, tokenizer, write_tiktoken
 
 from zoo.errors import CheckpointError, ConfigError
-from zoo.models.whisper.tokenizer import LANGUAGES, TIMESTAMPS, WhisperTokenizer
+from zoo.models.whisper.tokenizer import TIMESTAMPS, WhisperTokenizer
+from zoo.text.languages import LANGUAGES
 
 FIRST = 256 + len(WORDS)  # id of the first special token
 

@@ -74,6 +74,7 @@ class Whisper(TokenizedEncoder):
     """
 
     family = "whisper"
+    detects_speech = True  # `transcribe` leaves out what its option vad does not take for speech
     Config = WhisperConfig
     tokenizer: WhisperTokenizer | None = None
 
@@ -218,6 +219,15 @@ class Whisper(TokenizedEncoder):
         from zoo.models.whisper.longform import transcribe
 
         return transcribe(self, waves, sample_rate, **options)
+
+    def detect_language(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
+        """Probability of each language, the likeliest first: {code: probability}, or a list of them.
+
+        For the options see `zoo.models.whisper.language_detection.detect_language`.
+        """
+        from zoo.models.whisper.language_detection import detect_language
+
+        return detect_language(self, waves, sample_rate, **options)
 
     def preprocessing(self) -> dict[str, Any]:
         return super().preprocessing() | {"mels": self.config.mels, "padding": self.padding}

@@ -33,6 +33,7 @@ from zoo.models.whisper.bpe import (
     merges_of,
     pairs,
 )
+from zoo.text.languages import LANGUAGES
 
 EOT, SOT = "<|endoftext|>", "<|startoftranscript|>"
 TASKS = ("<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>")
@@ -42,13 +43,6 @@ NO_TIMESTAMPS = "<|notimestamps|>"
 TIMESTAMPS = 1501
 _STAMP = re.compile(r"<\|\d+\.\d\d\|>")
 _ENGLISH_EOT = 50_256  # English-only models have GPT-2's vocabulary, and language tokens that they never use
-_CODES = (
-    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
-    "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
-    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"
-)
-LANGUAGES = tuple(_CODES.split())
-"""Language codes in the order of their tokens; only large-v3 and turbo have the last one."""
 UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")
 """Languages without spaces between words."""
 _SIGNS = '"#()*+/:;<=>@[\\]^_`{|}~「」『』'

@@ -13,11 +13,11 @@ from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.models.whisper.decoder import Decoder
 from zoo.models.whisper.model import Whisper
-from zoo.models.whisper.tokenizer import LANGUAGES
 from zoo.recipes.init import load_init
 from zoo.recipes.whisper.config import WhisperTrainConfig, WhisperTuneConfig
 from zoo.recipes.whisper.lora import add_lora
 from zoo.recipes.whisper.vocabulary import read_tokenizer, train_tokenizer
+from zoo.text.languages import LANGUAGES
 
 POSITION_SCALE = 0.01  # standard deviation of the decoder's initial positions, as in openai-whisper
 
