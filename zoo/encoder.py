@@ -12,7 +12,6 @@ Legend: L layers, B batch, S samples, T frames, D width.
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,27 +26,12 @@ from zoo.audio import Clip
 from zoo.audio.batching import Chunk, batches, chunks_of
 from zoo.errors import AudioError, ConfigError
 from zoo.nn.eval_mode import eval_mode
+from zoo.nn.layers import Layer as Layer
+from zoo.nn.layers import plain_layer
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.pooling import PoolingStats, check_pooling
-
-Layer = int | Sequence[int] | str
-"""A layer number, several of them, or "all". 0 = input of the transformer stack, k = after block k, -1 = the last."""
-
-
-def plain_layer(layer: Any) -> Layer:
-    """The layer as Python integers; NumPy integers are converted. Raises ConfigError for anything else."""
-    if isinstance(layer, (str, int)):
-        return layer
-    if isinstance(layer, (list, tuple)) and all(isinstance(k, int) for k in layer):
-        return list(layer)  # torch.compile can trace this branch, but not the try blocks below
-    try:
-        return operator.index(layer)
-    except TypeError:  # not a single number
-        pass
-    try:
-        return [operator.index(k) for k in layer]
-    except TypeError:
-        raise ConfigError(f'layer {layer!r}: give a number, a list of numbers, or "all"') from None
+from zoo.nn.precision import dtype_of
+from zoo.nn.transfer import to_device
 
 
 @dataclass
@@ -55,17 +39,27 @@ class Frames:
     """Frame-level output of an encoder.
 
     x (B, T, D), or (L, B, T, D) for several layers; float32, zero past the end of each clip.
-    lengths (B,) real frames of each clip; frame_rate in Hz.
+    lengths (B,) real frames of each clip, on the CPU; frame_rate in Hz; first_time: s, of the first frame.
     """
 
     x: Tensor
     lengths: Tensor
     frame_rate: float
+    first_time: float = 0.0
+
+    @property
+    def times(self) -> Tensor:
+        """(T,) seconds from the start of the clip, float64. The time of a frame is the middle of its samples.
+
+        A frame has the samples from `hop` times its index on, `Encoder.frame_samples` of them. So the first and the
+        last frame are half of them away from the ends of the clip.
+        """
+        return self.first_time + torch.arange(self.x.shape[-2], dtype=torch.float64) / self.frame_rate
 
     @property
     def mask(self) -> Tensor:
         """(B, T), True = real."""
-        return lengths_to_mask(self.lengths, self.x.shape[-2])
+        return lengths_to_mask(self.lengths, self.x.shape[-2], self.x.device)
 
     def pool(self, pooling: str = "mean") -> Tensor:
         """(B, D) or (L, B, D): "mean", "max", "first", or "stats" = mean and standard deviation, twice as wide."""
@@ -94,6 +88,7 @@ class Encoder(nn.Module):
     config: Any
     name: str = ""
     provenance: Mapping[str, Any] = MappingProxyType({})  # where the weights come from; kept by save and load
+    origin: checkpoint.Origin | None = None  # the checkpoint that it was loaded from
     sample_rate: int
     hop: int
     min_samples: int
@@ -103,9 +98,24 @@ class Encoder(nn.Module):
     def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
         """Compute frames, with gradients. waves (B, S) float32 at `sample_rate`, zero padded; lengths (B,) samples.
 
+        Keep lengths on the CPU, also if the model is on a GPU: then nothing in `forward` waits for the GPU.
         norm_stats: if `waves` are windows of longer clips, `self.norm_stats` of those clips, stacked; else None.
         """
         raise NotImplementedError
+
+    def __call__(self, waves: Tensor, lengths: Tensor | None = None, **options: Any) -> Frames:
+        """`forward`, with hooks. Without lengths, no clip is padded. Raises AudioError unless `waves` is (B, S)."""
+        if waves.dim() != 2:
+            raise AudioError("waves", f"has shape {tuple(waves.shape)}; pass a batch (B, S), one clip as wave[None]")
+        if lengths is None:
+            lengths = torch.full(waves.shape[:1], waves.shape[1], device=waves.device)
+        return super().__call__(waves, lengths, **options)
+
+    def __repr__(self) -> str:
+        """One line; torch.nn.Module.__repr__(model) lists all modules."""
+        millions = sum(weight.numel() for weight in self.parameters()) / 1e6
+        size = f"{millions:.1f} million parameters, {self.num_layers} layers of width {self.dim}"
+        return f"{type(self).__name__}({self.name or self.family}: {size}, {dtype_of(self)} on {self.device})"
 
     def norm_stats(self, clip: Clip) -> Tensor | None:
         """Normalization statistics over a whole clip, as one vector; None if the model does not use any."""
@@ -115,6 +125,11 @@ class Encoder(nn.Module):
     def frame_samples(self) -> int:
         """Samples that one frame covers in a long clip; the last frame of a clip may cover only min_samples."""
         return self.min_samples
+
+    @property
+    def first_time(self) -> float:
+        """The time of the first frame of every clip in seconds; see `Frames.times`."""
+        return self.frame_samples / 2 / self.sample_rate
 
     @property
     def frame_rate(self) -> float:
@@ -151,7 +166,7 @@ class Encoder(nn.Module):
         """Encode clips of any number and length into frames.
 
         waves: 1-D tensor or array, (B, S) batch, list of different lengths, path, list of paths; see `audio.as_clips`.
-        sample_rate: Hz; required for arrays. Files carry their own.
+        sample_rate: Hz; required for arrays. Files carry their own; another one is an error.
         layer: number, list of numbers or "all"; see `Layer`.
 
         Returns Frames with x (B, T, D), B = 1 for a single input, or (L, B, T, D) for several layers.
@@ -160,13 +175,14 @@ class Encoder(nn.Module):
         layer = plain_layer(layer)
         waves = audio.to_list(waves)
         clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
-        lengths = torch.tensor(self._count_all(clips, waves))
+        counts = self._count_all(clips, waves)
         layers = self.resolve_layers(layer)
-        out = torch.zeros(len(layers), len(clips), int(lengths.max()), self.dim)  # (L, B, T, D)
+        out = torch.zeros(len(layers), len(clips), max(counts), self.dim, dtype=torch.float32)  # (L, B, T, D)
         for batch, frames in self._forward_batches(clips, layers):
+            frames.x = frames.x.cpu()
             for chunk, x in zip(batch, frames.unpad(), strict=True):
                 out[:, chunk.clip, chunk.keep] = x[:, chunk.real]
-        return Frames(out[0] if isinstance(layer, int) else out, lengths, self.frame_rate)
+        return Frames(out[0] if isinstance(layer, int) else out, torch.tensor(counts), self.frame_rate, self.first_time)
 
     def embed(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1, pooling: str = "mean") -> Tensor:
         """One vector per clip, pooled over its real frames. Memory does not grow with the length of a clip.
@@ -181,12 +197,12 @@ class Encoder(nn.Module):
         clips, single = audio.as_clips(waves, sample_rate, self.sample_rate)
         self._count_all(clips, waves)
         layers = self.resolve_layers(layer)
-        stats = [PoolingStats.empty(len(layers), self.dim) for _ in clips]
+        stats = [PoolingStats.empty(len(layers), self.dim, device=self.device) for _ in clips]
         for batch, frames in self._forward_batches(clips, layers):
             for chunk, x in zip(batch, frames.unpad(), strict=True):
                 stats[chunk.clip].add_(x[:, chunk.real], start=chunk.keep.start == 0)  # of (L, T, D)
         pooled = torch.stack([clip_stats.pool(pooling) for clip_stats in stats], dim=1)  # (L, B, D)
-        pooled = self.postprocess_pooled(pooled, pooling)
+        pooled = self.postprocess_pooled(pooled, pooling).cpu()
         pooled = pooled[0] if isinstance(layer, int) else pooled
         return pooled[..., 0, :] if single else pooled
 
@@ -244,8 +260,8 @@ class Encoder(nn.Module):
             batch_stats = [stats for chunk in batch if (stats := norm_stats.get(chunk.clip)) is not None]
             with eval_mode(self):
                 frames = self(
-                    waves.to(self.device),
-                    lengths.to(self.device),
+                    to_device(waves, self.device),
+                    lengths,
                     layer=layers,
                     norm_stats=torch.stack(batch_stats).to(self.device) if batch_stats else None,
                 )
@@ -280,8 +296,12 @@ class Encoder(nn.Module):
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
 
-    def save_assets(self, directory: Path) -> None:
-        """Write files that a checkpoint needs beside config and weights, such as tokenizer.json."""
+    def save_assets(self, directory: Path) -> list[str]:
+        """Write files that a checkpoint needs beside config and weights, such as tokenizer.json.
+
+        Returns what was left out, and why, one sentence each.
+        """
+        return []
 
     def load_assets(self, directory: Path) -> None:
         """Read the files that `save_assets` wrote. Raises CheckpointError."""

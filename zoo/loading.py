@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from zoo import registry
 from zoo.cards import PACKAGED
@@ -22,12 +22,31 @@ if TYPE_CHECKING:
     import torch
 
     from zoo.encoder import Encoder
+    from zoo.models.hubert.cards import Name as HubertName
+    from zoo.models.hubert.model import HuBERT
+    from zoo.models.mulan.cards import Name as MulanName
+    from zoo.models.mulan.model import MuLan
+    from zoo.models.spectral.cards import Name as SpectralName
+    from zoo.models.spectral.model import Spectral
+    from zoo.models.whisper.cards import Name as WhisperName
+    from zoo.models.whisper.model import Whisper
 
 
 EXPORTED = ("model", "best")
 """Where a recipe puts its model, in its run folder."""
 
 
+# A type checker knows the class of a name; what a directory or a file holds, only the caller knows.
+@overload
+def load(source: HubertName, device: str = ..., dtype: str | torch.dtype = ...) -> HuBERT: ...
+@overload
+def load(source: MulanName, device: str = ..., dtype: str | torch.dtype = ...) -> MuLan: ...
+@overload
+def load(source: SpectralName, device: str = ..., dtype: str | torch.dtype = ...) -> Spectral: ...
+@overload
+def load(source: WhisperName, device: str = ..., dtype: str | torch.dtype = ...) -> Whisper: ...
+@overload
+def load(source: str | Path, device: str = ..., dtype: str | torch.dtype = ...) -> Encoder: ...
 def load(source: str | Path, device: str = "auto", dtype: str | torch.dtype = "float32") -> Encoder:
     """A model with its weights, in eval mode.
 
@@ -36,21 +55,24 @@ def load(source: str | Path, device: str = "auto", dtype: str | torch.dtype = "f
             Face layout) or a file (fairseq .pt).
     device: "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1", ...
     dtype:  "float32", "bfloat16", "float16", "int8" (CPU, linear layers only), or "auto": bfloat16 if the device
-            multiplies it natively, else float32. Results are always float32.
+            has native bfloat16, else float32. Results are always float32.
 
     Reduced precision is tested once for each model structure and machine (`zoo.selftest`): where it is wrong, the model
     comes in float32, with a warning.
 
     Raises UnknownModelError, ConfigError, or CheckpointError (missing, damaged, unsupported, no network and no cache).
     """
+    import torch
+
     from zoo.nn.precision import resolve_device, resolve_dtype
 
     target = resolve_device(device)
     precision, _ = resolve_dtype(dtype, target)
-    model = _load_weights(source).to(target).eval()
-    if precision == "float32" or next(model.parameters(), None) is None:
-        return model
-    return _in_reduced_precision(model, precision, target, source)
+    with torch.inference_mode(False):  # a model outlives the call, and may be trained later
+        model = _load_weights(source).to(target).eval()
+        if precision == "float32" or next(model.parameters(), None) is None:
+            return model
+        return _in_reduced_precision(model, precision, target, source)
 
 
 def _in_reduced_precision(model: Encoder, dtype: str, device: torch.device, source: str | Path) -> Encoder:
@@ -87,24 +109,43 @@ def _load_weights(source: str | Path) -> Encoder:
     if isinstance(source, str) and source.startswith("hf:"):
         return load_foreign(source)
 
-    from zoo.checkpoint import is_checkpoint
     from zoo.io.paths import expand_path
 
     path = expand_path(source)
     if isinstance(source, str):
-        _check_exists(source, path)
-    if is_checkpoint(path):
-        return load_checkpoint(path)
-    for name in EXPORTED:
-        if is_checkpoint(path / name):
-            return load_checkpoint(path / name)
-    return load_foreign(source)
+        check_exists(source, path)
+    folder = find_checkpoint(path)
+    return load_foreign(source) if folder is None else load_checkpoint(folder)
 
 
-def _check_exists(source: str, path: Path) -> None:
+def find_checkpoint(path: Path) -> Path | None:
+    """The checkpoint at `path`: the folder itself, or the model of a run folder. None if there is neither.
+
+    Raises CheckpointError for a run folder without a model.
+    """
+    from zoo.checkpoint import is_checkpoint
+
+    for folder in (path, *(path / name for name in EXPORTED)):
+        if is_checkpoint(folder):
+            return folder
+    if (path / "checkpoints").is_dir() and not (path / "config.json").exists():
+        raise CheckpointError(
+            f"{path}: a run folder that has no model yet; the command that trains it goes on, and writes one"
+        )
+    return None
+
+
+def check_exists(source: str, path: Path) -> None:
     """Raises CheckpointError for a path that does not exist, UnknownModelError for what looks like a name."""
-    if path.exists():
-        return
+    if not source:
+        raise CheckpointError(
+            "the name of the model is empty; give a registered name (`zoo list`), a path or hf:owner/name"
+        )
+    try:
+        if path.exists():
+            return
+    except OSError as error:  # no permission, a name that is too long
+        raise CheckpointError(f"{source[:200]}: cannot be looked up ({error.strerror})") from error
     if path.suffix or len(path.parts) > 1 or source.startswith("."):
         hint = ""
         if len(path.parts) == 2:
@@ -149,6 +190,7 @@ def load_checkpoint(directory: str | Path) -> Encoder:
         source=str(saved.path),
     )
     model.load_assets(saved.path)
+    model.origin = checkpoint.Origin(saved.name, saved.fingerprint, saved.provenance)
     current = checkpoint.plain(model.preprocessing())
     changed = [
         f"{key} {old!r}, now {current.get(key)!r}"
@@ -216,14 +258,13 @@ def open_encoder(model: str | Path | Encoder, device: str, dtype: str) -> tuple[
     from zoo.nn.precision import dtype_of, resolve_device, resolve_dtype
 
     if isinstance(model, Encoder):
-        precision = next((str(p.dtype).removeprefix("torch.") for p in model.parameters()), "float32")
-        return model, precision, "as it was loaded"
+        return model, dtype_of(model), "as given"
     target = resolve_device(device)
     precision, reason = resolve_dtype(dtype, target)
     encoder = load(model, device=str(target), dtype=precision)
     weights = next(encoder.parameters(), None)
     if weights is None:
-        precision, reason = "float32", "it has no weights"
+        precision, reason = "float32", "no weights"
     elif precision != "float32" and dtype_of(encoder) == "float32":
         precision, reason = "float32", f"{precision} is wrong on this machine"
     return encoder, precision, reason

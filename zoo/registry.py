@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import models
 from zoo.cards import ModelCard
 from zoo.errors import CheckpointError, ConfigError, UnknownModelError, ZooError
+from zoo.io.text import shorten
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,17 +105,16 @@ def info(name: str) -> ModelCard:
     if not is_registered(name):
         similar = similar_names(name, cutoff=0.4)
         hint = f"did you mean {', '.join(similar)}?" if similar else "`zoo list` shows all names"
-        raise UnknownModelError(f"no model is called {name!r}; {hint}")
+        raise UnknownModelError(f"no model is called {shorten(name)}; {hint}")
     return _cards[name]
 
 
 def similar_names(name: str, cutoff: float) -> list[str]:
-    """Up to three registered names that are similar to `name`, or contain it; upper and lower case are the same."""
+    """Up to three registered names that contain `name`, or else are similar; upper and lower case are the same."""
     registered = {card_name.lower(): card_name for card_name in _cards}
-    matches = get_close_matches(name.lower(), registered, n=3, cutoff=cutoff)
-    if not matches:
-        matches = [card_name for card_name in registered if name.lower() in card_name][:3]
-    return [registered[match] for match in matches]
+    containing = [known for known in registered if len(name) > 2 and known.endswith(name.lower())]
+    matches = containing or get_close_matches(name.lower(), registered, n=3, cutoff=cutoff)
+    return [registered[match] for match in matches[:3]]
 
 
 def register(card: ModelCard, encoder: str | type[Encoder] | None = None) -> None:
@@ -144,7 +144,7 @@ def encoder_class(family: str) -> type[Encoder]:
     if family not in _families:
         load_plugins()
     if family not in _families:
-        raise UnknownModelError(f"no encoder family is called {family!r}; known: {', '.join(_families)}")
+        raise UnknownModelError(f"no encoder family is called {shorten(family)}; known: {', '.join(_families)}")
     target = _families[family]
     if isinstance(target, str):
         import torch
@@ -161,17 +161,18 @@ def build(family: str, config: Mapping[str, Any], name: str = "") -> Encoder:
     Raises ConfigError for unknown fields, listing similar ones, and for values that do not make a valid model.
     """
     cls = encoder_class(family)
-    names = [f.name for f in fields(cls.Config)]
-    unknown = [key for key in config if key not in names]
+    unknown = _unknown_options(cls, config)
     if unknown:
-        similar = get_close_matches(unknown[0], names, n=3) or names
-        raise ConfigError(f"{family} has no option {', '.join(map(repr, unknown))}; similar: {', '.join(similar)}")
+        raise ConfigError(f"{family} has {unknown}")
+    from zoo.ambient import ordinary_tensors
+
     try:
-        model = cls(cls.Config(**config))
+        with ordinary_tensors():
+            model = cls(cls.Config(**config))
     except ConfigError:
         raise
-    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # RuntimeError: torch, invalid sizes
-        reason = str(error).partition("\n")[0]
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, AttributeError, MemoryError) as error:
+        reason = str(error).partition("\n")[0][:200]  # RuntimeError: torch, invalid sizes
         mistyped = _mistyped(cls.Config, config)
         hint = f": {', '.join(mistyped)} is of the wrong type" if mistyped else ""
         raise ConfigError(f"{family} cannot be built with these options{hint} ({reason})") from error
@@ -179,11 +180,21 @@ def build(family: str, config: Mapping[str, Any], name: str = "") -> Encoder:
     return model.eval()
 
 
+def _unknown_options(cls: type[Encoder], config: Mapping[str, Any]) -> str:
+    """A message about the options that the family does not have; empty without any."""
+    names = [field.name for field in fields(cls.Config)]
+    unknown = [name for name in config if name not in names]
+    if not unknown:
+        return ""
+    similar = get_close_matches(unknown[0], names, n=3) or names
+    return f"no option {', '.join(map(shorten, unknown[:5]))}; similar: {', '.join(similar)}"
+
+
 def _mistyped(schema: Any, config: Mapping[str, Any]) -> list[str]:
     """The options that have another type than their default, as "name=value"."""
     types: dict[type, Any] = {bool: bool, int: Integral, float: Real, str: str, tuple: (tuple, list)}
     expected = {field.name: types.get(type(field.default), object) for field in fields(schema)}
-    return [f"{name}={value!r}" for name, value in config.items() if not isinstance(value, expected[name])]
+    return [f"{name}={shorten(value)}" for name, value in config.items() if not isinstance(value, expected[name])]
 
 
 def create(name: str, **overrides: Any) -> Encoder:
@@ -212,11 +223,19 @@ def restore(
 
     Raises CheckpointError, naming `source`, if config or tensors do not fit the family.
     """
-    from zoo.checkpoint import assign, uninitialized
+    from zoo.checkpoint import assign
+    from zoo.nn.building import bounded, uninitialized
 
     try:
-        with uninitialized():
+        unknown = _unknown_options(encoder_class(family), config)
+        if unknown:
+            raise CheckpointError(
+                f"{source}: this version of zoo has {unknown}; if another version made it, make it again with this one"
+            )
+        with uninitialized(), bounded(tensors):
             model = build(family, config, name)
+    except CheckpointError:
+        raise
     except ZooError as error:
         raise CheckpointError(f"{source}: the config is not valid: {error}") from error
     assign(model, tensors, source=source, adopt=True)

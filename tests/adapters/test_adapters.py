@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from small import noise, small
 from zoo.adapters import hear
 from zoo.adapters.s3prl import UpstreamExpert
 from zoo.adapters.sklearn import AudioEmbedding
-from zoo.errors import AudioError, ConfigError
+from zoo.errors import AudioError, ConfigError, MissingDependencyError
 
 
 def test_hear_satisfies_its_documented_checks(tmp_path: Path) -> None:
@@ -33,10 +35,19 @@ def test_hear_satisfies_its_documented_checks(tmp_path: Path) -> None:
     steps = times[0].diff()
     assert steps.min() > 0 and steps.max() - steps.min() < 1e-2 and steps.max() <= 50
     assert times.min() >= 0 and times.max() <= 2000
-    assert (frames.mean(1) - scenes).abs().max() < 1e-5
+    assert (frames[:, 0] - frames[:, 1]).abs().max() > 1e-3 and (frames[:, -1] == frames[:, -2]).all()
+    assert (frames[:, :99].mean(1) - scenes).abs().max() < 1e-5, "99 frames, the last one again"
     assert hear.load_model().scene_embedding_size == 80, "an empty path loads the default"
     with pytest.raises(AudioError, match="clips, samples"):
         hear.get_scene_embeddings(audio[0], model)
+
+
+def test_without_mteb_its_adapter_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mteb", None)
+    monkeypatch.setitem(sys.modules, "mteb.models", None)
+    monkeypatch.delitem(sys.modules, "zoo.adapters.mteb", raising=False)
+    with pytest.raises(MissingDependencyError, match=r"audiozoo\[mteb\]"):
+        import_module("zoo.adapters.mteb")
 
 
 def test_an_s3prl_downstream_learns_on_our_upstream() -> None:
@@ -89,6 +100,15 @@ def test_a_scikit_learn_pipeline(tmp_path: Path) -> None:
     assert np.array_equal(
         AudioEmbedding("logmel", layer=np.int64(0)).transform(paths), AudioEmbedding("logmel", layer=0).transform(paths)
     )
+
+
+def test_files_and_arrays_in_different_batches_for_scikit_learn(tmp_path: Path) -> None:
+    """`sample_rate` is that of the arrays, also for a batch that has only files."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(0.3).numpy(), 8_000)
+    vectors = AudioEmbedding("logmel", sample_rate=16_000).transform([path] * 40 + [noise(0.3).numpy()] * 40)
+    alone = AudioEmbedding("logmel").transform([path] * 40)
+    assert vectors.shape == (80, 80) and np.allclose(vectors[:40], alone, atol=1e-4)
 
 
 def test_tables_of_clips_for_scikit_learn(tmp_path: Path) -> None:

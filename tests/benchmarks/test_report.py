@@ -15,12 +15,12 @@ import pytest
 from test_compare import write
 from typer.testing import CliRunner
 
-from zoo.benchmarks import compare, differences, svg, table
+from zoo.benchmarks import compare, details, differences, pages, scores, svg, table
 from zoo.benchmarks.compare import ComparedModel
-from zoo.benchmarks.markdown import block, plain
 from zoo.benchmarks.report import Report
-from zoo.benchmarks.results import Record, Results
+from zoo.benchmarks.results import Record, Results, Store
 from zoo.cli.bench import app
+from zoo.io.markdown import block, plain
 
 EVIL = 'a <script src="http://x.org/a.js"> & "b"'
 
@@ -97,8 +97,8 @@ def test_one_speaker_gives_no_interval() -> None:
     bounds = {"low": math.nan, "high": math.nan}
     errors = {"wer": 0.2, "cer": 0.1, "substitutions": 3, "deletions": 0, "insertions": 1}
     one = record("words", "m", "wer", metric="WER, basic", score=0.2, **bounds, details={"basic": errors | bounds})
-    assert table.cell(one) == "20.0 % (no interval)"
-    (sheet,) = table.details([one])
+    assert scores.cell(one) == "20.0 % (no interval)"
+    (sheet,) = details.sheets([one])
     assert sheet.rows[0][2] == "20.0 % (no interval)"
 
 
@@ -125,7 +125,7 @@ def test_text_of_others_stays_text_in_markdown() -> None:
         record(task, "> m", status="skipped", reason=HOSTILE, score=None),
         record("prompts", model, "zero_shot", details={"chance": 0.2, "by template": {HOSTILE: 0.3}}),
     ]
-    run = {"command": f"zoo `{HOSTILE}`", "machine": "m", "gpu": None, "threads": 1, "torch": "2", "commit": "c"}
+    run = {"command": f"zoo `{HOSTILE}`", "machine": HOSTILE, "gpu": None, "threads": 1, "torch": "2", "commit": "c"}
     shown[0].run = 0
     results = Results("# " + HOSTILE, shown, runs=[run | {"day": "2026-11-29"}])
     twice = [replace(shown[0], model=name) for name in ("a", "b")]
@@ -151,7 +151,7 @@ def test_common_text_is_not_changed_in_markdown() -> None:
 
 
 def test_curves_far_below_zero_are_drawn_at_the_edge() -> None:
-    chart = svg.lines([svg.Line("a", 0, [-400.0, -5.0], 1, [-3.0, -9.0])], "t", "layer")
+    chart = svg.lines([svg.Line("a", 0, [-400.0, -5.0], 1, -9.0)], "t", "layer", "r2")
     assert not re.search(r"nan|inf", chart) and ElementTree.fromstring(chart) is not None
 
 
@@ -196,6 +196,61 @@ def test_compare_prints_json(tmp_path: Path) -> None:
     assert worse["p"] == worse["corrected_p"] < 0.001 and worse["mcnemar_p"] < 0.001
 
 
+def test_compare_report_has_the_differences_and_the_colors_of_the_reports(tmp_path: Path) -> None:
+    folders = [write(tmp_path / n, n, a, s) for s, (n, a) in enumerate([("one", 0.8), ("two", 0.5), ("three", 0.6)])]
+    pages.publish(folders[:2], tmp_path / "both")
+    pages.write(Store(folders[2], "suite"))
+    comparisons = compare.compare(folders)
+    text = pages.comparison_report(folders, comparisons)
+    content = Page(text).text
+    (sheet,) = differences.sheets(comparisons)
+    assert all(cell in content for row in sheet.rows for cell in row) and "corrected p" in content
+    assert differences.LEGEND in content and "Computed by" in content and "one: 20" in content
+    reports = text, (tmp_path / "both.html").read_text(), (folders[2] / "report.html").read_text()
+    compared, both, third = (dict(re.findall(r'<i class="swatch (c\d+)"></i>(\w+)</span>', each)) for each in reports)
+    assert compared == both | third and len(compared) == 3
+
+
+def test_colors_are_distinct_until_there_are_none_left() -> None:
+    names = [f"model {n}" for n in range(12)]
+    colors = Report("t", [record("a", name) for name in names], []).colors
+    others = Report("t", [record("a", name) for name in reversed(names)], []).colors
+    assert colors == others and len(set(colors.values())) == 9
+    few = Report("t", [record("a", name, role="baseline") for name in names[:6]], []).colors
+    assert sorted(few.values()) == [9, 10, 11, 12, 13, 14]
+
+
+def test_the_report_tells_the_size_of_the_test_the_layer_the_day_and_the_suite(tmp_path: Path) -> None:
+    store = Store(tmp_path, "animals")
+    store.results.about = "calls of <animals>"
+    store.add(record("calls", "m", test_items=240, groups=6, layer=3, curves={"dev": [0.1, 0.2, 0.3, 0.4]}))
+    pages.write(store)
+    content = Page((tmp_path / "report.html").read_text()).text
+    day = store.results.runs[0]["day"]
+    for part in ("calls of <animals>", "240 test items, 6 groups", "layer 3", f"{day}; suite animals, tasks: 1"):
+        assert part in content, part
+    pages.publish([tmp_path], tmp_path / "all")
+    assert "calls of <animals>" in Page((tmp_path / "all.html").read_text()).text
+
+
+def test_layer_charts_show_dev_lines_flat_baselines_and_one_dot_for_test() -> None:
+    deep = {"curves": {"dev": [0.5, 0.7, 0.6], "test": [0.4, 0.65, 0.5]}, "layer": 1, "score": 0.65}
+    shown = [record("digits", "m", **deep), record("digits", "m, untrained", role="baseline", **deep)]
+    shown.append(record("digits", "mfcc", role="baseline", curves={"dev": [0.4], "test": [0.4]}, layer=0))
+    text = Report("Results", shown, []).page()
+    chart = ElementTree.fromstring(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)[1])
+    paths = {path.find("title").text: path for path in chart.iter("path")}  # type: ignore[union-attr]
+    assert {name: "constant" in path.get("class", "") for name, path in paths.items()} == {
+        "m": False,
+        "m, untrained": True,
+        "mfcc": True,
+    }
+    (dot,) = chart.iter("circle")
+    heights = [float(point.split()[1]) for point in paths["m"].get("d", "")[1:].split("L")]
+    assert heights[1] < float(dot.get("cy", "0")) < heights[0], "test is below dev at layer 1"
+    assert "accuracy" in [label.text for label in chart.iter("text")]
+
+
 def test_charts_stay_in_their_frames() -> None:
     labels = [svg.Point(f"model {n}", n, 10.0 ** (n / 4), 0.5) for n in range(8)]
     chart = ElementTree.fromstring(svg.scatter(labels, "t", "x", "y"))
@@ -219,7 +274,7 @@ def test_charts_stay_in_their_frames() -> None:
     ],
 )
 def test_numbers_have_the_unit_of_their_metric(kind: str, metric: str, value: float | None, text: str) -> None:
-    assert table.number(record("t", "m", kind, metric=metric), value) == text
+    assert scores.number(record("t", "m", kind, metric=metric), value) == text
 
 
 def test_details_of_every_kind_are_shown() -> None:
@@ -235,7 +290,7 @@ def test_details_of_every_kind_are_shown() -> None:
         record("captions", "m", "retrieval", metric="MRR", details=ranks),
         record("prompts", "m", "zero_shot", details={"chance": 0.2, "by template": {"{}": 0.3, "a {}": 0.4}}),
     ]
-    sheets = {sheet.title: sheet for sheet in table.details(detailed)}
+    sheets = {sheet.title: sheet for sheet in details.sheets(detailed)}
     assert sheets["Word errors by normalizer"].rows[0][2:] == ["10.0 % (5.0 to ?)", "5.0 %", "7", "2", "1"]
     assert sheets["Words in audio without speech"].rows == [
         ["m, silence", "silence", "15.0", "1 of 4", "Thank you | all"]

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from zoo import corpora
 from zoo.cli.main import app
+from zoo.errors import MissingDependencyError
 
 TOP = Path(__file__).resolve().parents[2]
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").rglob("*.md")), *sorted((TOP / "recipes").glob("*/README.md"))]
@@ -82,6 +83,8 @@ def _exists(dotted: str) -> bool:
     for count in range(len(parts), 0, -1):
         try:
             found = import_module(".".join(parts[:count]))
+        except MissingDependencyError:  # an optional package is not installed here
+            return True
         except ImportError:
             continue
         for attribute in parts[count:]:

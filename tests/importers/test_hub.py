@@ -215,7 +215,9 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         assert time.monotonic() - start < 5
 
 
-@pytest.mark.parametrize("source", ["hf:", "hf:name", "hf:a/b/c", "hf:/b", "hf:a/", "hf:a/b/@x"])
+@pytest.mark.parametrize(
+    "source", ["hf:", "hf:name", "hf:a/b/c", "hf:/b", "hf:a/", "hf:a/b/@x", "hf:\0/x", "hf:a/b\n", "hf:a/b@\x1b"]
+)
 def test_names_that_are_none(source: str) -> None:
     with pytest.raises(CheckpointError, match="not of the form hf:owner/name"):
         zoo.load(source)

@@ -20,7 +20,8 @@ def test_auto_gives_a_format_and_a_reason() -> None:
     dtype, reason = resolve_dtype("auto", CPU)
     assert dtype == ("bfloat16" if cpu_multiplies_bfloat16() else "float32")
     assert "CPU" in reason
-    assert resolve_dtype("float32", CPU) == ("float32", "as requested")
+    assert resolve_dtype("float32", CPU)[0] == "float32"
+    assert resolve_dtype("float16", CPU) == ("float16", "as requested")
 
 
 def test_unsupported_formats_and_devices_are_refused() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from no_waiting import step_without_waiting
 from small import noise
 from tiny_hubert import NO_MASKS, WORDS, fresh
 
@@ -35,7 +36,8 @@ def test_the_head_is_trained_first_and_the_front_end_never() -> None:
     task, batch = task_and_batch(replace(NO_MASKS, freeze_steps=1))
     task.train()
     trained = []
-    for _ in range(2):
+    for step in range(2):
+        task.step = step
         task.zero_grad()
         task.accumulate([batch], lambda output: output.loss.backward())
         trained.append({name for name, p in task.model.named_parameters() if p.grad is not None and p.grad.any()})
@@ -45,6 +47,10 @@ def test_the_head_is_trained_first_and_the_front_end_never() -> None:
     open_task, batch = task_and_batch(replace(NO_MASKS, train_frontend=True))
     open_task(batch).loss.backward()
     assert any(p.grad is not None and p.grad.any() for p in open_task.model.frontend.parameters())
+
+
+def test_no_step_waits_for_a_gpu() -> None:
+    step_without_waiting(*task_and_batch(replace(NO_MASKS, freeze_steps=1)))
 
 
 def test_loss_of_a_clip_does_not_depend_on_its_batch() -> None:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from no_waiting import step_without_waiting
 from small import SMALL, noise, small
 
 import zoo
@@ -87,6 +88,12 @@ def model_of(**overrides: object) -> HuBERT:
     model = zoo.create("hubert-base", **TINY | {"units": (7, 5)} | overrides)
     assert isinstance(model, HuBERT)
     return model
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_no_step_waits_for_a_gpu(alpha: float) -> None:
+    model = model_of()
+    step_without_waiting(Pretrain(model, LossConfig(alpha=alpha, feature_penalty=10.0)), make_batch(model))
 
 
 @pytest.mark.parametrize("head", ["cosine", "linear"])

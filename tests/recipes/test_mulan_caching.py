@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from no_waiting import step_without_waiting
 from torch import Tensor, nn
 
 from zoo.data.sampler import Cursor
@@ -95,11 +96,17 @@ def test_caching_repeats_dropout_augmentation_and_batch_statistics(make: Any, to
             torch.testing.assert_close(value, updated[name], msg=f"{name}: running averages are updated once")
 
 
+@pytest.mark.parametrize("tower", ["resnet", "ast"])
+def test_no_step_waits_for_a_gpu(make: Any, tower: str) -> None:
+    task, loader = make(tower)
+    step_without_waiting(task, loader.batch(Cursor(), PARTS[0]))
+
+
 def test_a_step_counts_its_mean_loss_once(make: Any) -> None:
     task, loader = make()
     tally = Tally()
     task.accumulate([loader.batch(Cursor(), part) for part in PARTS], tally.add)
-    totals = tally.read(tally.tensor(torch.device("cpu")))
+    totals = {name: pair.tolist() for name, pair in tally.split(tally.tensor(torch.device("cpu"))).items()}
     assert totals["loss"][1] == 1.0 and totals["pairs"] == [9.0, 1.0]
     assert totals["chance"][0] == pytest.approx(math.log(2 * 8))
     assert 0.7 < totals["loss"][0] / totals["chance"][0] < 1.5

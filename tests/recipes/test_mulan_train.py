@@ -89,7 +89,8 @@ def learn(task: Contrast, loader: Any, steps: int) -> list[str]:
         optimizer.zero_grad()
         task.accumulate(step.batches, backward)
         optimizer.step()
-        if task.collapse.steps == steps:
+        task.step += 1
+        if task.step == steps:
             return messages
     raise AssertionError
 
@@ -149,19 +150,19 @@ def test_dev_and_evaluation_have_the_same_relevant_clips(make: Any, tones: Path,
 def test_a_single_pair_is_no_error(make: Any) -> None:
     task, loader = make(loss=Loss.infonce)
     task.accumulate([loader.batch(Cursor(), [0])], backward)
-    assert task.collapse.steps == 1 and float(task.collapse.progress) == 0
+    assert float(task.collapse.progress) == 0
 
 
 def test_warnings_come_at_doubling_intervals_and_survive_resuming() -> None:
     messages: list[str] = []
     sample = torch.eye(4), torch.eye(4)
     checks = CollapseChecks(CollapseConfig(chance_steps=3))
-    for _ in range(7):
-        checks.step(2.0, 2.0, sample, messages.append)
+    for step in range(1, 8):
+        checks.update(step, torch.tensor(2.0), 2.0, sample, messages.append)
     resumed = CollapseChecks(CollapseConfig(chance_steps=3))
     resumed.load_state_dict(checks.state_dict())
-    for _ in range(20):
-        resumed.step(2.0, 2.0, sample, messages.append)
+    for step in range(8, 28):
+        resumed.update(step, torch.tensor(2.0), 2.0, sample, messages.append)
     assert [message.split("after ")[1].split()[0] for message in messages] == ["3", "6", "12", "24"]
 
 
@@ -170,12 +171,12 @@ def test_collapse_and_bounds_of_the_temperature_are_reported() -> None:
     messages: list[str] = []
     checks = CollapseChecks(CollapseConfig(chance_steps=1))
     good = nn.functional.normalize(torch.randn(50, 16), dim=1)
-    checks.step(0.1, 2.0, (good, good), messages.append)
-    metrics = checks.validation(good, good, Temperature(0.1), messages.append)
+    checks.update(1, torch.tensor(0.1), 2.0, (good, good), messages.append)
+    metrics = checks.validation(1, good, good, Temperature(0.1), messages.append)
     assert not messages and metrics["audio_rank"] > 10 and abs(metrics["text_cosine"]) < 0.1
     line = nn.functional.normalize(torch.ones(50, 16) + 0.01 * torch.randn(50, 16), dim=1)
-    checks.validation(line, good, Temperature(1.0), messages.append)
-    checks.validation(good, good, Temperature(1e-3), messages.append)
+    checks.validation(1, line, good, Temperature(1.0), messages.append)
+    checks.validation(1, good, good, Temperature(1e-3), messages.append)
     starts = [
         "audio embeddings have collapsed: ",
         "the temperature 1 is at its upper",

@@ -216,7 +216,7 @@ def test_a_stopped_run_ends_in_the_same_weights(tones: Path, tmp_path: Path) -> 
     accumulate = Transcribe.accumulate
 
     def stopping(self: Transcribe, batches: Any, backward: Any) -> None:
-        if int(self.num_updates) == 3:
+        if self.step == 3:
             raise TrainingStopped("as if killed")
         accumulate(self, batches, backward)
 

@@ -94,7 +94,7 @@ def test_failed_files_are_listed_and_tried_again_but_not_indexed(tones: Path, tm
     (tones / "4.wav").write_text("no audio")
     first = run(tones, out)
     assert (first.items, first.failed) == (7, 1) and "4.wav" not in names(out)
-    reason = json.loads((out / "increment" / "errors.jsonl").read_text())
+    reason = json.loads((out / "increment" / "_errors.jsonl").read_text())
     assert reason["path"] == str(tones / "4.wav") and reason["reason"]
     (tones / "2.wav").write_text("no audio any more")
     second = run(tones, out)
@@ -154,7 +154,7 @@ def test_an_index_of_other_files_is_not_emptied_by_mistake(tones: Path, tmp_path
 
 
 def test_the_number_format_of_the_index_is_kept(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ "auto" may differ between machines; an existing index keeps its format."""
+    """Without `dtype`, an existing index keeps its format."""
     seen: list[str] = []
     whole = zoo.loading.load
     monkeypatch.setattr("zoo.loading.load", lambda *a, dtype, **o: seen.append(dtype) or whole(*a, dtype=dtype, **o))

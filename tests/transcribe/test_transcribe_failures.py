@@ -24,7 +24,7 @@ OPTIONS = {"vad": "none", "temperature": 0.0, "language": "en", "workers": 1, "p
 
 
 def errors(out: Path) -> list[dict]:
-    return [json.loads(line) for line in (out / "errors.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (out / "_errors.jsonl").read_text().splitlines()]
 
 
 def test_a_file_name_that_is_not_utf8(corpus: Path, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, module: object, name: str, number: i
 )
 def test_a_full_disk_stops_the_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     out = tmp_path / "out"
-    for module, name in ((journal, journal.NAME), (failures, "errors.jsonl"), (zoo.text.transcript, "two.json")):
+    for module, name in ((journal, journal.NAME), (failures, "_errors.jsonl"), (zoo.text.transcript, "two.json")):
         with monkeypatch.context() as patch:
             refuse(patch, module, name, number)
             with pytest.raises(ZooError, match=rf"{name}: cannot be written \({os.strerror(number)}\)"):

@@ -58,7 +58,7 @@ def test_a_file_that_is_recorded_for_two_recordings_is_refused(two: list[Path], 
             run(path, small_whisper(), out, **OPTIONS)
 
 
-@pytest.mark.parametrize("name", ["talk.txt", "errors.jsonl"])
+@pytest.mark.parametrize("name", ["talk.txt", "_errors.jsonl"])
 def test_other_files_are_not_replaced(two: list[Path], name: str) -> None:
     out = two[0].parent
     (out / name).write_text("mine")

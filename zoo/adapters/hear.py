@@ -42,12 +42,22 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
-    """audio (B, S) -> frames (B, T, D), and the center of each frame in ms (B, T)."""
-    encoder = model.encoder
-    x = encoder.encode(_checked(audio), model.sample_rate).x  # (B, T, D)
-    middles = torch.arange(x.shape[1]) * encoder.hop + encoder.frame_samples / 2
-    times = (1000 * middles / encoder.sample_rate).expand(len(x), -1)
-    return x.to(audio.device), times.to(audio.device)
+    """audio (B, S) -> frames (B, T, D), and their times in ms (B, T), as in `Frames.times`.
+
+    HEAR expects a frame at every hop of the clip. Where a clip begins before its first frame, or goes on after its last
+    one, by a hop or more, the nearest frame is repeated at the times in between.
+    """
+    encoder, samples = model.encoder, audio.shape[1]
+    frames = encoder.encode(_checked(audio), encoder.sample_rate)
+    count = frames.x.shape[1]
+    first = encoder.frame_samples // 2
+    last = first + (count - 1) * encoder.hop
+    before, after = first // encoder.hop, max(0, samples - last) // encoder.hop
+    index = torch.arange(-before, count + after)  # (T,)
+    x = frames.x[:, index.clamp(0, count - 1)]  # (B, T, D)
+    seconds = frames.first_time + index / frames.frame_rate
+    times = 1000 * seconds.clamp(max=samples / encoder.sample_rate)  # the only window of a clip may be longer than it
+    return x.to(audio.device), times.expand(len(x), -1).to(audio.device)
 
 
 def _checked(audio: Tensor) -> list[Tensor]:

@@ -18,7 +18,8 @@ from zoo.cli.bench import app as bench_app
 from zoo.cli.corpora import app as corpora_app
 from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
 from zoo.errors import ConfigError, UnknownModelError
-from zoo.io.terminal import readable_errors
+from zoo.io.terminal import print_plain, readable_errors
+from zoo.io.text import visible
 from zoo.nn.kernels import openmp as openmp  # before anything imports torch
 
 app = typer.Typer(
@@ -96,7 +97,7 @@ def info(
         return
     table = Table(show_header=False, box=None)
     for field, value in facts.items():
-        table.add_row(f"[bold]{field}[/]", escape(_lines(value)) or "-")
+        table.add_row(f"[bold]{field}[/]", escape(visible(_lines(value))) or "-")
     console.print(table)
 
 
@@ -114,7 +115,7 @@ def card(source: Annotated[str, typer.Argument(help="Registered name or checkpoi
     """Show a model card: data, limits, results with baselines."""
     from zoo.cli.card import read
 
-    console.print(read(source), markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, read(source))
 
 
 @app.command()
@@ -129,19 +130,24 @@ def embed(
         str, typer.Option(help="0: input of the transformer, -1: last layer; also '0,6,12' or 'all'")
     ] = "-1",
     pooling: Annotated[str, typer.Option(help="mean, max, first, stats (mean and std), or none for frames")] = "mean",
-    dtype: Annotated[str, typer.Option(help="Computation: auto, float32, bfloat16, float16, int8")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Computation: float32, auto, bfloat16, float16, int8")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     storage: Annotated[str, typer.Option(help="Number format in the files: float32 or float16")] = "float32",
     batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in a batch, with padding")] = BATCH_SECONDS,
     shard_items: Annotated[int, typer.Option(help="Maximum number of items in one file")] = SHARD_ITEMS,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    keep_columns: Annotated[
+        str, typer.Option(help="Columns of the lists to keep in the Parquet files, e.g. 'label,fold'")
+    ] = "",
+    prune: Annotated[bool, typer.Option("--prune", help="Remove the rows of items that are gone from PATHS")] = False,
     fail_on_error: Annotated[
         bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
-    """Embed any amount of audio into Parquet files. Failed items are listed in OUT/errors.jsonl."""
+    """Embed any amount of audio into Parquet files. Failed items are listed in OUT/_errors.jsonl."""
     from zoo import embed
+    from zoo.jobs.failures import ERRORS_NAME
 
     summary = embed.run(
         paths,
@@ -155,9 +161,11 @@ def embed(
         batch_seconds=batch_seconds,
         shard_items=shard_items,
         workers=workers,
+        keep_columns=keep_columns,
+        prune=prune,
         progress=not quiet,
     )
-    embed.raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
+    embed.raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
 
 
 @app.command()
@@ -168,17 +176,22 @@ def index(
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="Model: name, directory, file or hf:owner/name")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder for the index; a rerun updates it")],
-    dtype: Annotated[str, typer.Option(help="Computation: auto, float32, bfloat16, float16, int8")] = "auto",
+    dtype: Annotated[str | None, typer.Option(help="Computation; default: that of the index, or float32")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     storage: Annotated[str, typer.Option(help="Number format in the index: float32 or float16")] = "float32",
     batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in a batch, with padding")] = BATCH_SECONDS,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    fail_on_error: Annotated[
+        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
     """Build a search index of audio, or update it. Only new and changed files are embedded."""
+    from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
     from zoo.search import build
+    from zoo.search.increment import FOLDER
 
-    build(
+    summary = build(
         paths,
         model,
         out,
@@ -189,6 +202,7 @@ def index(
         workers=workers,
         progress=not quiet,
     )
+    raise_for_failures(summary.items, summary.failed, out / FOLDER / ERRORS_NAME, fail_on_error)
 
 
 @app.command()
@@ -221,7 +235,7 @@ def units(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output file, one JSON object per item; a rerun resumes")],
     dedup: Annotated[bool, typer.Option("--dedup", help="Write each run of equal units once, with its length")] = False,
-    dtype: Annotated[str, typer.Option(help="Computation: auto, float32, bfloat16, float16, int8")] = "float32",
+    dtype: Annotated[str, typer.Option(help="Computation: float32, auto, bfloat16, float16, int8")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     fail_on_error: Annotated[
@@ -238,7 +252,7 @@ def units(
     )
     if not quiet:
         message = f"units of {succeeded} items" + (f"; {failed} failed, with the reason in the file" if failed else "")
-        Console(stderr=True).print(f"{escape(str(out))}: {message}", highlight=False, soft_wrap=True)
+        print_plain(Console(stderr=True), f"{out}: {message}")
     raise_for_failures(succeeded, failed, out, fail_on_error)
 
 
@@ -281,7 +295,7 @@ def transcribe(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Windows in a batch; default: as many as fit in half a GiB")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Computation: float32, auto, bfloat16, float16, int8")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     fail_on_error: Annotated[
@@ -289,8 +303,8 @@ def transcribe(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
-    """Transcribe speech to text. Recordings that fail do not stop the others; OUT/errors.jsonl lists them."""
-    from zoo.jobs.failures import raise_for_failures
+    """Transcribe speech to text. Recordings that fail do not stop the others; OUT/_errors.jsonl lists them."""
+    from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
     from zoo.transcribe import run
 
     summary = run(
@@ -317,7 +331,7 @@ def transcribe(
         **({} if batch_size is None else {"batch_size": batch_size}),
     )
     succeeded = summary.written + summary.rendered + summary.skipped
-    raise_for_failures(succeeded, summary.failed, out / "errors.jsonl", fail_on_error)
+    raise_for_failures(succeeded, summary.failed, out / ERRORS_NAME, fail_on_error)
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:
@@ -362,7 +376,8 @@ def convert(
         save_half(model, destination)
     else:
         model = loading.convert(source, destination)
-    console.print(f"{destination}: {model.family}, {model.num_layers} layers, fingerprint {model.fingerprint()}")
+    layers = f"{model.num_layers} layers"
+    print_plain(console, f"{destination}: {model.family}, {layers}, fingerprint {model.fingerprint()}")
 
 
 @app.command()

@@ -6,10 +6,10 @@ Legend: B batch, S samples.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from zoo import audio
 from zoo.data.manifest import Entry
 from zoo.errors import AudioError
 from zoo.io.seeds import mix
+from zoo.nn.transfer import to_device
 
 LONG = 60.0  # s; for longer recordings only the crop is decoded, and they are not cached
 
@@ -41,13 +42,16 @@ class LoadedClip:
 class Batch:
     """Padded waveforms with their entries.
 
-    A recipe that needs more fields derives a dataclass: `Mine(**vars(Batch.of(items)), tokens=...)`.
+    A recipe that needs more fields derives a dataclass: `Mine(**vars(Batch.of(items)), tokens=...)`. `to` moves the
+    fields in `on_device`; lengths and other numbers that decide shapes stay on the CPU, so that nobody waits for a GPU.
 
     waves (B, S) float32, zero after the end of each clip; lengths (B,) samples;
     indices (B,) of the entries in the data set; starts (B,) first sample of the crop at the model's rate;
     seeds (B,) int64: a function of only (seed, epoch, index), for masks that do not depend on the rest of the batch or
     on the number of processes; seed: one seed for the whole batch (dropout).
     """
+
+    on_device: ClassVar[tuple[str, ...]] = ("waves",)
 
     waves: Tensor
     lengths: Tensor
@@ -70,15 +74,19 @@ class Batch:
         )
 
     def to(self: B, device: torch.device) -> B:
-        """The batch with its tensors on `device`."""
-        return self._map(lambda value: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value)
+        """The batch with the fields in `on_device` on `device`."""
+        if device.type == "cpu":
+            return self
+        moved: dict[str, Any] = {name: to_device(getattr(self, name), device) for name in self.on_device}
+        return replace(self, **moved)
 
     def only(self: B, index: int) -> B:
         """The batch with only the item at `index`."""
-        return self._map(lambda value: value[index : index + 1] if isinstance(value, Tensor | list) else value)
-
-    def _map(self: B, change: Callable[[Any], Any]) -> B:
-        return type(self)(**{field.name: change(getattr(self, field.name)) for field in fields(self)})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        rows: dict[str, Any] = {
+            name: v[index : index + 1] for name, v in values.items() if isinstance(v, Tensor | list)
+        }
+        return replace(self, **rows)
 
 
 class AudioDataset:

@@ -14,6 +14,7 @@ from zoo.data.manifest import Entry
 from zoo.data.rows import as_file
 from zoo.errors import ConfigError, MissingDependencyError
 from zoo.io.cache import cache_folder
+from zoo.io.text import quote_names
 
 _FORM = 2  # increase it if the same data set gives other entries than before, so that old cached manifests are not used
 
@@ -71,11 +72,9 @@ def _choose_splits(name: str, splits: dict[str, Any]) -> tuple[dict[str, Any], b
     usable = {split: data for split, data in splits.items() if tables.split_named(split)}
     others = [split for split in splits if split not in usable]
     if usable and others:
-        warnings.warn(
-            f"{name}: skipped splits that are not train, dev or test: {tables.quote_names(others)}", stacklevel=3
-        )
+        warnings.warn(f"{name}: skipped splits that are not train, dev or test: {quote_names(others)}", stacklevel=3)
     elif len(others) > 1:
-        warnings.warn(f"{name}: no split is train, dev or test; {tables.quote_names(others)} are joined", stacklevel=3)
+        warnings.warn(f"{name}: no split is train, dev or test; {quote_names(others)} are joined", stacklevel=3)
     has_split_names = len(splits) > 1 or tables.split_named(next(iter(splits))) != "train"
     return usable or splits, bool(usable) and has_split_names
 

@@ -11,23 +11,24 @@ end are normalized and those with GroupNorm are not, as they were trained.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from zoo.errors import CheckpointError
 from zoo.importers.source import (
     Foreign,
     ForeignSource,
     fuse_attention,
-    read_json,
     read_weights,
     rename,
     take_weight_norm,
 )
+from zoo.io.small_files import front_matter, read_json
+from zoo.io.text import shorten
 from zoo.models.ctc.alphabet import BOUNDARY
 from zoo.nn.conv import WaveformFrontend
 
@@ -112,14 +113,14 @@ def _config(source: ForeignSource) -> dict[str, Any]:
     for field, expected in _IMPLEMENTED.items():
         if theirs.get(field, expected) != expected:
             raise CheckpointError(
-                f"{source.path / 'config.json'}: {field} is {theirs[field]!r}; zoo implements {expected!r} only"
+                f"{source.path / 'config.json'}: {field} is {shorten(theirs[field])}; zoo implements {expected!r} only"
             )
     config = {ours: theirs.get(field, default) for ours, (field, default) in _FIELDS.items()}
     config |= {ours: float(value) for ours, value in config.items() if "drop" in ours}
     widths = theirs.get("conv_dim", [512])
     if len(set(widths)) != 1:
         raise CheckpointError(
-            f"{source.path / 'config.json'}: conv_dim is {widths}; zoo's HuBERT has one width throughout"
+            f"{source.path / 'config.json'}: conv_dim is {shorten(widths)}; zoo's HuBERT has one width throughout"
         )
     config["conv_dim"] = widths[0]
     processor = _processor(source.path)
@@ -143,13 +144,15 @@ def _processor(directory: Path) -> Mapping[str, Any] | None:
 
 
 def license_of(card: Path) -> str:
-    """`license` of a model card's YAML front matter, several joined by commas, or nothing."""
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    """`license` of a model card's YAML front matter, several joined by commas, or nothing.
+
+    A card that cannot be read is left out with a warning, because the model does not depend on it.
+    """
     try:
-        metadata = yaml.safe_load(text.split("---", 2)[1]) if text.startswith("---") else {}
-    except (yaml.YAMLError, IndexError):
-        metadata = {}
-    found = metadata.get("license") if isinstance(metadata, dict) else None
+        found = front_matter(card).get("license") if card.is_file() else None
+    except CheckpointError as error:
+        warnings.warn(f"{error}; the license is not recorded", stacklevel=2)
+        return ""
     return ", ".join(map(str, found)) if isinstance(found, list) else str(found or "")
 
 
@@ -161,18 +164,18 @@ def _vocabulary(source: ForeignSource, size: int) -> tuple[list[int], tuple[str,
         for symbol, row in read_json(file).items():
             if not isinstance(row, int):
                 raise CheckpointError(
-                    f"{file}: {symbol!r} has the id {row!r}; one flat table from symbols to ids is due"
+                    f"{file}: {shorten(symbol)} has the id {shorten(row)}; one flat table from symbols to ids is due"
                 )
             symbols[row] = symbol
     _mark_boundary(source.path / "tokenizer_config.json", symbols)
     nameless = [row for row in range(size) if row not in symbols]
     if nameless:
         where = ", ".join(file.name for file in files) or "vocab.json, which is missing"
-        raise CheckpointError(f"{source.path}: outputs {nameless} of the CTC head have no symbol in {where}")
+        raise CheckpointError(f"{source.path}: outputs {shorten(nameless)} of the CTC head have no symbol in {where}")
     blank = source.content.get("pad_token_id", 0)
     if not isinstance(blank, int) or not 0 <= blank < size:
         raise CheckpointError(
-            f"{source.path / 'config.json'}: pad_token_id {blank!r} is none of the {size} CTC outputs"
+            f"{source.path / 'config.json'}: pad_token_id {shorten(blank)} is none of the {size} CTC outputs"
         )
     order = [blank, *(row for row in range(size) if row != blank)]
     return order, tuple(symbols[row] for row in order)
@@ -188,7 +191,7 @@ def _mark_boundary(settings: Path, symbols: dict[int, str]) -> None:
         return
     if BOUNDARY in symbols.values():
         raise CheckpointError(
-            f"{settings}: word_delimiter_token is {delimiter!r}, but {BOUNDARY!r} is a symbol too, which zoo takes for "
-            f"the space between words"
+            f"{settings}: word_delimiter_token is {shorten(delimiter)}, but {BOUNDARY!r} is a symbol too, "
+            "which zoo takes for the space between words"
         )
     symbols.update(dict.fromkeys(rows, BOUNDARY))

@@ -20,7 +20,7 @@ from zoo.nn.activation import gelu
 from zoo.nn.conv1d import channels_last, conv_channels_last
 from zoo.nn.frontend import LogMel, Samples
 from zoo.nn.linear import Linear
-from zoo.nn.masking import lengths_to_mask
+from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.safe_conv import conv2d
 
 BLOCK = 1 << 20  # samples that norm_stats reads at once; rounded down to a multiple of the step
@@ -84,17 +84,32 @@ class WaveformFrontend(nn.Module):
         length = frames_sum.new_tensor([len(clip)])
         return torch.cat([length, torch.stack(wave).sum(0), count, frames_sum])  # (4 + K + K K,)
 
+    def norm_stats_of(self, waves: Tensor, lengths: Tensor) -> Tensor:
+        """`norm_stats` of each clip of a padded batch, waves (B, S), lengths (B,): (B, 4 + K + K K)."""
+        if waves.device.type == "cpu" and not torch.compiler.is_compiling():  # padding is not read
+            return torch.stack([self.norm_stats(w[:n]) for w, n in zip(waves, lengths.tolist(), strict=True)])
+        k, s = self.kernels[0], self.strides[0]
+        counts = (lengths - k) // s + 1  # (B,)
+        frames = waves.unfold(1, k, s)  # (B, T0, K)
+        frames = zero_padding(frames, lengths_to_mask(counts, frames.shape[1], waves.device)).double()
+        products = frames.transpose(1, 2) @ frames  # (B, K, K)
+        wave = waves.double()  # zero in padding
+        sizes = torch.stack([lengths, counts]).to(waves.device, torch.float64, non_blocking=True)  # (2, B)
+        sums = torch.stack([sizes[0], wave.sum(1), wave.square().sum(1), sizes[1]], dim=1)  # (B, 4)
+        return torch.cat([sums, frames.sum(1), products.flatten(1)], dim=1)
+
     def forward(self, waves: Tensor, lengths: Tensor, norm_stats: Tensor | None = None) -> Tensor:
         """waves (B, S) float32, lengths (B,) samples, norm_stats (B, ...) of whole clips -> (B, T, C).
 
         Frames past the end of a clip have no meaning.
         """
         if norm_stats is None:
-            norm_stats = torch.stack([self.norm_stats(w[:n]) for w, n in zip(waves, lengths.tolist(), strict=True)])
+            norm_stats = self.norm_stats_of(waves, lengths)
         dtype = self.conv(0).weight.dtype
         taps, bias = (t.to(dtype) for t in self._first_filters(norm_stats))  # (B, K, C), (B, 1, C)
         waves = waves.to(dtype)
-        if waves.device.type == "cpu" and not torch.is_grad_enabled():
+        whole_batch = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if waves.device.type == "cpu" and not whole_batch:
             return self._convolve_by_tiles(waves, lengths, taps, bias)
         return self._convolve(waves, taps, bias, self._later_weights())
 
@@ -175,14 +190,14 @@ class LogMelFrontend(nn.Module):
         sums = []
         for block in blocks(clip, self.logmel.hop, self.logmel.window):
             mel = self.logmel(block[None])  # (1, T0, N)
-            sums.append(self._norm_stats_of(mel, torch.tensor([mel.shape[1]], device=mel.device)))
+            sums.append(self._norm_stats_of(mel, torch.tensor([mel.shape[1]])))
         return torch.cat(sums).sum(0)  # (2,)
 
     def _norm_stats_of(self, mel: Tensor, counts: Tensor) -> Tensor:
         """The same for a batch: mel (B, T0, N), counts (B,) real frames of each clip -> (B, 2)."""
         power = mel.exp().mean(2).double()  # (B, T0)
-        real = torch.where(lengths_to_mask(counts, mel.shape[1]), power, power.new_zeros(()))
-        return torch.stack([counts, real.sum(1)], dim=1)
+        real = torch.where(lengths_to_mask(counts, mel.shape[1], mel.device), power, 0.0)
+        return torch.stack([counts.to(mel.device, torch.float64, non_blocking=True), real.sum(1)], dim=1)
 
     def forward(self, waves: Tensor, lengths: Tensor, norm_stats: Tensor | None = None) -> Tensor:
         """waves (B, S) float32, lengths (B,) samples, norm_stats (B, 2) of whole clips -> (B, T, C)."""

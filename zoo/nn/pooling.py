@@ -36,14 +36,14 @@ class PoolingStats:
     first: Tensor
 
     @classmethod
-    def empty(cls, *shape: int) -> PoolingStats:
+    def empty(cls, *shape: int, device: torch.device | None = None) -> PoolingStats:
         """Statistics of no frames; shape (..., D)."""
         return cls(
-            count=torch.zeros(shape[:-1], dtype=torch.float64),
-            total=torch.zeros(shape, dtype=torch.float64),
-            squares=torch.zeros(shape, dtype=torch.float64),
-            peak=torch.full(shape, -torch.inf),
-            first=torch.zeros(shape),
+            count=torch.zeros(shape[:-1], dtype=torch.float64, device=device),
+            total=torch.zeros(shape, dtype=torch.float64, device=device),
+            squares=torch.zeros(shape, dtype=torch.float64, device=device),
+            peak=torch.full(shape, -torch.inf, dtype=torch.float32, device=device),
+            first=torch.zeros(shape, dtype=torch.float32, device=device),
         )
 
     @classmethod
@@ -56,10 +56,10 @@ class PoolingStats:
         count = x.new_full(x.shape[:-2], x.shape[-2], dtype=torch.float64)
         if lengths is not None:
             _require_frames(lengths)
-            mask = lengths_to_mask(lengths, x.shape[-2])[..., None]  # (B, T, 1)
-            for_sums = torch.where(mask, x, x.new_zeros(()))
-            for_max = torch.where(mask, x, x.new_tensor(-torch.inf))
-            count = lengths.double().expand(x.shape[:-2])
+            mask = lengths_to_mask(lengths, x.shape[-2], x.device)[..., None]  # (B, T, 1)
+            for_sums = torch.where(mask, x, 0.0)
+            for_max = torch.where(mask, x, -torch.inf)
+            count = lengths.double().to(x.device, non_blocking=True).expand(x.shape[:-2])
         for_sums = for_sums.double()
         return cls(count, for_sums.sum(-2), for_sums.square().sum(-2), for_max.amax(-2), x[..., 0, :])
 
@@ -69,10 +69,10 @@ class PoolingStats:
         start: whether x is the start of the clip.
         """
         more = PoolingStats.of(x)
-        self.count += more.count.cpu()
-        self.total += more.total.cpu()
-        self.squares += more.squares.cpu()
-        torch.maximum(self.peak, more.peak.cpu(), out=self.peak)
+        self.count += more.count
+        self.total += more.total
+        self.squares += more.squares
+        torch.maximum(self.peak, more.peak, out=self.peak)
         if start:
             self.first.copy_(more.first)
 

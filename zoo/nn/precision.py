@@ -54,7 +54,7 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> tuple[str, str]:
-    """The number format to compute in, and the reason: ("bfloat16", "this CPU multiplies it natively").
+    """The number format to compute in, and the reason: ("bfloat16", "native on this CPU").
 
     dtype: one of DTYPES, torch's own such as torch.bfloat16, or a short name such as "bf16".
     Raises ConfigError for a format that is unknown or that the device does not support.
@@ -65,14 +65,15 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> tuple[str, 
         raise ConfigError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
     if dtype == "int8" and device.type != "cpu":
         raise ConfigError('dtype "int8" runs on the CPU only; use "bfloat16" on a GPU')
-    if dtype != "auto":
-        return dtype, "as requested"
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return ("bfloat16", "this GPU multiplies it natively") if native else ("float32", "this GPU has no bfloat16")
-    if cpu_multiplies_bfloat16():
-        return "bfloat16", "this CPU multiplies it natively"
-    return "float32", "this CPU has no bfloat16 instructions"
+    kind = "GPU" if device.type == "cuda" else "CPU"
+    native = torch.cuda.is_bf16_supported(including_emulation=False) if kind == "GPU" else cpu_multiplies_bfloat16()
+    if dtype == "auto" and native:
+        return "bfloat16", f"native on this {kind}"
+    if dtype == "auto":
+        return "float32", f"this {kind} has no bfloat16"
+    if dtype == "float32" and native:
+        return "float32", "bfloat16 is faster here: dtype auto"
+    return dtype, "as requested"
 
 
 def dtype_of(model: nn.Module) -> str:

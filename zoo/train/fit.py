@@ -25,7 +25,7 @@ from zoo.train.log import Log
 from zoo.train.optim import Optimizer, Precision, TrainConfig
 from zoo.train.signals import Signals
 from zoo.train.state import Progress
-from zoo.train.tally import Tally
+from zoo.train.tally import Tally, Unread
 from zoo.train.task import TrainingTask
 
 BEST, LAST, CHECKPOINTS, SKIPPED = "best", "last", "checkpoints", "skipped.jsonl"
@@ -78,6 +78,7 @@ class _Run:
         self.folder, self.device = folder, device
         self.optimizer = Optimizer(task, config, task.groups())
         self.progress = Progress()
+        self.unread = Unread(device)
         bf16 = config.precision == Precision.bf16
         task.autocast = lambda: torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
@@ -86,17 +87,25 @@ class _Run:
         progress, config = self.progress, self.config
         steps = self.train.steps(progress.cursor, config.batches_per_step, processes.rank(), processes.world())
         self.task.train()
-        with Log(self.folder, progress.step, config.steps) as log, Signals() as signals:
+        with Log(self.folder, progress.step, config.steps, self.task.hidden) as log, Signals() as signals:
             self.task.say = log.say
+            if 0 < progress.step < config.steps:
+                log.say(f"continuing after step {progress.step} of {config.steps}")
             while progress.step < config.steps:
-                stop = self.advance(next(steps), log, stop=signals.name is not None)
+                step = next(steps)
+                log.waited += step.waited
+                self.advance(step, stop=signals.name is not None)
                 last = progress.step == config.steps
-                if last or progress.step % config.log_every == 0:
+                report = last or progress.step % config.log_every == 0
+                validate = self.dev is not None and (last or progress.step % config.validate_every == 0)
+                save = last or progress.step % config.save_every == 0
+                stop = (report or validate or save or self.reads_each_step) and self.read()
+                if report:
                     log.train(progress, self.optimizer.rate, skipped=len(self.train.skipped))
                 with log.aside():
-                    if self.dev is not None and (last or progress.step % config.validate_every == 0):
-                        self.validate(self.dev, log)
-                    if last or stop or progress.step % config.save_every == 0:
+                    if validate:
+                        self.validate(log)
+                    if save or stop:
                         self.save()
                 if stop:
                     raise self.stopped(signals)
@@ -107,13 +116,20 @@ class _Run:
     def stopped(self, signals: Signals) -> TrainingStopped:
         return TrainingStopped(
             f"stopped by {signals.name or 'a signal to another process'} after step {self.progress.step}, which is "
-            f"saved in {self.folder}: run the same command again to continue"
+            f"saved in {self.folder}: run the same command again to continue",
+            signals.number,
         )
 
-    def advance(self, step: Step, log: Log, stop: bool) -> bool:
-        """One optimizer step; returns whether any process received a signal to stop."""
-        number = self.progress.step + 1
-        self.optimizer.set_step(number)
+    @property
+    def reads_each_step(self) -> bool:
+        """On a CPU, results are read after each step; a GPU would stand still meanwhile."""
+        return self.device.type == "cpu"
+
+    def advance(self, step: Step, stop: bool) -> None:
+        """One optimizer step. stop: this process received a signal to stop."""
+        progress = self.progress
+        self.task.step = progress.step
+        self.optimizer.set_step(progress.step + 1)
         batches = [batch.to(self.device) for batch in step.batches]
         tally = Tally()
         self.task.accumulate(batches, tally.add)
@@ -121,19 +137,34 @@ class _Run:
         sums = processes.sum_tensor(tally.tensor(self.device))
         processes.sum_gradients(self.optimizer.parameters)
         norm = self.optimizer.divide_gradients(sums[1])
-        totals = tally.read(sums) | {"gradient_norm": [norm.item(), 1.0]}
-        if not math.isfinite(totals["loss"][0]) or not math.isfinite(norm.item()):
-            raise TrainingError(not_finite(self.task, batches, number, self.folder))
-        self.optimizer.step()
+        self.unread.add(tally.split(sums), norm, progress.cursor)
+        self.optimizer.step(skip=self.unread.bad)
         self.optimizer.zero_grad()
-        log.waited += step.waited
-        return self.progress.advance(step.cursor, totals)
+        progress.step, progress.cursor = progress.step + 1, step.cursor
 
-    def validate(self, dev: Loader, log: Log) -> None:
+    def read(self) -> bool:
+        """Read the sums of all steps since the last call; returns whether any process received a signal to stop.
+
+        Raises TrainingError, naming items, if the loss or gradient of a step was not finite.
+        """
+        unread, self.unread = self.unread, Unread(self.device)
+        totals, good = unread.read()
+        if good < len(unread.starts):
+            number = self.progress.step - len(unread.starts) + good + 1
+            steps = self.train.steps(
+                unread.starts[good], self.config.batches_per_step, processes.rank(), processes.world()
+            )
+            batches = [batch.to(self.device) for batch in next(steps).batches]
+            raise TrainingError(not_finite(self.task, batches, number, self.folder))
+        return self.progress.add(totals)
+
+    def validate(self, log: Log) -> None:
         """Compute metrics on the dev set; export the model if it is the best so far."""
+        assert self.dev is not None
         progress, monitor = self.progress, self.task.monitor
+        self.task.step = progress.step
         with eval_mode(self.task):
-            share = dev.share(processes.rank(), processes.world())
+            share = self.dev.share(processes.rank(), processes.world())
             progress.metrics = self.task.validate(batch.to(self.device) for batch in share)
         log.report("dev", progress.step, progress.metrics)
         if monitor not in progress.metrics:
@@ -178,6 +209,7 @@ class _Run:
                 loader.skipped.attach(self.folder / SKIPPED)
         if checkpoints:
             self.progress = state.load(checkpoints[-1], self.task, self.optimizer)
+            self.task.step = self.progress.step
         processes.share_weights(self.task)
 
 

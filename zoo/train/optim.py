@@ -141,7 +141,10 @@ class Optimizer:
         torch._foreach_mul_(grads, factor.float())
         return norm
 
-    def step(self) -> None:
+    def step(self, skip: Tensor | None = None) -> None:
+        """Update the weights, unless skip (), a bool on the device, is True."""
+        if skip is not None:
+            self.adamw.found_inf = skip.float()  # type: ignore[attr-defined]  # the fused step reads it on the device
         self.adamw.step()
         torch.autograd.graph.increment_version(
             self.parameters

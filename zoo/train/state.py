@@ -45,9 +45,8 @@ class Progress:
     metrics: dict[str, float] = field(default_factory=dict)
     pending: dict[str, list[float]] = field(default_factory=dict)
 
-    def advance(self, cursor: Cursor, totals: dict[str, list[float]]) -> bool:
-        """Count one step with its sums; returns whether some process received a signal to stop."""
-        self.step, self.cursor = self.step + 1, cursor
+    def add(self, totals: dict[str, list[float]]) -> bool:
+        """Add sums of finished steps; returns whether some process received a signal to stop."""
         self.audio_seconds += totals.pop("seconds")[0]
         stop = totals.pop("stop")[0] > 0
         for name, (value, count) in totals.items():

@@ -51,10 +51,15 @@ class TrainingTask(nn.Module):
     """A model and its loss. Subclasses define `forward` and `export`, and override other methods if needed.
 
     monitor: the metric of `validate` that chooses the best checkpoint; maximize: whether higher is better.
+    step: finished optimizer steps, set by `fit`.
     """
+
+    step: int = 0
 
     monitor: ClassVar[str] = "loss"
     maximize: ClassVar[bool] = False
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    """Metrics for metrics.jsonl and TensorBoard only: the line for people leaves them out."""
     autocast: Callable[[], AbstractContextManager[Any]] = staticmethod(nullcontext)
     """Context of `forward` in `run`: the number format, set by `fit`."""
     say: Callable[[str], None] = staticmethod(print)

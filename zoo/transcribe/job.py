@@ -1,7 +1,7 @@
 """One transcription job, from paths to files.
 
 collect -> survey -> ahead ==threads==> model.transcribe -> OUT/talk.json -> OUT/talk.srt, journal
-inputs                                     failures -----------------> OUT/errors.jsonl
+inputs                                     failures -----------------> OUT/_errors.jsonl
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from rich.console import Console
 from zoo.audio import Clip
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, ZooError
+from zoo.io import messages
 from zoo.io.locks import lock_folder
-from zoo.io.text import clock, printable
+from zoo.io.terminal import print_plain
+from zoo.io.text import clock, one_line
 from zoo.jobs import decode
 from zoo.jobs.failures import ERRORS_NAME
 from zoo.jobs.inputs import collect
@@ -68,7 +70,7 @@ def run(
     formats: str = "txt",
     highlight_words: bool = False,
     max_words_per_line: int | None = None,
-    dtype: str = "auto",
+    dtype: str = "float32",
     device: str = "auto",
     workers: int | None = None,
     progress: bool | Console = True,
@@ -84,7 +86,7 @@ def run(
 
     A second run with the same settings transcribes missing and changed recordings only. Other formats and styles of
     subtitles are written from the JSON, without transcribing again. Recordings keep the names of their files, even if
-    other recordings are added. OUT/errors.jsonl lists recordings that cannot be read, with the reason;
+    other recordings are added. OUT/_errors.jsonl lists recordings that cannot be read, with the reason;
     they do not stop the others.
 
     Raises ConfigError for an option that the model does not support, before anything is written; ZooError if there are
@@ -92,7 +94,7 @@ def run(
     another recording or a file that is not from `zoo transcribe`, or if the disk is full.
     """
     began = time.monotonic()
-    console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
+    console = progress if isinstance(progress, Console) else messages.console(quiet=not progress)
     workers = min(8, os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise ConfigError(f"workers {workers}: at least 1 is needed")
@@ -257,11 +259,11 @@ class Job:
         else:
             _say(self.console, f"{self.out}: nothing written{before}")
         if self.without_speech:
-            named = ", ".join(printable(path) for path in self.without_speech[:3])
+            named = ", ".join(one_line(path) for path in self.without_speech[:3])
             more = ", ..." if len(self.without_speech) > 3 else ""
             _say(self.console, f"no speech found in {len(self.without_speech)} recordings: {named}{more}")
         for item, reason in islice(self.failures, 10):
-            _say(self.console, printable(f"failed: {item.path}: {reason}"))
+            _say(self.console, one_line(f"failed: {item.path}: {reason}"))
         if self.failures:
             _say(self.console, f"{len(self.failures)} failed; all reasons are in {self.out / ERRORS_NAME}")
         return TranscribeSummary(
@@ -291,4 +293,4 @@ def groups(tasks: Sequence[TranscriptTask]) -> Iterator[list[TranscriptTask]]:
 
 def _say(console: Console, line: str) -> None:
     """Print a line without markup, because names may hold square brackets."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, line)

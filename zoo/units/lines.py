@@ -7,7 +7,6 @@ file is needed to resume a run.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -19,6 +18,7 @@ from zoo.cluster.quantizer import Quantizer
 from zoo.errors import ZooError
 from zoo.io.text import printable
 from zoo.jobs.lists import Item
+from zoo.jobs.survey import file_stamp
 
 Line = dict[str, Any]
 
@@ -128,10 +128,9 @@ def _key(line: Line) -> tuple[object, ...]:
 def _stamp(path: str) -> list[int] | None:
     """Size and modification time of a file; None if it is missing."""
     try:
-        status = os.stat(path)  # noqa: PTH116 (a million of these: no Path objects)
+        return list(file_stamp(path))
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns]
 
 
 def _line_error(path: Path, number: int) -> ZooError:

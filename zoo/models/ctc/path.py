@@ -29,7 +29,8 @@ class Character:
 
 def greedy(scores: Tensor, lengths: Tensor) -> Tensor:
     """scores (B, T, V), lengths (B,) -> the likeliest path (B, T); blank after each clip."""
-    return torch.where(lengths_to_mask(lengths, scores.shape[1]), scores.argmax(-1), Alphabet.blank)
+    real = lengths_to_mask(lengths, scores.shape[1], scores.device)
+    return torch.where(real, scores.argmax(-1), Alphabet.blank)
 
 
 def collapse(paths: Tensor) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from zoo.cards import PACKAGED, ModelCard
 
@@ -124,3 +124,8 @@ CARDS = (
         paper="https://arxiv.org/abs/2309.13860",
     ),
 )
+
+Name = Literal[
+    "hubert", "hubert-mini", "hubert-base", "hubert-large", "hubert-xlarge", "hubert-fast", "hubert-fast-20ms"
+]
+"""All names, for type checkers: with one of them, zoo.load gives a HuBERT."""

@@ -7,11 +7,10 @@ Legend: L layers, B batch, S samples, T frames, D width, C front-end channels, K
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +24,14 @@ from zoo.errors import CheckpointError, ConfigError
 from zoo.models.hubert.heads import LinearUnitHead, UnitHead
 from zoo.nn.conv import ConvPosition, FeatureProjection, LogMelFrontend, WaveformFrontend
 from zoo.nn.linear import Linear
-from zoo.nn.masking import lengths_to_mask, zero_padding
+from zoo.nn.masking import padding_mask, zero_padding
 from zoo.nn.transformer import Transformer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from zoo.models.ctc.keywords import TranscribeOptions
+    from zoo.text.transcript import Transcript
 
 QUANTIZER = "quantizer.safetensors"
 
@@ -150,15 +155,17 @@ class HuBERT(Encoder):
         """
         x = self.projection(features)  # (B, T, D)
         counts = (lengths - self.min_samples) // self.hop + 1  # (B,)
-        mask = lengths_to_mask(counts, x.shape[1]) if int(counts.min()) < x.shape[1] else None  # (B, T)
+        mask = padding_mask(counts, x)  # (B, T)
         if masked is not None:
+            masked = masked.to(x.device, non_blocking=True)
             x = torch.where(masked[..., None], self.mask_embedding.to(x.dtype), x)
         if masked_channels is not None:
             x = torch.where(masked_channels[:, None], x.new_zeros(()), x)
         x = zero_padding(x, mask)
         x = x + self.position(x)
         states = [zero_padding(state, mask) for state in self.transformer(x, mask, self.resolve_layers(layer))]
-        return Frames(states[0] if isinstance(layer, int) else torch.stack(states), counts, self.frame_rate)
+        x = states[0] if isinstance(layer, int) else torch.stack(states)
+        return Frames(x, counts, self.frame_rate, self.first_time)
 
     def logits(self, waves: Any, sample_rate: int | None = None) -> Frames:
         """CTC logits: x (B, T, V) in the order of config.vocabulary, blank first.
@@ -168,7 +175,7 @@ class HuBERT(Encoder):
         clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
         rows = self._logits(clips)
         lengths = torch.tensor([len(row) for row in rows])
-        return Frames(pad_sequence(rows, batch_first=True), lengths, self.frame_rate)
+        return Frames(pad_sequence(rows, batch_first=True), lengths, self.frame_rate, self.first_time)
 
     def log_probabilities(self, clips: Sequence[Clip], progress: Callable[[float], None] | None = None) -> list[Tensor]:
         """Log-probabilities (T, V) of the CTC symbols for each clip at `sample_rate`. No other results stay in memory.
@@ -183,7 +190,7 @@ class HuBERT(Encoder):
                 f"{self.name or 'this HuBERT'} has no CTC head: its vocabulary is empty; "
                 "train one with python -m zoo.recipes.hubert.finetune"
             )
-        rows = [torch.zeros(n, len(self.config.vocabulary)) for n in self._count_all(clips)]
+        rows = [torch.zeros(n, len(self.config.vocabulary), dtype=torch.float32) for n in self._count_all(clips)]
         for batch, frames in self._forward_batches(clips, [self.num_layers]):
             with torch.no_grad():
                 x = self.ctc(frames.x[0].to(self.ctc.weight.dtype)).float().cpu()  # (B, T, V)
@@ -193,6 +200,12 @@ class HuBERT(Encoder):
                     progress((chunk.keep.stop - chunk.keep.start) / self.frame_rate)
         return rows
 
+    @overload
+    def transcribe(
+        self, waves: str | Path, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]
+    ) -> Transcript: ...
+    @overload
+    def transcribe(self, waves: Any, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]) -> Any: ...
     def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
         """Transcribe: a Transcript, or a list of them. Options: see `zoo.models.ctc.transcription.transcribe`."""
         from zoo.models.ctc.transcription import transcribe
@@ -235,17 +248,18 @@ class HuBERT(Encoder):
             units = [torch.unique_consecutive(clip, dim=0) for clip in units]
         return units[0] if single else units
 
-    def save_assets(self, directory: Path) -> None:
+    def save_assets(self, directory: Path) -> list[str]:
         if self.quantizer is None:
-            return
+            return []
         try:
             self.quantizer.check(self)
-        except CheckpointError as error:
-            warnings.warn(
-                f"{directory}: saved without the quantizer, because the weights have changed: {error}", stacklevel=2
-            )
-            return
+        except CheckpointError:
+            return [
+                "saved without the quantizer, which gives `units`: the weights have changed since it was fitted; "
+                "zoo.units.fit_quantizer fits another one"
+            ]
         self.quantizer.save(directory / QUANTIZER)
+        return []
 
     def load_assets(self, directory: Path) -> None:
         if (directory / QUANTIZER).exists():

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError
 from zoo.nn.conv2d import ConvNorm
 from zoo.nn.linear import Linear
-from zoo.nn.masking import lengths_to_mask, zero_padding
+from zoo.nn.masking import has_padding, lengths_to_mask, padding_mask, zero_padding
 from zoo.nn.transformer import Transformer
 
 LEVEL, SPREAD = -4.2677393, 2 * 4.5689974
@@ -46,7 +46,8 @@ class _Tower(nn.Module):
                 f"spectrogram of shape {tuple(mel.shape)}: expected (batch, {self.frames} frames, "
                 f"{self.mels} mels), time first and padded"
             )
-        return zero_padding((mel.float() - self.level) / self.spread, lengths_to_mask(lengths, self.frames))
+        mask = lengths_to_mask(lengths, self.frames, mel.device)
+        return zero_padding((mel.float() - self.level) / self.spread, mask)
 
 
 class Bottleneck(nn.Module):
@@ -93,18 +94,18 @@ class ResNetTower(_Tower):
         channels = width
         for stage, count in enumerate(blocks):
             inner = width * 2**stage
-            sizes = [channels, *[4 * inner] * (count - 1)]
-            self.stages.append(
-                nn.ModuleList(Bottleneck(c, inner, 2 if stage and not i else 1) for i, c in enumerate(sizes))
-            )
-            channels = 4 * inner
+            bottlenecks = nn.ModuleList()
+            for block in range(count):
+                bottlenecks.append(Bottleneck(channels, inner, 2 if stage > 0 and block == 0 else 1))
+                channels = 4 * inner
+            self.stages.append(bottlenecks)
         self.step = stem_stride[0] * 2 ** len(blocks)  # mel frames from one output position to the next
         self.apply(_init_resnet)
 
     def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
         """mel (B, T, N) natural log, lengths (B,) real frames >= 1 -> (B, D)."""
         image = self.standardize(mel, lengths)[:, None].to(self.stem.conv.weight.dtype)  # (B, 1, T, N)
-        rows = lengths if self.training and int(lengths.min()) < self.frames else None
+        rows = lengths if self.training and has_padding(lengths, self.frames) else None
         x = self.stem(image.contiguous(memory_format=torch.channels_last), rows=rows)
         x = F.max_pool2d(x, 3, 2, 1)
         rows = None if rows is None else (self.stem.shrink(rows) + 1) // 2
@@ -112,7 +113,9 @@ class ResNetTower(_Tower):
             for block in cast(nn.ModuleList, stage):
                 x, rows = block(x, rows)  # (B, C, T', N'), (B,)
         counts = (lengths + self.step - 1) // self.step  # (B,) positions with a real center
-        over_time = zero_padding(x.float().mean(3).transpose(1, 2), lengths_to_mask(counts, x.shape[2]))  # (B, T', C)
+        over_time = x.float().mean(3).transpose(1, 2)  # (B, T', C)
+        over_time = zero_padding(over_time, lengths_to_mask(counts, x.shape[2], x.device))
+        counts = counts.to(x.device, non_blocking=True)
         return (over_time.sum(1) / counts[:, None]).to(x.dtype)
 
 
@@ -166,7 +169,7 @@ class ASTTower(_Tower):
         x = self.embed(x.flatten(3).flatten(1, 2))  # (B, P, D)
         x = torch.cat([self.tokens.expand(len(x), -1, -1), x], dim=1) + self.position  # (B, 2 + P, D)
         steps = ((lengths + self.stride - 1) // self.stride).clamp(max=self.steps)  # (B,) time steps with a real frame
-        mask = lengths_to_mask(2 + steps * self.bands, x.shape[1]) if int(steps.min()) < self.steps else None
+        mask = padding_mask(2 + steps * self.bands, x)
         (x,) = self.transformer(x, mask, [len(self.transformer.blocks)], first=2)  # (B, 2, D)
         return x.mean(1)
 
@@ -188,8 +191,9 @@ class SpecAugment(nn.Module):
         if not self.training:
             return mel
         clips, frames, mels = mel.shape
-        lengths = torch.full((clips,), frames, device=mel.device) if lengths is None else lengths
-        real = lengths_to_mask(lengths, frames)  # (B, T)
+        lengths = torch.full((clips,), frames) if lengths is None else lengths
+        real = lengths_to_mask(lengths, frames, mel.device)  # (B, T)
+        lengths = lengths.to(mel.device, non_blocking=True)
         level = zero_padding(mel.float(), real).sum((1, 2)) / (lengths * mels)  # (B,)
         over_time = _spans(self.time_masks, self.time_width, lengths, frames) & real  # (B, T)
         over_mels = _spans(self.freq_masks, self.freq_width, torch.full_like(lengths, mels), mels)  # (B, N)

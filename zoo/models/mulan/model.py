@@ -20,11 +20,12 @@ from zoo.encoder import Frames, Layer
 from zoo.errors import ConfigError
 from zoo.models.mulan.audio import ASTTower, ResNetTower, SpecAugment
 from zoo.models.mulan.text import FILES, TextTower, Tokenizer
-from zoo.models.tokenized import TokenizedEncoder
+from zoo.models.tokenized import TokenizedEncoder, check_ids
 from zoo.nn.eval_mode import eval_mode
 from zoo.nn.frontend import LogMel
 from zoo.nn.linear import Linear
 from zoo.nn.losses import Temperature
+from zoo.nn.masking import lengths_to_mask
 from zoo.text.prompts import embed_prompts
 from zoo.validation import check_range
 
@@ -132,24 +133,25 @@ class MuLan(TokenizedEncoder):
     def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
         """As Encoder.forward: x (B, T, D) of unit vectors."""
         layers = self.resolve_layers(layer)
-        counts = torch.tensor([self.count_frames(n) for n in lengths.tolist()], device=waves.device)
+        counts = torch.tensor([self.count_frames(n) for n in lengths.tolist()])
         real = (lengths - self.logmel.window) // self.logmel.hop + 1  # (B,) mel frames
         x = self.embed_windows(self.logmel(waves), real, counts)  # (B, T, D)
         x = x if isinstance(layer, int) else x.expand(len(layers), *x.shape)
-        return Frames(x, counts, self.frame_rate)
+        return Frames(x, counts, self.frame_rate, self.first_time)
 
     def embed_windows(self, mel: Tensor, lengths: Tensor, counts: Tensor) -> Tensor:
         """mel (B, M, N), lengths (B,) real mel frames, counts (B,) windows -> (B, T, D), zero in padding."""
         size, clips = self.mel_frames, len(mel)
         windows = int(counts.max())
         mel = F.pad(mel[:, : windows * size], (0, 0, 0, max(0, windows * size - mel.shape[1])))
-        mel = mel.reshape(clips, windows, size, -1)  # (B, T, size, N)
-        start = torch.arange(windows, device=mel.device) * size
+        mel = mel.reshape(clips * windows, size, -1)  # (B T, size, N)
+        start = torch.arange(windows) * size
         remaining = (lengths[:, None] - start).clamp(0, size)  # (B, T) real mel frames of each window
-        real = torch.arange(windows, device=mel.device) < counts[:, None]  # (B, T)
-        x = self.embed_spectrogram(mel[real], remaining[real])  # (real windows, D)
-        out = x.new_zeros(clips, windows, self.dim)
-        return out.masked_scatter(real[..., None], x)
+        real = lengths_to_mask(counts, windows)  # (B, T)
+        index = real.flatten().nonzero()[:, 0].to(mel.device, non_blocking=True)  # (real windows,)
+        x = self.embed_spectrogram(mel[index], remaining[real])  # (real windows, D)
+        out = x.new_zeros(clips * windows, self.dim).index_copy(0, index, x)
+        return out.unflatten(0, (clips, windows))
 
     def embed_spectrogram(
         self,
@@ -170,7 +172,7 @@ class MuLan(TokenizedEncoder):
                 f'{self.config.mels} mels); give layout="frequency_first" if it is (batch, mels, frames)'
             )
         if lengths is None:
-            lengths = torch.full((len(mel),), mel.shape[1], device=mel.device)
+            lengths = torch.full((len(mel),), mel.shape[1])
         elif lengths.shape != mel.shape[:1] or not bool(((lengths > 0) & (lengths <= mel.shape[1])).all()):
             raise ConfigError(
                 f"lengths {lengths.tolist()}: give {len(mel)} numbers of mel frames, 1 to {mel.shape[1]} each"
@@ -189,20 +191,28 @@ class MuLan(TokenizedEncoder):
     def embed_text(self, texts: str | Sequence[str]) -> Tensor:
         """Unit embeddings of texts, cut after config.text_length tokens: (N, D), or (D,) for a single string.
 
-        Raises ConfigError if the model has no tokenizer.
+        Raises ConfigError for an empty text, and if the model has no tokenizer.
         """
         if self.tokenizer is None:
             raise ConfigError(f"{self.name or 'this MuLan'} has no tokenizer; set model.tokenizer to a Tokenizer")
         text_list = [texts] if isinstance(texts, str) else list(texts)
-        out = torch.zeros(len(text_list), self.dim)
+        for text in text_list:
+            if isinstance(text, str) and not text.strip():
+                raise ConfigError(f"texts: {text!r} is empty; describe the audio to search for")
+        out = torch.zeros(len(text_list), self.dim, dtype=torch.float32)
         for start in range(0, len(text_list), TEXT_BATCH):
             ids, lengths = self.tokenizer.encode(text_list[start : start + TEXT_BATCH], self.config.text_length)
             with eval_mode(self):
-                out[start : start + TEXT_BATCH] = self.forward_text(ids.to(self.device), lengths.to(self.device)).cpu()
+                out[start : start + TEXT_BATCH] = self.forward_text(ids.to(self.device), lengths).cpu()
         return out[0] if isinstance(texts, str) else out
 
-    def similarity(self, waves: Any, texts: Sequence[str], sample_rate: int | None = None) -> Tensor:
-        """Cosines (B, N) of clips and texts; (N,) for a single clip. Raises ConfigError if texts is not a list."""
+    def similarity(self, waves: Any, texts: str | Sequence[str], sample_rate: int | None = None) -> Tensor:
+        """Cosines (B, N) of clips and texts; (N,) for a single clip, without N for a single text.
+
+        Raises ConfigError if there are no texts, and for an empty one.
+        """
+        if isinstance(texts, str):
+            return self.embed(waves, sample_rate) @ self.embed_text(texts)
         return self.embed(waves, sample_rate) @ self.embed_text(_text_list("texts", texts)).T
 
     def classify(
@@ -229,6 +239,7 @@ class MuLan(TokenizedEncoder):
     def load_assets(self, directory: Path) -> None:
         if any((directory / name).is_file() for name in FILES):
             self.tokenizer = Tokenizer.load(directory)
+            check_ids(len(self.tokenizer), self.config.vocab_size, directory)
 
 
 def _text_list(name: str, texts: Sequence[str]) -> list[str]:

@@ -6,7 +6,6 @@ Legend: B batch, T tokens, D width, V vocabulary.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -20,7 +19,11 @@ from torch import Tensor, nn
 
 from zoo.errors import CheckpointError, ConfigError
 from zoo.io.atomic import replacing_file
-from zoo.nn.masking import lengths_to_mask
+from zoo.io.small_files import read_json, read_text
+from zoo.io.text import shorten
+from zoo.models.mulan import tokenizer_file
+from zoo.models.mulan.tokenizer_file import AddedTokenEntry
+from zoo.nn.masking import padding_mask
 from zoo.nn.transformer import Transformer
 
 PAD, UNKNOWN, START, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -79,10 +82,11 @@ class TextTower(nn.Module):
                 f"texts of {size} tokens, but the tower has {self.positions.num_embeddings} positions; "
                 f"cut them with Tokenizer.encode(texts, {self.positions.num_embeddings})"
             )
-        mask = lengths_to_mask(lengths, size)  # (B, T)
-        words = self.words(torch.where(mask, ids, ids.new_zeros(())))  # (B, T, D)
-        x = words + self.positions.weight[:size] + self.segment
-        (x,) = self.transformer(x, None if bool(mask.all()) else mask, [len(self.transformer.blocks)], first=1)
+        mask = padding_mask(lengths, ids)  # (B, T)
+        if mask is not None:
+            ids = torch.where(mask, ids, 0)
+        x = self.words(ids) + self.positions.weight[:size] + self.segment  # (B, T, D)
+        (x,) = self.transformer(x, mask, [len(self.transformer.blocks)], first=1)
         return x[:, 0]  # (B, D)
 
 
@@ -116,22 +120,30 @@ class Tokenizer:
         lowercase: bool = True,
         strip_accents: bool | None = None,
         split_chinese: bool = True,
+        longest_word: int = 100,
+        added: Sequence[AddedTokenEntry] | None = None,
     ) -> Tokenizer:
         """A BERT tokenizer with these WordPiece tokens, in the order of their ids.
 
         strip_accents: None = same as lowercase. split_chinese: each Chinese character is a word.
+        longest_word: characters of a word; a longer one is unknown. added: tokens that are found before words are
+        split; None = the special tokens.
 
         Raises ConfigError for a duplicate token, and for a missing special token.
         """
         if len(set(tokens)) < len(tokens):
             raise ConfigError(f"the vocabulary has {next(t for t, n in Counter(tokens).items() if n > 1)!r} twice")
-        backend = _backend({token: i for i, token in enumerate(tokens)}, lowercase, strip_accents, split_chinese)
+        vocabulary = {token: i for i, token in enumerate(tokens)}
+        backend = _backend(vocabulary, lowercase, strip_accents, split_chinese, longest_word)
         ends = [(token, tokens.index(token)) for token in (START, END) if token in tokens]
         if len(ends) == 2:
             backend.post_processor = processors.TemplateProcessing(
                 single=f"{START} $A {END}", pair=f"{START} $A {END} $B:1 {END}:1", special_tokens=ends
             )
-        backend.add_special_tokens([token for token in SPECIAL if token in tokens])
+        if added is None:
+            backend.add_special_tokens([token for token in SPECIAL if token in vocabulary])
+        else:
+            _add_tokens(backend, added)
         return cls(backend)
 
     @classmethod
@@ -146,10 +158,13 @@ class Tokenizer:
         if not file.is_file():
             raise CheckpointError(f"{path}: no tokenizer there; expected {' or '.join(FILES)}")
         try:
-            text = file.read_text(encoding="utf-8")
             if file.suffix == ".json":
-                return cls(tokenizers.Tokenizer.from_str(text))
-            return cls.from_vocabulary(text.removesuffix("\n").split("\n"), **_normalizer_options(file.parent))
+                parts = tokenizer_file.parse(read_json(file), START, END, UNKNOWN)
+                return cls.from_vocabulary(parts.tokens, added=parts.added, **parts.options)
+            tokens = read_text(file).removesuffix("\n").split("\n")
+            return cls.from_vocabulary(tokens, **_normalizer_options(file.parent))
+        except CheckpointError:
+            raise
         except ConfigError as error:
             raise CheckpointError(f"{file}: {error}") from error
         except Exception as error:  # the tokenizers library raises bare Exception
@@ -215,9 +230,14 @@ def _replace_surrogates(text: str) -> str:
 
 
 def _backend(
-    vocabulary: dict[str, int], lowercase: bool, strip_accents: bool | None = None, split_chinese: bool = True
+    vocabulary: dict[str, int],
+    lowercase: bool,
+    strip_accents: bool | None = None,
+    split_chinese: bool = True,
+    longest_word: int = 100,
 ) -> tokenizers.Tokenizer:
-    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
+    model = models.WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=longest_word)
+    backend = tokenizers.Tokenizer(model)
     backend.normalizer = normalizers.BertNormalizer(
         lowercase=lowercase, strip_accents=strip_accents, handle_chinese_chars=split_chinese
     )
@@ -226,10 +246,22 @@ def _backend(
     return backend
 
 
+def _add_tokens(backend: tokenizers.Tokenizer, added: Sequence[AddedTokenEntry]) -> None:
+    """Add tokens in the order of their ids. Raises ConfigError for one that gets another id."""
+    for entry in added:
+        token = tokenizers.AddedToken(entry.content, **entry.flags)
+        if entry.flags["special"]:
+            backend.add_special_tokens([token])
+        else:
+            backend.add_tokens([token])
+        if backend.token_to_id(entry.content) != entry.id:
+            raise ConfigError(f"the added token {shorten(entry.content)} cannot have the id {entry.id}")
+
+
 def _normalizer_options(directory: Path) -> dict[str, Any]:
     """Normalizer options of tokenizer_config.json, as arguments of `Tokenizer.from_vocabulary`."""
     file = directory / "tokenizer_config.json"
-    settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    settings = read_json(file) if file.is_file() else {}
     return {
         "lowercase": settings.get("do_lower_case", True),
         "strip_accents": settings.get("strip_accents"),

@@ -49,8 +49,8 @@ class Spectral(Encoder):
         clips = self._frames([wave[:n] for wave, n in zip(waves, lengths.tolist(), strict=True)])
         x = nn.utils.rnn.pad_sequence(clips, batch_first=True)  # (B, T, D)
         x = x if isinstance(layer, int) else x.expand(len(layers), *x.shape)
-        counts = torch.tensor([len(clip) for clip in clips], device=waves.device)
-        return Frames(x, counts, self.frame_rate)
+        counts = torch.tensor([len(clip) for clip in clips])
+        return Frames(x, counts, self.frame_rate, self.first_time)
 
     def _frames(self, clips: list[Tensor]) -> list[Tensor]:
         """(S,) -> (T, D) each."""

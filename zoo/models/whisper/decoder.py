@@ -25,19 +25,23 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError
 from zoo.nn.attention import SelfAttention
 from zoo.nn.linear import Linear, PackedLinear
-from zoo.nn.masking import lengths_to_mask
+from zoo.nn.masking import padding_mask
 from zoo.nn.transformer import FeedForward
 
 
 @dataclass
 class AudioStates:
-    """Encoder states that the decoder attends to: x (W, T, D) in the model's type, the first lengths (W,) positions."""
+    """Encoder states that the decoder attends to: x (W, T, D) in the model's type, the first lengths (W,) positions.
+
+    lengths are on the CPU.
+    """
 
     x: Tensor
     lengths: Tensor
 
-    def select(self, windows: Tensor) -> AudioStates:
-        return AudioStates(self.x[windows], self.lengths[windows])
+    def select(self, windows: Sequence[int]) -> AudioStates:
+        index = torch.tensor(windows)
+        return AudioStates(self.x[index.to(self.x.device, non_blocking=True)], self.lengths[index])
 
 
 @dataclass
@@ -179,12 +183,12 @@ class Decoder(nn.Module):
         super().__init__()
         self.heads = heads
         self.text_ctx = text_ctx
-        # Without known alignment heads, all heads of the upper half, as in openai-whisper.
-        upper = tuple((layer, head) for layer in range(layers // 2, layers) for head in range(heads))
-        self.alignment_heads = tuple(alignment_heads) or upper
         self.tokens = nn.Embedding(vocab_size, dim)
         self.positions = nn.Parameter(torch.empty(text_ctx, dim).normal_(std=0.01))
         self.blocks = nn.ModuleList(DecoderBlock(dim, heads) for _ in range(layers))
+        # Without known alignment heads, all heads of the upper half, as in openai-whisper.
+        upper = tuple((layer, head) for layer in range(layers // 2, layers) for head in range(heads))
+        self.alignment_heads = tuple(alignment_heads) or upper
         self.norm = nn.LayerNorm(dim)
         self._to_logits = PackedLinear()
         self.layerdrop = 0.0  # of `forward_text`: share of blocks that a training step leaves out
@@ -273,8 +277,8 @@ class Decoder(nn.Module):
 
 def _attended(states: AudioStates) -> Tensor | None:
     """(W, 1, 1, T), True = real, or None when every position is."""
-    size = states.x.shape[1]
-    return lengths_to_mask(states.lengths, size)[:, None, None] if int(states.lengths.min()) < size else None
+    mask = padding_mask(states.lengths, states.x)
+    return None if mask is None else mask[:, None, None]
 
 
 def _visible(start: int, end: int, padding: Tensor) -> Tensor:

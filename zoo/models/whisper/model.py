@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from zoo.audio import Clip
 from zoo.encoder import Frames, Layer
 from zoo.errors import AudioError
-from zoo.models.tokenized import TOKENIZER, TokenizedEncoder
+from zoo.models.tokenized import TOKENIZER, TokenizedEncoder, check_ids
 from zoo.models.whisper.config import WhisperConfig
 from zoo.models.whisper.decoder import AudioStates, Decoder
 from zoo.models.whisper.tokenizer import WhisperTokenizer
@@ -30,6 +30,12 @@ from zoo.nn.frontend import WhisperMel
 from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.safe_conv import conv2d
 from zoo.nn.transformer import Transformer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from zoo.models.whisper.keywords import TranscribeOptions
+    from zoo.text.transcript import Transcript
 
 MEL_HOP = 160  # samples
 CHUNK = 1_500  # positions encoded at once without gradients; this fits a CPU's caches
@@ -110,14 +116,10 @@ class Whisper(TokenizedEncoder):
         counts = lengths // self.hop
         clips = [wave[:n] for wave, n in zip(waves, lengths.tolist(), strict=True)]
         mel = self.log_mel(clips, peaks=norm_stats)
-        size = int(counts.max())
-        if self.padding == "30s":
-            mask, states = lengths_to_mask(counts, size), self._encode(mel, None, layers)
-        else:
-            mask = lengths_to_mask(counts, mel.shape[1] // 2)
-            states, mask = self._encode(mel, mask, layers), mask[:, :size]
-        x = zero_padding(states[:, :, :size], mask)  # (L, B, T, D)
-        return Frames(x[0] if isinstance(layer, int) else x, counts, self.frame_rate)
+        states = self._encode(mel, None if self.padding == "30s" else counts, layers)
+        x = states[:, :, : int(counts.max())]  # (L, B, T, D)
+        x = zero_padding(x, lengths_to_mask(counts, x.shape[2], x.device))
+        return Frames(x[0] if isinstance(layer, int) else x, counts, self.frame_rate, self.first_time)
 
     def log_mel(
         self,
@@ -156,18 +158,23 @@ class Whisper(TokenizedEncoder):
         power = torch.cat(list(self.mel.blocks(clip)))
         return self.mel.compress(power, power.amax())[: max(1, len(clip) // self.mel.hop)]
 
-    def _encode(self, mel: Tensor, mask: Tensor | None, layers: list[int]) -> Tensor:
-        """mel (B, M, N), mask (B, T) -> (L, B, T, D), without gradients in chunks of CHUNK positions."""
+    def _encode(self, mel: Tensor, lengths: Tensor | None, layers: list[int]) -> Tensor:
+        """mel (B, M, N), lengths (B,) attended positions, None = all -> (L, B, T, D).
+
+        Without gradients it runs in chunks of CHUNK positions.
+        """
+        size = mel.shape[1] // 2
         if torch.is_grad_enabled():
+            mask = None if lengths is None else lengths_to_mask(lengths, size, mel.device)
             return torch.stack(self.encoder(mel, mask, layers))
-        size, step = mel.shape[1] // 2, max(1, 2 * CHUNK // mel.shape[1])
+        step = max(1, 2 * CHUNK // mel.shape[1])
         out = mel.new_zeros(len(layers), len(mel), size, self.dim, dtype=self.encoder.conv_in.weight.dtype)
         for i in range(0, len(mel), step):
-            rows, used = slice(i, i + step), size
-            if mask is not None:  # positions behind the longest clip of the chunk are not used
-                used = min(size, int(mask[rows].sum(1).max()) + 1)
-            chunk_mask = None if mask is None else mask[rows, :used]
-            out[:, rows, :used] = torch.stack(self.encoder(mel[rows, : 2 * used], chunk_mask, layers))
+            rows, used, mask = slice(i, i + step), size, None
+            if lengths is not None:  # positions behind the longest clip of the chunk are not used
+                used = min(size, int(lengths[rows].max()) + 1)
+                mask = lengths_to_mask(lengths[rows], used, mel.device)
+            out[:, rows, :used] = torch.stack(self.encoder(mel[rows, : 2 * used], mask, layers))
         return out
 
     def encode_windows(self, waves: Sequence[Tensor], *, padding: str | None = None) -> AudioStates:
@@ -178,7 +185,7 @@ class Whisper(TokenizedEncoder):
         """
         padding = self.padding if padding is None else padding
         with eval_mode(self):
-            counts = torch.tensor([-(-len(wave) // self.hop) for wave in waves], device=self.device)
+            counts = torch.tensor([-(-len(wave) // self.hop) for wave in waves])
             attended = (counts + self.config.pad_positions).clamp(min=self.config.min_positions)
             # One position more than is attended: silence must follow the last one, not the convolution's zeros.
             pad_positions = int(attended.max() - counts.max()) + 1
@@ -196,11 +203,17 @@ class Whisper(TokenizedEncoder):
             if lengths is None:
                 mel = nn.functional.pad(mel, (0, 0, 0, 2 * self.config.audio_ctx - mel.shape[1]))
             size = mel.shape[1] // 2
-            lengths = torch.full((len(mel),), size, device=mel.device) if lengths is None else lengths.clamp(max=size)
-            mask = lengths_to_mask(lengths, size) if int(lengths.min()) < size else None
-            x = self._encode(mel, mask, [self.num_layers])[0]  # (B, T, D)
+            lengths = torch.full((len(mel),), size) if lengths is None else lengths.clamp(max=size)
+            attended = lengths if int(lengths.min()) < size else None
+            x = self._encode(mel, attended, [self.num_layers])[0]  # (B, T, D)
             return AudioStates(x[:, : int(lengths.max())], lengths)
 
+    @overload
+    def transcribe(
+        self, waves: str | Path, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]
+    ) -> Transcript: ...
+    @overload
+    def transcribe(self, waves: Any, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]) -> Any: ...
     def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
         """A Transcript, or a list of them. For the options see `zoo.models.whisper.longform.transcribe`."""
         from zoo.models.whisper.longform import transcribe
@@ -222,6 +235,7 @@ class Whisper(TokenizedEncoder):
     def load_assets(self, directory: Path) -> None:
         if (directory / TOKENIZER).is_file():
             self.tokenizer = WhisperTokenizer.from_file(directory / TOKENIZER)
+            check_ids(len(self.tokenizer), self.config.vocab_size, directory)
 
 
 def sinusoids(length: int, dim: int, longest: float = 10_000.0) -> Tensor:

@@ -64,7 +64,7 @@ def find_words(
     for first in range(0, len(with_text), count):
         group = with_text[first : first + count]
         with torch.no_grad():
-            group_states = states.select(torch.tensor(group, device=model.device))
+            group_states = states.select(group)
             logits, scores, pads = _attend(model, group_states, prompts[first : first + count])
         for i, w in enumerate(group):
             words[w] = _align(

@@ -33,6 +33,8 @@ from zoo.text.normalizers import normalizer
 class TextBatch(Batch):
     """A batch with transcripts: labels (B, U), label_lengths (B,); masked (B, T) frames, masked_channels (B, D)."""
 
+    on_device = ("waves", "masked_channels")
+
     labels: Tensor = field(default_factory=lambda: torch.empty(0))
     label_lengths: Tensor = field(default_factory=lambda: torch.empty(0))
     masked: Tensor = field(default_factory=lambda: torch.empty(0))

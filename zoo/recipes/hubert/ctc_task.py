@@ -8,7 +8,7 @@ Legend: B batch, T frames, V symbols.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import jiwer
@@ -34,25 +34,19 @@ class CtcTask(TrainingTask):
     """
 
     monitor = "wer"
-    num_updates: Tensor
 
     def __init__(self, model: HuBERT, tune: CtcTuneConfig, samples: int = 5) -> None:
         super().__init__()
         self.model, self.tune, self.samples = model, tune, samples
         self.alphabet = Alphabet(model.config.vocabulary)
-        self.register_buffer("num_updates", torch.zeros((), dtype=torch.int64))  # steps so far
         model.frontend.requires_grad_(tune.train_frontend)
-
-    def accumulate(self, batches: Sequence[TextBatch], backward: Callable[[Output], None]) -> None:
-        super().accumulate(batches, backward)
-        self.num_updates += 1
 
     def forward(self, batch: TextBatch) -> Output:
         logits, lengths = self.logits(batch)
         log_probs = logits.float().log_softmax(-1)  # (B, T, V)
         loss = F.ctc_loss(
             log_probs.transpose(0, 1),
-            batch.labels,
+            batch.labels.to(log_probs.device, non_blocking=True),
             lengths,
             batch.label_lengths,
             blank=Alphabet.blank,
@@ -67,7 +61,7 @@ class CtcTask(TrainingTask):
 
     def logits(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
         """CTC logits (B, T, V) and lengths (B,). In training, inputs are masked and frozen parts get no gradient."""
-        if self.training and int(self.num_updates) < self.tune.freeze_steps:
+        if self.training and self.step < self.tune.freeze_steps:
             with eval_mode(self.model):
                 frames = self._encode(batch, masked=True)
         else:
@@ -99,7 +93,7 @@ class CtcTask(TrainingTask):
         if metrics["blank"] > COLLAPSED[0] and empty > COLLAPSED[1]:
             self.say(
                 f"warning: {metrics['blank']:.1%} of the frames are blank and {empty:.0%} of the transcripts empty "
-                f"after step {int(self.num_updates)}. This is normal in the first few hundred steps. If it stays so, "
+                f"after step {self.step}. This is normal in the first few hundred steps. If it stays so, "
                 "raise train.learning_rate or train.steps, or lower tune.freeze_steps and the masks"
             )
         return metrics | {"wer": words.wer, "cer": characters.cer, "empty": empty}

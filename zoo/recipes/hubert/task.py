@@ -22,6 +22,7 @@ from zoo.data.manifest import Entry
 from zoo.encoder import Frames
 from zoo.errors import AudioError
 from zoo.models.hubert.model import HuBERT
+from zoo.nn.masking import lengths_to_mask, select_frames
 from zoo.recipes.hubert.augment import augmented
 from zoo.recipes.hubert.config import HubertAugmentConfig, LossConfig, MaskConfig
 from zoo.recipes.hubert.masking import span_mask
@@ -36,6 +37,8 @@ RANK_FRAMES = 2000  # of the dev set, for the effective rank
 @dataclass
 class UnitBatch(Batch):
     """A batch with targets (B, T, C) and masked (B, T), True for masked frames."""
+
+    on_device = ("waves", "targets")
 
     targets: Tensor = field(default_factory=lambda: torch.empty(0))
     masked: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -81,6 +84,8 @@ class Pretrain(TrainingTask):
     codebooks are added. The feature penalty is multiplied by this count, as in fairseq.
     """
 
+    hidden = frozenset({"bits", "chance_bits", "masked_loss", "unmasked_loss", "unmasked_accuracy"})
+
     def __init__(self, model: HuBERT, loss: LossConfig, phones: Sequence[str] = ()) -> None:
         """phones: symbols of the dev set, for PNMI of the predicted units; empty if the dev set has no phones."""
         super().__init__()
@@ -92,18 +97,21 @@ class Pretrain(TrainingTask):
         scale = self.loss.frontend_gradient
         features = features if scale == 1 else features * scale + features.detach() * (1 - scale)
         frames = self.model.contextualize(features, batch.lengths, masked=batch.masked)
-        masked, other = batch.masked, frames.mask & ~batch.masked  # (B, T)
+        real = lengths_to_mask(frames.lengths, features.shape[1])  # (B, T)
+        masked, other = batch.masked, real & ~batch.masked  # (B, T)
         alpha = self.loss.alpha
         loss, logs = features.new_zeros((), dtype=torch.float32), {}
         for name, weight, selected in (("masked", alpha, masked), ("unmasked", 1 - alpha, other)):
             if weight or not self.training:
-                error, correct = self.predict(frames.x[selected], batch.targets[selected])
+                x, targets = select_frames(frames.x, selected), select_frames(batch.targets, selected)
+                error, correct = self.predict(x, targets)
                 loss = loss + weight * error
                 logs[f"{name}_accuracy"] = (correct, selected.sum() * len(self.model.config.units))
                 logs[f"{name}_loss"] = (error.detach(), selected.sum())
         count = alpha * masked.sum() + (1 - alpha) * other.sum()
         if self.loss.feature_penalty:
-            loss = loss + self.loss.feature_penalty * features[frames.mask].float().square().mean() * count
+            penalty = select_frames(features, real).float().square().mean()
+            loss = loss + self.loss.feature_penalty * penalty * count
         logs["bits"] = (loss.detach() / math.log(2), count)
         return Output(loss, count, logs)
 
@@ -160,13 +168,12 @@ class Collected:
         return self.frames_left > 0 or len(self.table) > 0
 
     def add(self, batch: Batch, frames: Frames, units: Tensor, symbols: dict[str, int], model: HuBERT) -> None:
-        center = model.frame_samples / 2 / model.sample_rate
         for b, (entry, x) in enumerate(zip(batch.entries, frames.unpad(), strict=True)):
             if self.frames_left > 0:
                 self.frames.append(x[:: max(1, len(x) // 40)][: self.frames_left].float().cpu())
                 self.frames_left -= len(self.frames[-1])
             if entry.phones:
-                begin = center + int(batch.starts[b]) / model.sample_rate
+                begin = model.first_time + int(batch.starts[b]) / model.sample_rate
                 phones = phones_of_frames(entry.phones, len(x), model.frame_rate, begin, symbols)
                 inside = phones >= 0
                 pairs = phones[inside] * self.table.shape[1] + units[b, : len(x)][inside]

@@ -25,46 +25,41 @@ Say = Callable[[str], None]
 
 
 class CollapseChecks(nn.Module):
-    """Warns about a loss at chance and about collapse. Its buffers let a resumed run warn at the same steps.
+    """Warns about a loss at chance and about collapse. Its buffer lets a resumed run warn at the same steps.
 
-    progress: running mean of (chance - loss) / chance; count: steps so far.
+    progress: running mean of (chance - loss) / chance.
     """
 
     progress: Tensor
-    count: Tensor
 
     def __init__(self, config: CollapseConfig) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("progress", torch.zeros(1, dtype=torch.float64))
-        self.register_buffer("count", torch.zeros(1, dtype=torch.int64))
 
-    @property
-    def steps(self) -> int:
-        return int(self.count)
+    def update(self, step: int, loss: Tensor, chance: float, sample: Sequence[Tensor], say: Say) -> None:
+        """Take note of the loss () of a training step, and warn at some steps if it is at chance.
 
-    def step(self, loss: float, chance: float, sample: Sequence[Tensor], say: Say) -> None:
-        """Count a training step and warn if the loss is at chance. sample: (b, D) audio and text embeddings.
-
-        Raises TrainingError instead of warning if config.stop_at_chance.
+        sample: (b, D) audio and text embeddings. Raises TrainingError instead of warning if config.stop_at_chance.
         """
         if chance > 0:  # a single pair has no other pair to contrast with, so its loss means nothing
-            self.progress.lerp_(torch.full_like(self.progress, (chance - loss) / chance), 1 - DECAY)
-        self.count += 1
-        if not self._due() or float(self.progress) >= self.config.chance_margin:
+            self.progress.lerp_((chance - loss.to(self.progress)) / chance, 1 - DECAY)
+        if not self._is_due(step) or float(self.progress) >= self.config.chance_margin:
             return
         message = (
-            f"WARNING: after {self.steps} steps the loss is {loss:.4f}, at its chance level {chance:.4f}: the model "
+            f"WARNING: after {step} steps the loss is {float(loss):.4f}, at its chance level {chance:.4f}: the model "
             f"does not learn. {_cause(*sample)}"
         )
         if self.config.stop_at_chance:
             raise TrainingError(message)
         say(message)
 
-    def validation(self, audio: Tensor, text: Tensor, temperature: Temperature, say: Say) -> dict[str, float]:
+    def validation(
+        self, step: int, audio: Tensor, text: Tensor, temperature: Temperature, say: Say
+    ) -> dict[str, float]:
         """Effective rank and mean cosine of dev embeddings (b, D). Warns of collapse and a temperature at a bound."""
         metrics: dict[str, float] = {}
-        check = self.steps >= self.config.chance_steps  # fresh towers are collapsed at first
+        check = step >= self.config.chance_steps  # fresh towers are collapsed at first
         for name, x in (("audio", audio), ("text", text)):
             rank, cosine = effective_rank(x), mean_cosine(x)
             metrics |= {f"{name}_rank": rank, f"{name}_cosine": cosine}
@@ -82,9 +77,9 @@ class CollapseChecks(nn.Module):
             )
         return metrics
 
-    def _due(self) -> bool:
+    def _is_due(self, step: int) -> bool:
         """True at chance_steps, and at 2, 4, 8 ... times as many steps."""
-        times, rest = divmod(self.steps, self.config.chance_steps)
+        times, rest = divmod(step, self.config.chance_steps)
         return rest == 0 and times & (times - 1) == 0
 
 

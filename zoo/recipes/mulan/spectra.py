@@ -45,6 +45,8 @@ class PairBatch(Batch):
     waves is (B, 0); lengths (B,) are the lengths of the windows in samples.
     """
 
+    on_device = ("mel", "ids")
+
     mel: Tensor
     mel_lengths: Tensor
     ids: Tensor

@@ -45,6 +45,7 @@ class Contrast(TrainingTask):
 
     monitor = "mrr"
     maximize = True
+    hidden = frozenset({"audio_rank", "text_rank", "audio_cosine", "text_cosine"})
 
     def __init__(self, model: MuLan, config: MulanTrainConfig) -> None:
         super().__init__()
@@ -74,7 +75,7 @@ class Contrast(TrainingTask):
         """The mean loss over the pairs of all processes, or of this process only if gather is False. Its count is 1."""
         temperature = self.model.temperature()
         size = len(audio)
-        if gather:
+        if gather and processes.world() > 1:
             size = int(processes.sum_tensor(torch.tensor(size, device=audio.device)))
         if self.config.loss == Loss.infonce:
             loss, chance = infonce_loss(audio, text, temperature, gather=gather), infonce_chance(size)
@@ -98,7 +99,7 @@ class Contrast(TrainingTask):
             for batch, leaves in zip(batches, pairs, strict=True):
                 torch.autograd.backward(self.embed(batch), [_gradient(leaf) for leaf in leaves])
         chance, _ = output.logs["chance"]
-        self.collapse.step(float(output.loss.detach()), float(chance), pairs[0], self.say)
+        self.collapse.update(self.step + 1, output.loss.detach(), float(chance), pairs[0], self.say)
 
     def groups(self) -> Sequence[Group]:
         towers = [
@@ -132,7 +133,7 @@ class Contrast(TrainingTask):
             "chance": float(output.logs["chance"][0]),
             "temperature": float(self.model.temperature()),
         }
-        return metrics | self.collapse.validation(audio, text, self.model.temperature, self.say)
+        return metrics | self.collapse.validation(self.step, audio, text, self.model.temperature, self.say)
 
     def export(self, directory: Path) -> None:
         self.model.save(directory)
@@ -148,7 +149,7 @@ class Contrast(TrainingTask):
         """Freeze towers that are not trained yet, in evaluation mode, and unfreeze them when their steps come."""
         for tower, settings in self.towers.values():
             if settings.frozen_steps:
-                trainable = 0 <= settings.frozen_steps <= self.collapse.steps
+                trainable = 0 <= settings.frozen_steps <= self.step
                 tower.requires_grad_(trainable).train(trainable)
 
 

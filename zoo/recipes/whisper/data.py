@@ -41,6 +41,8 @@ class SpeechBatch(Batch):
     ctc_lengths (B,): their number.
     """
 
+    on_device = ("mel", "tokens")
+
     mel: Tensor = field(default_factory=lambda: torch.empty(0))
     positions: Tensor = field(default_factory=lambda: torch.empty(0))
     tokens: Tensor = field(default_factory=lambda: torch.empty(0))

@@ -5,7 +5,7 @@ Legend: B batch, T positions of 20 ms, D width, U tokens, N tokens with a loss, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from zoo.models.whisper.decoder import AudioStates, Decoder
 from zoo.models.whisper.decoding import DecodingOptions, DecodingRequest, decode
 from zoo.models.whisper.model import Whisper
 from zoo.nn.eval_mode import eval_mode
-from zoo.nn.masking import lengths_to_mask
+from zoo.nn.masking import has_padding, lengths_to_mask, select_frames
 from zoo.recipes.shapes import lengthen
 from zoo.recipes.whisper.config import DistilConfig, WhisperTuneConfig
 from zoo.recipes.whisper.data import IGNORED, SpeechBatch
@@ -33,7 +33,6 @@ class Transcribe(TrainingTask):
     """loss = -log p(text | audio, context), summed over all tokens except the context."""
 
     monitor = "wer"
-    num_updates: Tensor
 
     def __init__(
         self,
@@ -56,16 +55,11 @@ class Transcribe(TrainingTask):
         assert model.tokenizer is not None
         self.text_tokens = model.tokenizer.eot  # ids below are text
         self.ctc = nn.Linear(model.dim, BLANK + 1) if tune.ctc else None
-        self.register_buffer("num_updates", torch.zeros((), dtype=torch.int64))
-
-    def accumulate(self, batches: Sequence[SpeechBatch], backward: Callable[[Output], None]) -> None:
-        super().accumulate(batches, backward)
-        self.num_updates += 1
 
     def forward(self, batch: SpeechBatch) -> Output:
         states = self.encode(batch)
         counted = batch.targets != IGNORED  # (B, U)
-        targets = batch.targets[counted]  # (N,)
+        targets = batch.targets[counted].to(states.x.device, non_blocking=True)  # (N,)
         logits, scores = _logits(self.model.decoder, batch.tokens, states, counted)  # (N, V), (B, H, U, T)
         loss = F.cross_entropy(logits, targets, reduction="sum")
         count = counted.sum()
@@ -79,7 +73,7 @@ class Transcribe(TrainingTask):
             divergence = divergence_from(teacher_logits, logits, self.distil.temperature)
             logs["kl"] = (divergence.detach(), count)
             loss = self.distil.pseudo * loss + self.distil.kl * divergence
-        if self.training and not 0 < self.tune.aux_loss_steps <= int(self.num_updates):
+        if self.training and not 0 < self.tune.aux_loss_steps <= self.step:
             if self.ctc is not None:
                 ctc = self.ctc_loss(self.ctc(states.x), states.lengths, batch)
                 logs["ctc"] = (ctc.detach(), batch.ctc_lengths.sum())
@@ -92,8 +86,10 @@ class Transcribe(TrainingTask):
 
     def encode(self, batch: SpeechBatch) -> AudioStates:
         """The encoder's last layer, without gradients if all of the encoder is frozen."""
+        mask = None
         size = batch.mel.shape[1] // 2
-        mask = lengths_to_mask(batch.positions, size) if int(batch.positions.min()) < size else None  # (B, T)
+        if has_padding(batch.positions, size):
+            mask = lengths_to_mask(batch.positions, size, batch.mel.device)  # (B, T)
         encoder = self.model.encoder
         trainable = torch.is_grad_enabled() and any(p.requires_grad for p in encoder.parameters())
         with torch.set_grad_enabled(trainable):
@@ -104,7 +100,7 @@ class Transcribe(TrainingTask):
         """CTC loss of the bytes of the text, summed. logits (B, T, BLANK + 1), lengths (B,)."""
         return F.ctc_loss(
             logits.float().log_softmax(-1).transpose(0, 1),
-            batch.ctc_targets,
+            batch.ctc_targets.to(logits.device, non_blocking=True),
             lengths,
             batch.ctc_lengths,
             blank=BLANK,
@@ -120,11 +116,11 @@ class Transcribe(TrainingTask):
         is_text = (batch.targets != IGNORED) & (batch.targets < self.text_tokens)  # (B, U)
         clip_positions = (batch.lengths / self.model.hop)[:, None]  # (B, 1)
         expected = (is_text.cumsum(1) - 0.5) / is_text.sum(1, keepdim=True).clamp(min=1) * clip_positions  # (B, U)
-        times = torch.arange(scores.shape[-1], device=scores.device)
+        times = torch.arange(scores.shape[-1])
         distance = (times - expected[..., None]) / (GUIDE_WIDTH * clip_positions[..., None])  # (B, U, T)
-        penalty = 1 - torch.exp(-0.5 * distance.square())
+        penalty = (1 - torch.exp(-0.5 * distance.square())).to(scores.device, non_blocking=True)
         attention = scores.float().softmax(-1).mean(1)  # (B, U, T)
-        return (attention * penalty).sum(-1)[is_text].sum()
+        return select_frames((attention * penalty).sum(-1), is_text).sum()
 
     def validate(self, batches: Iterable[SpeechBatch]) -> dict[str, float]:
         """Mean losses, and WER and CER of greedy transcripts. Some transcripts are printed."""
@@ -157,7 +153,10 @@ def divergence_from(teacher: Tensor, logits: Tensor, temperature: float = 1.0) -
 
 
 def _logits(decoder: Decoder, tokens: Tensor, states: AudioStates, counted: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (N, V) float32 after tokens (B, U) where counted (B, U) is True, and scores of Decoder.forward_text."""
+    """Logits (N, V) float32 after tokens (B, U) where counted (B, U) is True, and scores of Decoder.forward_text.
+
+    counted is on the CPU.
+    """
     hidden, scores = decoder.forward_text(tokens, states)
-    hidden = hidden[counted]  # (N, D)
+    hidden = select_frames(hidden, counted)  # (N, D)
     return F.linear(lengthen(hidden), decoder.tokens.weight)[: len(hidden)].float(), scores

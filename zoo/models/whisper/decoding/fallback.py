@@ -161,7 +161,7 @@ def decode(
             whole = len(windows) == len(requests)
             chosen = cross if whole else None
             if chosen is None:
-                chosen = model.decoder.cross(states.select(torch.tensor(windows, device=model.device)))
+                chosen = model.decoder.cross(states.select(windows))
             if whole and steps:
                 cross = None  # the search drops ended windows from it
             return DecoderRows(model.decoder, chosen, prompts, model.tokenizer.sot, steps)

@@ -1,0 +1,51 @@
+"""The fifth promise: nothing in a forward pass, a loss or an optimizer step waits for a GPU. Held without a GPU.
+
+Tensors on the device "meta" stand for those on a GPU (helpers/syncs.py).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+from small import noise, small, structures
+from syncs import META, NoSync
+
+from zoo.data.dataset import Batch, LoadedClip
+from zoo.data.manifest import Entry
+from zoo.nn.conv import WaveformFrontend
+
+NAMES = list(structures())
+
+
+def batch_of(seconds: tuple[float, ...], rate: int) -> Batch:
+    clips = [LoadedClip(noise(s, i, rate), i, Entry(Path(f"{i}.wav"), s, "train"), 0, i) for i, s in enumerate(seconds)]
+    return Batch.of(clips)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seconds", [(1.0, 0.6, 0.3), (0.5, 0.5)], ids=["padded", "equal"])
+def test_no_forward_pass_waits(name: str, seconds: tuple[float, ...]) -> None:
+    model = small(name).to(META)
+    batch = batch_of(seconds, model.sample_rate)
+    waves = batch.waves.to(META)
+    with NoSync(), torch.no_grad():
+        frames = model.eval()(waves, batch.lengths, layer="all")
+        frames.pool("stats")
+    assert frames.x.device == META and frames.lengths.device.type == "cpu"
+    with NoSync():
+        frames = model.train()(waves, batch.lengths)
+        if frames.x.requires_grad:
+            frames.x.sum().backward()
+
+
+def test_statistics_of_a_batch_on_a_gpu_are_those_of_each_clip() -> None:
+    """A GPU takes them from the padded batch at once, a CPU from clip after clip."""
+    frontend = WaveformFrontend(8, "group")
+    batch = batch_of((1.0, 0.43, 0.2), 16_000)
+    expected = frontend.norm_stats_of(batch.waves, batch.lengths)
+    with mock.patch("torch.compiler.is_compiling", return_value=True):  # as if there were no lengths to read
+        together = frontend.norm_stats_of(batch.waves, batch.lengths)
+    torch.testing.assert_close(together, expected, rtol=1e-12, atol=1e-12)
