@@ -47,8 +47,8 @@ class LogMel(nn.Module):
 
     def __init__(self, sample_rate: int, mels: int, *, window_ms: float = 25.0, hop_ms: float = 10.0) -> None:
         super().__init__()
-        if sample_rate < 1000 or mels < 1:
-            raise ConfigError(f"sample_rate {sample_rate}, mels {mels}: must be at least 1000 Hz and one band")
+        if not (1000 <= sample_rate <= 10_000_000 and 1 <= mels <= 10_000):  # else no FFT is long enough
+            raise ConfigError(f"sample_rate {sample_rate}, mels {mels}: give 1000 Hz to 10 MHz, and 1 to 10,000 bands")
         self.sample_rate = sample_rate
         self.mels = mels
         self.window = round(sample_rate * window_ms / 1000)
