@@ -135,8 +135,12 @@ def test_run_lengths_and_reruns(clips: list[Entry], tmp_path: Path) -> None:
     before = out.stat().st_mtime_ns
     assert write_units(paths, model, out, dedup=True, progress=False).failed == 0
     assert out.stat().st_mtime_ns == before
-    with pytest.raises(ZooError, match=r"units\.jsonl, line 1: .*not of these inputs"):
+    with pytest.raises(ZooError, match=r"units\.jsonl, line 1: .*0\.wav' is not among the inputs.* --prune"):
         write_units(paths[1:], model, out, dedup=True, progress=False)
+    lines = read(out)
+    assert write_units(paths[1:], model, out, dedup=True, prune=True, progress=False) == (5, 0)
+    assert read(out) == lines[1:]
+    assert write_units(paths, model, out, dedup=True, progress=False) == (6, 0)
     with pytest.raises(ZooError, match=r"units\.jsonl, line 1: .*dedup True \(now False\)"):
         write_units([*paths, paths[0].parent], model, out, dedup=False, progress=False)
     with pytest.raises(ConfigError, match="no quantizer"):
@@ -157,7 +161,7 @@ def test_new_files_are_added_at_the_end_and_nothing_is_encoded_again(
         assert encoded == ["0.wav"] and read(out)[:-1] == before
         assert read(out)[-1]["units"] == model.units(paths[0]).tolist()
     out.write_text(out.read_text() * 2)
-    with pytest.raises(ZooError, match="line 7: damaged"):
+    with pytest.raises(ZooError, match="line 7: a second line"):
         write_units(paths, model, out, progress=False)
 
 

@@ -238,6 +238,7 @@ def units(
     dtype: Annotated[str, typer.Option(help="Computation: float32, auto, bfloat16, float16, int8")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove the lines of items that are gone from PATHS")] = False,
     fail_on_error: Annotated[
         bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
@@ -248,7 +249,15 @@ def units(
     from zoo.units.writing import write_units
 
     succeeded, failed = write_units(
-        paths, model, out, dedup=dedup, dtype=dtype, device=device, workers=workers, progress=not quiet
+        paths,
+        model,
+        out,
+        dedup=dedup,
+        dtype=dtype,
+        device=device,
+        workers=workers,
+        prune=prune,
+        progress=not quiet,
     )
     if not quiet:
         message = f"units of {succeeded} items" + (f"; {failed} failed, with the reason in the file" if failed else "")

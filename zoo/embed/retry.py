@@ -26,6 +26,8 @@ def improvable_shards(
         items = [plan.items[failure.item_index] for failure in failures]
         shard_of |= {item: shard for item in items if item.reason is None}
     improvable: set[Shard] = set()
+    if not shard_of:
+        return improvable
 
     def undecided() -> Iterator[Planned]:
         return (item for item, shard in shard_of.items() if shard not in improvable)

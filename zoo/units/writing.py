@@ -56,29 +56,31 @@ def write_units(
     dtype: str = "float32",
     device: str = "auto",
     workers: int | None = None,
+    prune: bool = False,
     progress: bool = True,
 ) -> UnitsSummary:
     """Write the units of files, folders, globs and lists to `out`.
 
     model: anything that `zoo.load` takes, or an encoder. The model needs a quantizer.
     dedup: write each run of equal units once, with its length in `counts`.
+    prune: remove the lines of items that are no longer in `paths`.
 
     `out` is written at the end of the run. If a run is killed, call it again: it continues, and the file is
     byte-identical to that of an uninterrupted run. If `out` exists, only new files, files with another size or
     modification time, and failed items are encoded. Units of deleted files are kept. New items come at the end.
     If `out` is a link, the file that it points to is written, and the link stays.
-    Raises ConfigError for a model without a quantizer; ZooError if `out`, or an unfinished run for it, has items that
-    are not in `paths`, another quantizer, another dtype or another dedup.
+    Raises ConfigError for a model without a quantizer; ZooError if `out`, or an unfinished run for it, has (without
+    `prune`) items that are not in `paths`, another quantizer, another dtype or another dedup.
     """
     items, target = collect(paths), Path(out).expanduser().resolve()
     encoder, dtype, _ = open_encoder(model, device, dtype)
     quantizer = getattr(encoder, "quantizer", None)
     if not isinstance(quantizer, Quantizer):
         raise ConfigError(f"{encoder.name or encoder.family} has no quantizer, so it gives no units; attach one to it")
-    request = UnitsRequest(items, quantizer, dedup, dtype)
+    request = UnitsRequest(items, quantizer, dedup, dtype, prune)
     with ExitStack() as files:
         old = request.read_finished(files.enter_context(target.open("rb")), target) if target.exists() else []
-        if len(old) == len(items) and all(line.current and not line.failed for line in old):
+        if not prune and len(old) == len(items) and all(line.current and not line.failed for line in old):
             return UnitsSummary(len(old), 0)
         target.parent.mkdir(parents=True, exist_ok=True)
         journal = target.with_name(f".{target.name}.journal")
