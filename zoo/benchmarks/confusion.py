@@ -85,4 +85,4 @@ def _counts(classes: int, truth: np.ndarray, predicted: np.ndarray) -> np.ndarra
 
 
 def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+    return round(part / whole, 4) if whole else None
