@@ -30,7 +30,7 @@ def model_card(model: Any, header: Mapping[str, Any], card: ModelCard | None = N
         f"---\n{yaml.safe_dump(metadata, sort_keys=False)}---",
         f"# {name}",
         f"{card.summary if card else 'An audio encoder'}, for audiozoo (`import zoo`).",
-        _usage(model, card.name if card else "path/to/this/directory"),
+        _usage(model, header["fingerprint"], card.name if card else "path/to/this/directory"),
         table_of(_facts(model, header)),
     ]
     if card:
@@ -57,14 +57,15 @@ def _facts(model: Any, header: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _usage(model: Any, source: str) -> str:
+def _usage(model: Any, fingerprint: str, source: str) -> str:
     lines = [
         "import zoo",
         "",
         f'model = zoo.load("{source}")',
         f'vector = model.embed("recording.wav")  # ({model.dim},)',
     ]
-    if getattr(model, "quantizer", None) is not None:
+    quantizer = getattr(model, "quantizer", None)
+    if quantizer is not None and quantizer.source["fingerprint"] == fingerprint:  # else it is not saved
         lines.append('units = model.units("recording.wav")')
     if hasattr(model, "similarity"):
         lines.append('scores = model.similarity(["recording.wav"], ["slow piano", "fast drums"])  # (1, 2)')

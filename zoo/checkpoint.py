@@ -95,12 +95,14 @@ def save(
     dtype: number format of the weights in the file; default: the model's. See `zoo.exporters.half`.
 
     `directory` is replaced in one step that is safe against a power cut (`zoo.io.atomic`).
-    Raises CheckpointError if `directory` contains anything that is not part of a checkpoint.
+    Raises CheckpointError if `directory` contains anything that is not part of a checkpoint, and for a model with other
+    tensors than its configuration makes, such as adapters that are not merged.
     """
     if any(isinstance(module, Int8Linear) for module in model.modules()):
         raise CheckpointError(
             "an int8 model cannot be saved, because its weights are rounded; save the float32 model and load it as int8"
         )
+    _check_structure(model)
     with replacing_directory(Path(directory), may_replace=_check_replaceable) as folder:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         if dtype is not None:
@@ -124,6 +126,20 @@ def save(
         text = yaml.safe_dump(header, sort_keys=False, default_flow_style=None, width=120)
         (folder / CONFIG).write_text(text, encoding="utf-8")
         (folder / CARD).write_text(model_card(model, header), encoding="utf-8")
+
+
+def _check_structure(model: Any) -> None:
+    """Raise CheckpointError for tensors that the model would not have when it is loaded."""
+    with torch.random.fork_rng(devices=[]), uninitialized():
+        expected = type(model)(model.config).state_dict().keys()
+    names = model.state_dict().keys()
+    if names != expected:
+        other = sorted(names ^ expected)
+        raise CheckpointError(
+            f"{model.name or type(model).__name__} cannot be saved: {len(other)} tensors are not those of its "
+            f"configuration ({', '.join(other[:3])}, ...). Merge adapters first: merge_and_unload() of peft, "
+            "without_lora of the recipes"
+        )
 
 
 def read(directory: str | Path) -> Checkpoint:

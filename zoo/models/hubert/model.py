@@ -253,9 +253,7 @@ class HuBERT(Encoder):
         try:
             self.quantizer.check(self)
         except CheckpointError as error:
-            warnings.warn(
-                f"{directory}: saved without the quantizer, because the weights have changed: {error}", stacklevel=2
-            )
+            warnings.warn(f"saved without the quantizer, because the weights have changed: {error}", stacklevel=2)
             return
         self.quantizer.save(directory / QUANTIZER)
 
