@@ -24,6 +24,7 @@ from zoo.nn.kernels import openmp as openmp  # before anything imports torch
 app = typer.Typer(
     help="Speech and music encoders behind one call: embed, transcribe, search, benchmark.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: the tables of rich leave 20 characters of 80 for the text
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(corpora_app, name="corpora")
@@ -136,7 +137,7 @@ def embed(
     shard_items: Annotated[int, typer.Option(help="Maximum number of items in one file")] = SHARD_ITEMS,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     fail_on_error: Annotated[
-        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+        bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
@@ -225,7 +226,7 @@ def units(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     fail_on_error: Annotated[
-        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+        bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
@@ -274,7 +275,7 @@ def transcribe(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     fail_on_error: Annotated[
-        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+        bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
