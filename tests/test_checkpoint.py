@@ -288,3 +288,14 @@ def test_config_record_equals_the_dataclass(saved: Path) -> None:
     assert checkpoint.read(saved).config == {
         k: list(v) if isinstance(v, tuple) else v for k, v in asdict(small("hubert-base").config).items()
     }
+
+
+def test_the_page_of_a_changed_hubert_does_not_promise_units(tmp_path: Path) -> None:
+    model = zoo.load("hubert", device="cpu")
+    model.save(tmp_path / "same")
+    assert "model.units(" in (tmp_path / "same" / "README.md").read_text()
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.01)
+    with pytest.warns(UserWarning, match=r"saved without the quantizer.*: the weights have changed"):
+        model.save(tmp_path / "changed")
+    assert "model.units(" not in (tmp_path / "changed" / "README.md").read_text()

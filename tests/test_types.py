@@ -51,7 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _mypy(code: str, folder: Path) -> str:
     """What mypy says of a user's file."""
     (folder / "user.py").write_text(code)
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(folder / "cache"), "user.py"]
+    options = ["--strict", "--follow-imports=silent", "--cache-dir", str(folder / "cache")]
+    command = [sys.executable, "-m", "mypy", *options, "user.py"]
     environment = {**os.environ, "MYPYPATH": str(TOP)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     return done.stdout

@@ -9,7 +9,6 @@ tokenizer.json, quantizer.safetensors, state/       if the model or the training
 from __future__ import annotations
 
 import hashlib
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -30,13 +29,13 @@ from zoo.errors import CheckpointError
 from zoo.io.atomic import replacing_directory
 from zoo.io.small_files import LFS_ADVICE, is_lfs_pointer, read_yaml
 from zoo.io.text import first_lines, shorten
+from zoo.nn.building import uninitialized
 from zoo.nn.linear import Int8Linear
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
 PARTS = (CONFIG, WEIGHTS, CARD, "tokenizer.json", "quantizer.safetensors", "state")
 FINE_TUNED, SUFFIX = "fine-tuned from", "-finetuned"
-_ADAPTER = re.compile(r"(^|\.)(base_layer|modules_to_save|lora_[A-Za-z_]+)(\.|$)")  # modules of PEFT, and our updates
 _REQUIRED = {"format", "name", "family", "config", "preprocessing", "fingerprint", "weights_sha256", "zoo_version"}
 
 
@@ -111,8 +110,8 @@ def save(
     dtype: number format of the weights in the file; default: the model's. See `zoo.exporters.half`.
 
     `directory` is replaced in one step that is safe against a power cut (`zoo.io.atomic`).
-    Raises CheckpointError if `directory` contains anything that is not part of a checkpoint, and for an int8 model or
-    one with adapters, which cannot be loaded again.
+    Raises CheckpointError if `directory` contains anything that is not part of a checkpoint, and for an int8 model and
+    one with other tensors than its configuration makes, such as adapters that are not merged.
     """
     _check_savable(model)
     with replacing_directory(Path(directory), may_replace=_check_replaceable) as folder:
@@ -144,16 +143,19 @@ def save(
         warnings.warn(f"{directory}: {reason}", stacklevel=3)
 
 
-def _check_savable(model: Savable) -> None:
+def _check_savable(model: Any) -> None:
     if any(isinstance(module, Int8Linear) for module in model.modules()):
         raise CheckpointError(
             "an int8 model cannot be saved, because its weights are rounded; save the float32 model and load it as int8"
         )
-    adapters = [name for name in model.state_dict() if _ADAPTER.search(name)]
-    if adapters:
+    with torch.random.fork_rng(devices=[]), uninitialized():
+        expected = type(model)(model.config).state_dict().keys()
+    other = sorted(model.state_dict().keys() ^ expected)
+    if other:
         raise CheckpointError(
-            f"the model has adapters ({adapters[0]}, ...), which a checkpoint cannot hold; merge them first, with PEFT "
-            "by `model = model.merge_and_unload()`, and save the result"
+            f"{model.name or type(model).__name__} cannot be saved: {len(other)} tensors are not those of its "
+            f"configuration ({', '.join(other[:3])}, ...). Merge adapters first: merge_and_unload() of PEFT, "
+            "without_lora of the recipes"
         )
 
 

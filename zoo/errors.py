@@ -60,3 +60,8 @@ class UnknownModelError(ZooError, KeyError):
 
 class MissingDependencyError(ZooError, ImportError):
     """An optional package is not installed. The message contains the pip command."""
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra, for messages."""
+    return f"pip install 'audiozoo[{extra}]' (in a clone of zoo: pip install '.[{extra}]')"

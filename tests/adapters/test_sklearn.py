@@ -15,6 +15,7 @@ import soundfile
 import torch
 from recordings import write_wav
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -128,6 +129,15 @@ def test_features_have_names_and_come_as_a_table(paths: list[str]) -> None:
     out = pipeline.fit_transform(table)
     assert list(out.columns) == list(names) == list(pipeline.get_feature_names_out())
     assert list(out.index) == list(table.index)
+
+
+def test_a_column_of_a_table_is_embedded_beside_others(paths: list[str]) -> None:
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({"path": paths, "age": range(12)})
+    columns = ColumnTransformer([("audio", AudioEmbedding("mfcc"), ["path"]), ("rest", StandardScaler(), ["age"])])
+    out = columns.set_output(transform="pandas").fit_transform(table)
+    assert list(out.columns) == list(columns.get_feature_names_out())
+    assert list(out.columns[[0, -1]]) == ["audio__audioembedding0", "rest__age"] and out.shape == (12, 40)
 
 
 def test_a_grid_search_embeds_each_file_once_with_one_model(

@@ -175,3 +175,14 @@ def test_control_characters_of_names_do_not_reach_the_terminal(tmp_path: Path) -
 def test_a_pattern_without_a_match_is_an_error_and_h_is_help() -> None:
     assert "no registered name matches 'whisper-t'" in zoo("list", "whisper-t", code=1).stderr
     assert "Usage" in zoo("-h").stdout
+
+
+@pytest.mark.parametrize("words", [["embed"], ["transcribe"], ["bench", "run"], ["corpora", "build"]])
+def test_help_has_room_for_its_text_on_80_columns(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = CliRunner().invoke(app, [*words, "--help"])
+    lines = done.output.splitlines()
+    assert done.exit_code == 0 and max(map(len, lines)) <= 80
+    texts = [line[35:] for line in lines if line.startswith("  -")]
+    assert texts and not any("…" in line or "│" in line for line in lines)
+    assert "Usage:" in done.output and "Options:" in done.output

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from zoo.ambient import ordinary_tensors
 from zoo.audio import Clip
-from zoo.errors import MissingDependencyError
+from zoo.errors import MissingDependencyError, install
 
 FRAME = 512  # samples
 BEFORE = 64  # samples of the frame before that belong to the input of each frame
@@ -65,7 +65,7 @@ def silero() -> Silero:
     spec = find_spec("silero_vad")
     path = Path(spec.origin).parent / "data" / "silero_vad.jit" if spec and spec.origin else None
     if path is None or not path.is_file():
-        raise MissingDependencyError("voice activity detection needs silero-vad: pip install 'audiozoo[vad]'")
+        raise MissingDependencyError(f"voice activity detection needs silero-vad: {install('vad')}")
     # The program in the file is not run. The safetensors file of the package holds weights of an older version.
     with warnings.catch_warnings(), ordinary_tensors():  # the detector serves all later calls
         warnings.simplefilter("ignore", DeprecationWarning)  # by torch.jit.load, which alone can read this file
@@ -75,7 +75,7 @@ def silero() -> Silero:
         model.load_state_dict({ours: theirs[f"_model.{name}"] for ours, name in NAMES.items()})
     except (KeyError, RuntimeError) as error:
         raise MissingDependencyError(
-            "this version of silero-vad has another network; install a supported version: pip install 'audiozoo[vad]'"
+            f"this version of silero-vad has another network; install a supported version: {install('vad')}"
         ) from error
     return model.eval()
 

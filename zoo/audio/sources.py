@@ -20,7 +20,7 @@ from torch import Tensor
 from zoo.audio import integrity, mpeg
 from zoo.audio.resampling import BLOCK
 from zoo.audio.samples import mp3_preroll, to_mono
-from zoo.errors import AudioError, MissingDependencyError
+from zoo.errors import AudioError, MissingDependencyError, install
 
 UNKNOWN = 2**62  # libsndfile returns 2**63 - 1 for a FLAC that was written to a pipe
 LOSSY_SLACK = 2304  # two MPEG frames: only some encoders include their delay in the stated length
@@ -204,7 +204,7 @@ class SoundFileSource:
             raise AudioError(
                 self.path,
                 f"is an MP3 without a length header, or with a wrong one; {left} bytes would be lost; "
-                "install PyAV to read all of it: pip install 'audiozoo[video]'",
+                f"install PyAV to read all of it: {install('video')}",
             )
         raise AudioError(
             self.path, f"goes on behind the length that its header states; {left} bytes would be lost; encode it again"
@@ -241,6 +241,6 @@ def _open_container(path: str, reason: str, *, is_audio: bool = False, seek: boo
     if is_audio or CONTAINER.match(head):
         raise MissingDependencyError(
             f"{path}: soundfile cannot read this file ({reason}); videos and other containers need PyAV: "
-            "pip install 'audiozoo[video]'"
+            f"{install('video')}"
         )
     raise AudioError(path, f"is not audio that soundfile can read ({reason.rstrip('.')})")

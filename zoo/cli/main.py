@@ -25,6 +25,7 @@ from zoo.nn.kernels import openmp as openmp  # before anything imports torch
 app = typer.Typer(
     help="Speech and music encoders behind one call: embed, transcribe, search, benchmark.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: the tables of rich leave 20 characters of 80 for the text
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(corpora_app, name="corpora")
@@ -141,7 +142,7 @@ def embed(
     ] = "",
     prune: Annotated[bool, typer.Option("--prune", help="Remove the rows of items that are gone from PATHS")] = False,
     fail_on_error: Annotated[
-        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+        bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
@@ -240,7 +241,7 @@ def units(
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove the lines of items that are gone from PATHS")] = False,
     fail_on_error: Annotated[
-        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+        bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
@@ -308,7 +309,7 @@ def transcribe(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     fail_on_error: Annotated[
-        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+        bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from zoo.data import manifest, tables
 from zoo.data.manifest import Entry
 from zoo.data.rows import as_file
-from zoo.errors import ConfigError, MissingDependencyError
+from zoo.errors import ConfigError, MissingDependencyError, install
 from zoo.io.cache import cache_folder
 from zoo.io.text import quote_names
 
@@ -50,7 +50,7 @@ def _open(name: str) -> dict[str, Any]:
     try:
         import datasets
     except ImportError:
-        raise MissingDependencyError("Hugging Face data sets need: pip install 'audiozoo[datasets]'") from None
+        raise MissingDependencyError(f"Hugging Face data sets need: {install('datasets')}") from None
     path, _, config = os.path.expanduser(name).partition(":")  # noqa: PTH111 (a name on the hub stays as it is)
     try:
         loaded = datasets.load_from_disk(path) if Path(path).is_dir() else datasets.load_dataset(path, config or None)
