@@ -1,4 +1,5 @@
-"""Hugging Face directories of HubertModel, HubertForCTC and HubertForSequenceClassification.
+"""Hugging Face directories of HuBERT, and of wav2vec 2.0, XLS-R, UniSpeech and UniSpeech-SAT, which have its encoder:
+the bare model, ForCTC, ForPreTraining and the classifiers.
 
 Whatever the configuration asks for is either done exactly as `transformers` does it, or refused by name.
 
@@ -55,6 +56,7 @@ _IMPLEMENTED: dict[str, Any] = {
     "layer_norm_eps": 1e-5,
     "conv_pos_batch_norm": False,
     "adapter_attn_dim": None,
+    "add_adapter": False,
     "conv_kernel": list(WaveformFrontend.kernels),
     "conv_stride": list(WaveformFrontend.strides),
 }
@@ -77,8 +79,12 @@ _RULES = (
     (_BLOCK + r"final_layer_norm\.(weight|bias)", r"transformer.blocks.\1.ffn_norm.\2"),
     (r"lm_head\.(weight|bias)", r"ctc.\1"),
 )
-# Heads on top of the last layer that zoo has no use for: classifiers, and the projection kept by ContentVec and others.
-_FOREIGN_HEADS = ("projector.", "classifier.", "layer_weights", "final_proj.")
+# Heads that zoo has no use for: classifiers, the projection kept by ContentVec and others, and those of pre-training.
+_FOREIGN_HEADS = (
+    *("projector.", "classifier.", "layer_weights", "final_proj."),
+    *("quantizer.", "project_q.", "project_hid.", "ctc_proj."),
+    *("speaker_proj.", "label_embeddings_concat", "layer_norm_for_extract."),
+)
 
 
 def read(source: ForeignSource) -> Foreign:
@@ -89,7 +95,8 @@ def read(source: ForeignSource) -> Foreign:
     Raises CheckpointError for what is missing, damaged, unexpected or not implemented.
     """
     config = _config(source)
-    tensors = {name.removeprefix("hubert."): tensor for name, tensor in read_weights(source.path).items()}
+    prefix = source.content["model_type"].replace("-", "_") + "."
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in read_weights(source.path).items()}
     left_out = [name for name in tensors if name.startswith(_FOREIGN_HEADS)]
     tensors = {name: tensor for name, tensor in tensors.items() if name not in left_out}
     tensors = rename(tensors, _RULES, source=source.name)
