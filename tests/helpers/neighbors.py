@@ -20,6 +20,8 @@ from transformers import (
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
+    WavLMConfig,
+    WavLMModel,
 )
 from transformers.utils import logging
 
@@ -39,7 +41,7 @@ def randomized(model: PreTrainedModel) -> PreTrainedModel:
     """In eval mode, with no parameter at its trivial initial value."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.ndim == 1 or "original0" in name:
+            if parameter.ndim == 1 or "original0" in name or "gru_rel_pos" in name:
                 parameter.add_(0.2 * torch.randn_like(parameter))
     return model.eval()
 
@@ -84,4 +86,6 @@ REFERENCES: dict[str, Reference] = {
     "UniSpeech-SAT Large": Reference(
         UniSpeechSatModel, UniSpeechSatConfig, LARGE | {"conv_bias": False}, normalize=True
     ),
+    "WavLM": Reference(WavLMModel, WavLMConfig, {}),
+    "WavLM Large": Reference(WavLMModel, WavLMConfig, LARGE | {"conv_bias": False}, normalize=True),
 }

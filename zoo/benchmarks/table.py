@@ -145,7 +145,7 @@ def number(record: Record, value: float | None) -> str:
     if record.kind in ("speed", "hallucination"):
         return f"{value:.1f}"
     sign = "+" if record.kind == "robustness" else ""
-    return f"{100 * value:{sign}.1f} %" if "WER" in record.metric else f"{value:{sign}.3f}"
+    return f"{100 * value:{sign}.1f} %" if record.metric == "EER" or "WER" in record.metric else f"{value:{sign}.3f}"
 
 
 def line(record: Record) -> str:

@@ -33,6 +33,7 @@ IMPORTERS: tuple[Importer, ...] = (
         lambda c: c.get("model_type") in ("hubert", "wav2vec2", "unispeech", "unispeech-sat"),
         "zoo.importers.hf:read",
     ),
+    Importer("Hugging Face WavLM directory", lambda c: c.get("model_type") == "wavlm", "zoo.importers.wavlm:read"),
     Importer(
         "fairseq HuBERT .pt", lambda c: "model" in c and bool({"cfg", "args"} & c.keys()), "zoo.importers.fairseq:read"
     ),
