@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    ASTModel,
     HubertConfig,
     HubertModel,
     PreTrainedModel,
@@ -76,6 +79,38 @@ class Reference:
         return torch.cat([*output.hidden_states[:-1], output.last_hidden_state])
 
 
+@dataclass(frozen=True)
+class ASTReference(Reference):
+    """AST over windows of a second: the mean of its two tokens in each window."""
+
+    extractor: ClassVar[ASTFeatureExtractor] = ASTFeatureExtractor(num_mel_bins=36, max_length=100, mean=-5.0, std=3.0)
+
+    def make(self, cls: type[PreTrainedModel] | None = None, **overrides: Any) -> PreTrainedModel:
+        torch.manual_seed(0)
+        size = {name: value for name, value in SIZE.items() if name != "conv_dim"}
+        model = randomized((cls or self.cls)(self.config(**(size | self.options | overrides))))
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name.endswith(("_token", "position_embeddings")):
+                    parameter.normal_(std=0.2)
+                elif parameter.ndim > 1:
+                    parameter.mul_(5)  # so that patches and attention matter in a model as narrow as this
+        return model
+
+    def save(self, model: PreTrainedModel, directory: Path) -> Path:
+        model.save_pretrained(directory)
+        self.extractor.save_pretrained(directory)
+        return directory
+
+    def hidden_states(self, model: PreTrainedModel, wave: Tensor) -> Tensor:
+        count = max(1, (len(wave) + 8_000) // 16_000)
+        windows = [wave[w * 16_000 : (w + 1) * 16_000 + 240].numpy() for w in range(count)]
+        values = self.extractor(windows, sampling_rate=16_000, return_tensors="pt").input_values
+        with torch.no_grad():
+            output = model.base_model(values, output_hidden_states=True)
+        return torch.stack([s[:, :2].mean(1) for s in (*output.hidden_states[:-1], output.last_hidden_state)])
+
+
 REFERENCES: dict[str, Reference] = {
     "HuBERT": Reference(HubertModel, HubertConfig, {}),
     "HuBERT Large": Reference(HubertModel, HubertConfig, LARGE, normalize=True),
@@ -86,6 +121,7 @@ REFERENCES: dict[str, Reference] = {
     "UniSpeech-SAT Large": Reference(
         UniSpeechSatModel, UniSpeechSatConfig, LARGE | {"conv_bias": False}, normalize=True
     ),
+    "AST": ASTReference(ASTModel, ASTConfig, {"num_mel_bins": 36, "max_length": 100}),
     "WavLM": Reference(WavLMModel, WavLMConfig, {}),
     "WavLM Large": Reference(WavLMModel, WavLMConfig, LARGE | {"conv_bias": False}, normalize=True),
 }

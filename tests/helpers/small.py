@@ -14,6 +14,7 @@ _HUBERT: dict[str, Any] = {"layers": 3, "dim": 48, "heads": 4, "ffn_dim": 96, "c
 SMALL: dict[str, dict[str, Any]] = {  # a family without an entry is small
     "hubert": _HUBERT,
     "wavlm": _HUBERT,
+    "ast": {"frames": 100, "layers": 2, "dim": 48, "heads": 4, "ffn_dim": 96},
     "mulan": {
         "resnet_width": 8,
         "resnet_blocks": (1, 1, 1, 1),

@@ -35,6 +35,11 @@ IMPORTERS: tuple[Importer, ...] = (
     ),
     Importer("Hugging Face WavLM directory", lambda c: c.get("model_type") == "wavlm", "zoo.importers.wavlm:read"),
     Importer(
+        "Hugging Face AST directory",
+        lambda c: c.get("model_type") == "audio-spectrogram-transformer",
+        "zoo.importers.ast:read",
+    ),
+    Importer(
         "fairseq HuBERT .pt", lambda c: "model" in c and bool({"cfg", "args"} & c.keys()), "zoo.importers.fairseq:read"
     ),
     Importer(

@@ -172,7 +172,7 @@ def _config(source: ForeignSource) -> dict[str, Any]:
             f"{source.path / 'config.json'}: conv_dim is {widths}; zoo's HuBERT has one width throughout"
         )
     config["conv_dim"] = widths[0]
-    processor = _processor(source.path)
+    processor = processor_of(source.path)
     if processor is None:
         config["normalize"] = config["conv_norm"] == "layer"
     else:
@@ -181,7 +181,7 @@ def _config(source: ForeignSource) -> dict[str, Any]:
     return config
 
 
-def _processor(directory: Path) -> Mapping[str, Any] | None:
+def processor_of(directory: Path) -> Mapping[str, Any] | None:
     """Settings of the feature extractor: a file of their own, or (transformers >= 5) part of the processor's."""
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (directory / name).is_file():

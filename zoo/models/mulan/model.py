@@ -21,6 +21,7 @@ from zoo.errors import ConfigError
 from zoo.models.mulan.audio import ASTTower, ResNetTower, SpecAugment
 from zoo.models.mulan.text import FILES, TextTower, Tokenizer
 from zoo.models.tokenized import TokenizedEncoder
+from zoo.models.windows import cut_windows
 from zoo.nn.eval_mode import eval_mode
 from zoo.nn.frontend import LogMel
 from zoo.nn.linear import Linear
@@ -140,16 +141,9 @@ class MuLan(TokenizedEncoder):
 
     def embed_windows(self, mel: Tensor, lengths: Tensor, counts: Tensor) -> Tensor:
         """mel (B, M, N), lengths (B,) real mel frames, counts (B,) windows -> (B, T, D), zero in padding."""
-        size, clips = self.mel_frames, len(mel)
-        windows = int(counts.max())
-        mel = F.pad(mel[:, : windows * size], (0, 0, 0, max(0, windows * size - mel.shape[1])))
-        mel = mel.reshape(clips, windows, size, -1)  # (B, T, size, N)
-        start = torch.arange(windows, device=mel.device) * size
-        remaining = (lengths[:, None] - start).clamp(0, size)  # (B, T) real mel frames of each window
-        real = torch.arange(windows, device=mel.device) < counts[:, None]  # (B, T)
-        x = self.embed_spectrogram(mel[real], remaining[real])  # (real windows, D)
-        out = x.new_zeros(clips, windows, self.dim)
-        return out.masked_scatter(real[..., None], x)
+        windows, remaining, places = cut_windows(mel, lengths, counts, self.mel_frames)
+        x = self.embed_spectrogram(windows, remaining)  # (real windows, D)
+        return x.new_zeros(*places.shape, self.dim).masked_scatter(places[..., None], x)
 
     def embed_spectrogram(
         self,
