@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from neighbors import REFERENCES
+from recordings import write_wav
 from small import noise
 from torch import Tensor
 from transformers import PreTrainedModel, UniSpeechSatForXVector, Wav2Vec2ForXVector, WavLMForXVector
@@ -78,6 +79,9 @@ def test_clips_that_are_too_short_are_named(tmp_path: Path) -> None:
     ours = zoo.load(tmp_path, device="cpu")
     with pytest.raises(AudioError, match=r"waveform 1: too short for a speaker vector, which needs 0\.33 s"):
         ours.embed_speaker([noise(1), noise(1)[: SHORTEST - 1]], 16_000)
+    write_wav(tmp_path / "short.wav", 0.3)
+    with pytest.raises(AudioError, match=r"short\.wav: too short for a speaker vector"):
+        ours.embed_speaker(tmp_path / "short.wav")
 
 
 def test_a_model_without_a_head_says_so() -> None:

@@ -8,6 +8,7 @@ Legend: L layers, T frames, D width of the encoder, W width of the last convolut
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,7 +105,7 @@ def _check_frames(counts: Sequence[int], waves: Any, model: Encoder) -> None:
     needed = CONTEXT + 2
     short = [index for index, count in enumerate(counts) if count < needed]
     if short:
-        item = waves[short[0]] if isinstance(waves, list) else waves
-        name = item if isinstance(item, str) else f"waveform {short[0]}"
+        item = waves[short[0]] if isinstance(waves, list | tuple) else waves
+        name = item if isinstance(item, str | Path) else f"waveform {short[0]}"
         samples = model.min_samples + (needed - 1) * model.hop
         raise AudioError(name, f"too short for a speaker vector, which needs {samples / model.sample_rate:.2f} s")
