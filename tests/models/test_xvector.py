@@ -70,6 +70,7 @@ def test_a_saved_head_is_restored(tmp_path: Path) -> None:
     foreign("WavLM", tmp_path / "theirs", weighted=False)
     ours = zoo.load(tmp_path / "theirs", device="cpu")
     ours.save(tmp_path / "ours")
+    assert "model.embed_speaker(" in (tmp_path / "ours" / "README.md").read_text()
     restored = zoo.load(tmp_path / "ours", device="cpu")
     assert torch.equal(restored.embed_speaker(noise(1), 16_000), ours.embed_speaker(noise(1), 16_000))
 
