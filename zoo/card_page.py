@@ -69,6 +69,8 @@ def _usage(model: Any, source: str, units: bool) -> str:
     ]
     if units and getattr(model, "quantizer", None) is not None:
         lines.append('units = model.units("recording.wav")')
+    if getattr(model, "speaker", None) is not None:
+        lines.append('voice = model.embed_speaker("recording.wav")')
     if hasattr(model, "similarity"):
         lines.append('scores = model.similarity(["recording.wav"], ["slow piano", "fast drums"])  # (1, 2)')
     if _transcribes(model):

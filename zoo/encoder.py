@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -68,6 +68,14 @@ class Frames:
     def unpad(self) -> list[Tensor]:
         """The real frames of each clip: (T_b, D) or (L, T_b, D)."""
         return [self.x[..., b, :n, :] for b, n in enumerate(self.lengths.tolist())]
+
+
+LATER = {"later": True}
+"""Metadata of an option that a Config got after its first release: at its default, no fingerprint changes."""
+
+
+def _is_later_default(option: Field[Any], value: Any) -> bool:
+    return "later" in option.metadata and value == option.default
 
 
 class Encoder(nn.Module):
@@ -290,7 +298,9 @@ class Encoder(nn.Module):
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits of a SHA-256 over family, configuration and current weights."""
-        digest = hashlib.sha256(repr((self.family, sorted(asdict(self.config).items()))).encode())
+        settings = [(option.name, getattr(self.config, option.name), option) for option in fields(self.config)]
+        counted = [(name, value) for name, value, option in settings if not _is_later_default(option, value)]
+        digest = hashlib.sha256(repr((self.family, sorted(counted))).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())

@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     from zoo.models.mulan.model import MuLan
     from zoo.models.spectral.cards import Name as SpectralName
     from zoo.models.spectral.model import Spectral
+    from zoo.models.wav2vec2.cards import Name as Wav2Vec2Name
+    from zoo.models.wavlm.cards import Name as WavLMName
+    from zoo.models.wavlm.model import WavLM
     from zoo.models.whisper.cards import Name as WhisperName
     from zoo.models.whisper.model import Whisper
+    from zoo.models.whisper_distil.cards import Name as DistilWhisperName
 
 
 EXPORTED = ("model", "best")
@@ -38,16 +42,20 @@ EXPORTED = ("model", "best")
 
 # A type checker knows the class of a name; what a directory or a file holds, only the caller knows.
 @overload
-def load(source: HubertName, device: str = ..., dtype: str | torch.dtype = ...) -> HuBERT: ...
+def load(source: HubertName | Wav2Vec2Name, device: str = ..., dtype: str | torch.dtype = ...) -> HuBERT: ...
+@overload
+def load(source: WavLMName, device: str = ..., dtype: str | torch.dtype = ...) -> WavLM: ...
 @overload
 def load(source: MulanName, device: str = ..., dtype: str | torch.dtype = ...) -> MuLan: ...
 @overload
 def load(source: SpectralName, device: str = ..., dtype: str | torch.dtype = ...) -> Spectral: ...
 @overload
-def load(source: WhisperName, device: str = ..., dtype: str | torch.dtype = ...) -> Whisper: ...
+def load(source: WhisperName | DistilWhisperName, device: str = ..., dtype: str | torch.dtype = ...) -> Whisper: ...
 @overload
-def load(source: str | Path, device: str = ..., dtype: str | torch.dtype = ...) -> Encoder: ...
-def load(source: str | Path, device: str = "auto", dtype: str | torch.dtype = "float32") -> Encoder:
+def load(source: str | Path, device: str = ..., dtype: str | torch.dtype = ..., *, wrap: bool = ...) -> Encoder: ...
+def load(
+    source: str | Path, device: str = "auto", dtype: str | torch.dtype = "float32", *, wrap: bool = False
+) -> Encoder:
     """A model with its weights, in eval mode.
 
     source: a registered name ("hubert": the small one inside this package; "hubert-base": published weights, cached by
@@ -56,6 +64,8 @@ def load(source: str | Path, device: str = "auto", dtype: str | torch.dtype = "f
     device: "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1", ...
     dtype:  "float32", "bfloat16", "float16", "int8" (CPU, linear layers only), or "auto": bfloat16 if the device
             has native bfloat16, else float32. Results are always float32.
+
+    wrap:   let transformers compute the model, for audio models of the hub that zoo does not implement; see `zoo.wrap`.
 
     Reduced precision is tested once for each model structure and machine (`zoo.selftest`): where it is wrong, the model
     comes in float32, with a warning.
@@ -69,13 +79,29 @@ def load(source: str | Path, device: str = "auto", dtype: str | torch.dtype = "f
     target = resolve_device(device)
     precision, _ = resolve_dtype(dtype, target)
     with torch.inference_mode(False):  # a model outlives the call, and may be trained later
-        model = _load_weights(source).to(target).eval()
+        model = _load_weights(source, wrap).to(target).eval()
         if precision == "float32" or next(model.parameters(), None) is None:
             return model
-        return _in_reduced_precision(model, precision, target, source)
+        return _in_reduced_precision(model, precision, target, source, wrap)
 
 
-def _in_reduced_precision(model: Encoder, dtype: str, device: torch.device, source: str | Path) -> Encoder:
+def wrap(model: Any, processor: Any) -> Encoder:
+    """A model of transformers as an Encoder, for audio models that zoo does not implement: transformers computes it.
+
+    processor: its feature extractor, or a processor that has one. Clips of one length go through the model together,
+    others alone: it never sees padding, so a clip has the same embedding in every batch. The model is used as it is,
+    not copied; of a model with a decoder, only the encoder. Layers, shortest clip and frame rate are found by running
+    it on noise.
+
+    Raises ConfigError, with the reason, for a model that does not run on audio alone, gives no hidden states, or pads
+    every clip to one length, so that real frames cannot be told from padding.
+    """
+    from zoo.models.wrapped.model import wrap as wrap_model
+
+    return wrap_model(model, processor)
+
+
+def _in_reduced_precision(model: Encoder, dtype: str, device: torch.device, source: str | Path, wrap: bool) -> Encoder:
     """The model in `dtype`; in float32, with a warning, where that precision is wrong on this machine."""
     from zoo import selftest
     from zoo.nn.precision import to_dtype
@@ -92,7 +118,7 @@ def _in_reduced_precision(model: Encoder, dtype: str, device: torch.device, sour
         selftest.remember(result, model, exact, dtype, device)
         if not result.reason:
             return model
-        model = _load_weights(source).to(device).eval()
+        model = _load_weights(source, wrap).to(device).eval()
     elif not result.reason:
         return to_dtype(model, dtype)
     warnings.warn(
@@ -103,7 +129,9 @@ def _in_reduced_precision(model: Encoder, dtype: str, device: torch.device, sour
     return model
 
 
-def _load_weights(source: str | Path) -> Encoder:
+def _load_weights(source: str | Path, wrap: bool = False) -> Encoder:
+    if wrap:
+        return _load_wrapped(source)
     if isinstance(source, str) and registry.is_registered(source):
         return _load_registered(source)
     if isinstance(source, str) and source.startswith("hf:"):
@@ -239,6 +267,23 @@ def load_foreign(source: str | Path) -> Encoder:
     )
     if foreign.tokenizer is not None:
         model.tokenizer = foreign.tokenizer
+    return model
+
+
+def _load_wrapped(source: str | Path) -> Encoder:
+    """A Hugging Face directory or repository, or the repository of a registered name, computed by transformers."""
+    from zoo.importers import hub
+    from zoo.importers.wrapped import read_wrapped
+    from zoo.io.paths import expand_path
+
+    if isinstance(source, str) and registry.is_registered(source):
+        source = registry.info(source).source or source
+    path = hub.fetch(str(source)) if hub.is_hub(source) else expand_path(source)
+    model = read_wrapped(str(source), path)
+    model.name = hub.parse(str(source))[0].partition("/")[2] if hub.is_hub(source) else path.stem
+    model.provenance = {"source": str(source)} | dict(model.provenance)
+    if hub.is_hub(source):
+        model.provenance = dict(model.provenance) | {"revision": path.name}
     return model
 
 

@@ -52,6 +52,8 @@ def discover(folders: Iterable[str]) -> None:
         if not module.ispkg or not (Path(module.module_finder.path) / module.name / "cards.py").is_file():  # type: ignore[union-attr]
             continue
         family = import_module(f"zoo.models.{module.name}.cards")
+        if not family.CARDS:  # models that are made in another way
+            _families[module.name] = family.ENCODER
         for card in family.CARDS:
             register(card, family.ENCODER)
         if hasattr(family, "DEFAULT"):

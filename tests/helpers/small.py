@@ -10,8 +10,11 @@ import zoo
 from zoo import testing
 from zoo.encoder import Encoder
 
+_HUBERT: dict[str, Any] = {"layers": 3, "dim": 48, "heads": 4, "ffn_dim": 96, "conv_dim": 32, "position_groups": 4}
 SMALL: dict[str, dict[str, Any]] = {  # a family without an entry is small
-    "hubert": {"layers": 3, "dim": 48, "heads": 4, "ffn_dim": 96, "conv_dim": 32, "position_groups": 4},
+    "hubert": _HUBERT,
+    "wavlm": _HUBERT,
+    "ast": {"frames": 100, "layers": 2, "dim": 48, "heads": 4, "ffn_dim": 96},
     "mulan": {
         "resnet_width": 8,
         "resnet_blocks": (1, 1, 1, 1),

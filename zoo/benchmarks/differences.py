@@ -72,7 +72,7 @@ def _signed(difference: Comparison) -> tuple[float, float, float]:
 
 
 def _shown(model: ComparedModel, difference: Comparison) -> str:
-    percent = "WER" in model.record.metric
+    percent = scores.in_percent(model.record.metric)
     value, low, high = (f"{100 * each:+.1f}" if percent else f"{each:+.3f}" for each in _signed(difference))
     has_interval = difference.interval.low == difference.interval.low
     return f"{value} ({low} to {high})" if has_interval else value

@@ -46,8 +46,13 @@ def number(record: Record, value: float | None) -> str:
     if record.kind in ("speed", "hallucination"):
         return f"{value:.1f}"
     sign = "+" if record.kind == "robustness" else ""
-    return f"{100 * value:{sign}.1f} %" if "WER" in record.metric else f"{value:{sign}.3f}"
+    return f"{100 * value:{sign}.1f} %" if in_percent(record.metric) else f"{value:{sign}.3f}"
 
 
 def bounds(low: float | None, high: float | None, shown: Callable[[float | None], str]) -> str:
     return "no interval" if low is None or low != low else f"{shown(low)} to {shown(high)}"
+
+
+def in_percent(metric: str) -> bool:
+    """Whether scores of this metric are shown in percent: error rates, as their fields do."""
+    return metric == "EER" or "WER" in metric

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from zoo.benchmarks import chance, hallucination, speed, units, wer
+from zoo.benchmarks import chance, hallucination, speed, units, verification, wer
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.confusion import class_details
 from zoo.benchmarks.evaluated import embed_items, items_with, read_clips, set_score, test_items, transcribe_clips
@@ -44,6 +44,8 @@ def unsupported_reason(task: SuiteTask, encoder: Encoder) -> str:
         return "it does not embed text"
     if task.kind == "units" and getattr(encoder, "quantizer", None) is None:
         return "it has no quantizer"
+    if task.kind == "verification" and getattr(encoder, "speaker", None) is None:
+        return "it has no speaker head"
     if task.kind in ADDED and ADDED[task.kind].unsupported is not None:
         return ADDED[task.kind].unsupported(encoder)  # type: ignore[misc]
     return ""
@@ -170,4 +172,9 @@ def _speed(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) 
 
 
 CORRUPTIBLE: dict[str, Callable[..., Rows]] = {"wer": _wer, "retrieval": _retrieval, "zero_shot": _zero_shot}
-_RUNNERS: dict[str, Callable[..., Rows]] = {"speed": _speed, "units": units.run, "hallucination": hallucination.run}
+_RUNNERS: dict[str, Callable[..., Rows]] = {
+    "speed": _speed,
+    "units": units.run,
+    "verification": verification.run,
+    "hallucination": hallucination.run,
+}

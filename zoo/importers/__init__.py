@@ -32,7 +32,17 @@ class Importer:
 
 
 IMPORTERS: tuple[Importer, ...] = (
-    Importer("Hugging Face HuBERT directory", lambda c: c.get("model_type") == "hubert", "zoo.importers.hf:read"),
+    Importer(
+        "Hugging Face HuBERT, wav2vec 2.0, UniSpeech or UniSpeech-SAT directory",
+        lambda c: c.get("model_type") in ("hubert", "wav2vec2", "unispeech", "unispeech-sat"),
+        "zoo.importers.hf:read",
+    ),
+    Importer("Hugging Face WavLM directory", lambda c: c.get("model_type") == "wavlm", "zoo.importers.wavlm:read"),
+    Importer(
+        "Hugging Face AST directory",
+        lambda c: c.get("model_type") == "audio-spectrogram-transformer",
+        "zoo.importers.ast:read",
+    ),
     Importer(
         "fairseq HuBERT .pt", lambda c: "model" in c and bool({"cfg", "args"} & c.keys()), "zoo.importers.fairseq:read"
     ),

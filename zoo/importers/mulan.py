@@ -23,24 +23,16 @@ from zoo.errors import CheckpointError, ConfigError
 from zoo.importers import hub, torchfile
 from zoo.importers.bert import bert_arguments, bert_tensors
 from zoo.importers.source import read_weights, understood
-from zoo.importers.towers import ast_tensors, resnet_tensors
+from zoo.importers.towers import ast_arguments, ast_tensors, resnet_tensors
 from zoo.io.paths import expand_path
 from zoo.io.small_files import check_regular, read_json
 from zoo.io.text import shorten
 from zoo.models.mulan.model import MuLan
 from zoo.models.mulan.text import FILES, Tokenizer
 
-# What must hold in an ASTConfig, because it is the only thing implemented. All are the defaults of transformers.
-_AST_IMPLEMENTED = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "qkv_bias": True}
-# Field of MulanConfig: (theirs, their default).
-_AST_FIELDS = {
-    "mels": ("num_mel_bins", 128),
-    "audio_dim": ("hidden_size", 768),
-    "audio_layers": ("num_hidden_layers", 12),
-    "audio_heads": ("num_attention_heads", 12),
-    "audio_ffn_dim": ("intermediate_size", 3072),
-    "patch": ("patch_size", 16),
-    "patch_stride": ("time_stride", 10),
+# Argument of ASTTower -> field of MulanConfig.
+_AST_FIELDS = {"mels": "mels", "patch": "patch", "stride": "patch_stride"} | {
+    name: f"audio_{name}" for name in ("dim", "layers", "heads", "ffn_dim")
 }
 _BLOCK_OF_RESNET = re.compile(r"layer(\d+)\.(\d+)\.conv3\.weight")
 
@@ -100,12 +92,8 @@ def _audio(source: str | Path) -> tuple[dict[str, Any], Weights]:
 
 
 def _ast(source: str, described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], Weights]:
-    for field, expected in _AST_IMPLEMENTED.items():
-        if described.get(field, expected) != expected:
-            raise CheckpointError(f"{source}: {field} is {shorten(described[field])}; zoo implements {expected!r} only")
-    if described.get("frequency_stride", 10) != described.get("time_stride", 10):
-        raise CheckpointError(f"{source}: frequency_stride and time_stride differ; zoo has one stride for both")
-    config = {ours: described.get(theirs, default) for ours, (theirs, default) in _AST_FIELDS.items()}
+    arguments = ast_arguments(described, source=source)
+    config = {_AST_FIELDS[name]: value for name, value in arguments.items()}
     layers, dim, ffn_dim, patch = (config[name] for name in ("audio_layers", "audio_dim", "audio_ffn_dim", "patch"))
     _check_sizes(config, [layers * dim * ffn_dim, patch * patch * dim], tensors, source)
 

@@ -162,12 +162,16 @@ class ASTTower(_Tower):
         )
         self.apply(partial(_init_ast, std=AST_STD * max(1.0, AST_WIDTH / dim) ** 0.5))
 
-    def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """mel (B, T, N) natural log, lengths (B,) real frames >= 1 -> (B, D)."""
+    def embed_patches(self, mel: Tensor, lengths: Tensor) -> Tensor:
+        """The input of the transformer: mel (B, T, N) natural log, lengths (B,) real frames -> (B, 2 + P, D)."""
         x = self.standardize(mel, lengths).to(self.embed.weight.dtype)
         x = x.unfold(1, self.patch, self.stride).unfold(2, self.patch, self.stride)  # (B, steps, bands, patch, patch)
         x = self.embed(x.flatten(3).flatten(1, 2))  # (B, P, D)
-        x = torch.cat([self.tokens.expand(len(x), -1, -1), x], dim=1) + self.position  # (B, 2 + P, D)
+        return torch.cat([self.tokens.expand(len(x), -1, -1), x], dim=1) + self.position
+
+    def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
+        """mel (B, T, N) natural log, lengths (B,) real frames >= 1 -> (B, D)."""
+        x = self.embed_patches(mel, lengths)  # (B, 2 + P, D)
         steps = ((lengths + self.stride - 1) // self.stride).clamp(max=self.steps)  # (B,) time steps with a real frame
         mask = padding_mask(2 + steps * self.bands, x)
         (x,) = self.transformer(x, mask, [len(self.transformer.blocks)], first=2)  # (B, 2, D)

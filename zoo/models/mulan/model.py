@@ -21,11 +21,11 @@ from zoo.errors import ConfigError
 from zoo.models.mulan.audio import ASTTower, ResNetTower, SpecAugment
 from zoo.models.mulan.text import FILES, TextTower, Tokenizer
 from zoo.models.tokenized import TokenizedEncoder, check_ids
+from zoo.models.windows import cut_windows, put_back
 from zoo.nn.eval_mode import eval_mode
 from zoo.nn.frontend import LogMel
 from zoo.nn.linear import Linear
 from zoo.nn.losses import Temperature
-from zoo.nn.masking import lengths_to_mask
 from zoo.text.prompts import embed_prompts
 from zoo.validation import check_range
 
@@ -141,17 +141,8 @@ class MuLan(TokenizedEncoder):
 
     def embed_windows(self, mel: Tensor, lengths: Tensor, counts: Tensor) -> Tensor:
         """mel (B, M, N), lengths (B,) real mel frames, counts (B,) windows -> (B, T, D), zero in padding."""
-        size, clips = self.mel_frames, len(mel)
-        windows = int(counts.max())
-        mel = F.pad(mel[:, : windows * size], (0, 0, 0, max(0, windows * size - mel.shape[1])))
-        mel = mel.reshape(clips * windows, size, -1)  # (B T, size, N)
-        start = torch.arange(windows) * size
-        remaining = (lengths[:, None] - start).clamp(0, size)  # (B, T) real mel frames of each window
-        real = lengths_to_mask(counts, windows)  # (B, T)
-        index = real.flatten().nonzero()[:, 0].to(mel.device, non_blocking=True)  # (real windows,)
-        x = self.embed_spectrogram(mel[index], remaining[real])  # (real windows, D)
-        out = x.new_zeros(clips * windows, self.dim).index_copy(0, index, x)
-        return out.unflatten(0, (clips, windows))
+        windows, remaining, places = cut_windows(mel, lengths, counts, self.mel_frames)
+        return put_back(self.embed_spectrogram(windows, remaining), places)
 
     def embed_spectrogram(
         self,
