@@ -16,6 +16,7 @@ test: $(READY)  ## the default tests: at most 6 minutes on two cores
 
 check: $(READY) lint wheel  ## lint, the default and the slow tests, a wheel in a fresh environment
 	$(PYTHON) -m pytest -m "slow or not slow"
+	ZOO_KERNELS=0 $(PYTHON) -m pytest tests/test_contract.py tests/models  # on plain PyTorch, as on a GPU
 
 lint: $(READY)
 	$(PYTHON) -m ruff check .

@@ -17,6 +17,7 @@ from small import VARIANTS, noise, small, structures
 import zoo
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError
+from zoo.nn.kernels.switch import ENABLED
 from zoo.nn.precision import to_dtype
 from zoo.testing import TOLERANCE, difference
 
@@ -202,7 +203,8 @@ def test_checkpoint_restores_the_same_model(model: Encoder, tmp_path: Path) -> N
     assert restored.config == model.config
     assert restored.fingerprint() == model.fingerprint()
     assert restored.preprocessing() == model.preprocessing()
-    assert torch.equal(restored.embed(noise(1), 16_000), model.embed(noise(1), 16_000))
+    again, before = restored.embed(noise(1), 16_000), model.embed(noise(1), 16_000)
+    assert difference(again, before) <= (0 if ENABLED else TOLERANCE), "MKL rounds by the address of a matrix"
 
 
 # The methods

@@ -6,12 +6,14 @@ Tensors on the device "meta" stand for those on a GPU (helpers/syncs.py).
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
 import torch
 from small import noise, small, structures
 from syncs import META, NoSync
+from torch import Tensor
 
 from zoo.data.dataset import Batch, LoadedClip
 from zoo.data.manifest import Entry
@@ -49,3 +51,30 @@ def test_statistics_of_a_batch_on_a_gpu_are_those_of_each_clip() -> None:
     with mock.patch("torch.compiler.is_compiling", return_value=True):  # as if there were no lengths to read
         together = frontend.norm_stats_of(batch.waves, batch.lengths)
     torch.testing.assert_close(together, expected, rtol=1e-12, atol=1e-12)
+
+
+GRAPHS = {
+    "hubert-base": lambda m: (m, batch_of((0.8, 0.5), 16_000)),
+    "hubert-fast": lambda m: (m, batch_of((0.8, 0.5), 16_000)),
+    "wavlm-base": lambda m: (m, batch_of((0.8, 0.5), 16_000)),
+    "mulan-resnet50": lambda m: (m.audio, (torch.randn(2, m.mel_frames, m.config.mels), torch.tensor([900, 300]))),
+    "mulan-ast": lambda m: (m.audio, (torch.randn(2, m.mel_frames, m.config.mels), torch.tensor([900, 300]))),
+    "whisper-tiny": lambda m: (m.encoder, (torch.randn(2, 300, m.config.mels), None, [2])),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_one_graph_holds_a_whole_forward_pass(name: str) -> None:
+    """`torch.compile(fullgraph=True)` fails where Python would need a value. Shapes are fixed."""
+    module, inputs = GRAPHS[name](small(name).eval())
+    arguments = (inputs.waves, inputs.lengths) if isinstance(inputs, Batch) else inputs
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        expected, actual = module(*arguments), compiled(*arguments)
+    torch.testing.assert_close(tensor_of(actual), tensor_of(expected), atol=1e-5, rtol=0)
+
+
+def tensor_of(result: Any) -> Tensor:
+    """The tensor in a result: Frames, a list of layers, or the tensor itself."""
+    result = getattr(result, "x", result)
+    return result[0] if isinstance(result, list) else result

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo.nn.conv1d import channels_last, conv_channels_last
+from zoo.nn.kernels.conv1d import channels_last, conv_channels_last
 
 SHAPES = [(31, 3, 2), (30, 3, 2), (17, 2, 2), (16, 2, 2), (40, 5, 2), (40, 5, 1), (3, 3, 2), (23, 2, 5), (12, 1, 1)]
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.nn import conv2d
-from zoo.nn.conv2d import ConvNorm
+from zoo.nn.conv_norm import ConvNorm
+from zoo.nn.kernels import conv2d
 
 
 def random_layer(inputs: int = 6, outputs: int = 16, kernel: int = 3, stride: tuple[int, int] = (1, 1)) -> ConvNorm:

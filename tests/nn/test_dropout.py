@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.nn.dropout import Dropout, draw_bit_mask, keep_probability
+from zoo.nn.kernels.dropout import Dropout, draw_bit_mask, keep_probability
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.1, 0.5, 0.9])

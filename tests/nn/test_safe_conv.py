@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from small import noise, small, structures
 from torch import Tensor
 
-from zoo.nn.conv2d import ConvNorm
+from zoo.nn.conv_norm import ConvNorm
 from zoo.nn.precision import cpu_description, to_dtype
 from zoo.nn.safe_conv import conv2d, has_odd_groups, is_one_column
 

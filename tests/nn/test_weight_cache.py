@@ -11,9 +11,9 @@ from small import noise, small, structures
 from torch import Tensor
 
 from zoo.encoder import Encoder
-from zoo.nn.conv2d import ConvNorm
+from zoo.nn.conv_norm import ConvNorm
+from zoo.nn.kernels.weight_cache import WeightCache
 from zoo.nn.linear import Linear
-from zoo.nn.weight_cache import WeightCache
 
 Write = Callable[[Tensor], None]
 

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.errors import ConfigError
+from zoo.nn.kernels.linear import fast_linear
 
-# The float32 matrix product of oneDNN is up to twice as fast as PyTorch's default (MKL), at the same precision.
-_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _ROWS = 4096  # the scores of this many rows fit into the cache of a core
 _SUM_ROWS = 1 << 16  # rows summed in float32 before the sum is added in float64
 
@@ -45,7 +44,7 @@ def nearest(x: Tensor, centroids: Tensor) -> Nearest:
     for start in range(0, len(x), _ROWS):
         rows = slice(start, start + _ROWS)
         near = x[rows].float() - shift
-        best, labels[rows] = _product(near, weight, bias).max(1)
+        best, labels[rows] = fast_linear(near, weight, bias).max(1)
         distances[rows] = near.square().sum(1).sub_(best, alpha=2).clamp_(min=0)
     return Nearest(labels, distances)
 
@@ -67,10 +66,3 @@ def means(sums: Tensor, counts: Tensor, previous: Tensor) -> Tensor:
     """sums (K, D) / counts (K,), float32. An empty cluster keeps its `previous` centroid."""
     updated = (sums / counts.clamp(min=1)[:, None]).float()
     return torch.where(counts[:, None] > 0, updated, previous)
-
-
-def _product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x (N, D), weight (K, D), bias (K,) -> (N, K)."""
-    if _ONEDNN and x.device.type == "cpu":
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return F.linear(x, weight, bias)

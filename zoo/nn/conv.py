@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.nn.activation import gelu
-from zoo.nn.conv1d import channels_last, conv_channels_last
 from zoo.nn.frontend import LogMel, Samples
+from zoo.nn.kernels.conv1d import channels_last, conv_channels_last
+from zoo.nn.kernels.switch import use_kernels
 from zoo.nn.linear import Linear
 from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.safe_conv import conv2d
@@ -86,14 +87,15 @@ class WaveformFrontend(nn.Module):
 
     def norm_stats_of(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """`norm_stats` of each clip of a padded batch, waves (B, S), lengths (B,): (B, 4 + K + K K)."""
-        if waves.device.type == "cpu" and not torch.compiler.is_compiling():  # padding is not read
+        if use_kernels(waves):  # padding is not read
             return torch.stack([self.norm_stats(w[:n]) for w, n in zip(waves, lengths.tolist(), strict=True)])
         k, s = self.kernels[0], self.strides[0]
         counts = (lengths - k) // s + 1  # (B,)
         frames = waves.unfold(1, k, s)  # (B, T0, K)
         frames = zero_padding(frames, lengths_to_mask(counts, frames.shape[1], waves.device)).double()
         products = frames.transpose(1, 2) @ frames  # (B, K, K)
-        wave = waves.double()  # zero in padding
+        inside = lengths_to_mask(lengths, waves.shape[1], waves.device)  # (B, S)
+        wave = torch.where(inside, waves, 0.0).double()
         sizes = torch.stack([lengths, counts]).to(waves.device, torch.float64, non_blocking=True)  # (2, B)
         sums = torch.stack([sizes[0], wave.sum(1), wave.square().sum(1), sizes[1]], dim=1)  # (B, 4)
         return torch.cat([sums, frames.sum(1), products.flatten(1)], dim=1)
@@ -108,8 +110,7 @@ class WaveformFrontend(nn.Module):
         dtype = self.conv(0).weight.dtype
         taps, bias = (t.to(dtype) for t in self._first_filters(norm_stats))  # (B, K, C), (B, 1, C)
         waves = waves.to(dtype)
-        whole_batch = torch.is_grad_enabled() or torch.compiler.is_compiling()
-        if waves.device.type == "cpu" and not whole_batch:
+        if use_kernels(waves) and not torch.is_grad_enabled():
             return self._convolve_by_tiles(waves, lengths, taps, bias)
         return self._convolve(waves, taps, bias, self._later_weights())
 

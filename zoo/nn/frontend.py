@@ -27,9 +27,14 @@ class Samples(Protocol):
     def __getitem__(self, span: slice, /) -> Tensor: ...
 
 
-@lru_cache(maxsize=16)
+@torch.compiler.assume_constant_result  # a compiled graph takes them as they are
 def mel_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
     """Triangular filters on the HTK mel scale from 0 to half the sample rate: (Q, N) float32."""
+    return _mel_filters(fft, sample_rate, mels, device)
+
+
+@lru_cache(maxsize=16)
+def _mel_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
     with ordinary_tensors(), torch.device("cpu"):  # the filters serve all later calls
         filters = torchaudio.functional.melscale_fbanks(fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate)
         return filters.to(device)
@@ -69,9 +74,14 @@ class LogMel(nn.Module):
             return (power @ filters).clamp(min=self.floor).log()
 
 
-@lru_cache(maxsize=4)
+@torch.compiler.assume_constant_result  # a compiled graph takes them as they are
 def slaney_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
     """Triangular filters of equal area on Slaney's mel scale from 0 to half the sample rate: (Q, N) float32."""
+    return _slaney_filters(fft, sample_rate, mels, device)
+
+
+@lru_cache(maxsize=4)
+def _slaney_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
     with ordinary_tensors(), torch.device("cpu"):  # the filters serve all later calls
         filters = torchaudio.functional.melscale_fbanks(
             fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate, norm="slaney", mel_scale="slaney"

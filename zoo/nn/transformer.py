@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.nn.activation import gelu
 from zoo.nn.attention import SelfAttention
-from zoo.nn.dropout import Dropout
+from zoo.nn.kernels.dropout import Dropout
 from zoo.nn.linear import Linear
 
 

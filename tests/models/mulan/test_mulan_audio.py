@@ -11,7 +11,7 @@ from zoo.checkpoint import assign
 from zoo.errors import ConfigError
 from zoo.importers.towers import ast_tensors, resnet_tensors
 from zoo.models.mulan.audio import LEVEL, SPREAD, ASTTower, ResNetTower, SpecAugment
-from zoo.nn.conv2d import ConvNorm
+from zoo.nn.conv_norm import ConvNorm
 
 SMALL_AST = {"mels": 36, "dim": 32, "layers": 2, "heads": 4, "ffn_dim": 64, "frames": 76}
 

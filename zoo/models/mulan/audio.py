@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
-from zoo.nn.conv2d import ConvNorm
+from zoo.nn.conv_norm import ConvNorm
 from zoo.nn.linear import Linear
 from zoo.nn.masking import has_padding, lengths_to_mask, padding_mask, zero_padding
 from zoo.nn.transformer import Transformer

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from zoo.errors import ConfigError
 from zoo.nn.attention import SelfAttention
-from zoo.nn.linear import Linear, PackedLinear
+from zoo.nn.kernels.linear import PackedLinear
+from zoo.nn.linear import Linear
 from zoo.nn.masking import padding_mask
 from zoo.nn.transformer import FeedForward
 

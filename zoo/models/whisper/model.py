@@ -24,9 +24,9 @@ from zoo.models.whisper.config import WhisperConfig
 from zoo.models.whisper.decoder import AudioStates, Decoder
 from zoo.models.whisper.tokenizer import WhisperTokenizer
 from zoo.nn.activation import gelu
-from zoo.nn.conv1d import channels_last
 from zoo.nn.eval_mode import eval_mode
 from zoo.nn.frontend import WhisperMel
+from zoo.nn.kernels.conv1d import channels_last
 from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.safe_conv import conv2d
 from zoo.nn.transformer import Transformer

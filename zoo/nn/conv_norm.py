@@ -14,12 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.nn.kernels.conv2d import can_fuse, fused, pack
+from zoo.nn.kernels.switch import use_kernels
+from zoo.nn.kernels.weight_cache import WeightCache
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.safe_conv import conv2d, is_one_column
-from zoo.nn.weight_cache import WeightCache
-
-# Available in every PyTorch since 2.1 with oneDNN; inductor uses the same operators to fuse CPU graphs.
-_CAN_FUSE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
 
 
 class ConvNorm(nn.Module):
@@ -47,15 +46,15 @@ class ConvNorm(nn.Module):
 
         rows (B,): number of real rows of H, default all; training computes its statistics over real rows only.
         """
-        plain = self.training or torch.is_grad_enabled() or x.device.type != "cpu"
+        plain = self.training or torch.is_grad_enabled() or not use_kernels(x)
         if plain or self.conv.weight.is_inference():
             self._folded.clear()  # a fused optimizer changes weights without a new version
             y = self._normalize(self._convolve(x, self.conv.weight, None), rows)
             y = y if residual is None else y + residual
             return F.relu(y) if relu else y
-        if _can_fuse(x) and not self._must_avoid(x):
-            weight, bias = self._folded.get(self._sources(), lambda: self._pack(x))
-            return self._fused(x, weight, bias, residual, relu)
+        if can_fuse(x) and not self._must_avoid(x):
+            weight, bias = self._folded.get(self._sources(), lambda: pack(self.conv, *self._fold(), x.shape))
+            return fused(self.conv, x, weight, bias, residual, relu)
         weight, bias = self._folded.get(self._sources(), self._fold)
         y = self._convolve(x, weight, bias)
         y = y if residual is None else y.add_(residual)
@@ -108,28 +107,3 @@ class ConvNorm(nn.Module):
         bias = norm.bias.float() - norm.running_mean.float() * gain
         folded = (weight.float() * gain[:, None, None, None]).to(weight.dtype)
         return folded.contiguous(memory_format=torch.channels_last), bias.to(weight.dtype)
-
-    def _pack(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        weight, bias = self._fold()
-        conv = self.conv
-        packed = torch.ops.mkldnn._reorder_convolution_weight(
-            weight, conv.padding, conv.stride, conv.dilation, conv.groups, x.shape
-        )
-        return packed, bias
-
-    def _fused(self, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
-        conv = self.conv
-        geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
-        unary = "relu" if relu else "none"
-        if residual is None:
-            return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *geometry, unary, [], "")
-        return torch.ops.mkldnn._convolution_pointwise_.binary(
-            residual, x, weight, bias, *geometry, "add", 1.0, unary if relu else None, [], None
-        )
-
-
-def _can_fuse(x: Tensor) -> bool:
-    """Whether oneDNN can run a fused convolution of x on this machine."""
-    if not _CAN_FUSE or x.device.type != "cpu":
-        return False
-    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())

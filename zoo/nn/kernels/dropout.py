@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.nn.kernels.switch import use_kernels
+
 LEVELS = 1 << 15  # probabilities are multiples of 1 / LEVELS
 _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes of an element -> integer type
 
@@ -52,6 +54,6 @@ class Dropout(nn.Dropout):
     """nn.Dropout, with the faster method above on CPUs."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not 0 < self.p < 1 or x.device.type != "cpu":
+        if not self.training or not 0 < self.p < 1 or not use_kernels(x):
             return super().forward(x)
         return _Drop.apply(x, self.p)

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from zoo.nn.linear import fast_linear
+from zoo.nn.kernels.linear import fast_linear
+from zoo.nn.kernels.switch import use_kernels
 from zoo.nn.safe_conv import conv2d
 
 
@@ -28,7 +29,7 @@ def channels_last(weight: Tensor) -> Tensor:
 
 def conv_channels_last(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
     """x (B, T, C), weight (C', C, 1, k) -> (B, T', C'); several times faster than a plain conv1d on CPUs."""
-    if x.device.type != "cpu" or not torch.is_grad_enabled():
+    if not use_kernels(x) or not torch.is_grad_enabled():
         return _convolve(x, weight, bias, stride)
     if torch.is_autocast_enabled("cpu"):  # autocast does not cast the arguments of custom functions
         dtype = torch.get_autocast_dtype("cpu")
