@@ -11,6 +11,25 @@ from zoo import testing
 from zoo.encoder import Encoder
 
 SMALL: dict[str, dict[str, Any]] = {  # a family without an entry is small
+    "clap": {
+        "window_seconds": 3.0,
+        "fused_seconds": 7.5,
+        "mel_hop": 960,
+        "dim": 32,
+        "mels": 16,
+        "image": 64,
+        "audio_dim": 16,
+        "audio_depths": (1, 2, 1),
+        "audio_heads": (2, 2, 4),
+        "attention_window": 4,
+        "vocab_size": 300,
+        "text_dim": 32,
+        "text_layers": 2,
+        "text_heads": 4,
+        "text_ffn_dim": 64,
+        "text_positions": 64,
+        "text_length": 48,
+    },
     "hubert": {"layers": 3, "dim": 48, "heads": 4, "ffn_dim": 96, "conv_dim": 32, "position_groups": 4},
     "mulan": {
         "resnet_width": 8,

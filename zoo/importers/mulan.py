@@ -26,7 +26,7 @@ from zoo.importers.source import read_json, read_weights, understood
 from zoo.importers.towers import ast_tensors, resnet_tensors
 from zoo.io.paths import expand_path
 from zoo.models.mulan.model import MuLan
-from zoo.models.mulan.text import FILES, Tokenizer
+from zoo.models.mulan.text import Tokenizer
 
 # What must hold in an ASTConfig, because it is the only thing implemented. All are the defaults of transformers.
 _AST_IMPLEMENTED = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "qkv_bias": True}
@@ -128,7 +128,7 @@ def _text(source: str | Path) -> tuple[dict[str, Any], Weights, Tokenizer | None
     tensors = bert_tensors(read_weights(path), source=str(source))
     config = {f"text_{name}": arguments[name] for name in ("dim", "layers", "heads", "ffn_dim", "positions")}
     config["vocab_size"] = arguments["vocab"]
-    tokenizer = Tokenizer.load(path) if any((path / name).is_file() for name in FILES) else None
+    tokenizer = Tokenizer.load(path) if Tokenizer.find(path) else None
     return config, lambda model: tensors, tokenizer
 
 
