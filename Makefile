@@ -33,7 +33,7 @@ docs: $(READY)  ## build the documentation into build/site, and run every tutori
 fresh:  ## what a newcomer gets: clone into an empty folder, new environment, make demo, make test; prints wall times
 	.ci/fresh
 
-tables: $(READY)  ## write the tables in README, model cards and result pages anew from benchmarks/results
+tables: $(READY)  ## update the tables in README, model cards and result pages from benchmarks/results
 	$(PYTHON) -m zoo bench table $$(grep -l "<!-- zoo bench table" README.md recipes/*/README.md benchmarks/results/*.md)
 	$(PYTHON) benchmarks/speed/summary.py
 	for model in zoo/assets/*; do $(PYTHON) -m zoo bench card $$model $(wildcard benchmarks/results/mini-*.json benchmarks/results/real-*.json) || exit 1; done

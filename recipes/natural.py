@@ -89,8 +89,8 @@ def _texts(style: str, rng: Random) -> tuple[str, str]:
     """(transcript, spoken text) in a style."""
     english = grammar.load("en")
     if style in ("digit", "keyword"):
-        words = [*english.words["digit"], ("oh",)] if style == "digit" else english.words["keyword"]
-        word = rng.choice(words)[0]
+        choices = [*english.words["digit"], ("oh",)] if style == "digit" else english.words["keyword"]
+        word = rng.choice(choices)[0]
         return word, word + rng.choice("..,?!")
     if style == "digits":
         text = english.expand("digits", rng)

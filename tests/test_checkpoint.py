@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from small import SMALL, noise, small
-from torch import Tensor, nn
+from torch import nn
 
 import zoo
 from zoo import checkpoint
@@ -26,6 +25,8 @@ from zoo.errors import CheckpointError
 from zoo.loading import load_checkpoint
 from zoo.nn.linear import quantize_linears
 from zoo.recipes.mulan.config import Loss
+from zoo.recipes.whisper.config import LoraConfig
+from zoo.recipes.whisper.lora import add_lora
 
 
 @pytest.fixture
@@ -168,28 +169,20 @@ def test_assign_converts_copies_and_adopts() -> None:
     assert real.weight.requires_grad
 
 
-def test_uninitialized_applies_only_to_parameters_and_this_thread() -> None:
-    class Filter(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("window", torch.empty(8).fill_(0.5), persistent=False)
-            self.weight = nn.Parameter(torch.full((8, 1), 7.0), requires_grad=False)
-            self.frozen = nn.Parameter(torch.zeros(2)).requires_grad_(False)
-            for fill in (nn.init.normal_, nn.init.uniform_, nn.init.zeros_, nn.init.kaiming_normal_, Tensor.normal_):
-                fill(self.weight)
-            nn.init.constant_(tensor=self.weight, val=3.0)
-
-    in_other_thread: list[Filter] = []
-    with checkpoint.uninitialized():
-        thread = threading.Thread(target=lambda: in_other_thread.append(Filter()))
-        thread.start()
-        thread.join()
-        inside = Filter()
-    assert torch.equal(inside.weight, torch.full((8, 1), 7.0))
-    assert torch.equal(inside.window, torch.full((8,), 0.5))
-    assert not inside.frozen.requires_grad
-    assert torch.equal(in_other_thread[0].weight, torch.full((8, 1), 3.0))
-    assert torch.equal(Filter().weight, torch.full((8, 1), 3.0))
+def test_names_of_strangers_stay_text_on_the_card(tmp_path: Path) -> None:
+    hostile = "x\n# Pwned <script>alert(1)</script> [a](http://x.org) | \x1b[31m\u202e\r\n- `b`"
+    model = small("hubert-base")
+    model.name = hostile
+    model.provenance = {hostile: hostile, "license": f"mit\n---\n{hostile}"}
+    model.save(tmp_path / "model")
+    page = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    body = page.split("\n---\n", 1)[1]
+    assert "<script" not in body and "](" not in body and "\x1b" not in page and "\u202e" not in page
+    assert [line for line in body.splitlines() if line.startswith(("# ", "- "))] == [
+        line for line in body.splitlines() if line.startswith("# x # Pwned")
+    ]
+    assert yaml.safe_load(page.split("---\n")[1])["library_name"] == "audiozoo"
+    assert zoo.load(tmp_path / "model", device="cpu").name == hostile
 
 
 def test_loading_does_not_import_the_decompositions(saved: Path) -> None:
@@ -209,6 +202,80 @@ def test_bfloat16_is_stored_in_bfloat16_and_loaded_in_float32(tmp_path: Path) ->
     assert torch.equal(again.mask_embedding, model.mask_embedding.float())
 
 
+def train_a_little(model: nn.Module) -> None:
+    with torch.no_grad():
+        model.mask_embedding.add_(1)
+
+
+def test_a_model_that_was_trained_says_what_it_was_trained_from(tmp_path: Path) -> None:
+    model = small("hubert-base")
+    model.name, model.provenance = "first", {"license": "MIT"}
+    model.save(tmp_path / "first")
+    loaded = zoo.load(tmp_path / "first", device="cpu")
+    fingerprint = loaded.fingerprint()
+    loaded.save(tmp_path / "copy")
+    assert (tmp_path / "copy" / "config.yaml").read_bytes() == (tmp_path / "first" / "config.yaml").read_bytes()
+    train_a_little(loaded)
+    loaded.save(tmp_path / "tuned")
+    tuned = zoo.load(tmp_path / "tuned", device="cpu")
+    assert tuned.name == "first-finetuned"
+    assert tuned.provenance == {"license": "MIT", "fine-tuned from": f"first ({fingerprint})"}
+    page = (tmp_path / "tuned" / "README.md").read_text()
+    assert "# first-finetuned" in page and f"| fine-tuned from | first ({fingerprint}) |" in page
+    between = tuned.fingerprint()
+    train_a_little(tuned)
+    tuned.save(tmp_path / "twice")
+    twice = zoo.load(tmp_path / "twice", device="cpu")
+    assert twice.name == "first-finetuned"
+    chain = f"first-finetuned ({between}), fine-tuned from first ({fingerprint})"
+    assert twice.provenance["fine-tuned from"] == chain
+
+
+def test_who_names_a_model_or_only_rounds_it_is_left_alone(tmp_path: Path) -> None:
+    small("hubert-base").save(tmp_path / "first")
+    named = zoo.load(tmp_path / "first", device="cpu")
+    train_a_little(named)
+    named.name = "mine"
+    named.save(tmp_path / "named")
+    rounded = zoo.load(tmp_path / "first", device="cpu").to(torch.bfloat16)
+    rounded.save(tmp_path / "rounded")
+    for name, expected in (("named", "mine"), ("rounded", named.origin.name)):
+        loaded = zoo.load(tmp_path / name, device="cpu")
+        assert loaded.name == expected and "fine-tuned from" not in loaded.provenance
+
+
+def test_a_model_with_adapters_cannot_be_saved(tmp_path: Path) -> None:
+    """As PEFT wraps a layer, and as our own low-rank updates do."""
+
+    class LoraLayer(nn.Module):
+        def __init__(self, base: nn.Module) -> None:
+            super().__init__()
+            self.base_layer, self.lora_A = base, nn.ModuleDict({"default": nn.Linear(4, 4)})
+
+    model = small("hubert-base")
+    feed_forward = model.transformer.blocks[0].ffn
+    feed_forward.up = LoraLayer(feed_forward.up)
+    with pytest.raises(CheckpointError, match=r"ffn\.up\..*merge_and_unload"):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    own = small("whisper-tiny")
+    add_lora(own, LoraConfig(rank=2, modules=("ffn.up",)))
+    with pytest.raises(CheckpointError, match="lora_a"):
+        own.save(tmp_path / "own")
+
+
+def test_a_run_folder_is_loaded_or_named(tmp_path: Path) -> None:
+    model = small("hubert-base")
+    for name in ("model", "best"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("train: {steps: 4}\n")
+        (tmp_path / name / "checkpoints").mkdir()
+        with pytest.raises(CheckpointError, match="a run folder that has no model yet"):
+            zoo.load(tmp_path / name, device="cpu")
+        model.save(tmp_path / name / name)
+        assert zoo.load(tmp_path / name, device="cpu").fingerprint() == model.fingerprint()
+
+
 def test_int8_cannot_be_saved(tmp_path: Path) -> None:
     model = small("hubert-base")
     quantize_linears(model)
@@ -221,3 +288,14 @@ def test_config_record_equals_the_dataclass(saved: Path) -> None:
     assert checkpoint.read(saved).config == {
         k: list(v) if isinstance(v, tuple) else v for k, v in asdict(small("hubert-base").config).items()
     }
+
+
+def test_the_page_of_a_changed_hubert_does_not_promise_units(tmp_path: Path) -> None:
+    model = zoo.load("hubert", device="cpu")
+    model.save(tmp_path / "same")
+    assert "model.units(" in (tmp_path / "same" / "README.md").read_text()
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.01)
+    with pytest.warns(UserWarning, match=r"saved without the quantizer.*: the weights have changed"):
+        model.save(tmp_path / "changed")
+    assert "model.units(" not in (tmp_path / "changed" / "README.md").read_text()

@@ -4,6 +4,7 @@ half replaced.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -63,9 +64,11 @@ def test_one_flipped_bit(saved: Path) -> None:
         ({"format": 99}, "checkpoint format 99.*reads format 1"),
         ({"fingerprint": None}, r"missing fields \['fingerprint'\]"),
         ({"color": "red"}, r"unknown fields \['color'\]"),
-        ({"config": {"layres": 3}}, "no option 'layres'.*layers"),
+        ({"config": {"layres": 3}}, "no option 'layres'.*layers.*make it again"),
         ({"config": {"layers": "three"}}, "config is not valid"),
         ({"config": {"heads": 0}}, "config is not valid"),
+        ({"config": {"layers": 10**9, "dim": 16, "heads": 1}}, "far larger model"),
+        ({"config": {"layers": ["x" * 10**5]}}, r"config is not valid.*layers=\['x{10,}\.\.\.x"),
         ({"config": {"dim": -8}}, "config is not valid"),
         ({"config": [1]}, "must be a mapping"),
         ({"provenance": "from a friend"}, "`provenance` must be a mapping"),
@@ -86,6 +89,33 @@ def test_config_that_is_not_ours(saved: Path, text: str) -> None:
     assert not checkpoint.is_checkpoint(saved)
     with pytest.raises(CheckpointError, match=r"config\.yaml"):
         checkpoint.read(saved)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: &a [1]\nb: *a", "aliases"),
+        ("x: 2024-13-45", "month must be"),
+        ("x: " + "9" * 5000, "digits"),
+        ("x: " + "[" * 5000, "nested too deeply"),
+        ("1: a\nformat: 1", "the key 1 is not text"),
+        ("format: 99\nfamily: hubert\nconfig: {}", "checkpoint format 99"),
+        ("train: {steps: 4}", "`format` is missing"),
+    ],
+    ids=["aliases", "date", "integer", "brackets", "keys", "format", "recipe"],
+)
+def test_a_damaged_config_is_named_by_load(saved: Path, text: str, reason: str) -> None:
+    (saved / "config.yaml").write_text(text)
+    with pytest.raises(CheckpointError, match=rf"config\.yaml: .*{reason}"):
+        zoo.load(saved, device="cpu")
+
+
+def test_a_config_that_never_ends_is_not_read(saved: Path) -> None:
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        (saved / "config.yaml").unlink()
+        make(saved / "config.yaml")
+        with pytest.raises(CheckpointError, match=r"config\.yaml: not a regular file"):
+            zoo.load(saved, device="cpu")
 
 
 def test_a_folder_with_other_files_is_not_replaced(saved: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_yaml_can_be_read_back(tmp_path: Path) -> None:
         ("train.steps=1.5", "train.steps"),
         ("train.shape=round", "train.shape.*linear, cosine"),
         ("model.frontend=mfcc", "frontend 'mfcc'"),
-        ("train=3", "Inner"),
+        ("train=3", r"train=3: a mapping of fields is needed.* as in train\."),
         ("zzzzqqq=1", "--help lists"),
     ],
 )
@@ -133,10 +133,16 @@ def test_the_default_model_name_comes_from_the_run_folder() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("rounds=[{features: mel, units: [20]}]", r"in Round: field 'features': Invalid value 'mel'"),
-        ("rounds=[{features: mfcc, units: 20}]", r"in Round: field 'units': .*a list is needed"),
-        ("rounds=[{featurs: mfcc}]", r"in Round: there is no field 'featurs'; similar names: features"),
-        ("model=hubert-large", r"model=hubert-large: a mapping of fields is needed"),
+        ("rounds=[{features: mel, units: [20]}]", r"in rounds\[0\]: field 'features': Invalid value 'mel'"),
+        ("rounds=[{features: mfcc, units: 20}]", r"in rounds\[0\]: field 'units': .*a list is needed"),
+        (
+            "rounds=[{features: mfcc, units: [9]}, {featurs: mfcc}]",
+            r"in rounds\[1\]: there is no field 'featurs'; similar names: features",
+        ),
+        ("rounds={features: mfcc}", r"in rounds: a mapping stands where a list is needed"),
+        ("model=hubert-large", r"model=hubert-large: a mapping of fields .* as in model\.\w+=\.\.\.,.*--config"),
+        ("train=5", r"train=5: a mapping of fields .* as in train\.steps=\.\.\."),
+        ("rounds=[3]", r"rounds=\[3\]: field 'rounds\[0\]': a mapping of fields is needed, value: 3"),
         ("rounds[7].units=[20]", r"rounds\[7\]"),
         ("rounds[0].unitz=[20]", r"there is no field"),
     ],

@@ -17,6 +17,7 @@ from small import VARIANTS, noise, small, structures
 import zoo
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError
+from zoo.nn.precision import to_dtype
 from zoo.testing import TOLERANCE, difference
 
 STRUCTURES = structures()
@@ -100,6 +101,25 @@ def test_same_input_gives_same_bytes(model: Encoder) -> None:
     model.eval()
     assert torch.equal(first, second)
     assert not first.requires_grad
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("dtype", "cosine"), [("bfloat16", 0.999), ("int8", 0.99)])
+def test_reduced_precision_repeats_and_is_close_to_float32(name: str, dtype: str, cosine: float) -> None:
+    exact = small(name)
+    clips = [noise(1.2, 3), noise(0.4, 4)]
+    reference = exact.embed(clips, exact.sample_rate, layer="all")
+    model = to_dtype(exact, dtype)
+    found = []
+    for _ in range(3):
+        dirt = [torch.full((1 << 18,), float("nan")) for _ in range(8)]  # what reads memory it did not write finds NaN
+        del dirt
+        found.append(model.embed(clips, model.sample_rate, layer="all"))
+    assert found[0].dtype == torch.float32
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    assert torch.cosine_similarity(found[0], reference, dim=-1).min() > cosine
+    alone = torch.stack([model.embed(clip, model.sample_rate, layer="all") for clip in clips], dim=1)
+    assert torch.cosine_similarity(alone, found[0], dim=-1).min() > cosine
 
 
 @pytest.mark.slow
@@ -209,6 +229,23 @@ def test_shapes_and_layers(model: Encoder) -> None:
     for wrong in (1.0, None, ["a"]):
         with pytest.raises(ConfigError, match=r"layer .*: give a number"):
             model.embed(clips, model.sample_rate, layer=wrong)
+
+
+def test_a_call_without_lengths_means_no_padding(model: Encoder) -> None:
+    waves = torch.stack([noise(0.5, 1), noise(0.5, 2)])
+    frames = model(waves)
+    expected = model(waves, torch.tensor([8_000, 8_000]))
+    assert torch.equal(frames.x, expected.x) and torch.equal(frames.lengths, expected.lengths)
+    named = model(lengths=torch.tensor([8_000, 8_000]), waves=waves, layer="all")
+    assert named.x.shape[0] == model.num_layers + 1
+    with pytest.raises(AudioError, match=r"waves: has shape \(8000,\); pass a batch"):
+        model(waves[0])
+
+
+def test_the_repr_of_a_model_is_one_line(model: Encoder) -> None:
+    assert repr(model).startswith(f"{type(model).__name__}({model.name}: ") and "\n" not in repr(model)
+    assert f"width {model.dim}, float32 on cpu)" in repr(model)
+    assert "Module" not in repr(torch.nn.Sequential(model))
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "first", "stats"])

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import soundfile
 import torch
+from small import small
 from torch import Tensor
 
 import zoo
@@ -148,7 +149,13 @@ def test_unknown_name_lists_similar_names(function: Callable[[str], object]) -> 
 
 @pytest.mark.parametrize(
     ("name", "similar"),
-    [("whisper-tin.en", "whisper-tiny.en"), ("HuBERT-Base", "hubert-base"), ("hubert-mini.pt", "hubert-mini")],
+    [
+        ("tiny.en", "whisper-tiny.en"),
+        ("Base.EN", "whisper-base.en"),
+        ("whisper-tin.en", "whisper-tiny.en"),
+        ("HuBERT-Base", "hubert-base"),
+        ("hubert-mini.pt", "hubert-mini"),
+    ],
 )
 def test_similar_names_with_a_dot_and_in_capitals(name: str, similar: str) -> None:
     with pytest.raises(ZooError, match=f"{re.escape(similar)}[,?]"):
@@ -198,8 +205,29 @@ def test_a_registered_name_has_priority_over_a_folder(tmp_path: Path, monkeypatc
     (tmp_path / "hubert" / "README.md").write_text("notes of mine")
     assert "notes of mine" not in read_card("hubert")
     (tmp_path / "hubert").rename("other")
-    with pytest.raises(UnknownModelError):
+    with pytest.raises(CheckpointError, match="other: not a checkpoint of zoo; `zoo convert other"):
         read_card("other")
+    with pytest.raises(CheckpointError, match="zoo convert hf:owner/name"):
+        read_card("hf:owner/name")
+    small("hubert-base").save(tmp_path / "run" / "best")
+    assert "# hubert-base" in read_card("run")
+
+
+@pytest.mark.parametrize("read", [zoo.load, read_card])
+def test_sources_that_are_none_are_explained(read: Callable[[str], object], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    reasons = {
+        "./nosuch": "no such file or directory",
+        "tiny.en": "did you mean whisper-tiny.en",
+        "a/b": "write hf:a/b",
+        "": "name of the model is empty",
+        "a" * 5000: "cannot be looked up .File name too long",
+        str(tmp_path / "config.json"): "give the directory|zoo convert",
+    }
+    for source, reason in reasons.items():
+        with pytest.raises(CheckpointError, match=reason) as caught:
+            read(source)
+        assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("name", ["logmel", "mfcc", "hubert-mini"])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from zoo.config import load
@@ -12,7 +15,7 @@ from zoo.recipes.hubert.config import HubertTrainConfig
 from zoo.recipes.hubert.ctc_config import CtcTrainConfig
 from zoo.recipes.mulan.config import MulanTrainConfig
 from zoo.recipes.whisper.config import WhisperTrainConfig
-from zoo.validation import check_range
+from zoo.validation import check_range, check_types
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,35 @@ def test_bounds_are_allowed_unless_above() -> None:
     for value, above in ((-0.1, False), (1.1, False), (0, True), (math.nan, False)):
         with pytest.raises(ConfigError, match=f"x {value:g}: must be"):
             check_range("x", value, 0, 1, above=above)
+
+
+@dataclass
+class Options:
+    count: int = 1
+    share: float | None = 0.5
+    ids: tuple[int, ...] = ()
+    place: Path | str = "."
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 1.0}, "count 1.0: give a whole number"),
+        ({"count": True}, "count True: give a whole number"),
+        ({"count": None}, "count None: give a whole number"),
+        ({"share": "half"}, "share 'half': give a number or None"),
+        ({"share": math.nan}, "share nan: give a number or None"),
+        ({"ids": "12"}, "ids '12': give a list: a whole number each"),
+        ({"ids": (1, 2.5)}, "ids .*: give a list: a whole number each"),
+        ({"place": 3}, "place 3: give Path or a text"),
+    ],
+)
+def test_options_of_a_wrong_type(options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_types(Options(**options))
+
+
+def test_options_of_the_right_type() -> None:
+    for options in ({}, {"share": 1}, {"share": None}, {"ids": [1, np.int64(2)]}, {"share": np.float32(0.5)}):
+        check_types(Options(**options))  # type: ignore[arg-type]
+    check_types(Options(place=Path("here")))

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from zoo._version import __version__
 from zoo.cards import ModelCard
-from zoo.loading import load
+from zoo.loading import load, wrap
 from zoo.registry import create, info, list_models, register
 
 if TYPE_CHECKING:
     from zoo.encoder import Encoder, Frames
 
-__all__ = ["Encoder", "Frames", "ModelCard", "__version__", "create", "info", "list_models", "load", "register"]
+__all__ = ["Encoder", "Frames", "ModelCard", "__version__", "create", "info", "list_models", "load", "register", "wrap"]
 
 
 _MODULES = ("adapters", "audio", "benchmarks", "corpora", "data", "embed", "search", "testing", "transcribe", "units")

@@ -8,18 +8,21 @@ from typing import Any
 import yaml
 
 from zoo.cards import ModelCard
+from zoo.io.markdown import block, plain, row
 
 PAGE = "README.md"
 
 
-def model_card(model: Any, header: Mapping[str, Any], card: ModelCard | None = None, results: str = "") -> str:
+def model_card(
+    model: Any, header: Mapping[str, Any], card: ModelCard | None = None, results: str = "", *, units: bool = True
+) -> str:
     """Markdown with metadata front matter.
 
     header: config.yaml of the checkpoint. card: for a packaged model, with its data, limits and scores.
-    results: Markdown of its benchmark results; see `zoo bench card`.
+    results: Markdown of its benchmark results; see `zoo bench card`. units: whether a quantizer is saved with it.
     """
     provenance: Mapping[str, Any] = header["provenance"]
-    name = model.name or model.family
+    name = header["name"] or model.family
     metadata = {
         "license": str(provenance.get("license", "unknown")).lower(),
         "library_name": "audiozoo",
@@ -28,9 +31,9 @@ def model_card(model: Any, header: Mapping[str, Any], card: ModelCard | None = N
     }
     sections = [
         f"---\n{yaml.safe_dump(metadata, sort_keys=False)}---",
-        f"# {name}",
+        f"# {block(name)}",
         f"{card.summary if card else 'An audio encoder'}, for audiozoo (`import zoo`).",
-        _usage(model, card.name if card else "path/to/this/directory"),
+        _usage(model, card.name if card else "path/to/this/directory", units),
         table_of(_facts(model, header)),
     ]
     if card:
@@ -57,15 +60,17 @@ def _facts(model: Any, header: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _usage(model: Any, source: str) -> str:
+def _usage(model: Any, source: str, units: bool) -> str:
     lines = [
         "import zoo",
         "",
         f'model = zoo.load("{source}")',
         f'vector = model.embed("recording.wav")  # ({model.dim},)',
     ]
-    if getattr(model, "quantizer", None) is not None:
+    if units and getattr(model, "quantizer", None) is not None:
         lines.append('units = model.units("recording.wav")')
+    if getattr(model, "speaker", None) is not None:
+        lines.append('voice = model.embed_speaker("recording.wav")')
     if hasattr(model, "similarity"):
         lines.append('scores = model.similarity(["recording.wav"], ["slow piano", "fast drums"])  # (1, 2)')
     if _transcribes(model):
@@ -79,7 +84,11 @@ def _transcribes(model: Any) -> bool:
 
 
 def table_of(rows: Mapping[str, Any]) -> str:
-    return "\n".join(["| | |", "|-|-|", *(f"| {key} | {value} |" for key, value in rows.items())])
+    """A Markdown table. Names and values of strangers stay text, each on its line."""
+    lines = ["| | |", "|-|-|"]
+    for key, value in rows.items():
+        lines.append(row([plain(str(key)), plain(str(value))]))
+    return "\n".join(lines)
 
 
 def bullets(lines: tuple[str, ...]) -> str:

@@ -15,8 +15,8 @@ class ModelCard:
 
     name: the name for `zoo.load` and `zoo.create`; family: folder under zoo/models.
     config: options that differ from the defaults of the family.
-    source: "hf:owner/name" if weights are published, PACKAGED if they come with zoo (zoo/assets/NAME), None if
-        `zoo.create` or a recipe must make them.
+    source: "hf:owner/name[@revision]" if weights are published, PACKAGED if they come with zoo (zoo/assets/NAME), None
+        if `zoo.create` or a recipe must make them.
     parameters: millions. scores: published results, "task: figure (where it is published)".
     assets: folder under zoo/assets with files that the untrained model needs, such as a vocabulary.
     recipe: the command that trains it, if there is one.

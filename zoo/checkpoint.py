@@ -9,7 +9,8 @@ tokenizer.json, quantizer.safetensors, state/       if the model or the training
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -21,17 +22,20 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from zoo._version import __version__
 from zoo.card_page import model_card
 from zoo.errors import CheckpointError
 from zoo.io.atomic import replacing_directory
+from zoo.io.small_files import LFS_ADVICE, is_lfs_pointer, read_yaml
+from zoo.io.text import first_lines, shorten
+from zoo.nn.building import uninitialized
 from zoo.nn.linear import Int8Linear
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
 PARTS = (CONFIG, WEIGHTS, CARD, "tokenizer.json", "quantizer.safetensors", "state")
+FINE_TUNED, SUFFIX = "fine-tuned from", "-finetuned"
 _REQUIRED = {"format", "name", "family", "config", "preprocessing", "fingerprint", "weights_sha256", "zoo_version"}
 
 
@@ -53,6 +57,15 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The checkpoint that a model was loaded from: its name, fingerprint and provenance then."""
+
+    name: str
+    fingerprint: str
+    provenance: Mapping[str, Any]
+
+
 class Savable(Protocol):
     """The model interface that `save` needs. Every `Encoder` implements it."""
 
@@ -60,6 +73,7 @@ class Savable(Protocol):
     name: str
     config: Any
     provenance: Mapping[str, Any]
+    origin: Origin | None
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -69,14 +83,14 @@ class Savable(Protocol):
 
     def fingerprint(self) -> str: ...
 
-    def save_assets(self, directory: Path) -> None: ...
+    def save_assets(self, directory: Path) -> list[str]: ...
 
 
 def is_checkpoint(path: str | Path) -> bool:
-    """Whether `path` is a directory written by `save`. The files in it may be damaged."""
+    """Whether `path` is a directory written by `save`. Other files in it than config.yaml may be damaged."""
     try:
-        header = yaml.safe_load((Path(path) / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        header = read_yaml(Path(path) / CONFIG)
+    except CheckpointError:
         return False
     return isinstance(header, dict) and {"format", "family", "config"} <= header.keys()
 
@@ -91,16 +105,15 @@ def save(
     """Write `model` to `directory`. A checkpoint that is there already is replaced.
 
     provenance: plain values that describe the origin (source, license, recipe, commit, data fingerprint, ...);
-    default: the provenance that the model was loaded with.
+    default: the provenance that the model was loaded with. If its weights were trained since then, and neither name
+    nor provenance was set, both say so.
     dtype: number format of the weights in the file; default: the model's. See `zoo.exporters.half`.
 
     `directory` is replaced in one step that is safe against a power cut (`zoo.io.atomic`).
-    Raises CheckpointError if `directory` contains anything that is not part of a checkpoint.
+    Raises CheckpointError if `directory` contains anything that is not part of a checkpoint, and for an int8 model and
+    one with other tensors than its configuration makes, such as adapters that are not merged.
     """
-    if any(isinstance(module, Int8Linear) for module in model.modules()):
-        raise CheckpointError(
-            "an int8 model cannot be saved, because its weights are rounded; save the float32 model and load it as int8"
-        )
+    _check_savable(model)
     with replacing_directory(Path(directory), may_replace=_check_replaceable) as folder:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         if dtype is not None:
@@ -108,22 +121,57 @@ def save(
         weights = folder / WEIGHTS
         save_file(tensors, weights, metadata={"format": "pt"})
         weights.chmod(folder.stat().st_mode & 0o666)  # safetensors makes the file readable for its owner only
-        model.save_assets(folder)
+        left_out = model.save_assets(folder) or []  # None: an encoder of another package
+        fingerprint = model.fingerprint()
+        name, recorded = _identity(model, fingerprint)
         header = {
             "format": FORMAT,
-            "name": model.name,
+            "name": name,
             "family": model.family,
             "config": plain(asdict(model.config)),
             "preprocessing": plain(model.preprocessing()),
-            "provenance": plain(dict(model.provenance if provenance is None else provenance)),
-            "fingerprint": model.fingerprint(),
+            "provenance": plain(dict(recorded if provenance is None else provenance)),
+            "fingerprint": fingerprint,
             "weights_sha256": _sha256(weights),
             "zoo_version": __version__,
         }
         # ASCII only: PyYAML writes some Unicode line breaks without escapes, and reads them as spaces.
         text = yaml.safe_dump(header, sort_keys=False, default_flow_style=None, width=120)
         (folder / CONFIG).write_text(text, encoding="utf-8")
-        (folder / CARD).write_text(model_card(model, header), encoding="utf-8")
+        (folder / CARD).write_text(model_card(model, header, units=not left_out), encoding="utf-8")
+    for reason in left_out:
+        warnings.warn(f"{directory}: {reason}", stacklevel=3)
+
+
+def _check_savable(model: Any) -> None:
+    if any(isinstance(module, Int8Linear) for module in model.modules()):
+        raise CheckpointError(
+            "an int8 model cannot be saved, because its weights are rounded; save the float32 model and load it as int8"
+        )
+    with torch.random.fork_rng(devices=[]), uninitialized():
+        expected = type(model)(model.config).state_dict().keys()
+    other = sorted(model.state_dict().keys() ^ expected)
+    if other:
+        raise CheckpointError(
+            f"{model.name or type(model).__name__} cannot be saved: {len(other)} tensors are not those of its "
+            f"configuration ({', '.join(other[:3])}, ...). Merge adapters first: merge_and_unload() of PEFT, "
+            "without_lora of the recipes"
+        )
+
+
+def _identity(model: Savable, fingerprint: str) -> tuple[str, Mapping[str, Any]]:
+    """Name and provenance. For a loaded model that was only trained since then, they say what it was trained from."""
+    origin, own = model.origin, (model.name, model.provenance)
+    if origin is None or fingerprint == origin.fingerprint:
+        return own
+    kinds = {tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()}
+    renamed = model.name != origin.name or dict(model.provenance) != dict(origin.provenance)
+    if renamed or kinds != {torch.float32}:  # another dtype changes the fingerprint without any training
+        return own
+    chain = f"{origin.name} ({origin.fingerprint})"
+    if FINE_TUNED in origin.provenance:
+        chain += f", fine-tuned from {origin.provenance[FINE_TUNED]}"
+    return origin.name.removesuffix(SUFFIX) + SUFFIX, dict(origin.provenance) | {FINE_TUNED: chain}
 
 
 def read(directory: str | Path) -> Checkpoint:
@@ -160,8 +208,7 @@ def assign(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, adop
 
     adopt: make the tensors the model's parameters without a copy, if their dtype is right; otherwise they are copied.
 
-    Raises CheckpointError listing every missing and unexpected tensor, every wrong shape, and integers in place of
-    floats.
+    Raises CheckpointError listing missing and unexpected tensors, wrong shapes, and integers in place of floats.
     """
     state = model.state_dict()
     problems = [f"unexpected  {name} {tuple(tensors[name].shape)}" for name in tensors if name not in state]
@@ -175,7 +222,7 @@ def assign(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str, adop
         elif parameter.is_floating_point() and not tensor.is_floating_point():
             problems.append(f"not float   {name}: {tensor.dtype} in the file, {parameter.dtype} in the model")
     if problems:
-        raise CheckpointError(f"{source}: {len(problems)} tensors do not fit the model:\n  " + "\n  ".join(problems))
+        raise CheckpointError(f"{source}: {len(problems)} tensors do not fit the model:\n  {first_lines(problems)}")
     converted = {name: tensors[name].to(parameter.dtype) for name, parameter in state.items()}
     model.load_state_dict(converted, assign=adopt)
 
@@ -185,33 +232,32 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
+        if path.is_file() and is_lfs_pointer(path):
+            raise CheckpointError(f"{path}: {LFS_ADVICE}") from error
         raise CheckpointError(f"{path}: damaged, or not a safetensors file ({error})") from error
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """config.yaml of a checkpoint directory. Raises CheckpointError if it is missing, damaged or of another format."""
     file = path / CONFIG
-    try:
-        header = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{file}: no such file, so {path} is not a zoo checkpoint") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{file}: cannot be read ({error})") from error
+    header = read_yaml(file)
     if not isinstance(header, dict) or "format" not in header:
         raise CheckpointError(f"{file}: not the config of a zoo checkpoint (the field `format` is missing)")
     if header["format"] != FORMAT:
         raise CheckpointError(
-            f"{file}: checkpoint format {header['format']!r}, but this version of zoo reads format {FORMAT}; "
-            f"upgrade audiozoo, or convert with the version that wrote it ({header.get('zoo_version', 'unknown')})"
+            f"{file}: checkpoint format {shorten(header['format'])}, but this version of zoo reads format {FORMAT}; "
+            f"upgrade audiozoo, or convert with the version that wrote it ({shorten(header.get('zoo_version'))})"
         )
     missing, unknown = _REQUIRED - header.keys(), header.keys() - _REQUIRED - {"provenance"}
     if missing or unknown:
-        raise CheckpointError(f"{file}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}")
+        raise CheckpointError(
+            f"{file}: missing fields {shorten(sorted(missing))}, unknown fields {shorten(sorted(unknown))}"
+        )
     for key in ("config", "preprocessing"):
         if not isinstance(header[key], dict):
-            raise CheckpointError(f"{file}: `{key}` must be a mapping, not {header[key]!r}")
+            raise CheckpointError(f"{file}: `{key}` must be a mapping, not {shorten(header[key])}")
     if not isinstance(header.get("provenance") or {}, dict):
-        raise CheckpointError(f"{file}: `provenance` must be a mapping, not {header['provenance']!r}")
+        raise CheckpointError(f"{file}: `provenance` must be a mapping, not {shorten(header['provenance'])}")
     return header
 
 
@@ -246,22 +292,3 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-class uninitialized(TorchFunctionMode):
-    """Context in which new parameters are left uninitialized, for this thread. This saves time and memory.
-
-    Buffers, such as mel filters, are computed as usual. Unlike the meta device, this imports nothing: normal_ on the
-    meta device loads all of torch's Python decompositions, and sympy.
-    """
-
-    fills = frozenset({"normal_", "uniform_", "zero_", "fill_"})
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        target = args[0] if args else (kwargs or {}).get("tensor")
-        fills = func.__name__ in self.fills or getattr(func, "__module__", "") == "torch.nn.init"
-        if fills and isinstance(target, nn.Parameter):
-            return target
-        return func(*args, **(kwargs or {}))

@@ -215,17 +215,33 @@ def _merge(schema: type, base: Any, change: Any, where: str) -> Any:
     try:
         return OmegaConf.merge(base, change)
     except OmegaConfBaseException as error:
-        _fail(schema, where, error)
+        _fail(schema, where, error, change)
+    except TypeError:  # containers of two kinds
+        names = ", ".join(str(key) for key in change)
+        raise ConfigError(f"{where}: in {names}: a mapping stands where a list is needed, or the reverse") from None
 
 
-def _fail(schema: type, where: str, error: OmegaConfBaseException) -> NoReturn:
+def _wrong_item(change: Any, owner: type) -> str:
+    """Where the first item of a list is that does not fit the dataclass `owner`, such as tasks[1]."""
+    for key, items in change.items():
+        for index, item in enumerate(items if isinstance(items, ListConfig) else ()):
+            try:
+                OmegaConf.merge(OmegaConf.structured(owner), item)
+            except (OmegaConfBaseException, TypeError, ValueError):
+                return f"{key}[{index}]"
+    return owner.__name__
+
+
+def _fail(schema: type, where: str, error: OmegaConfBaseException, change: Any = None) -> NoReturn:
     key, reason = error.full_key or "", str(error.msg or error).splitlines()[0]
     names = _names(schema())
     owner = error.object_type
     if "." not in key and is_dataclass(owner) and owner is not schema:  # an item of a list, which has no full key
         names = [field.name for field in fields(owner)]
-        where = f"{where}: in {owner.__name__}"
-    if key and key not in names and not any(key.startswith(name + ".") for name in names):
+        where = f"{where}: in {_wrong_item(change or {}, owner)}"
+    is_list_item = key.endswith("]") and key.rpartition("[")[0] in names
+    known = is_list_item or key in names or any(key.startswith(name + ".") for name in names)
+    if key and not known:
         similar = difflib.get_close_matches(key, names, 3, 0.5)
         last = key.rpartition(".")[2]
         similar += [name for name in names if name.rpartition(".")[2] == last and name not in similar]
@@ -233,10 +249,21 @@ def _fail(schema: type, where: str, error: OmegaConfBaseException) -> NoReturn:
         raise ConfigError(f"{where}: there is no field {key!r}; {hint}") from None
     reason = reason.replace("AnyNode is not a ListConfig, TupleConfig, list, or tuple", "a list is needed")
     if not key and "is not a subclass of" in reason:
-        reason = f"a mapping of fields is needed, not a single value ({reason})"
+        raise ConfigError(f"{where}: {_group_hint(schema, where)}") from None
+    reason = re.sub(
+        r"^Invalid type assigned: (\w+) is not a subclass of \w+\.", "a mapping of fields is needed,", reason
+    )
     if variable := re.search(r"Environment variable '(\w+)' not found", reason):
         reason = f"the environment variable {variable[1]} is not set; set it to the folder of your data"
     raise ConfigError(f"{where}: field {key!r}: {reason}" if key else f"{where}: {reason}") from None
+
+
+def _group_hint(schema: type, where: str) -> str:
+    """What to write instead of one value for a group of fields, such as model=hubert-large."""
+    group = where.partition("=")[0]
+    inside = [name for name in _names(schema()) if name.startswith(f"{group}.")]
+    example = f", as in {inside[0]}=..." if inside else ""
+    return f"a mapping of fields is needed, not a value: set them one by one{example}, or choose a preset by --config"
 
 
 def _names(config: Any, prefix: str = "") -> list[str]:

@@ -12,9 +12,8 @@ Legend: L layers, B batch, S samples, T frames, D width.
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -27,28 +26,12 @@ from zoo.audio import Clip
 from zoo.audio.batching import Chunk, batches, chunks_of
 from zoo.errors import AudioError, ConfigError
 from zoo.nn.eval_mode import eval_mode
+from zoo.nn.layers import Layer as Layer
+from zoo.nn.layers import plain_layer
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.pooling import PoolingStats, check_pooling
+from zoo.nn.precision import dtype_of
 from zoo.nn.transfer import to_device
-
-Layer = int | Sequence[int] | str
-"""A layer number, several of them, or "all". 0 = input of the transformer stack, k = after block k, -1 = the last."""
-
-
-def plain_layer(layer: Any) -> Layer:
-    """The layer as Python integers; NumPy integers are converted. Raises ConfigError for anything else."""
-    if isinstance(layer, (str, int)):
-        return layer
-    if isinstance(layer, (list, tuple)) and all(isinstance(k, int) for k in layer):
-        return list(layer)  # torch.compile can trace this branch, but not the try blocks below
-    try:
-        return operator.index(layer)
-    except TypeError:  # not a single number
-        pass
-    try:
-        return [operator.index(k) for k in layer]
-    except TypeError:
-        raise ConfigError(f'layer {layer!r}: give a number, a list of numbers, or "all"') from None
 
 
 @dataclass
@@ -87,6 +70,14 @@ class Frames:
         return [self.x[..., b, :n, :] for b, n in enumerate(self.lengths.tolist())]
 
 
+LATER = {"later": True}
+"""Metadata of an option that a Config got after its first release: at its default, no fingerprint changes."""
+
+
+def _is_later_default(option: Field[Any], value: Any) -> bool:
+    return "later" in option.metadata and value == option.default
+
+
 class Encoder(nn.Module):
     """Base of all encoders. A subclass sets the attributes below in __init__ and implements `forward`.
 
@@ -105,6 +96,7 @@ class Encoder(nn.Module):
     config: Any
     name: str = ""
     provenance: Mapping[str, Any] = MappingProxyType({})  # where the weights come from; kept by save and load
+    origin: checkpoint.Origin | None = None  # the checkpoint that it was loaded from
     sample_rate: int
     hop: int
     min_samples: int
@@ -118,6 +110,20 @@ class Encoder(nn.Module):
         norm_stats: if `waves` are windows of longer clips, `self.norm_stats` of those clips, stacked; else None.
         """
         raise NotImplementedError
+
+    def __call__(self, waves: Tensor, lengths: Tensor | None = None, **options: Any) -> Frames:
+        """`forward`, with hooks. Without lengths, no clip is padded. Raises AudioError unless `waves` is (B, S)."""
+        if waves.dim() != 2:
+            raise AudioError("waves", f"has shape {tuple(waves.shape)}; pass a batch (B, S), one clip as wave[None]")
+        if lengths is None:
+            lengths = torch.full(waves.shape[:1], waves.shape[1], device=waves.device)
+        return super().__call__(waves, lengths, **options)
+
+    def __repr__(self) -> str:
+        """One line; torch.nn.Module.__repr__(model) lists all modules."""
+        millions = sum(weight.numel() for weight in self.parameters()) / 1e6
+        size = f"{millions:.1f} million parameters, {self.num_layers} layers of width {self.dim}"
+        return f"{type(self).__name__}({self.name or self.family}: {size}, {dtype_of(self)} on {self.device})"
 
     def norm_stats(self, clip: Clip) -> Tensor | None:
         """Normalization statistics over a whole clip, as one vector; None if the model does not use any."""
@@ -168,7 +174,7 @@ class Encoder(nn.Module):
         """Encode clips of any number and length into frames.
 
         waves: 1-D tensor or array, (B, S) batch, list of different lengths, path, list of paths; see `audio.as_clips`.
-        sample_rate: Hz; required for arrays. Files carry their own.
+        sample_rate: Hz; required for arrays. Files carry their own; another one is an error.
         layer: number, list of numbers or "all"; see `Layer`.
 
         Returns Frames with x (B, T, D), B = 1 for a single input, or (L, B, T, D) for several layers.
@@ -177,14 +183,14 @@ class Encoder(nn.Module):
         layer = plain_layer(layer)
         waves = audio.to_list(waves)
         clips, _ = audio.as_clips(waves, sample_rate, self.sample_rate)
-        lengths = torch.tensor(self._count_all(clips, waves))
+        counts = self._count_all(clips, waves)
         layers = self.resolve_layers(layer)
-        out = torch.zeros(len(layers), len(clips), int(lengths.max()), self.dim)  # (L, B, T, D)
+        out = torch.zeros(len(layers), len(clips), max(counts), self.dim, dtype=torch.float32)  # (L, B, T, D)
         for batch, frames in self._forward_batches(clips, layers):
             frames.x = frames.x.cpu()
             for chunk, x in zip(batch, frames.unpad(), strict=True):
                 out[:, chunk.clip, chunk.keep] = x[:, chunk.real]
-        return Frames(out[0] if isinstance(layer, int) else out, lengths, self.frame_rate, self.first_time)
+        return Frames(out[0] if isinstance(layer, int) else out, torch.tensor(counts), self.frame_rate, self.first_time)
 
     def embed(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1, pooling: str = "mean") -> Tensor:
         """One vector per clip, pooled over its real frames. Memory does not grow with the length of a clip.
@@ -292,14 +298,20 @@ class Encoder(nn.Module):
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits of a SHA-256 over family, configuration and current weights."""
-        digest = hashlib.sha256(repr((self.family, sorted(asdict(self.config).items()))).encode())
+        settings = [(option.name, getattr(self.config, option.name), option) for option in fields(self.config)]
+        counted = [(name, value) for name, value, option in settings if not _is_later_default(option, value)]
+        digest = hashlib.sha256(repr((self.family, sorted(counted))).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
 
-    def save_assets(self, directory: Path) -> None:
-        """Write files that a checkpoint needs beside config and weights, such as tokenizer.json."""
+    def save_assets(self, directory: Path) -> list[str]:
+        """Write files that a checkpoint needs beside config and weights, such as tokenizer.json.
+
+        Returns what was left out, and why, one sentence each.
+        """
+        return []
 
     def load_assets(self, directory: Path) -> None:
         """Read the files that `save_assets` wrote. Raises CheckpointError."""

@@ -41,7 +41,14 @@ class TrainingError(ZooError, RuntimeError):
 
 
 class TrainingStopped(TrainingError):
-    """A training run ended early on request. Its state is saved."""
+    """A training run ended early on request. Its state is saved. signal: number of the signal that ended it."""
+
+    def __init__(self, message: str, signal: int = 15) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        return type(self), (str(self), self.signal)
 
 
 class UnknownModelError(ZooError, KeyError):
@@ -53,3 +60,8 @@ class UnknownModelError(ZooError, KeyError):
 
 class MissingDependencyError(ZooError, ImportError):
     """An optional package is not installed. The message contains the pip command."""
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra, for messages."""
+    return f"pip install 'audiozoo[{extra}]' (in a clone of zoo: pip install '.[{extra}]')"

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import models
 from zoo.cards import ModelCard
 from zoo.errors import CheckpointError, ConfigError, UnknownModelError, ZooError
+from zoo.io.text import shorten
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +52,8 @@ def discover(folders: Iterable[str]) -> None:
         if not module.ispkg or not (Path(module.module_finder.path) / module.name / "cards.py").is_file():  # type: ignore[union-attr]
             continue
         family = import_module(f"zoo.models.{module.name}.cards")
+        if not family.CARDS:  # models that are made in another way
+            _families[module.name] = family.ENCODER
         for card in family.CARDS:
             register(card, family.ENCODER)
         if hasattr(family, "DEFAULT"):
@@ -102,16 +105,18 @@ def info(name: str) -> ModelCard:
     """
     name = _short_names.get(name, name)
     if not is_registered(name):
-        similar = similar_names(name, cutoff=0.4) or [n for n in _cards if name in n][:3]
+        similar = similar_names(name, cutoff=0.4)
         hint = f"did you mean {', '.join(similar)}?" if similar else "`zoo list` shows all names"
-        raise UnknownModelError(f"no model is called {name!r}; {hint}")
+        raise UnknownModelError(f"no model is called {shorten(name)}; {hint}")
     return _cards[name]
 
 
 def similar_names(name: str, cutoff: float) -> list[str]:
-    """Up to three registered names that are similar to `name`; upper and lower case are the same."""
+    """Up to three registered names that contain `name`, or else are similar; upper and lower case are the same."""
     registered = {card_name.lower(): card_name for card_name in _cards}
-    return [registered[match] for match in get_close_matches(name.lower(), registered, n=3, cutoff=cutoff)]
+    containing = [known for known in registered if len(name) > 2 and known.endswith(name.lower())]
+    matches = containing or get_close_matches(name.lower(), registered, n=3, cutoff=cutoff)
+    return [registered[match] for match in matches[:3]]
 
 
 def register(card: ModelCard, encoder: str | type[Encoder] | None = None) -> None:
@@ -141,7 +146,7 @@ def encoder_class(family: str) -> type[Encoder]:
     if family not in _families:
         load_plugins()
     if family not in _families:
-        raise UnknownModelError(f"no encoder family is called {family!r}; known: {', '.join(_families)}")
+        raise UnknownModelError(f"no encoder family is called {shorten(family)}; known: {', '.join(_families)}")
     target = _families[family]
     if isinstance(target, str):
         import torch
@@ -158,17 +163,18 @@ def build(family: str, config: Mapping[str, Any], name: str = "") -> Encoder:
     Raises ConfigError for unknown fields, listing similar ones, and for values that do not make a valid model.
     """
     cls = encoder_class(family)
-    names = [f.name for f in fields(cls.Config)]
-    unknown = [key for key in config if key not in names]
+    unknown = _unknown_options(cls, config)
     if unknown:
-        similar = get_close_matches(unknown[0], names, n=3) or names
-        raise ConfigError(f"{family} has no option {', '.join(map(repr, unknown))}; similar: {', '.join(similar)}")
+        raise ConfigError(f"{family} has {unknown}")
+    from zoo.ambient import ordinary_tensors
+
     try:
-        model = cls(cls.Config(**config))
+        with ordinary_tensors():
+            model = cls(cls.Config(**config))
     except ConfigError:
         raise
-    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # RuntimeError: torch, invalid sizes
-        reason = str(error).partition("\n")[0]
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, AttributeError, MemoryError) as error:
+        reason = str(error).partition("\n")[0][:200]  # RuntimeError: torch, invalid sizes
         mistyped = _mistyped(cls.Config, config)
         hint = f": {', '.join(mistyped)} is of the wrong type" if mistyped else ""
         raise ConfigError(f"{family} cannot be built with these options{hint} ({reason})") from error
@@ -176,11 +182,21 @@ def build(family: str, config: Mapping[str, Any], name: str = "") -> Encoder:
     return model.eval()
 
 
+def _unknown_options(cls: type[Encoder], config: Mapping[str, Any]) -> str:
+    """A message about the options that the family does not have; empty without any."""
+    names = [field.name for field in fields(cls.Config)]
+    unknown = [name for name in config if name not in names]
+    if not unknown:
+        return ""
+    similar = get_close_matches(unknown[0], names, n=3) or names
+    return f"no option {', '.join(map(shorten, unknown[:5]))}; similar: {', '.join(similar)}"
+
+
 def _mistyped(schema: Any, config: Mapping[str, Any]) -> list[str]:
     """The options that have another type than their default, as "name=value"."""
     types: dict[type, Any] = {bool: bool, int: Integral, float: Real, str: str, tuple: (tuple, list)}
     expected = {field.name: types.get(type(field.default), object) for field in fields(schema)}
-    return [f"{name}={value!r}" for name, value in config.items() if not isinstance(value, expected[name])]
+    return [f"{name}={shorten(value)}" for name, value in config.items() if not isinstance(value, expected[name])]
 
 
 def create(name: str, **overrides: Any) -> Encoder:
@@ -209,11 +225,19 @@ def restore(
 
     Raises CheckpointError, naming `source`, if config or tensors do not fit the family.
     """
-    from zoo.checkpoint import assign, uninitialized
+    from zoo.checkpoint import assign
+    from zoo.nn.building import bounded, uninitialized
 
     try:
-        with uninitialized():
+        unknown = _unknown_options(encoder_class(family), config)
+        if unknown:
+            raise CheckpointError(
+                f"{source}: this version of zoo has {unknown}; if another version made it, make it again with this one"
+            )
+        with uninitialized(), bounded(tensors):
             model = build(family, config, name)
+    except CheckpointError:
+        raise
     except ZooError as error:
         raise CheckpointError(f"{source}: the config is not valid: {error}") from error
     assign(model, tensors, source=source, adopt=True)

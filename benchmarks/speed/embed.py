@@ -26,6 +26,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -37,6 +38,8 @@ from torchaudio.models.wav2vec2.utils import import_huggingface_model
 
 import zoo
 from zoo import audio, loading
+from zoo.models.hubert.model import HuBERT
+from zoo.nn.conv import WaveformFrontend
 from zoo.nn.linear import Linear
 from zoo.nn.precision import to_dtype
 
@@ -106,11 +109,14 @@ def product(dtype: str) -> Callable[[Tensor], Tensor]:
 
 def work(waves: list[Tensor], model: zoo.Encoder) -> float:
     """GFLOP of the matrix products and convolutions for these clips without padding. Multiply and add count as two."""
+    assert isinstance(model, HuBERT)
+    frontend = model.frontend
+    assert isinstance(frontend, WaveformFrontend)
     total = 0.0
     d, f, c = model.config.dim, model.config.ffn_dim, model.config.conv_dim
     for wave in waves:
         length, channels = len(wave), 1
-        for k, s in zip(model.frontend.kernels, model.frontend.strides, strict=True):
+        for k, s in zip(frontend.kernels, frontend.strides, strict=True):
             length, work_in, channels = (length - k) // s + 1, channels * k, c
             total += 2 * length * work_in * c
         position = model.config.position_kernel * d // model.config.position_groups * d
@@ -134,7 +140,7 @@ def systems() -> tuple[dict[str, Callable[[list[Tensor]], Tensor]], zoo.Encoder]
         "torchaudio fp32": lambda waves: run_torchaudio(audio_model, waves),
     }
     for dtype, model in zoos.items():
-        table[f"zoo {dtype}"] = lambda waves, model=model: model.embed(waves, RATE)
+        table[f"zoo {dtype}"] = partial(model.embed, sample_rate=RATE)
     return table, zoos["float32"]
 
 

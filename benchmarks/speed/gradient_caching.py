@@ -19,6 +19,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from embed import processor
@@ -44,6 +45,7 @@ def make_task(name: str) -> Contrast:
     assert isinstance(model, MuLan)
     model.augment = SpecAugment(0, 0, 0, 0)
     task = Contrast(model, replace(MulanTrainConfig(), model=model.config)).train()
+    module: Any
     for module in task.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -70,7 +72,7 @@ def make_batch(model: MuLan, pairs: int, first: int) -> PairBatch:
 
 def join_batches(batches: list[PairBatch]) -> PairBatch:
     """One batch from several batches of equal widths."""
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     for name, first in vars(batches[0]).items():
         values_of_batches = [getattr(batch, name) for batch in batches]
         values[name] = torch.cat(values_of_batches) if isinstance(first, torch.Tensor) else first

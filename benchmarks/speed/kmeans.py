@@ -56,7 +56,7 @@ def fit(system: str, x: np.ndarray, k: int, seed: int) -> np.ndarray:
     if system == "faiss":
         import faiss
 
-        model = faiss.Kmeans(x.shape[1], k, niter=20, seed=seed, max_points_per_centroid=len(x))
+        model: Any = faiss.Kmeans(x.shape[1], k, niter=20, seed=seed, max_points_per_centroid=len(x))
         model.train(x)
         return model.centroids
     from sklearn.cluster import MiniBatchKMeans

@@ -33,11 +33,11 @@ from torch import Tensor, nn
 import zoo
 from zoo.data.manifest import Entry
 from zoo.models.whisper.model import Whisper
-from zoo.models.whisper.tokenizer import LANGUAGES
 from zoo.recipes.whisper.config import WhisperTuneConfig
 from zoo.recipes.whisper.data import IGNORED, SpeechBatch
 from zoo.recipes.whisper.task import Transcribe
 from zoo.recipes.whisper.vocabulary import train_tokenizer
+from zoo.text.languages import LANGUAGES
 from zoo.train.malloc import set_malloc_options
 
 RATE = 16_000

@@ -10,6 +10,7 @@ For comparison it has the rounding error of openai-whisper: its distance from th
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,14 @@ from benchmarks.whisper.systems import heading, publish
 def in_float64(path: Path) -> Any:
     """openai-whisper's model in float64; its LayerNorm would compute in float32."""
     model: Any = whisper.load_model(str(path), device="cpu").double()
-    for module in model.modules():
-        if isinstance(module, nn.LayerNorm):
-            module.forward = lambda x, m=module: F.layer_norm(x, m.normalized_shape, m.weight, m.bias, m.eps)
+    norms: list[Any] = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    for norm in norms:
+        norm.forward = partial(_layer_norm, norm)
     return model
+
+
+def _layer_norm(module: nn.LayerNorm, x: Tensor) -> Tensor:
+    return F.layer_norm(x, module.normalized_shape, module.weight, module.bias, module.eps)
 
 
 def logits_of(model: Any, states: Any, ids: Tensor) -> Tensor:

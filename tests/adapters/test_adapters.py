@@ -102,6 +102,15 @@ def test_a_scikit_learn_pipeline(tmp_path: Path) -> None:
     )
 
 
+def test_files_and_arrays_in_different_batches_for_scikit_learn(tmp_path: Path) -> None:
+    """`sample_rate` is that of the arrays, also for a batch that has only files."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(0.3).numpy(), 8_000)
+    vectors = AudioEmbedding("logmel", sample_rate=16_000).transform([path] * 40 + [noise(0.3).numpy()] * 40)
+    alone = AudioEmbedding("logmel").transform([path] * 40)
+    assert vectors.shape == (80, 80) and np.allclose(vectors[:40], alone, atol=1e-4)
+
+
 def test_tables_of_clips_for_scikit_learn(tmp_path: Path) -> None:
     pd = pytest.importorskip("pandas")
     paths = [str(tmp_path / f"{i}.wav") for i in range(2)]

@@ -207,7 +207,17 @@ def test_spans_of_a_headless_mp3_with_a_low_bit_rate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("start", "end"),
-    [(-1.0, 1.0), (1.0, 1.0), (1.0, 0.5), (float("nan"), 1.0), (0.0, float("inf")), (2.0, None), (0, 2.2)],
+    [
+        (-1.0, 1.0),
+        (1.0, 1.0),
+        (1.0, 0.5),
+        (float("nan"), 1.0),
+        (0.0, float("inf")),
+        (0.0, 1e308),
+        (1e308, None),
+        (2.0, None),
+        (0, 2.2),
+    ],
 )
 def test_invalid_spans(tmp_path: Path, start: float, end: float | None) -> None:
     path = tmp_path / "a.wav"
@@ -228,25 +238,6 @@ def test_span_reads_only_the_span(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(soundfile.SoundFile, "read", counting)
     audio.load(path, RATE, start=50, end=51)
     assert frames == [RATE]
-
-
-def test_streams_of_unknown_length(tmp_path: Path) -> None:
-    """FLAC and MP3 from a pipe: libsndfile would stop too early; PyAV reads to the end."""
-    pytest.importorskip("av")
-    wave = sound(RATE, 30)
-    wave[15 * RATE :] = 0  # silence needs few bits: the length guessed from the noisy start is far too short
-    mp3 = write_headless_mp3(tmp_path / "a.mp3", wave, RATE)
-    assert soundfile.info(mp3).duration < 25
-    assert abs(audio.probe(mp3).duration - 30) < 0.2
-    assert abs(len(audio.load(mp3, RATE)) - 30 * RATE) < 0.2 * RATE
-    soundfile.write(tmp_path / "a.flac", wave, RATE)
-    data = bytearray((tmp_path / "a.flac").read_bytes())
-    expected = audio.load(tmp_path / "a.flac", RATE)
-    data[21] &= 0xF0  # STREAMINFO: the low 36 bits of bytes 18-25 count the samples; 0 is unknown
-    data[22:26] = bytes(4)
-    (tmp_path / "a.flac").write_bytes(data)
-    assert torch.equal(audio.load(tmp_path / "a.flac", RATE), expected)
-    assert audio.probe(tmp_path / "a.flac").samples == 30 * RATE
 
 
 def test_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

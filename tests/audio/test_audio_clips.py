@@ -101,6 +101,39 @@ def test_files_keep_their_own_rate(tmp_path: Path) -> None:
     assert torch.equal(clips[1], audio.resample(array, 32000, RATE))
 
 
+def test_a_rate_that_is_not_that_of_the_recordings(tmp_path: Path) -> None:
+    """Without arrays it can only mean the recordings: an error, rather than a value without effect."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sound(8000, 1.0), 8000)
+    spooled = audio.SpooledWave([tone()], 8000)
+    row = {"array": tone().numpy(), "sampling_rate": 8000}
+    for form in (path, [path], iter([str(path)]), spooled, [spooled], row, [row, path]):
+        with pytest.raises(AudioError, match="has a sample rate of 8000 Hz, not 44100; leave sample_rate out"):
+            audio.as_clips(form, 44100, RATE)
+    data = io.BytesIO(path.read_bytes())
+    with pytest.raises(AudioError, match=r"^waveform 0: has a sample rate of 8000 Hz, not 44100"):
+        audio.as_clips([data], 44100, RATE)
+    with pytest.raises(AudioError, match=r"a\.wav: has a sample rate of 8000 Hz"):
+        audio.as_clip(path, 44100, RATE)
+    with pytest.raises(AudioError, match="not a sample rate"):
+        audio.as_clip(path, 8, RATE)
+    clips, _ = audio.as_clips([path, spooled, row], 8000, RATE)
+    assert len(clips) == 3
+
+
+def test_rows_of_hugging_face_datasets() -> None:
+    wave = tone()
+    row = {"path": "a.flac", "array": wave.double().numpy(), "sampling_rate": 32000}
+    expected = audio.resample(wave, 32000, RATE)
+    for form in (row, {**row, "array": wave.tolist()}, {**row, "array": wave}):
+        clips, single = audio.as_clips(form, None, RATE)
+        assert single
+        torch.testing.assert_close(clips[0][:], expected, atol=1e-6, rtol=0)
+    clips, single = audio.as_clips([row, {**row, "sampling_rate": RATE}, wave], 8000, RATE)
+    assert not single and [len(clip) for clip in clips] == [2000, 4000, 8000]
+    assert torch.equal(audio.as_clip(row, None, RATE)[:], clips[0][:])
+
+
 @pytest.mark.parametrize("rate", [16000.0, np.int64(16000), np.float32(16000)])
 def test_rates_of_any_number_type(rate: float) -> None:
     assert len(audio.as_clips(tone(), rate, 8000)[0][0]) == 2000  # type: ignore[arg-type]
@@ -174,7 +207,18 @@ WRONG = {
     "text file": (io.StringIO("a.wav"), "waveform: is open in text mode"),
     "file at its end": ([io.BytesIO()], r"waveform 0: is empty; .* seek\(0\)"),
     "file that is not audio": (io.BytesIO(b"hello, this is text" * 99), "waveform: (is not audio|.*cannot be decoded)"),
-    "dict": ({"array": np.ones(10)}, "waveform: a dict is not a waveform"),
+    "dict": ({"array": np.ones(10)}, "waveform: a dict is not a waveform; only .*sampling_rate"),
+    "row of several columns": (
+        [{"audio": {"array": np.ones(10), "sampling_rate": 8000}, "text": ""}],
+        r'waveform 0: a dict is not a waveform; pass row\["audio"\]',
+    ),
+    "row without a rate": ({"array": np.ones(10), "sampling_rate": None}, "waveform: None is not a sample rate"),
+    "row of stereo": ({"array": np.ones((2, 10)), "sampling_rate": RATE}, r"waveform: has shape \(2, 10\)"),
+    "row of ragged lists": (
+        {"array": [[1.0], [1.0, 2.0]], "sampling_rate": RATE},
+        "waveform: the array of this row holds lists",
+    ),
+    "row without samples": ({"array": [], "sampling_rate": RATE}, "waveform: is empty"),
     "None in a list": ([np.ones(10), None], "waveform 1: a NoneType is not a waveform"),
     "NaN": ([np.ones(10), np.array([0, np.nan])], "waveform 1: sample 1 is nan"),
     "infinity": (torch.tensor([[0.0] * 100, [0.0] * 99 + [-torch.inf]]), "waveform 1: sample 99 is -inf"),

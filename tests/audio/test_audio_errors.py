@@ -44,7 +44,10 @@ def test_missing_folder_empty_special(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     assert_refused(tmp_path / "pipe.wav", "not a regular file")
     assert_refused(tmp_path / "a.wav" / "b.wav", "no such file|cannot be opened")
-    assert_refused("a\0b.wav", "cannot be opened")
+    for path in ("a\0b.wav", "~a\0b.wav", "\ud800.wav", "~\ud800/a.wav"):
+        assert_refused(path, "cannot be opened")
+        with pytest.raises(AudioError, match="cannot be opened"):
+            audio.probe(path)
     assert_refused(tmp_path / ("x" * 300 + ".wav"), "cannot be opened")
 
 

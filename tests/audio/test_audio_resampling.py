@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo import audio
 from zoo.audio import resampling
@@ -69,6 +71,38 @@ def test_sparse_filter_is_torchaudio(o: int, n: int) -> None:
     wave = noise(10007)
     expected = reference(wave, o, n)
     close(SparseResample(o, n)(wave)[: len(expected)], expected)
+
+
+class StorageSizes(TorchDispatchMode):
+    """Records the bytes of the largest tensor that any operation makes."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.largest = max(self.largest, result.untyped_storage().nbytes())
+        return result
+
+
+@pytest.mark.parametrize(("source", "target"), [(1009, 16000), (99_991, 16000), (22254, 16000)])
+def test_odd_rates_take_little_memory(source: int, target: int) -> None:
+    """Each output has its own row of weights: those of all outputs at once could be gigabytes."""
+    resampling._resampler.cache_clear()
+    wave = noise(30_000)
+    with StorageSizes() as sizes:
+        audio.resample(wave, source, target)
+    weights = 4 * target * (2 * resampling._half_width(source, target) + 2)
+    result = 4 * (len(wave) + 2 * resampling.STEP + source) * target // source  # of the wave and zeros behind it
+    padded = 4 * (len(wave) + 2 * resampling.STEP + 2 * source)
+    assert sizes.largest <= max(weights, padded, result, 8 * resampling.AT_ONCE)
+
+
+def test_few_products_at_once_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    wave = noise(3001)
+    expected = SparseResample(2003, 1009)(wave)
+    monkeypatch.setattr(resampling, "AT_ONCE", 100)
+    assert torch.equal(SparseResample(2003, 1009)(wave), expected)
 
 
 @pytest.mark.parametrize(("source", "target"), [(44100, 16000), (22254, 16000), (8000, 16000), (47999, 16001)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import pickle
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo import audio
+from zoo.audio.reading import load_open
 from zoo.errors import AudioError
 
 RATE = 16000
@@ -83,6 +85,23 @@ def test_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "mkstemp", full)
     with pytest.raises(AudioError, match="cannot write a long recording"):
         audio.SpooledWave([torch.zeros(100000)], RATE)
+    soundfile.write(tmp_path / "a.wav", sound(RATE, 3), RATE)
+    with pytest.raises(AudioError, match=r"cannot write a long recording .*; .*a\.wav needs it") as caught:
+        audio.load(tmp_path / "a.wav", RATE, spool_seconds=1)
+    assert caught.value.item == tempfile.gettempdir()
+
+
+def test_a_full_disk_names_the_open_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.zeros(1_900_000), 1000)
+
+    def full(file: int, data: memoryview) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    message = r"cannot write a long recording to this folder \(No space.*; row 3 needs it$"
+    with path.open("rb") as file, pytest.raises(AudioError, match=message):
+        load_open("row 3", file, RATE)
 
 
 def test_short_reads_and_writes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import noise
 
-from zoo.audio import silero, vad
+from zoo import audio
+from zoo.audio import SpooledWave, silero, vad
 from zoo.audio.vad import FRAME, VoiceActivity, energy, windows
 from zoo.errors import ConfigError, MissingDependencyError
 
@@ -92,6 +94,70 @@ STEADY = {
 @pytest.mark.parametrize("name", STEADY)
 def test_steady_sounds_hold_no_speech(name: str) -> None:
     assert not VoiceActivity("energy").spans(energy(STEADY[name]), 5 * RATE)
+
+
+LEVELS = [0, -20, -49, -55, -60, -79]  # dB re full scale of the peak
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("click", [0.0, 1.0])
+def test_the_energy_gate_hears_quiet_speech(level: int, click: float) -> None:
+    clip = torch.cat([1e-3 * noise(2.0), tone(2.0), 1e-3 * noise(2.0)])
+    clip = clip / clip.abs().max() * 10 ** (level / 20)
+    if level >= -60:
+        clip[100] += click
+    activity = VoiceActivity("energy")
+    spans = activity.spans(activity.probabilities(clip), len(clip))
+    assert len(spans) == 1
+    assert abs(spans[0][0] / RATE - 1.7) < 0.15 and abs(spans[0][1] / RATE - 4.3) < 0.15
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_silero_does_not_care_for_the_level(level: int) -> None:
+    pytest.importorskip("silero_vad")
+    clip = torch.cat([noise(1.0), tone(1.0), noise(1.0, seed=1)])
+    clip = clip / clip.abs().max()
+    activity = VoiceActivity("silero")
+    quiet = activity.probabilities(clip * 10 ** (level / 20))
+    torch.testing.assert_close(quiet, activity.probabilities(clip), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("detector", ["energy", "silero"])
+def test_the_last_bit_is_no_speech(detector: str) -> None:
+    if detector == "silero":
+        pytest.importorskip("silero_vad")
+    dither = torch.randint(-1, 2, (RATE,), generator=torch.Generator().manual_seed(0)) / 2**15
+    clip = torch.cat([torch.zeros(2 * RATE), dither, torch.zeros(2 * RATE)])
+    activity = VoiceActivity(detector)
+    assert not activity.spans(activity.probabilities(clip), len(clip))
+    assert not activity.spans(activity.probabilities(torch.zeros(RATE)), RATE)
+
+
+@pytest.mark.parametrize("detector", ["energy", "silero"])
+def test_a_wave_on_disk(detector: str) -> None:
+    if detector == "silero":
+        pytest.importorskip("silero_vad")
+    wave = torch.cat([0.01 * noise(1.0), 0.1 * tone(1.0)])
+    spooled = SpooledWave(iter(wave.split(5000)), RATE)
+    activity = VoiceActivity(detector)
+    assert torch.equal(activity.probabilities(spooled), activity.probabilities(wave))
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("detector", ["energy", "silero"])
+def test_real_speech_at_any_level(data_root: Path, detector: str) -> None:
+    if detector == "silero":
+        pytest.importorskip("silero_vad")
+    path = sorted((data_root / "read").rglob("*.[ofw][gla][gav]*"))[0]
+    clip = audio.load(path, RATE)[:]
+    clip = clip / clip.abs().max()
+    activity = VoiceActivity(detector)
+    loud = activity.spans(activity.probabilities(clip), len(clip))
+    speech = sum(stop - start for start, stop in loud)
+    assert speech > 0.3 * len(clip)
+    for level in LEVELS:
+        spans = activity.spans(activity.probabilities(clip * 10 ** (level / 20)), len(clip))
+        assert abs(sum(stop - start for start, stop in spans) - speech) < 0.1 * speech
 
 
 @pytest.mark.parametrize("samples", [1, 511, 512, 513, 2048 * 512 + 5])

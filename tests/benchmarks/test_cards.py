@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import zoo
 from zoo import card_page, registry
 from zoo.benchmarks import cards
+from zoo.benchmarks.results import Record, Store
 from zoo.cards import PACKAGED
 from zoo.cli.bench import app
 from zoo.cli.card import read as read_card
@@ -53,6 +54,15 @@ def test_results_are_those_of_the_weights_and_the_baselines(tmp_path: Path) -> N
     assert "### Suite suite" in text and "| task (accuracy) | 0.7" in text and "suite-2000-01-02.json" in text
     assert "another" not in text and "former name" not in text, "no other models; the last run counts"
     assert zoo.load(tmp_path / "mine").fingerprint() == model.fingerprint()
+
+
+def test_the_name_of_a_suite_stays_on_its_line_of_the_card(tmp_path: Path) -> None:
+    model = small("hubert-base")
+    model.save(tmp_path / "mine")
+    store = Store(tmp_path / "out", "x\n# Pwned <script>")
+    store.add(Record("task", "class", "m", "model", model.fingerprint(), "d", "k", metric="accuracy", score=0.5))
+    text = cards.page(tmp_path / "mine", [tmp_path / "out" / "results.json"])
+    assert "### Suite x # Pwned &lt;script> (results.json)" in text and "<script" not in text
 
 
 def test_a_card_without_a_page_comes_from_the_registry() -> None:

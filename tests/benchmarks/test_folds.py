@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from synthetic import tones
 
-from zoo.benchmarks import runner, table
+from zoo.benchmarks import runner, scores
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.results import Record
 from zoo.benchmarks.suite import Suite, SuiteSource, SuiteTask, check
@@ -97,9 +97,9 @@ def test_a_class_that_a_fold_lacks_keeps_its_index(corpus: Path, tmp_path: Path)
 
 def test_the_table_shows_that_folds_chose_different_layers(corpus: Path, tmp_path: Path) -> None:
     record = evaluate(SuiteSource(str(corpus), folds="fold"), tmp_path / "out", pitch())["pitch", "logmel"]
-    assert "layer" not in table.cell(record), "log-mel has one layer"
+    assert "layer" not in scores.cell(record), "log-mel has one layer"
     record.details["folds"]["a"]["layer"] = 3
-    assert table.cell(record).endswith("mostly layer 0")
+    assert scores.cell(record).endswith("mostly layer 0")
 
 
 def test_a_fold_that_cannot_be_tested_is_named(corpus: Path, tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ import pytest
 from test_compare import write
 from typer.testing import CliRunner
 
-from zoo.benchmarks import compare, differences, svg, table
+from zoo.benchmarks import compare, details, differences, scores, svg, table
 from zoo.benchmarks.compare import ComparedModel
-from zoo.benchmarks.markdown import block, plain
 from zoo.benchmarks.report import Report
 from zoo.benchmarks.results import Record, Results
 from zoo.cli.bench import app
+from zoo.io.markdown import block, plain
 
 EVIL = 'a <script src="http://x.org/a.js"> & "b"'
 
@@ -97,8 +97,8 @@ def test_one_speaker_gives_no_interval() -> None:
     bounds = {"low": math.nan, "high": math.nan}
     errors = {"wer": 0.2, "cer": 0.1, "substitutions": 3, "deletions": 0, "insertions": 1}
     one = record("words", "m", "wer", metric="WER, basic", score=0.2, **bounds, details={"basic": errors | bounds})
-    assert table.cell(one) == "20.0 % (no interval)"
-    (sheet,) = table.details([one])
+    assert scores.cell(one) == "20.0 % (no interval)"
+    (sheet,) = details.sheets([one])
     assert sheet.rows[0][2] == "20.0 % (no interval)"
 
 
@@ -125,7 +125,7 @@ def test_text_of_others_stays_text_in_markdown() -> None:
         record(task, "> m", status="skipped", reason=HOSTILE, score=None),
         record("prompts", model, "zero_shot", details={"chance": 0.2, "by template": {HOSTILE: 0.3}}),
     ]
-    run = {"command": f"zoo `{HOSTILE}`", "machine": "m", "gpu": None, "threads": 1, "torch": "2", "commit": "c"}
+    run = {"command": f"zoo `{HOSTILE}`", "machine": HOSTILE, "gpu": None, "threads": 1, "torch": "2", "commit": "c"}
     shown[0].run = 0
     results = Results("# " + HOSTILE, shown, runs=[run | {"day": "2026-11-29"}])
     twice = [replace(shown[0], model=name) for name in ("a", "b")]
@@ -151,7 +151,7 @@ def test_common_text_is_not_changed_in_markdown() -> None:
 
 
 def test_curves_far_below_zero_are_drawn_at_the_edge() -> None:
-    chart = svg.lines([svg.Line("a", 0, [-400.0, -5.0], 1, [-3.0, -9.0])], "t", "layer")
+    chart = svg.lines([svg.Line("a", 0, [-400.0, -5.0], 1, -9.0)], "t", "layer", "r2")
     assert not re.search(r"nan|inf", chart) and ElementTree.fromstring(chart) is not None
 
 
@@ -219,7 +219,7 @@ def test_charts_stay_in_their_frames() -> None:
     ],
 )
 def test_numbers_have_the_unit_of_their_metric(kind: str, metric: str, value: float | None, text: str) -> None:
-    assert table.number(record("t", "m", kind, metric=metric), value) == text
+    assert scores.number(record("t", "m", kind, metric=metric), value) == text
 
 
 def test_details_of_every_kind_are_shown() -> None:
@@ -235,7 +235,7 @@ def test_details_of_every_kind_are_shown() -> None:
         record("captions", "m", "retrieval", metric="MRR", details=ranks),
         record("prompts", "m", "zero_shot", details={"chance": 0.2, "by template": {"{}": 0.3, "a {}": 0.4}}),
     ]
-    sheets = {sheet.title: sheet for sheet in table.details(detailed)}
+    sheets = {sheet.title: sheet for sheet in details.sheets(detailed)}
     assert sheets["Word errors by normalizer"].rows[0][2:] == ["10.0 % (5.0 to ?)", "5.0 %", "7", "2", "1"]
     assert sheets["Words in audio without speech"].rows == [
         ["m, silence", "silence", "15.0", "1 of 4", "Thank you | all"]

@@ -14,6 +14,7 @@ from small import small
 from tone_tasks import Parrot, evaluate, only
 from typer.testing import CliRunner
 
+from zoo import audio
 from zoo.benchmarks import features, table
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import open_source
@@ -200,6 +201,36 @@ def test_features_are_those_of_embed_and_follow_the_model(corpus: Path, tmp_path
     assert (stored.frames(1, indices)[1] - frames[nearest]).abs().max() < 0.01, "float16"
     other = features.extract(small("hubert-base", seed=1), items, tmp_path, frames=3)
     assert other.folder != stored.folder
+
+
+def test_clips_that_were_away_get_their_features_at_the_next_call(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, items = small("hubert-base"), open_source(SuiteSource(str(corpus)))
+    clean = features.extract(model, items, tmp_path / "clean", frames=3)
+    load, away = audio.load, {str(items.items[2].entry.audio)}
+
+    def absent(path: Path, *arguments: Any, **options: Any) -> Any:
+        if str(path) in away:
+            raise AudioError(path, "no such file")
+        return load(path, *arguments, **options)
+
+    monkeypatch.setattr(features.audio, "load", absent)
+    first = features.extract(model, items, tmp_path / "cache", frames=3)
+    kept = digests(first.folder)
+    assert first.failed == {2: "no such file"}
+    assert features.extract(model, items, tmp_path / "cache", frames=3).failed == {2: "no such file"}
+    away.clear()
+    away.add(str(items.items[0].entry.audio))  # another clip is away now: it keeps its features
+    assert features.extract(model, items, tmp_path / "cache", frames=3).failed == {2: "no such file"}
+    assert digests(first.folder) == kept
+    away.clear()
+    last = features.extract(model, items, tmp_path / "cache", frames=3)
+    assert not last.failed and digests(last.folder) == digests(clean.folder) != kept
+
+
+def digests(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_a_model_has_the_given_name_or_that_of_its_folder(tmp_path: Path) -> None:

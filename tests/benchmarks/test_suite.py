@@ -39,7 +39,8 @@ def test_the_mini_suite_needs_no_outside_data() -> None:
         ("data: nowhere", "nowhere"),
         ("metric: loudness", "loudness"),
         ("metric: r2", "for class choose accuracy, balanced_accuracy"),
-        ("taget: x", "taget"),
+        ("taget: x", r"in tasks\[0\]: there is no field 'taget'; similar names: target"),
+        ("seeds: many", r"in tasks\[0\]: field 'seeds': Value 'many'"),
         ("pooling: max", "pooling"),
         ("target: ''", "target"),
         ("layers: all", "layers"),
@@ -59,6 +60,21 @@ def test_mistakes_are_named(tmp_path: Path, change: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as error:
         suite.load(path)
     assert str(error.value).count(str(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("tasks: {name: a}", "in tasks: a mapping stands where a list is needed"),
+        ("tasks: [a]", r"field 'tasks\[0\]': a mapping of fields is needed"),
+        ("data: {d: music.jsonl}", r"field 'data\.d': a mapping of fields is needed"),
+        ("task: [{name: a}]", "there is no field 'task'; similar names: tasks"),
+    ],
+)
+def test_fields_of_the_wrong_kind_are_named(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "own.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        suite.load(tmp_path / "own.yaml")
 
 
 def test_mistakes_of_a_whole_suite_are_named() -> None:

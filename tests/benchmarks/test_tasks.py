@@ -11,6 +11,7 @@ from small import small
 from tone_tasks import Parrot, evaluate, only
 
 from zoo.benchmarks import speed, tasks
+from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import open_source
 from zoo.benchmarks.results import Record
 from zoo.benchmarks.suite import SuiteSource, SuiteTask
@@ -174,6 +175,21 @@ def test_retrieval_and_zero_shot_of_any_model_that_embeds_text(corpus: Path, tmp
     assert captions.status == names.status == "ok"
     assert 0 < (captions.score or 0) <= 1 and 0 < captions.details["chance"] < 1
     assert names.details["by template"].keys() == {"{}", "a {} tone"}
+    right = sum(names.details["confusion"][name].get(name, 0) for name in ("high", "low"))
+    items = sum(scores["items"] for scores in names.details["by class"].values())
+    assert right / items == pytest.approx(names.score)
+
+
+def test_an_empty_caption_is_not_a_caption(corpus: Path, tmp_path: Path) -> None:
+    entries = manifest.read(corpus)
+    entries[-1].captions, entries[-2].captions = [" ", "a tone"], [" "]
+    manifest.write(corpus, entries)
+    model = small("mulan-ast")
+    model.embed_text = lambda texts: torch.nn.functional.normalize(torch.randn(len(texts), model.dim), dim=1)
+    store = evaluate(corpus, tmp_path / "out", SuiteTask("captions", kind="retrieval"), models=[model])
+    assert only(store).notes == ["1 of 12 clips of test without a caption are left out"]
+    rows = read_rows(tmp_path / "out", only(store))
+    assert rows[-1]["truth"] == "a tone"
 
 
 def test_vectors_that_are_not_finite_skip_the_task(corpus: Path, tmp_path: Path) -> None:

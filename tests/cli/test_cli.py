@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import resource
+import signal
 import subprocess
 import sys
 import warnings
@@ -20,6 +22,7 @@ from typer.testing import CliRunner
 
 from zoo import __version__ as zoo_version
 from zoo.cli.main import app
+from zoo.errors import TrainingStopped
 from zoo.io.terminal import readable_errors
 
 
@@ -41,6 +44,29 @@ def test_errors_are_one_line_and_status_one() -> None:
     done = zoo("info", "hubert-bse", code=1)
     assert "did you mean hubert-base" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stop", "status"),
+    [
+        (TrainingStopped("stopped by SIGINT after step 3", signal.SIGINT), 130),
+        (TrainingStopped("stopped by SIGTERM after step 3", signal.SIGTERM), 143),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_a_run_that_a_signal_ends_is_no_error(
+    stop: BaseException, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, readable_errors():
+        raise stop
+    assert ended.value.code == status
+    printed = capsys.readouterr().err
+    assert printed.startswith("stopped by SIG") and "error" not in printed and printed.count("\n") == 1
+
+
+def test_what_stopped_a_run_survives_pickling() -> None:
+    copy = pickle.loads(pickle.dumps(TrainingStopped("after step 3", signal.SIGINT)))
+    assert str(copy) == "after step 3" and copy.signal == signal.SIGINT
 
 
 def test_warnings_are_one_line_without_source_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,9 +124,8 @@ def test_errors_of_the_system_say_what_to_do(capsys: pytest.CaptureFixture[str])
         with pytest.raises(SystemExit, match="1"), readable_errors():
             raise error
         assert capsys.readouterr().err.startswith(words)
-    for other in (BrokenPipeError, KeyboardInterrupt):  # not errors of the command
-        with pytest.raises(other), readable_errors():
-            raise other
+    with pytest.raises(BrokenPipeError), readable_errors():  # no error of the command
+        raise BrokenPipeError
 
 
 def test_embed_writes_parquet_and_lists_failures(tmp_path: Path) -> None:
@@ -111,7 +136,7 @@ def test_embed_writes_parquet_and_lists_failures(tmp_path: Path) -> None:
     table = pq.read_table(out / "part-00000.parquet")
     assert [Path(p).name for p in table["path"].to_pylist()] == ["good.wav"]
     assert len(table["embedding"][0].as_py()) == 78
-    failure = json.loads((out / "errors.jsonl").read_text())
+    failure = json.loads((out / "_errors.jsonl").read_text())
     assert failure["path"].endswith("bad.wav") and failure["reason"]
     zoo("embed", tmp_path / "*.wav", "-m", "mfcc", "-o", out, "--pooling", "stats", "--fail-on-error", code=1)
     done = zoo("embed", tmp_path / "bad.wav", "-m", "mfcc", "-o", tmp_path / "none", code=1)
@@ -150,3 +175,14 @@ def test_control_characters_of_names_do_not_reach_the_terminal(tmp_path: Path) -
 def test_a_pattern_without_a_match_is_an_error_and_h_is_help() -> None:
     assert "no registered name matches 'whisper-t'" in zoo("list", "whisper-t", code=1).stderr
     assert "Usage" in zoo("-h").stdout
+
+
+@pytest.mark.parametrize("words", [["embed"], ["transcribe"], ["bench", "run"], ["corpora", "build"]])
+def test_help_has_room_for_its_text_on_80_columns(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = CliRunner().invoke(app, [*words, "--help"])
+    lines = done.output.splitlines()
+    assert done.exit_code == 0 and max(map(len, lines)) <= 80
+    texts = [line[35:] for line in lines if line.startswith("  -")]
+    assert texts and not any("…" in line or "│" in line for line in lines)
+    assert "Usage:" in done.output and "Options:" in done.output

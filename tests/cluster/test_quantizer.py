@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -206,4 +207,49 @@ def test_a_sample_with_too_few_rows_is_an_error(clips: list[Entry]) -> None:
 def test_an_invalid_header_is_an_error(tmp_path: Path, header: str) -> None:
     save_file({"centroids.0": torch.zeros(2, 3)}, tmp_path / "q.safetensors", metadata={"zoo.quantizer": header})
     with pytest.raises(CheckpointError, match=r"q\.safetensors"):
+        Quantizer.load(tmp_path / "q.safetensors")
+
+
+SOURCE = {"model": "m", "fingerprint": "f", "layer": 4, "rate": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"source": SOURCE | {"layer": "x"}}, "layer is 'x'"),
+        ({"source": SOURCE | {"layer": -1}}, "layer is -1"),
+        ({"source": SOURCE | {"rate": 0}}, "rate is 0"),
+        ({"source": SOURCE | {"rate": "fast"}}, "rate is 'fast'"),
+        ({"source": SOURCE | {"fingerprint": ["f"]}}, "fingerprint must be"),
+        ({"source": {}}, "'layer' is missing"),
+        ({"source": "x"}, "source and fit must be tables"),
+        ({"fit": 3}, "source and fit must be tables"),
+        ({"codebooks": []}, "codebooks: there is none"),
+        ({"codebooks": [[0, 3]]}, r"centroids\.0: shape \(2, 4\) for columns 0 to 3"),
+        ({"codebooks": [[4, 0]]}, r"columns of number 0 are \[4, 0\]"),
+        ({"codebooks": [["a", "b"]]}, "columns of number 0"),
+        ({"codebooks": [[0, 4], [4, 8]]}, r"centroids\.1"),
+        ({"format": "9" * 10**5}, "quantizer format '9"),
+        ({"source": "["}, "cannot be read as a quantizer|nested"),
+    ],
+)
+def test_a_header_with_wrong_values_is_an_error(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
+    header = {"format": 1, "source": SOURCE, "fit": {}, "codebooks": [[0, 4]]}
+    text = json.dumps(header | changes)
+    if changes == {"source": "["}:
+        text = "[" * 200_000
+    save_file({"centroids.0": torch.zeros(2, 4)}, tmp_path / "q.safetensors", metadata={"zoo.quantizer": text})
+    with pytest.raises(CheckpointError, match=rf"q\.safetensors: .*({reason})") as caught:
+        Quantizer.load(tmp_path / "q.safetensors")
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_centroids_that_are_no_numbers_are_an_error(tmp_path: Path, value: float) -> None:
+    text = json.dumps({"format": 1, "source": SOURCE, "fit": {}, "codebooks": [[0, 4]]})
+    metadata = {"zoo.quantizer": text}
+    save_file({"centroids.0": torch.zeros(2, 4)}, tmp_path / "good.safetensors", metadata=metadata)
+    assert Quantizer.load(tmp_path / "good.safetensors").sizes == (2,)
+    save_file({"centroids.0": torch.full((2, 4), value)}, tmp_path / "q.safetensors", metadata=metadata)
+    with pytest.raises(CheckpointError, match="not all are finite"):
         Quantizer.load(tmp_path / "q.safetensors")

@@ -120,17 +120,52 @@ def test_numbers_of_a_parquet(folder: Path) -> None:
     assert (second.duration, second.end, second.labels) == (0.5, 0.5, {"score": 1.0})
 
 
-def test_audio_that_is_not_a_path_is_refused(folder: Path) -> None:
-    pq.write_table(pa.table({"audio": [b"RIFF"]}), folder / "t.parquet")
-    with pytest.raises(ManifestError, match=r"t\.parquet:1: field 'audio': expected a path, not bytes"):
+def test_a_column_of_bytes_is_audio(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes without a name, and names that no file can have."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    data = (folder / "a.wav").read_bytes()
+    named = [{"bytes": data, "path": "x.fl\0ac"}, {"bytes": data, "path": "x." + "y" * 300}]
+    for clips in ([data], named):
+        pq.write_table(pa.table({"audio": clips}), folder / "t.parquet")
+        assert [entry.duration for entry in sources.open(folder / "t.parquet")] == [0.5] * len(clips)
+
+
+def test_audio_that_is_not_a_path_is_refused_in_one_short_line(folder: Path) -> None:
+    pq.write_table(pa.table({"audio": [[0.1] * 10_000]}), folder / "t.parquet")
+    with pytest.raises(ManifestError, match=r"t\.parquet:1: field 'audio': expected a path, not list") as caught:
         sources.open(folder / "t.parquet")
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", "audio;text\na.wav;one, two\n"),
+        ("t.csv", '"audio";"text"\n"a.wav";"one, two"\n'),
+        ("t.csv", "audio\ttext\na.wav\tone, two\n"),
+        ("T.CSV", 'audio,text\na.wav,"one, two"\n'),
+        ("T.TSV", "audio_filepath\ttext\na.wav\tone, two\n"),
+    ],
+)
+def test_separators_and_suffixes_of_other_programs(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+    (entry,) = sources.open(folder / name)
+    assert (entry.audio.name, entry.text) == ("a.wav", "one, two")
+
+
+def test_long_values_are_cut_in_messages(folder: Path) -> None:
+    (folder / "t.csv").write_text(f"path,start\na.wav,{'x' * 100_000}\n")
+    with pytest.raises(ManifestError, match=r"t\.csv:2: field 'start'.*x\.\.\.x") as caught:
+        sources.open(folder / "t.csv")
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize(
     ("text", "columns", "error", "message"),
     [
-        ("clip\na.wav\n", None, ConfigError, r"t\.csv:2: no audio column among clip"),
-        ("path\na.wav\n", {"text": "words"}, ConfigError, "no column 'words' for text; there are path"),
+        ("clip\na.wav\n", None, ConfigError, r"t\.csv: no audio column among 'clip'"),
+        ("a.wav,hello\n", None, ConfigError, r"t\.csv: the first line has 'a\.wav' .* `audio,text`"),
+        ("path\na.wav\n", {"text": "words"}, ConfigError, "no column 'words' for text; there are 'path'"),
         ("path,x\na.wav,b\n", {"txt": "x"}, ConfigError, "'txt' is not a field .* audio, text"),
         ("path,start\na.wav,now\n", None, ManifestError, r"t\.csv:2: field 'start'"),
         ("path,split\na.wav,other\n", None, ManifestError, r"t\.csv:2: field 'split': 'other'"),

@@ -52,7 +52,7 @@ def test_a_long_recording_that_fails_later_has_no_rows(
     summary = run(files, hubert, tmp_path / "out", pooling=None, shard_items=1)
     assert summary.failed == 1
     assert [row["item"] for row in read(tmp_path / "out")] == [0]
-    assert "gone bad" in (tmp_path / "out" / "errors.jsonl").read_text()
+    assert "gone bad" in (tmp_path / "out" / "_errors.jsonl").read_text()
 
 
 def test_bad_files_are_listed_and_the_others_are_embedded(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_bad_files_are_listed_and_the_others_are_embedded(corpus: Path, hubert: 
     summary = run(corpus, hubert, tmp_path / "out", shard_items=5)
     assert (summary.embedded, summary.failed) == (10, 6)
     assert [Path(row["path"]).stem for row in read(tmp_path / "out")] == [str(i) for i in range(10)]
-    lines = [json.loads(line) for line in (tmp_path / "out" / "errors.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "_errors.jsonl").read_text().splitlines()]
     assert [Path(line["path"]).stem for line in lines] == list(words)
     for line, word in zip(lines, words.values(), strict=True):
         assert word in line["reason"] and line["path"] not in line["reason"]
@@ -80,7 +80,7 @@ def test_a_folder_of_bad_files_only_gives_empty_shards(corpus: Path, mfcc: Encod
     summary = run([corpus / "b" / "gone.wav", corpus / "a" / "nan.wav"], mfcc, tmp_path / "out")
     assert (summary.embedded, summary.failed, summary.real_time_factor) == (0, 2, 0)
     assert read(tmp_path / "out") == []
-    assert embed.load(tmp_path / "out")[1].shape == (0, mfcc.dim)
+    assert embed.load(tmp_path / "out").vectors.shape == (0, mfcc.dim)
 
 
 def test_if_the_encoder_rejects_a_clip_the_rest_of_the_batch_is_embedded(
@@ -103,7 +103,7 @@ def test_if_the_encoder_rejects_a_clip_the_rest_of_the_batch_is_embedded(
     assert [row["item"] for row in rows] == [row["item"] for row in expected_rows]
     for row, expected in zip(rows, expected_rows, strict=True):
         assert np.abs(np.subtract(row["embedding"], expected["embedding"])).max() <= 1e-5
-    assert "rejected" in (tmp_path / "out" / "errors.jsonl").read_text()
+    assert "rejected" in (tmp_path / "out" / "_errors.jsonl").read_text()
 
 
 def test_values_that_the_files_cannot_hold_are_failures(
@@ -113,7 +113,7 @@ def test_values_that_the_files_cannot_hold_are_failures(
     monkeypatch.setattr(type(mfcc), "embed", lambda *a, **k: whole(*a, **k) * torch.tensor(1e6))
     assert run(corpus, mfcc, tmp_path / "wide").failed == 0
     assert run(corpus, mfcc, tmp_path / "out", storage="float16").failed == 10
-    assert "float16 cannot hold" in (tmp_path / "out" / "errors.jsonl").read_text()
+    assert "float16 cannot hold" in (tmp_path / "out" / "_errors.jsonl").read_text()
 
 
 def test_file_names_that_are_not_unicode_are_escaped(tmp_path: Path, mfcc: Encoder) -> None:
@@ -122,7 +122,7 @@ def test_file_names_that_are_not_unicode_are_escaped(tmp_path: Path, mfcc: Encod
     bad.write_text("no audio")
     assert run([good, bad], mfcc, tmp_path / "out").failed == 1
     assert read(tmp_path / "out")[0]["path"].endswith(r"caf\udce9.wav")
-    assert json.loads((tmp_path / "out" / "errors.jsonl").read_text())["path"].endswith(r"nai\udceff.wav")
+    assert json.loads((tmp_path / "out" / "_errors.jsonl").read_text())["path"].endswith(r"nai\udceff.wav")
     assert run([good, bad], mfcc, tmp_path / "out").skipped == 1
 
 
@@ -131,11 +131,11 @@ def test_the_first_line_has_device_and_number_format(
 ) -> None:
     reduced = copy.deepcopy(hubert).bfloat16()
     monkeypatch.setattr("zoo.loading.load", lambda name, device, dtype: reduced if name == "hubert-base" else mfcc)
-    why = "this CPU multiplies it natively"
+    why = "native on this CPU"
     monkeypatch.setattr("zoo.nn.precision.resolve_dtype", lambda dtype, device: ("bfloat16", why))
     for name, line in (
-        ("hubert-base", "hubert-base on cpu, bfloat16: this CPU multiplies it natively"),
-        ("mfcc", "mfcc on cpu, float32: it has no weights"),
+        ("hubert-base", "hubert-base on cpu, bfloat16: native on this CPU"),
+        ("mfcc", "mfcc on cpu, float32: no weights"),
     ):
         output = io.StringIO()
         run(corpus, name, tmp_path / name, dtype="auto", device="cpu", progress=Console(file=output, width=200))

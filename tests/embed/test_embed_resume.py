@@ -52,7 +52,7 @@ MOMENTS = [
 def test_killed_at_any_moment_and_run_again_it_leaves_the_same_bytes(bad_corpus: Path, tmp_path: Path) -> None:
     kill_runs.run(str(bad_corpus), tmp_path / "whole")
     expected = digests(tmp_path / "whole")
-    assert len(expected) == 6 and "errors.jsonl" in expected  # the plan, four shards
+    assert len(expected) == 6 and "_errors.jsonl" in expected  # the plan, four shards
     assert kill(kill_runs.__file__, [bad_corpus, tmp_path], MOMENTS) == [f"{moment} 9" for moment in MOMENTS]
     states = set()
     for moment in MOMENTS:
@@ -128,7 +128,7 @@ def test_a_finished_run_does_nothing_and_prints_it(
     output = io.StringIO()
     summary = run(bad_corpus, hubert, tmp_path / "out", progress=Console(file=output, width=300))
     assert (summary.embedded, summary.skipped, summary.failed, summary.audio_hours) == (0, 9, 2, 0)
-    assert "nothing to do, 9 items" in output.getvalue() and "2 failed" in output.getvalue()
+    assert "nothing new, 9 items" in output.getvalue() and "2 failed" in output.getvalue()
     assert {path: path.stat().st_mtime_ns for path in before} == before and digests(tmp_path / "out") == bytes_before
     assert opened == ["0bad.wav"]  # only files without a readable header are opened again
 
@@ -180,9 +180,9 @@ def test_new_files_are_added_at_the_end_and_existing_shards_stay(corpus: Path, h
         assert run(corpus, hubert, tmp_path / "out").skipped == 10 + number
     after = digests(tmp_path / "out")
     assert all(after[name] == digest for name, digest in before.items() if name.startswith("part"))
-    paths, vectors = embed.load(tmp_path / "out")
-    assert [Path(path).name for path in paths] == [*(f"{i}.wav" for i in range(10)), "00.wav", "z.wav"]
-    assert len(vectors) == 12
+    stored = embed.load(tmp_path / "out")
+    assert [Path(path).name for path in stored.paths] == [*(f"{i}.wav" for i in range(10)), "00.wav", "z.wav"]
+    assert len(stored.vectors) == 12
 
 
 def test_new_spans_of_a_file_are_added_at_the_end_with_or_without_the_file(hubert: Encoder, tmp_path: Path) -> None:
@@ -280,17 +280,17 @@ def test_damage_is_detected(corpus: Path, hubert: Encoder, tmp_path: Path) -> No
         assert run(corpus, hubert, out).embedded == 3
         assert digests(out) == before
     plan = (out / prepare.PLAN_NAME).read_text()
-    for broken in (plan[: len(plan) // 2], plan.rsplit("\n", 2)[0], "", "{}", plan.replace('"format":1', '"format":2')):
+    for broken in (plan[: len(plan) // 2], plan.rsplit("\n", 2)[0], "", "{}", plan.replace('"format":2', '"format":1')):
         (out / prepare.PLAN_NAME).write_text(broken)
-        with pytest.raises(ZooError, match=r"damaged plan|format 2"):
+        with pytest.raises(ZooError, match=r"damaged plan|format 1"):
             run(corpus, hubert, out)
 
 
 def test_each_file_is_complete_in_itself(bad_corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
-    """errors.jsonl is made from the shards, so it can be restored."""
+    """_errors.jsonl is made from the shards, so it can be restored."""
     run(bad_corpus, hubert, tmp_path / "out")
     before = digests(tmp_path / "out")
-    (tmp_path / "out" / "errors.jsonl").unlink()
+    (tmp_path / "out" / "_errors.jsonl").unlink()
     run(bad_corpus, hubert, tmp_path / "out")
     assert digests(tmp_path / "out") == before
     assert pq.read_table(tmp_path / "out" / "part-00002.parquet").num_rows == 2

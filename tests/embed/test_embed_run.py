@@ -29,7 +29,11 @@ def test_every_file_becomes_a_row_in_the_order_of_the_inputs(corpus: Path, huber
     rows = read(tmp_path / "out")
     assert [row["path"] for row in rows] == list(map(str, files))
     assert [row["item"] for row in rows] == list(range(10))
-    assert {row["model"] for row in rows} == {hubert.fingerprint()} and {row["layer"] for row in rows} == {3}
+    assert (
+        {row["fingerprint"] for row in rows} == {hubert.fingerprint()}
+        and {row["model"] for row in rows} == {"hubert-base"}
+        and {row["layer"] for row in rows} == {3}
+    )
     for row, file in zip(rows, files, strict=True):
         assert row["start"] == 0 and row["duration"] == pytest.approx(soundfile.info(file).duration, abs=1e-4)
         alone = hubert.embed(file)
@@ -47,19 +51,24 @@ def test_the_bytes_do_not_depend_on_the_number_of_threads_or_the_time(
     for name, workers in (("one", 1), ("four", 4)):
         run(corpus, hubert, tmp_path / name, shard_items=4, batch_seconds=2.0, workers=workers)
     assert digests(tmp_path / "one") == digests(tmp_path / "four")
-    assert "errors.jsonl" in digests(tmp_path / "one")
+    assert "_errors.jsonl" in digests(tmp_path / "one")
 
 
-def test_load_returns_paths_and_one_tensor(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+def test_load_returns_arrays_and_one_tensor(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
     run(corpus, hubert, tmp_path / "out", layer="0,2", shard_items=4, pooling="stats")
-    paths, x = embed.load(tmp_path / "out", layer=2)
-    assert paths == [str(path) for path in sorted(corpus.rglob("*.wav"))]
-    assert x.dtype == torch.float32 and x.shape == (10, 2 * hubert.dim)
-    expected = hubert.embed(paths, layer=2, pooling="stats")
-    assert (x - expected).abs().max() <= 1e-5
-    for layer in (None, 1):
-        with pytest.raises(ZooError, match="has layers 0, 2"):
-            embed.load(tmp_path / "out", layer=layer)
+    one = embed.load(tmp_path / "out", layer=2)
+    assert one.paths == [str(path) for path in sorted(corpus.rglob("*.wav"))]
+    assert one.vectors.dtype == torch.float32 and one.vectors.shape == (10, 2 * hubert.dim)
+    expected = hubert.embed(one.paths, layer=2, pooling="stats")
+    assert (one.vectors - expected).abs().max() <= 1e-5
+    assert (one.starts == 0).all() and one.durations == pytest.approx(
+        [0.3 + i * 7 % 10 / 10 for i in range(10)], abs=1e-3
+    )
+    both = embed.load(tmp_path / "out")
+    assert both.layers.tolist() == [0, 2] * 10 and both.paths[::2] == one.paths
+    assert torch.equal(both.vectors[1::2], one.vectors)
+    with pytest.raises(ZooError, match="has layers 0, 2"):
+        embed.load(tmp_path / "out", layer=1)
 
 
 def test_errors_of_load(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
@@ -81,7 +90,7 @@ def test_each_layer_has_its_own_rows(corpus: Path, hubert: Encoder, tmp_path: Pa
     expected = hubert.embed(rows[20]["path"], layer="all")  # (L, D)
     for row, values in zip(rows[20:24], expected, strict=True):
         assert np.allclose(np.array(row["embedding"], dtype=np.float32), values, rtol=1e-3, atol=1e-3)
-    assert embed.load(tmp_path / "out", layer=1)[1].dtype == torch.float32
+    assert embed.load(tmp_path / "out", layer=1).vectors.dtype == torch.float32
 
 
 def test_the_metadata_has_the_settings(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
@@ -158,7 +167,7 @@ def test_manifest_spans_are_cut_out(corpus: Path, mfcc: Encoder, tmp_path: Path)
     assert [row["duration"] for row in rows] == pytest.approx([0.25, 1.0, 0.5], abs=1e-4)
     wave, _ = soundfile.read(corpus / "a" / "4.wav", dtype="float32")
     assert np.allclose(rows[2]["embedding"], mfcc.embed(wave[8000:16000], 16000), atol=1e-4)
-    error = json.loads((tmp_path / "out" / "errors.jsonl").read_text())
+    error = json.loads((tmp_path / "out" / "_errors.jsonl").read_text())
     assert (error["start"], error["end"]) == (50.0, 50.5) and "50" in error["reason"]
 
 
@@ -230,5 +239,5 @@ def test_a_name_is_loaded_as_zoo_load_would(corpus: Path, mfcc: Encoder, tmp_pat
 def test_real_recordings_and_a_real_manifest(data_root: Path, hubert: Encoder, tmp_path: Path) -> None:
     summary = run(data_root / "read" / "manifest.jsonl", hubert, tmp_path / "out", shard_items=20)
     assert (summary.embedded, summary.failed) == (58, 0)
-    paths, x = embed.load(tmp_path / "out")
-    assert (x[7] - hubert.embed(paths[7])).abs().max() <= 1e-5
+    stored = embed.load(tmp_path / "out")
+    assert (stored.vectors[7] - hubert.embed(stored.paths[7])).abs().max() <= 1e-5

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from tokenizers import ByteLevelBPETokenizer
-from torch import nn
+from torch import Tensor, nn
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, RobertaTokenizerFast
+
+from zoo.models.clap.model import Clap
 
 TEXTS = ["a dog barks", "slow piano music", "Rain, and thunder in the distance!", "café ☂"]
 RATE, SECONDS = 48_000, 2  # of the shortened window
+WINDOW = SECONDS * RATE
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
@@ -73,7 +77,7 @@ def saved(folder: Path, fused: bool = False, *, slow: bool = False, **audio: Any
 
 
 def edit(file: Path, **changes: Any) -> None:
-    """Change fields of a JSON file; "part.field" is a field of a part. Ellipsis removes it."""
+    """Change fields of a JSON file; part__field is a field of a part."""
     content = json.loads(file.read_text())
     for name, value in changes.items():
         *parts, field = name.split("__")
@@ -82,3 +86,26 @@ def edit(file: Path, **changes: Any) -> None:
             place = place[part]
         place[field] = value
     file.write_text(json.dumps(content))
+
+
+def reference(theirs: ClapModel, wave: Tensor, is_longer: bool) -> tuple[Tensor, list[Tensor]]:
+    """The embedding (D,) and the hidden states (P, D) of transformers for one clip, with crops where zoo has them."""
+    fusion = theirs.config.audio_config.enable_fusion
+    last = len(wave) // 480 - WINDOW // 480
+    picks = mock.Mock(side_effect=[0, last // 2, last])
+    with mock.patch("numpy.random.choice", picks):
+        features = extractor(fusion)(wave.double().numpy(), sampling_rate=RATE, return_tensors="pt")
+    for call, pick in zip(picks.call_args_list, (0, last // 2, last), strict=False):
+        assert pick in call.args[0], "the reference can draw this crop"
+    spectrogram, flag = features["input_features"].float(), torch.tensor([[is_longer]])
+    with torch.no_grad():
+        embedding = theirs.get_audio_features(spectrogram, is_longer=flag).pooler_output[0]
+        states = theirs.audio_model(spectrogram, is_longer=flag, output_hidden_states=True).hidden_states
+    return embedding, [state[0].flatten(1).T for state in states]
+
+
+def states_of(ours: Clap, wave: Tensor) -> list[Tensor]:
+    """The patches and the state after each stage, of one window: (P, D) each."""
+    mel, long = ours.mel_views(wave[None], torch.tensor([len(wave)]))
+    with torch.no_grad():
+        return [state[0] for state in ours.audio.states(mel, long)]

@@ -10,7 +10,10 @@ import zoo
 from zoo import testing
 from zoo.encoder import Encoder
 
+_HUBERT: dict[str, Any] = {"layers": 3, "dim": 48, "heads": 4, "ffn_dim": 96, "conv_dim": 32, "position_groups": 4}
 SMALL: dict[str, dict[str, Any]] = {  # a family without an entry is small
+    "hubert": _HUBERT,
+    "wavlm": _HUBERT,
     "clap": {
         "window_seconds": 3.0,
         "fused_seconds": 7.5,
@@ -30,7 +33,7 @@ SMALL: dict[str, dict[str, Any]] = {  # a family without an entry is small
         "text_positions": 64,
         "text_length": 48,
     },
-    "hubert": {"layers": 3, "dim": 48, "heads": 4, "ffn_dim": 96, "conv_dim": 32, "position_groups": 4},
+    "ast": {"frames": 100, "layers": 2, "dim": 48, "heads": 4, "ffn_dim": 96},
     "mulan": {
         "resnet_width": 8,
         "resnet_blocks": (1, 1, 1, 1),

@@ -91,7 +91,7 @@ def test_options_that_are_not_implemented_are_refused_by_name(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"padding": "pad"}, "preprocessor_config.json: padding is 'pad'; zoo's CLAP implements 'repeatpad' only"),
+        ({"padding": "pad"}, "the feature extractor's padding is 'pad'; zoo's CLAP implements 'repeatpad' only"),
         ({"top_db": 80}, "top_db is 80"),
         ({"truncation": "fusion"}, "truncation is 'fusion'; enable_fusion False needs 'rand_trunc'"),
         ({"feature_size": 80}, "feature_size is 80, num_mel_bins 64"),
@@ -119,7 +119,7 @@ def test_what_is_missing_or_does_not_fit_is_named(tmp_path: Path) -> None:
             zoo.load(folder, device="cpu")
         (folder / "model.safetensors").write_bytes(whole)
     edit(folder / "config.json", text_config__vocab_size=20)
-    with pytest.raises(CheckpointError, match=r"the tokenizer has \d+ tokens, the weights 20"):
+    with pytest.raises(CheckpointError, match=r"the tokenizer has \d+ ids, but the weights have 20 rows"):
         zoo.load(folder, device="cpu")
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(CheckpointError, match=r"no preprocessor_config\.json, which states the mel filters"):

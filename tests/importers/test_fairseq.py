@@ -238,7 +238,7 @@ def test_content_that_is_no_hubert(content: dict[str, Any], message: str, tmp_pa
 
 def test_other_torch_files_are_named(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "weights": torch.zeros(2)}, tmp_path / "other.pt")
-    with pytest.raises(CheckpointError, match=r"content with epoch, weights is no model .*fairseq HuBERT \.pt"):
+    with pytest.raises(CheckpointError, match=r"content with 'epoch', 'weights' is no model .*fairseq HuBERT \.pt"):
         load(tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=r"absent\.pt: no such file or directory"):
         loading.load_foreign(tmp_path / "absent.pt")

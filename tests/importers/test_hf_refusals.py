@@ -89,7 +89,7 @@ def test_what_is_not_implemented_is_refused_by_name(base: Path, field: str, valu
         ({"num_hidden_layers": 2}, r"unexpected  transformer\.blocks\.2"),
         ({"intermediate_size": 100}, r"ffn\.up\.weight: \(128, 64\) in the file, \(100, 64\) in the model"),
         ({"conv_bias": True}, r"missing     frontend\.convs\.0\.bias"),
-        ({"model_type": "wavlm"}, "model_type 'wavlm' is no model that zoo can read; .*Hugging Face HuBERT"),
+        ({"model_type": "sew"}, "model_type 'sew' is no model that zoo can read; .*Hugging Face HuBERT"),
     ],
 )
 def test_config_that_does_not_fit_the_weights(base: Path, changes: dict[str, Any], message: str) -> None:
@@ -180,3 +180,32 @@ def test_incomplete_directories(base: Path, tmp_path: Path) -> None:
         load(base)
     with pytest.raises(CheckpointError, match=r"neither config\.yaml \(zoo\) nor config\.json"):
         load(tmp_path)
+
+
+def test_sizes_far_beyond_the_weights_are_refused_before_building(base: Path) -> None:
+    for changes in ({"num_hidden_layers": 10**9}, {"num_hidden_layers": 2, "num_conv_pos_embeddings": 10**10}):
+        edit_config(base, **changes)
+        with pytest.raises(CheckpointError, match="far larger model"):
+            load(base)
+
+
+@pytest.mark.parametrize(
+    "metadata", ["date: 2024-02-30", "size: " + "9" * 5000, "a: &a [1]\nb: *a", "x: " + "[" * 5000]
+)
+def test_a_card_that_cannot_be_read_does_not_matter(base: Path, metadata: str) -> None:
+    (base / "README.md").write_text(f"---\nlicense: mit\n{metadata}\n---\n")
+    with pytest.warns(UserWarning, match=r"README\.md: .*license is not recorded"):
+        model = load(base)
+    assert "license" not in model.provenance
+
+
+def test_an_adapter_of_peft_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "facebook/hubert-base-ls960"}')
+    with pytest.raises(CheckpointError, match=r"adapter of PEFT for 'facebook/hubert-base-ls960'.*merge_and_unload"):
+        load(tmp_path)
+
+
+def test_a_pointer_of_git_lfs_is_named(base: Path) -> None:
+    (base / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: a pointer of git-lfs.*git lfs pull"):
+        load(base)

@@ -68,6 +68,18 @@ def pickled(files: dict[str, bytes], tmp_path: Path) -> dict[str, bytes]:
     return {**rest, "pytorch_model.bin": (tmp_path / "pytorch_model.bin").read_bytes()}
 
 
+def test_a_wrapped_repository_gives_the_same_numbers(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(REPO, files) as (endpoint, _):
+        move_hub(monkeypatch, endpoint)
+        ours = zoo.load(f"hf:{REPO}", device="cpu")
+        wrapped = zoo.load(f"hf:{REPO}", device="cpu", wrap=True)
+    assert type(wrapped) is not type(ours) and wrapped.name == ours.name
+    assert wrapped.provenance == ours.provenance | {"layout": "transformers, wrapped"}
+    clips = [noise(1.0), noise(0.4)]
+    theirs = wrapped.encode(clips, 16_000, layer="all").x
+    assert (ours.encode(clips, 16_000, layer="all").x - theirs).abs().max() <= 2e-5
+
+
 def test_downloads_what_is_read_and_nothing_else(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     files["pytorch_model.bin"] = b"the same weights once more"
     with serving(REPO, files) as (endpoint, downloaded):
@@ -215,7 +227,9 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         assert time.monotonic() - start < 5
 
 
-@pytest.mark.parametrize("source", ["hf:", "hf:name", "hf:a/b/c", "hf:/b", "hf:a/", "hf:a/b/@x"])
+@pytest.mark.parametrize(
+    "source", ["hf:", "hf:name", "hf:a/b/c", "hf:/b", "hf:a/", "hf:a/b/@x", "hf:\0/x", "hf:a/b\n", "hf:a/b@\x1b"]
+)
 def test_names_that_are_none(source: str) -> None:
     with pytest.raises(CheckpointError, match="not of the form hf:owner/name"):
         zoo.load(source)

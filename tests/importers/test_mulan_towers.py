@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,18 @@ def test_torchvision_files_bare_and_under_state_dict(tmp_path: Path) -> None:
     torch.testing.assert_close(first.audio.stages[3][2].expand.conv.weight, theirs.layer4[2].conv3.weight)
     assert len({model.fingerprint() for model in models}) == 1, "the fresh parts depend on the seed alone"
     assert from_towers(tmp_path / "bare.pth", text_layers=1, seed=1).fingerprint() != first.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["num_hidden_layers", "vocab_size", "hidden_size"])
+def test_towers_far_larger_than_their_weights_are_refused(ast: Path, bert: Path, tmp_path: Path, name: str) -> None:
+    for folder in (ast, bert):
+        settings = json.loads((folder / "config.json").read_text())
+        if name not in settings:
+            continue
+        shutil.copytree(folder, tmp_path / folder.name)
+        (tmp_path / folder.name / "config.json").write_text(json.dumps(settings | {name: 10**9}))
+        with pytest.raises(CheckpointError, match="larger model than these weights"):
+            from_towers(**{"audio" if folder == ast else "text": tmp_path / folder.name})
 
 
 def test_saved_and_loaded(ast: Path, bert: Path, tmp_path: Path) -> None:

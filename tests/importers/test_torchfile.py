@@ -17,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zoo import importers
 from zoo.errors import CheckpointError
 from zoo.importers import torchfile
 from zoo.importers.torchfile import StubObject
@@ -211,3 +212,58 @@ def test_a_legacy_storage_without_bytes_is_refused(tmp_path: Path) -> None:
     path.write_bytes(parts[:keys] + b"\x80\x02].")
     with pytest.raises(CheckpointError, match=r"the bytes of storage \d+ are missing"):
         torchfile.read(path)
+
+
+def test_lists_that_share_their_items_cost_no_more_than_their_bytes(tmp_path: Path) -> None:
+    """ "Billion laughs": 60 lists of two items each stand for 2 ** 60 values."""
+    shared: Any = ["x", "x"]
+    pairs: Any = ("x", "x")
+    for _ in range(60):
+        shared = [shared, shared]
+        pairs = (pairs, pairs)
+    laughs = {
+        "model": {},
+        "cfg": {"model": {"conv_feature_layers": shared}, "task": {}},
+        "args": argparse.Namespace(dropout=shared),
+        "task_state": shared,
+    }
+    for name in ("cfg", "args"):
+        torch.save({"model": {}, name: laughs[name]}, tmp_path / "file.pt")
+        with pytest.raises(CheckpointError, match="more than 100,000 values"):
+            importers.read("file.pt", tmp_path / "file.pt")
+    torch.save(laughs | {"cfg": {"model": {"w2v_args": None}}}, tmp_path / "file.pt")
+    with pytest.raises(CheckpointError, match="more than 100,000 values"):
+        importers.read("file.pt", tmp_path / "file.pt")
+    for content in ({"config": shared}, [shared], {"dims": {"n_mels": shared}, "model_state_dict": {"w": shared}}):
+        torch.save(content, tmp_path / "file.pt")
+        with pytest.raises(CheckpointError) as caught:
+            importers.read("file.pt", tmp_path / "file.pt")
+        assert len(str(caught.value)) < 1000
+
+
+def test_tuples_that_share_their_items_are_no_keys(tmp_path: Path) -> None:
+    """The hash of a tuple takes a step for each value in it, shared or not."""
+    code = b"\x80\x02}" + b"K\x01K\x01\x86" + b"q\x00h\x00\x86" * 60 + b"K\x01s."
+    with zipfile.ZipFile(tmp_path / "file.pt", "w") as archive:
+        archive.writestr("file/data.pkl", code)
+    with pytest.raises(CheckpointError, match="tuples inside of tuples"):
+        torchfile.read(tmp_path / "file.pt")
+
+
+def test_a_storage_is_named_by_a_text(tmp_path: Path) -> None:
+    shared: Any = ["x"]
+    for _ in range(60):
+        shared = [shared, shared]
+    code = pickle.dumps(("storage", "kind", shared, "cpu", 4), protocol=2)
+    code = code.removesuffix(b".").replace(b"X\x04\x00\x00\x00kind", b"ctorch\nFloatStorage\n") + b"Q."
+    with zipfile.ZipFile(tmp_path / "file.pt", "w") as archive:
+        archive.writestr("file/data.pkl", code)
+    with pytest.raises(CheckpointError, match=r"storage .* of 4 elements") as caught:
+        torchfile.read(tmp_path / "file.pt")
+    assert len(str(caught.value)) < 500
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    with pytest.raises(CheckpointError, match=r"file\.pt: a pointer of git-lfs.*git lfs pull"):
+        torchfile.read(tmp_path / "file.pt")

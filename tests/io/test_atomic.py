@@ -133,3 +133,18 @@ def test_a_link_still_points_to_the_replaced_directory(tmp_path: Path) -> None:
     write(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink()
     assert content(tmp_path / "real") == "new"
+
+
+@pytest.mark.usefixtures("little_room")
+def test_an_error_of_the_system_has_the_path_of_the_file_or_folder(tmp_path: Path) -> None:
+    file, folder = tmp_path / "table.parquet", tmp_path / "best"
+    with pytest.raises(OSError, match="too large") as caught, replacing_file(file) as partial:
+        partial.write_bytes(bytes(1 << 17))
+    assert caught.value.filename == str(file)
+    with (
+        pytest.raises(OSError, match="too large") as caught,
+        replacing_directory(folder, may_replace=lambda _: None) as partial,
+    ):
+        (partial / "weights").write_bytes(bytes(1 << 17))
+    assert caught.value.filename == str(folder)
+    assert not any(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from recordings import write_wav
 from zoo.audio import SpooledWave
 from zoo.errors import AudioError, MissingDependencyError
 from zoo.jobs import decode
+from zoo.jobs.failures import NoRoom
 from zoo.jobs.survey import Planned
 
 
@@ -140,13 +142,50 @@ def test_read_returns_the_reason_if_there_is_no_clip(tmp_path: Path, monkeypatch
     assert "pip install" in reason(tmp_path / "film.mp4")
 
 
-def test_a_full_disk_is_not_an_error_of_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_that_the_temporary_folder_cannot_hold_is_a_failure_of_this_item(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def full(*args: object, **options: object) -> None:
-        raise AudioError(decode.tempfile.gettempdir(), "a long recording cannot be spooled here")
+        raise AudioError(tempfile.gettempdir(), "cannot write a long recording to this folder; set TMPDIR")
 
     monkeypatch.setattr(decode.audio, "load", full)
-    with pytest.raises(AudioError, match="spooled"):
-        decode.read(planned("long.wav"), sample_rate=16000, min_samples=400)
+    reason = decode.read(planned("long.wav"), sample_rate=16000, min_samples=400)
+    assert isinstance(reason, str) and reason.startswith("is too long") and tempfile.gettempdir() in reason
+
+
+def test_a_recording_without_room_is_read_again_when_the_one_before_it_is_done() -> None:
+    """The temporary folder has room for one recording; the second is decoded while the first is in use."""
+    first_is_done = threading.Event()
+    reads: list[str] = []
+
+    def read(item: Planned) -> torch.Tensor | str:
+        reads.append(item.path)
+        return torch.ones(1) if item.path == "0" or first_is_done.is_set() else NoRoom("no room")
+
+    with closing(decode.ahead([planned(0), planned(1)], read, workers=2, look_ahead_seconds=5.0)) as clips:
+        assert isinstance(next(clips)[1], torch.Tensor)
+        while len(reads) < 2:
+            time.sleep(0.001)
+        first_is_done.set()
+        assert isinstance(next(clips)[1], torch.Tensor) and reads in (["0", "1", "1"], ["1", "0", "1"])
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(24, "Too many open files"), "cannot be read (Too many open files)"),
+        (MemoryError(), "cannot be read (MemoryError)"),
+        (RuntimeError("a bug"), "cannot be read (RuntimeError: a bug)"),
+    ],
+)
+def test_an_error_of_the_system_is_a_failure_of_this_item(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(decode.audio, "load", fail)
+    assert decode.read(planned("x.wav"), sample_rate=16000, min_samples=400) == reason
 
 
 def test_a_long_recording_is_decoded_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

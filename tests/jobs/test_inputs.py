@@ -86,19 +86,30 @@ def test_lists_of_every_kind(tmp_path: Path, corpus: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("l.jsonl", '{"duration": 1}', r"l\.jsonl:1: field 'audio'"),
+        ("l.jsonl", '{"duration": 1}', r"l\.jsonl:1: no audio column among 'duration'"),
+        ("l.jsonl", '{"audio": 1}', r"l\.jsonl:1: field 'audio': expected a path, not int"),
+        ("l.jsonl", '{"audio": "a", "start": 1e308, "duration": 1e308}', r"l\.jsonl:1: field 'end'"),
         ("l.jsonl", '{"audio": "a", "start": -1}', r"l\.jsonl:1: field 'start': .*-1"),
         ("l.jsonl", '{"audio": "a", "start": 2, "end": 1}', r"field 'end': 1 s .* 2 s"),
         ("l.jsonl", "[1]", r"l\.jsonl:1: .*list"),
-        ("l.csv", "name\na.wav", r"l\.csv:2: no audio column among name"),
+        ("l.csv", "name\na.wav", r"l\.csv: no audio column among 'name'"),
+        ("l.csv", "a.wav,hello", r"l\.csv: the first line has 'a\.wav'"),
         ("l.csv", "audio,start\na.wav,soon", r"l\.csv:2: field 'start'"),
         ("l.parquet", "PAR", r"l\.parquet: "),
     ],
 )
 def test_a_list_with_invalid_values_is_an_error(tmp_path: Path, name: str, content: str, words: str) -> None:
     (tmp_path / name).write_text(content)
-    with pytest.raises(ManifestError, match=words):
+    with pytest.raises(ZooError, match=words):
         collect(tmp_path / name)
+
+
+def test_a_manifest_of_nemo_and_an_upper_case_suffix(tmp_path: Path) -> None:
+    lines = [{"audio_filepath": "a.wav", "duration": 1.5, "text": "one"}]
+    lines.append({"audio_filepath": "b.wav", "offset": 0.5, "duration": 2.0})
+    (tmp_path / "nemo.JSONL").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    items = collect(tmp_path / "nemo.JSONL")
+    assert items == [Item(str(tmp_path / "a.wav")), Item(str(tmp_path / "b.wav"), 0.5, 2.5)]
 
 
 def test_rows_without_audio_are_skipped_with_a_warning(tmp_path: Path) -> None:

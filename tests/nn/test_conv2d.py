@@ -115,7 +115,7 @@ def test_copies_and_pickles_start_without_folded_weights() -> None:
     with torch.no_grad():
         expected = layer(x)
         for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-            assert other._folded.value is None
+            assert other._folded.is_empty
             assert torch.equal(other(x), expected)
     assert set(layer.state_dict()) == {"conv.weight", *(f"norm.{name}" for name in layer.norm.state_dict())}
 

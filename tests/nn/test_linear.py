@@ -70,7 +70,7 @@ def test_copies_and_pickles_do_not_carry_the_packed_weight(linear: Linear) -> No
     with torch.no_grad():
         expected = linear(x)
         for other in (copy.deepcopy(linear), pickle.loads(pickle.dumps(linear))):
-            assert other._packed_linear._packed.value is None
+            assert other._packed_linear._packed.is_empty
             assert torch.equal(other(x), expected)
     assert set(linear.state_dict()) == {"weight", "bias"}
 

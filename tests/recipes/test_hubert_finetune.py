@@ -19,7 +19,7 @@ from zoo import config as configuration
 from zoo.data import manifest
 from zoo.data.loader import DataConfig
 from zoo.data.manifest import Entry
-from zoo.errors import ConfigError, TrainingStopped
+from zoo.errors import CheckpointError, ConfigError, TrainingStopped
 from zoo.recipes.hubert import ctc_run, finetune
 from zoo.recipes.hubert.ctc_config import CtcTrainConfig
 from zoo.recipes.hubert.ctc_task import CtcTask
@@ -194,7 +194,7 @@ def test_models_that_cannot_be_tuned(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such model.*python -m zoo\.recipes\.hubert\.train"):
         pretrained(str(tmp_path / "none"))
     (tmp_path / "begun" / "checkpoints").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="no model yet"):
+    with pytest.raises(CheckpointError, match="no model yet"):
         pretrained(str(tmp_path / "begun"))
     zoo.create("logmel").save(tmp_path / "spectral")
     with pytest.raises(ConfigError, match="is a spectral"):

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from small import noise, small
 from tiny_whisper import batch_for, fresh
 
 import zoo
 import zoo.text.transcript
-from zoo.errors import ConfigError
+from zoo.errors import CheckpointError, ConfigError
 from zoo.recipes.whisper.config import (
     LoraConfig,
     WhisperTuneConfig,
@@ -84,6 +85,26 @@ def test_low_rank_updates() -> None:
     torch.testing.assert_close(Transcribe(plain, WhisperTuneConfig()).eval()(batch).loss.detach(), changed)
     with pytest.raises(ConfigError, match=r"no layer ends in cross.key; there are .*cross.kv"):
         add_lora(fresh(), LoraConfig(rank=2, modules=["cross.key"]))
+
+
+@pytest.mark.parametrize("name", ["hubert-base", "mulan-ast", "whisper-tiny"])
+def test_low_rank_updates_of_any_model_are_merged(name: str, tmp_path: Path) -> None:
+    model = small(name)
+    add_lora(model, LoraConfig(rank=2, modules=["attention.qkv", "ffn.up"]))
+    for key, weight in model.named_parameters():
+        if key.endswith("lora_b"):
+            torch.nn.init.normal_(weight, std=0.1)
+    wave = noise(1.0)
+    adapted = model.embed(wave, 16_000)
+    with pytest.raises(CheckpointError, match=rf"{name} cannot be saved: .*lora_a.*Merge adapters first"):
+        model.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+    plain = without_lora(model)
+    assert type(plain) is type(model) and plain.name == name
+    torch.testing.assert_close(plain.embed(wave, 16_000), adapted, atol=1e-4, rtol=1e-4)
+    plain.save(tmp_path / "model")
+    assert torch.equal(zoo.load(tmp_path / "model").embed(wave, 16_000), plain.embed(wave, 16_000))
+    assert all(weight.requires_grad for weight in plain.parameters())
 
 
 def test_models_that_training_cannot_start_from(tmp_path: Path) -> None:

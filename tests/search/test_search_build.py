@@ -94,7 +94,7 @@ def test_failed_files_are_listed_and_tried_again_but_not_indexed(tones: Path, tm
     (tones / "4.wav").write_text("no audio")
     first = run(tones, out)
     assert (first.items, first.failed) == (7, 1) and "4.wav" not in names(out)
-    reason = json.loads((out / "increment" / "errors.jsonl").read_text())
+    reason = json.loads((out / "increment" / "_errors.jsonl").read_text())
     assert reason["path"] == str(tones / "4.wav") and reason["reason"]
     (tones / "2.wav").write_text("no audio any more")
     second = run(tones, out)

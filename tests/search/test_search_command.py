@@ -76,3 +76,14 @@ def test_a_query_to_an_empty_index_is_an_error(tmp_path: Path) -> None:
     assert build(tmp_path / "bad.wav", "bands", tmp_path / "index", progress=False).failed == 1
     with pytest.raises(ZooError, match="is empty"):
         find(tmp_path / "index", "low")
+
+
+def test_the_exit_status_of_index_tells_failures(tones: Path, tmp_path: Path) -> None:
+    (tones / "bad.wav").write_text("not audio")
+    options = ["--model", "bands", "--out", tmp_path / "index", "--quiet"]
+    command("index", tones, *options)
+    for inputs, flags in (([tones], ["--fail-on-error"]), ([tones / "bad.wav"], [])):
+        options[3] = tmp_path / f"index of {len(flags)}"
+        arguments = ["index", *inputs, *options, *flags]
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert isinstance(done.exception, ZooError) and "items failed" in str(done.exception)

@@ -90,12 +90,15 @@ def test_a_signal_saves_and_stops(
     before = signal.getsignal(which)
     with pytest.raises(
         TrainingStopped, match=rf"stopped by {which.name} after step \d+, which is saved in .*same command"
-    ):
+    ) as stopped:
         fit(Signaled(), loader(entries), loader(entries, shuffle=False), CONFIG, tmp_path)
+    assert stopped.value.signal == which
     assert signal.getsignal(which) is before
     (saved,) = [p.name for p in (tmp_path / "checkpoints").iterdir() if p.name not in ("step-00000005",)]
     assert saved > "step-00000005"
+    assert "continuing" not in (tmp_path / "log.txt").read_text()
     run(corpus, tmp_path)
+    assert f"continuing after step {int(saved[5:])} of {CONFIG.steps}\n" in (tmp_path / "log.txt").read_text()
     assert outcome(tmp_path)["last/weights.pt"] == whole["last/weights.pt"]
     assert outcome(tmp_path)["metrics"] == whole["metrics"]
 

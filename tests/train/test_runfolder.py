@@ -46,3 +46,14 @@ def test_a_run_can_be_resumed_in_a_renamed_folder(tmp_path: Path) -> None:
     runfolder.prepare(tmp_path, moved, {}, resuming=True)
     with pytest.raises(ConfigError, match="alpha"):
         runfolder.prepare(tmp_path, replace(moved, loss=LossConfig(alpha=0.1)), {}, resuming=True)
+
+
+def test_more_steps_are_refused_with_the_way_to_train_longer(tmp_path: Path) -> None:
+    config = HubertTrainConfig(out=str(tmp_path))
+    runfolder.prepare(tmp_path, config, {}, resuming=False)
+    longer = replace(config, train=replace(config.train, steps=config.train.steps + 10))
+    with pytest.raises(ConfigError, match=r"(?s)train\.steps: .*to train longer, begin a new run .*`init`"):
+        runfolder.prepare(tmp_path, longer, {}, resuming=True)
+    with pytest.raises(ConfigError) as error:
+        runfolder.prepare(tmp_path, replace(config, loss=LossConfig(alpha=0.1)), {}, resuming=True)
+    assert "longer" not in str(error.value)

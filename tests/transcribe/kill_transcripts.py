@@ -15,11 +15,12 @@ from small_whisper import small_whisper
 
 from zoo.io import atomic
 from zoo.models.whisper.model import Whisper
+from zoo.text.transcript import Transcript
 from zoo.transcribe import job, journal
 
 MOMENTS: dict[str, tuple[Any, str]] = {
     "transcribe": (Whisper, "transcribe"),
-    "write": (job, "render"),
+    "write": (Transcript, "save"),
     "sync": (atomic, "_flush"),
     "replace": (Path, "replace"),
     "add": (journal.Journal, "add"),

@@ -15,6 +15,7 @@ from rich.console import Console
 from small import noise
 from small_whisper import small_whisper
 
+import zoo.text.transcript
 from zoo.errors import ZooError
 from zoo.io import atomic
 from zoo.transcribe import failures, job, journal, run
@@ -23,7 +24,7 @@ OPTIONS = {"vad": "none", "temperature": 0.0, "language": "en", "workers": 1, "p
 
 
 def errors(out: Path) -> list[dict]:
-    return [json.loads(line) for line in (out / "errors.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (out / "_errors.jsonl").read_text().splitlines()]
 
 
 def test_a_file_name_that_is_not_utf8(corpus: Path, tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, module: object, name: str, number: i
 )
 def test_a_full_disk_stops_the_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     out = tmp_path / "out"
-    for module, name in ((journal, journal.NAME), (failures, "errors.jsonl"), (job, "two.txt")):
+    for module, name in ((journal, journal.NAME), (failures, "_errors.jsonl"), (zoo.text.transcript, "two.json")):
         with monkeypatch.context() as patch:
             refuse(patch, module, name, number)
             with pytest.raises(ZooError, match=rf"{name}: cannot be written \({os.strerror(number)}\)"):
@@ -87,7 +88,9 @@ def test_a_single_file_that_cannot_be_written_does_not_stop_the_run(
     summary = run(corpus, small_whisper(), out, formats="txt,srt", **OPTIONS)
     assert (summary.written, summary.failed) == (3, 2)
     assert "three.srt: cannot be written" in errors(out)[1]["reason"]
-    assert sorted(path.name for path in (out / "b").iterdir()) == ["one.srt", "one.txt", "three.srt", "three.txt"]
+    assert sorted(path.name for path in (out / "b").iterdir()) == [
+        *("one.json", "one.srt", "one.txt", "three.json", "three.srt", "three.txt")
+    ]
     (out / "b" / "three.srt").rmdir()
     assert run(corpus, small_whisper(), out, formats="txt,srt", **OPTIONS).written == 1  # the journal has b/three.txt
 

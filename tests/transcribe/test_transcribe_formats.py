@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from zoo.errors import ConfigError
 from zoo.jobs.lists import Item
+from zoo.text.formats import FORMATS, parse_formats
 from zoo.text.transcript import Segment, Transcript, Word
-from zoo.transcribe.formats import FORMATS, parse_formats, render
 from zoo.transcribe.naming import stems
 
 SPOKEN = Transcript(
@@ -28,34 +28,34 @@ SPOKEN = Transcript(
 
 
 def test_formats_by_hand() -> None:
-    assert render(SPOKEN, "txt") == "Hello --> you, all\nA & <b>\n"
-    assert render(SPOKEN, "srt") == (
+    assert SPOKEN.render("txt") == "Hello --> you, all\nA & <b>\n"
+    assert SPOKEN.render("srt") == (
         "1\n00:00:00,000 --> 00:00:01,500\nHello -> you, all\n\n2\n01:01:01,062 --> 01:01:03,000\nA & <b>\n\n"
     )
-    assert render(SPOKEN, "vtt") == (
+    assert SPOKEN.render("vtt") == (
         "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nHello -> you, all\n\n"
         "01:01:01.062 --> 01:01:03.000\nA &amp; &lt;b>\n\n"
     )
-    assert render(SPOKEN, "tsv") == "start\tend\ttext\n0\t1500\tHello --> you, all\n3661062\t3663000\tA & <b>\n"
-    values = json.loads(render(SPOKEN, "json"))
+    assert SPOKEN.render("tsv") == "start\tend\ttext\n0\t1500\tHello --> you, all\n3661062\t3663000\tA & <b>\n"
+    values = json.loads(SPOKEN.render("json"))
     assert values["text"] == SPOKEN.text and Transcript.from_dict(values) == SPOKEN
 
 
 def test_an_empty_transcript_is_a_file_too() -> None:
     empty = Transcript("en", 1.0)
-    assert [render(empty, name) for name in ("txt", "srt", "vtt", "tsv")] == [
+    assert [empty.render(name) for name in ("txt", "srt", "vtt", "tsv")] == [
         "",
         "",
         "WEBVTT\n\n",
         "start\tend\ttext\n",
     ]
-    assert json.loads(render(empty, "json"))["segments"] == []
+    assert json.loads(empty.render("json"))["segments"] == []
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e5), st.text(max_size=20)), max_size=5))
 def test_subtitles_keep_their_form(segments: list[tuple[float, str]]) -> None:
     transcript = Transcript("en", 1e5, [Segment(t, t + 1, text) for t, text in segments])
-    cues = render(transcript, "srt").split("\n\n")
+    cues = transcript.render("srt").split("\n\n")
     assert cues.pop() == ""
     for i, cue in enumerate(cues, start=1):
         number, times, line = cue.split("\n")
@@ -67,7 +67,7 @@ def test_subtitles_keep_their_form(segments: list[tuple[float, str]]) -> None:
 def test_arrows_in_the_text_are_not_arrows_of_times(arrow: str) -> None:
     transcript = Transcript("en", 9.0, [Segment(0, 1, f" one {arrow} two")])
     for name in ("srt", "vtt"):
-        assert render(transcript, name).count("-->") == 1 and "one -" in render(transcript, name)
+        assert transcript.render(name).count("-->") == 1 and "one -" in transcript.render(name)
 
 
 def test_names_of_formats() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -11,8 +12,8 @@ from small import noise
 from small_whisper import small_whisper
 
 from zoo.errors import ZooError
-from zoo.jobs.lists import Item
-from zoo.transcribe import job, run
+from zoo.text.transcript import Transcript
+from zoo.transcribe import run
 from zoo.transcribe.journal import NAME
 
 OPTIONS = {"vad": "none", "temperature": 0.0, "language": "en", "workers": 1, "progress": False}
@@ -36,11 +37,12 @@ def test_a_recording_of_the_same_name_is_refused(two: list[Path], tmp_path: Path
     out = tmp_path / "out"
     run(two[0], small_whisper(), out, **OPTIONS)
     before = contents(out)
-    with pytest.raises(ZooError, match=r"out/talk\.txt: .*transcript of .*A/talk\.wav.*choose another --out"):
+    with pytest.raises(ZooError, match=r"out/talk\.json: .*transcript of .*A/talk\.wav.*choose another --out"):
         run(two[1], small_whisper(), out, **OPTIONS)
     assert contents(out) == before
     assert run(two[0], small_whisper(), out, **OPTIONS).skipped == 1
-    (out / "talk.txt").rename(tmp_path / "kept.txt")  # as the error suggests
+    for name in ("talk.json", "talk.txt"):
+        (out / name).rename(tmp_path / name)  # as the error suggests
     assert run(two[1], small_whisper(), out, **OPTIONS).written == 1
 
 
@@ -52,11 +54,11 @@ def test_a_file_that_is_recorded_for_two_recordings_is_refused(two: list[Path], 
     wrong["item"] = wrong["item"].replace("/A/", "/B/")
     (out / NAME).write_text("\n".join([*lines, json.dumps(wrong)]) + "\n")
     for path in two:
-        with pytest.raises(ZooError, match=r"talk\.txt: is the transcript of"):
+        with pytest.raises(ZooError, match=r"talk\.json: is the transcript of"):
             run(path, small_whisper(), out, **OPTIONS)
 
 
-@pytest.mark.parametrize("name", ["talk.txt", "errors.jsonl"])
+@pytest.mark.parametrize("name", ["talk.txt", "_errors.jsonl"])
 def test_other_files_are_not_replaced(two: list[Path], name: str) -> None:
     out = two[0].parent
     (out / name).write_text("mine")
@@ -74,30 +76,30 @@ def test_names_do_not_change_with_the_common_folder(two: list[Path], tmp_path: P
     for paths in (two, two[::-1], [two[0].parent, two[1].parent]):
         summary = run(paths, small_whisper(), out, **OPTIONS)
     assert (summary.written, summary.skipped) == (0, 2)
-    assert sorted(contents(out)) == ["B/talk.txt", NAME, "talk.txt"]
+    assert sorted(contents(out)) == ["B/talk.json", "B/talk.txt", NAME, "talk.json", "talk.txt"]
     soundfile.write(two[0], noise(0.9, seed=7).numpy(), 16_000)
     assert run(two, small_whisper(), out, **OPTIONS).written == 1
-    assert sorted(contents(out)) == ["B/talk.txt", NAME, "talk.txt"]
+    assert sorted(contents(out)) == ["B/talk.json", "B/talk.txt", NAME, "talk.json", "talk.txt"]
 
 
 def test_files_of_a_stopped_run_are_recognized(
     two: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run stopped after the first of two formats; a second run also works after the journal lost its last line."""
-    out, whole, render = tmp_path / "out", tmp_path / "whole", job.render
+    out, whole, save = tmp_path / "out", tmp_path / "whole", Transcript.save
 
-    def stop(transcript: object, name: str) -> str:
-        if name == "json":
+    def stop(transcript: Transcript, path: Path, **style: Any) -> None:
+        if path.suffix == ".txt":
             raise KeyboardInterrupt
-        return render(transcript, name)  # type: ignore[arg-type]
+        save(transcript, path, **style)
 
     run(two, small_whisper(), whole, formats="txt,json", **OPTIONS)
     with monkeypatch.context() as patch:
-        patch.setattr(job, "render", stop)
+        patch.setattr(Transcript, "save", stop)
         with pytest.raises(KeyboardInterrupt):
             run(two, small_whisper(), out, formats="txt,json", **OPTIONS)
-    assert sorted(contents(out)) == ["A/talk.txt", NAME]
-    with pytest.raises(ZooError, match=r"A/talk\.txt: "):  # of a recording that is not asked for
+    assert sorted(contents(out)) == ["A/talk.json", NAME]
+    with pytest.raises(ZooError, match=r"A/talk\.json: "):  # of a recording that is not asked for
         run(_copy(two, tmp_path / "other"), small_whisper(), out, formats="txt,json", **OPTIONS)
     assert run(two, small_whisper(), out, formats="txt,json", **OPTIONS).written == 2
     assert contents(out) == contents(whole)
@@ -105,17 +107,6 @@ def test_files_of_a_stopped_run_are_recognized(
     (out / NAME).write_bytes(b"".join(lines[:-1]))
     assert run(two, small_whisper(), out, formats="txt,json", **OPTIONS).written == 1
     assert contents(out) == contents(whole)
-
-
-def test_names_of_earlier_versions_stay(two: list[Path], tmp_path: Path) -> None:
-    """Earlier versions wrote the seconds of spans with six digits, and no claims."""
-    out, span = tmp_path / "out", [Item(str(two[0]), 0.1234567, None)]
-    run(span, small_whisper(), out, **OPTIONS)
-    assert (out / "talk.0.123-end.txt").exists()
-    (out / "talk.0.123-end.txt").rename(out / "talk.0.123457-end.txt")
-    head, _, record = (out / NAME).read_text().replace("talk.0.123-end", "talk.0.123457-end").splitlines()
-    (out / NAME).write_text(f"{head}\n{record}\n")
-    assert run(span, small_whisper(), out, **OPTIONS).skipped == 1
 
 
 def _copy(paths: list[Path], folder: Path) -> Path:

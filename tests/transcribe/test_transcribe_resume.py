@@ -67,7 +67,7 @@ def test_a_finished_run_transcribes_nothing_again(
     soundfile.write(corpus / "b" / "three.wav", noise(0.5, seed=9).numpy(), 16_000)
     soundfile.write(corpus / "b" / "new.wav", noise(0.5, seed=9).numpy(), 16_000)
     more = run(corpus, model, out, **OPTIONS)
-    assert (more.written, more.skipped) == (3, 2) and counts == [3]
+    assert (more.written, more.rendered, more.skipped) == (2, 1, 2) and counts == [2]
     assert contents(out)["a/two.txt"] == before["a/two.txt"]
     assert contents(out)["b/new.txt"] == contents(out)["b/three.txt"]
 
@@ -78,7 +78,6 @@ def test_other_settings_are_refused(corpus: Path, tmp_path: Path) -> None:
     before = contents(out)
     for options, words in (
         ({"language": "de"}, r"settings: language 'en' \(now 'de'\)\. "),
-        ({"formats": "srt"}, r"formats \['txt'\] \(now \['srt'\]\)"),
         ({"beam_size": 2}, r"settings: beam_size default \(now 2\)\. "),
     ):
         with pytest.raises(ZooError, match=words):
@@ -95,11 +94,11 @@ def test_other_settings_are_refused(corpus: Path, tmp_path: Path) -> None:
 def test_a_failed_run_without_files_does_not_block_another(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(ConfigError, match="language"):
-        run(corpus, small_whisper(), out, **{**OPTIONS, "language": "english"})
+        run(corpus, small_whisper(), out, **{**OPTIONS, "language": "klingon"})
     assert run(corpus, small_whisper(), out, **OPTIONS).written == 4
     assert '"language":"en"' in (out / "_transcripts.jsonl").read_text()
-    (out / "_transcripts.jsonl").write_text('{"format":2,"settings":{}}\n')
-    with pytest.raises(ZooError, match="format 2"):
+    (out / "_transcripts.jsonl").write_text('{"format":3,"settings":{}}\n')
+    with pytest.raises(ZooError, match="format 3"):
         run(corpus, small_whisper(), out, **OPTIONS)
 
 
@@ -126,7 +125,8 @@ def test_a_torn_line_costs_one_recording(corpus: Path, tmp_path: Path) -> None:
 
 def test_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = [
-        job.TranscriptTask(Planned(f"{i}", None, None, 1, 1, s), ()) for i, s in enumerate((300, 299, 2, 900, 1, 1, 1))
+        job.TranscriptTask(Planned(f"{i}", None, None, 1, 1, s), f"{i}", ())
+        for i, s in enumerate((300, 299, 2, 900, 1, 1, 1))
     ]
     monkeypatch.setattr(job, "GROUP_FILES", 2)
     assert [[t.item.seconds for t in g] for g in job.groups(tasks)] == [[300, 299], [2], [900], [1, 1], [1]]

@@ -42,7 +42,7 @@ def test_files_hold_the_text_of_the_model(corpus: Path, tmp_path: Path) -> None:
         alone = small_whisper().transcribe(load(path, 16_000), 16_000, **PLAIN)
         assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["text"] == alone.text
         assert {p.suffix for p in (tmp_path / "out").glob(f"{name}.*")} == {".txt", ".srt", ".vtt", ".json", ".tsv"}
-    (failed,) = [json.loads(line) for line in (tmp_path / "out" / "errors.jsonl").read_text().splitlines()]
+    (failed,) = [json.loads(line) for line in (tmp_path / "out" / "_errors.jsonl").read_text().splitlines()]
     assert failed["path"].endswith("broken.wav") and "not audio" in failed["reason"]
     assert "4 recordings" in output.getvalue() and "1 failed" in output.getvalue()
 
@@ -60,11 +60,11 @@ def test_a_recording_that_the_model_refuses_does_not_stop_its_group(
     monkeypatch.setattr(Whisper, "transcribe", picky)
     summary = run(corpus, small_whisper(), tmp_path / "out", progress=False, **PLAIN)
     assert (summary.written, summary.failed) == (3, 2)
-    assert "sounds odd" in (tmp_path / "out" / "errors.jsonl").read_text()
+    assert "sounds odd" in (tmp_path / "out" / "_errors.jsonl").read_text()
     (corpus / "b" / "broken.wav").unlink()
     monkeypatch.undo()
     assert run(corpus, small_whisper(), tmp_path / "out", progress=False, **PLAIN).written == 1
-    assert not (tmp_path / "out" / "errors.jsonl").exists()
+    assert not (tmp_path / "out" / "_errors.jsonl").exists()
 
 
 def test_models_that_cannot_transcribe_are_refused(corpus: Path, tmp_path: Path) -> None:
@@ -75,8 +75,8 @@ def test_models_that_cannot_transcribe_are_refused(corpus: Path, tmp_path: Path)
     headless = zoo.create("hubert-base", **SMALL["hubert"])
     refused = [(headless, {}, "has no CTC head"), (headless, {"beam_size": 0}, "beam_size 0")]
     for options, words in (
-        ({"beams": 3}, "unknown option 'beams'"),
-        ({"language": "english"}, "'english' is unknown"),
+        ({"beams": 3}, "unknown option 'beams': it is called beam_size here"),
+        ({"language": "klingon"}, "'klingon' is unknown"),
         ({"language": ["en", "de"]}, "language .* one code"),
         ({"condition_on_previous_text": True}, "needs mode"),
         ({"temperature": "warm"}, "temperature 'warm'"),

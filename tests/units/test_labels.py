@@ -84,6 +84,29 @@ def test_failures_have_no_units(clips: list[Entry], tmp_path: Path) -> None:
         made.at(1, 0, 5, small("hubert-base"))
 
 
+def test_entries_that_were_away_get_their_units_at_the_next_call(clips: list[Entry], tmp_path: Path) -> None:
+    source, entries = mfcc39(50), clips[:4]
+    quantizer = fit_quantizer(clips, source, 5)
+    label_corpus(quantizer, source, entries, tmp_path / "clean")
+    clean = (tmp_path / "clean" / "part-00000.safetensors").read_bytes()
+    away = [entries[0].audio, entries[2].audio]
+    for path in away:
+        path.rename(path.with_suffix(".away"))
+    folder = tmp_path / "labels"
+    part = folder / "part-00000.safetensors"
+    assert list(label_corpus(quantizer, source, entries, folder).failures) == [0, 2]
+    stored = part.read_bytes()
+    assert list(label_corpus(quantizer, source, entries, folder).failures) == [0, 2]
+    away[0].with_suffix(".away").rename(away[0])
+    entries[1].audio.rename(entries[1].audio.with_suffix(".away"))  # it keeps its units
+    assert list(label_corpus(quantizer, source, entries, folder).failures) == [0, 2]
+    assert part.read_bytes() == stored
+    entries[1].audio.with_suffix(".away").rename(entries[1].audio)
+    away[1].with_suffix(".away").rename(away[1])
+    assert not label_corpus(quantizer, source, entries, folder).failures
+    assert part.read_bytes() == clean
+
+
 def test_finished_labels_can_be_read_while_another_process_locks_the_folder(clips: list[Entry], tmp_path: Path) -> None:
     """All processes of a run read the labels at once, after the first process has made them."""
     source, folder = mfcc39(50), tmp_path / "labels"

@@ -60,6 +60,7 @@ def test_long_input_is_encoded_in_windows(clips: list[Entry], monkeypatch: pytes
 def test_the_quantizer_is_saved_with_its_model_and_rejected_by_others(clips: list[Entry], tmp_path: Path) -> None:
     model = with_units(clips)
     model.save(tmp_path / "model")
+    assert "model.units(" in (tmp_path / "model" / "README.md").read_text()
     loaded = zoo.load(tmp_path / "model", device="cpu")
     assert isinstance(loaded, HuBERT)
     assert torch.equal(loaded.units(noise(1), 16_000), model.units(noise(1), 16_000))
@@ -78,8 +79,10 @@ def test_a_changed_model_is_saved_without_its_quantizer(clips: list[Entry], tmp_
     model = with_units(clips)
     with torch.no_grad():
         model.mask_embedding.add_(1)
-    with pytest.warns(UserWarning, match="without the quantizer"):
+    with pytest.warns(UserWarning, match=r"/model: saved without the quantizer") as caught:
         model.save(tmp_path / "model")
+    assert ".tmp" not in str(caught[0].message) and caught[0].filename == __file__
+    assert "model.units(" not in (tmp_path / "model" / "README.md").read_text()
     with pytest.raises(ConfigError, match="no quantizer"):
         zoo.load(tmp_path / "model", device="cpu").units(noise(1), 16_000)  # type: ignore[operator]
 
@@ -103,6 +106,25 @@ def test_command(clips: list[Entry], tmp_path: Path) -> None:
     assert done.returncode == 1 and "error: 1 of 1 items failed" in done.stderr
 
 
+def test_a_link_stays_and_the_file_that_it_points_to_is_written(clips: list[Entry], tmp_path: Path) -> None:
+    model, link, out = with_units(clips), tmp_path / "link.jsonl", tmp_path / "disk" / "units.jsonl"
+    out.parent.mkdir()
+    link.symlink_to(out)
+    for count in (1, 2):  # the file is missing, then replaced
+        assert write_units([entry.audio for entry in clips[:count]], model, link, progress=False) == (count, 0)
+        assert link.is_symlink() and len(read(out)) == count
+    assert [path.name for path in out.parent.iterdir()] == ["units.jsonl"]
+
+
+def test_bad_lines_of_a_list_fail_by_name(clips: list[Entry], tmp_path: Path) -> None:
+    model, name = with_units(clips), str(clips[0].audio)
+    lines = [{"audio": "a\0b.wav"}, {"audio": "\ud800.wav"}, {"audio": name, "end": 1e308}, {"audio": name}]
+    (tmp_path / "list.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for _ in range(2):
+        assert write_units(tmp_path / "list.jsonl", model, tmp_path / "units.jsonl", progress=False) == (1, 3)
+    assert ["error" in line for line in read(tmp_path / "units.jsonl")] == [True, True, True, False]
+
+
 def test_run_lengths_and_reruns(clips: list[Entry], tmp_path: Path) -> None:
     model, out = with_units(clips), tmp_path / "units.jsonl"
     paths = [entry.audio for entry in clips]
@@ -113,8 +135,12 @@ def test_run_lengths_and_reruns(clips: list[Entry], tmp_path: Path) -> None:
     before = out.stat().st_mtime_ns
     assert write_units(paths, model, out, dedup=True, progress=False).failed == 0
     assert out.stat().st_mtime_ns == before
-    with pytest.raises(ZooError, match=r"units\.jsonl, line 1: .*not of these inputs"):
+    with pytest.raises(ZooError, match=r"units\.jsonl, line 1: .*0\.wav' is not among the inputs.* --prune"):
         write_units(paths[1:], model, out, dedup=True, progress=False)
+    lines = read(out)
+    assert write_units(paths[1:], model, out, dedup=True, prune=True, progress=False) == (5, 0)
+    assert read(out) == lines[1:]
+    assert write_units(paths, model, out, dedup=True, progress=False) == (6, 0)
     with pytest.raises(ZooError, match=r"units\.jsonl, line 1: .*dedup True \(now False\)"):
         write_units([*paths, paths[0].parent], model, out, dedup=False, progress=False)
     with pytest.raises(ConfigError, match="no quantizer"):
@@ -135,7 +161,7 @@ def test_new_files_are_added_at_the_end_and_nothing_is_encoded_again(
         assert encoded == ["0.wav"] and read(out)[:-1] == before
         assert read(out)[-1]["units"] == model.units(paths[0]).tolist()
     out.write_text(out.read_text() * 2)
-    with pytest.raises(ZooError, match="line 7: damaged"):
+    with pytest.raises(ZooError, match="line 7: a second line"):
         write_units(paths, model, out, progress=False)
 
 

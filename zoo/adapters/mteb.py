@@ -19,8 +19,9 @@ from torch import Tensor
 
 from zoo import loading, registry
 from zoo.cards import ModelCard
-from zoo.encoder import Encoder, plain_layer
+from zoo.encoder import Encoder
 from zoo.errors import ConfigError, MissingDependencyError
+from zoo.nn.layers import plain_layer
 from zoo.nn.pooling import check_pooling
 
 try:

@@ -15,8 +15,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from zoo import loading
-from zoo.encoder import Encoder, plain_layer
+from zoo.encoder import Encoder
 from zoo.errors import ConfigError
+from zoo.nn.layers import plain_layer
 
 
 class XaresEncoder(nn.Module):

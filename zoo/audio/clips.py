@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from zoo.audio.reading import collect, load, load_open
+from zoo.audio.reading import collect, load, load_open, require_rate
 from zoo.audio.resampling import BLOCK, resample, resample_blocks, whole_rate
 from zoo.audio.samples import ACCEPTED, check, to_float
 from zoo.audio.spool import SpooledWave
@@ -33,20 +34,22 @@ def as_clips(waves: Any, sample_rate: int | None, target_rate: int) -> tuple[lis
         a binary file open for reading, such as io.BytesIO; it has its own rate too: `load_open`;
         a 1-D tensor or NumPy array: float16/32/64, bfloat16, or int8/16/32, uint8 (scaled to [-1, 1));
         a SpooledWave, which has its own rate;
+        a row {"array": ..., "sampling_rate": ...} of Hugging Face datasets, which has its own rate;
     or a 2-D tensor or array: a batch (B, S) of clips of equal length. Stereo as (2, S) looks the same as two clips and
     is treated as two clips: average the channels first, or pass the file.
-    sample_rate: of all arrays in `waves`; ignored if there are no arrays.
+    sample_rate: of all arrays in `waves`. Without any array, it must be the rate that each recording has of its own.
     Errors name an item by its path or its index: "waveform 0" is the first. Clips may share memory with the caller's
     arrays; they are never modified.
 
     Raises AudioError for an array without sample_rate, a wrong shape or type, an empty list or clip, NaN or infinity,
-    integers in float format, and for files as `load` does.
+    integers in float format, another sample rate than stated, and for files as `load` does.
     """
     waves = to_list(waves)
     items = _items(waves)
     if items is None:
-        return [_clip(_name(None, waves), waves, sample_rate, target_rate)], True
-    return [_clip(_name(i, wave), wave, sample_rate, target_rate) for i, wave in enumerate(items)], False
+        return [_clip(_name(None, waves), waves, _rates([waves], sample_rate, target_rate))], True
+    rates = _rates(items, sample_rate, target_rate)
+    return [_clip(_name(i, wave), wave, rates) for i, wave in enumerate(items)], False
 
 
 def as_clip(wave: Any, sample_rate: int | None, target_rate: int) -> Clip:
@@ -54,7 +57,7 @@ def as_clip(wave: Any, sample_rate: int | None, target_rate: int) -> Clip:
     wave = to_list(wave)
     if _items(wave) is not None:
         raise AudioError("waveform", "is a list or a batch; pass one recording at a time here")
-    return _clip(_name(None, wave), wave, sample_rate, target_rate)
+    return _clip(_name(None, wave), wave, _rates([wave], sample_rate, target_rate))
 
 
 _NOT_ITERATED = (str, bytes, bytearray, os.PathLike, Mapping, set, frozenset, Tensor, np.ndarray, list, tuple)
@@ -125,14 +128,53 @@ def _name(index: int | None, wave: Any) -> str:
     return "waveform" if index is None else f"waveform {index}"
 
 
-def _clip(item: str, wave: Any, sample_rate: int | None, target_rate: int) -> Clip:
-    """One item as a checked clip at target_rate."""
+@dataclass(frozen=True)
+class _Rates:
+    """Sample rates in Hz: of arrays; of recordings that have their own, None = any; of the result."""
+
+    arrays: int | None
+    own: int | None
+    target: int
+
+
+def _rates(items: Iterable[Any], sample_rate: int | None, target_rate: int) -> _Rates:
+    """sample_rate: of the arrays if there are any, otherwise of the recordings."""
+    has_arrays = any(isinstance(item, (Tensor, np.ndarray)) for item in items)
+    return _Rates(sample_rate, None if has_arrays else sample_rate, target_rate)
+
+
+def _clip(item: str, wave: Any, rates: _Rates) -> Clip:
+    """One item as a checked clip at the target rate."""
     if isinstance(wave, (str, os.PathLike)):
-        return load(wave, target_rate)
+        return load(wave, rates.target, expected_rate=rates.own)
     if hasattr(wave, "read"):
-        return load_open(item, wave, target_rate)
+        return load_open(item, wave, rates.target, expected_rate=rates.own)
     if isinstance(wave, SpooledWave):
-        return _at_rate(item, wave, target_rate)
+        require_rate(item, wave.sample_rate, rates.own)
+        return _at_rate(item, wave, rates.target)
+    if isinstance(wave, Mapping):
+        samples, rate = _row(item, wave)
+        require_rate(item, rate, rates.own)
+        return _array(item, samples, rate, rates.target)
+    return _array(item, wave, rates.arrays, rates.target)
+
+
+def _row(item: str, row: Mapping[str, Any]) -> tuple[Any, int]:
+    """Samples and rate in a row of Hugging Face datasets."""
+    if "array" not in row or "sampling_rate" not in row:
+        hint = 'pass row["audio"]' if "audio" in row else 'only {"array": ..., "sampling_rate": ...} is; pass an array'
+        raise AudioError(item, f"a {type(row).__name__} is not a waveform; {hint}")
+    samples = row["array"]
+    if isinstance(samples, list):
+        try:
+            samples = np.asarray(samples)
+        except ValueError:
+            raise AudioError(item, "the array of this row holds lists, not numbers; pass one mono clip") from None
+    return samples, whole_rate(row["sampling_rate"], item)
+
+
+def _array(item: str, wave: Any, sample_rate: int | None, target_rate: int) -> Clip:
+    """An array as a checked clip at target_rate."""
     if isinstance(wave, np.ndarray):
         wave = _tensor(item, wave)
     if not isinstance(wave, Tensor):

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.audio import mpeg
+from zoo.audio.integrity import TAGS
 from zoo.audio.resampling import BLOCK
 from zoo.audio.samples import mp3_preroll, to_float, to_mono
 from zoo.errors import AudioError
@@ -20,6 +22,7 @@ from zoo.errors import AudioError
 # Demuxers that read the duration from an index or header; the others guess it from the bit rate.
 INDEXED = ("mp4", "matroska", "avi", "asf", "wv", "flac")
 NO_SEEK = ("ogg",)  # after a seek, time stamps of FLAC in Ogg are wrong by some frames: read from the start
+TAIL = 2**16  # bytes of anything else that may stand behind the last frame of an MP3, such as zeros
 FAULTS = (av.FFmpegError, IndexError)  # IndexError: PyAV found a track that is not in the header
 # Demuxers of recordings. Playlists, scripts and generators (hls, concat, sbg, ...) open other files or never end.
 RECORDINGS = (
@@ -40,8 +43,10 @@ class ContainerSource:
 
     samples: int | None = None
 
-    def __init__(self, path: str, soundfile_error: str) -> None:
-        """soundfile_error: why soundfile cannot read the file. Raises AudioError if ffmpeg cannot read it either."""
+    def __init__(self, path: str, soundfile_error: str, *, seek: bool = True) -> None:
+        """soundfile_error: why soundfile cannot read the file. seek: False = ffmpeg would seek to wrong places, so read
+        from the start. Raises AudioError if ffmpeg cannot read it either.
+        """
         self.path = path
         try:
             options = {"protocol_whitelist": "file", "format_whitelist": RECORDINGS}
@@ -56,6 +61,7 @@ class ContainerSource:
             raise AudioError(path, f"is not audio, or damaged ({reasons})") from error
         try:
             self._open_track()
+            self._seek = seek and self._container.format.name not in NO_SEEK
         except BaseException:
             self._container.close()
             raise
@@ -75,7 +81,7 @@ class ContainerSource:
     def blocks(self, first: int, last: int | None) -> Iterator[Tensor]:
         """See Source."""
         begin = first / self.rate - self._preroll()
-        seek = begin > 0 and self._container.format.name not in NO_SEEK  # AVI cannot seek to a negative time
+        seek = begin > 0 and self._seek  # AVI cannot seek to a negative time
         try:
             if seek:
                 self._container.seek(int((begin + self._origin) * av.time_base))
@@ -93,7 +99,7 @@ class ContainerSource:
         after_seek: the position comes from the time stamps of the frames, not from counting samples.
         """
         position, end_time = 0, 0.0
-        for frame in self._decoded(first):
+        for frame in self._decoded(first, after_seek=after_seek):
             if frame.sample_rate != self.rate:
                 raise AudioError(self.path, f"changes its sample rate from {self.rate} to {frame.sample_rate} Hz")
             time = None if frame.time is None else frame.time - self._origin
@@ -110,18 +116,33 @@ class ContainerSource:
         if stated is not None and (last is None or last > position) and end_time < stated - SHORT:
             raise AudioError(self.path, f"is truncated: it ends after {end_time:.2f} of {stated:.2f} s")
 
-    def _decoded(self, first: int) -> Iterator[Any]:
-        """All frames from the current position. Frames before sample `first` that cannot be decoded are skipped: a seek
-        in an MPEG program stream may stop in the middle of a frame.
+    def _decoded(self, first: int, *, after_seek: bool) -> Iterator[Any]:
+        """All frames from the current position. After a seek, frames before sample `first` that cannot be decoded are
+        skipped: it may stop in the middle of a frame of an MPEG program stream. Tags in an MP3, and what stands behind
+        its last frame, are skipped too.
         """
+        behind = 0  # bytes since the last frame that cannot be decoded
+        fault: av.FFmpegError | None = None  # their error
         for packet in self._container.demux(self._track):
             try:
                 frames = packet.decode()
-            except av.FFmpegError:
-                if packet.pts is None or packet.pts * self._tick - self._origin >= first / self.rate:
+            except av.FFmpegError as error:
+                if after_seek and packet.pts is not None and self._seconds(packet.pts) < first / self.rate:
+                    continue
+                if self._container.format.name != "mp3" or mpeg.frame_bytes(bytes(packet)[:4]):
+                    raise
+                if not bytes(packet).startswith(TAGS):
+                    behind, fault = behind + packet.size, error
+                if behind > TAIL:
                     raise
             else:
+                if frames and fault is not None:
+                    raise fault
                 yield from frames
+
+    def _seconds(self, time_stamp: int) -> float:
+        """Seconds since the first sample."""
+        return time_stamp * self._tick - self._origin
 
     def _stated_duration(self) -> float | None:
         """Seconds from an index or header; None if ffmpeg has to guess, or if the video may be longer."""
@@ -138,13 +159,17 @@ class ContainerSource:
         stated = self._stated_duration()
         if stated is not None:
             return round(stated * self.rate)
-        end = 0.0
+        end = total = 0.0
         try:
             for packet in self._container.demux(self._track):
+                duration = (packet.duration or 0) * self._tick
+                total += duration
                 if packet.pts is not None:
-                    end = max(end, (packet.pts + (packet.duration or 0)) * self._tick - self._origin)
+                    end = max(end, self._seconds(packet.pts) + duration)
         except FAULTS as error:
             raise AudioError(self.path, f"is truncated or damaged ({_reason(error)})") from error
+        if self._container.format.name == "ogg":  # the time stamps start again with each stream of a chain
+            end = total
         return round(end * self.rate)
 
     def close(self) -> None:

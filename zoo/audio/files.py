@@ -1,4 +1,4 @@
-"""Find recordings in folders."""
+"""Find recordings in folders; paths as users write them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ SUFFIXES = frozenset(
         *(".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".mpeg", ".flv", ".3gp", ".ogv", ".wmv"),
     )
 )
+
+
+def expand_user(path: str | os.PathLike[str]) -> str:
+    """The path with the home folder for ~ at its start, otherwise as it is written.
+
+    A file of that very name goes first: in a folder called ~, `find_media` finds "~/a.wav".
+    """
+    written = os.fspath(path)
+    if not written.startswith("~") or os.path.lexists(written):
+        return written
+    try:
+        return os.path.expanduser(written)  # noqa: PTH111 (keeps the path as it is written)
+    except ValueError:  # a null character, reported by whatever opens the path
+        return written
 
 
 def find_media(folder: str) -> list[str]:

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from zoo.audio.files import expand_user
 from zoo.audio.resampling import BLOCK, resample, resample_blocks, whole_rate
 from zoo.audio.samples import check
 from zoo.audio.sources import AudioSource, open_source
@@ -25,6 +26,7 @@ from zoo.audio.spool import SpooledWave
 from zoo.errors import AudioError
 
 SPOOL_SECONDS = 1800.0  # half an hour: 115 MB at 16 kHz
+MAX_SECONDS = 1e9  # as in manifests
 LATE = 0.1  # seconds by which `end` may be after the end of the file: annotations are rounded, encoders pad
 
 
@@ -46,7 +48,7 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     it is an estimate, unless PyAV is installed.
     Raises AudioError and MissingDependencyError as `load` does, except for damage that only decoding can detect.
     """
-    item = os.path.expanduser(path)  # noqa: PTH111 (keeps paths as they are written)
+    item = expand_user(path)
     with closing(open_source(item)) as source:
         rate, samples = whole_rate(source.rate, item), source.count()
         return AudioInfo(rate, source.channels, samples, samples / rate)
@@ -59,19 +61,22 @@ def load(
     start: float | None = None,
     end: float | None = None,
     spool_seconds: float = SPOOL_SECONDS,
+    expected_rate: int | None = None,
 ) -> Tensor | SpooledWave:
     """A recording, or a span of it, as mono float32 at `sample_rate`.
 
     start, end: seconds; the span is cut at the rate of the file, then resampled like a file.
     spool_seconds: a longer recording is returned as a SpooledWave, to limit memory.
+    expected_rate: Hz that the file must have; None = any.
     Returns (S,) tensor or SpooledWave; both have len() and slices.
     Raises AudioError, naming the path, for a file that is missing, a folder, unreadable, not audio, empty or truncated
-    (if `integrity` can detect it), that has NaN, infinity or integers in float format, or that does not cover the span;
+    (if `integrity` can detect it), that has NaN, infinity or integers in float format, another rate than
+    expected, or that does not cover the span;
     MissingDependencyError for a container if PyAV is not installed.
     """
-    item = os.path.expanduser(path)  # noqa: PTH111 (keeps paths as they are written)
+    item = expand_user(path)
     with closing(open_source(item)) as source:
-        whole_rate(source.rate, item)
+        require_rate(item, whole_rate(source.rate, item), expected_rate)
         first, last = _span(item, source, start, end)
         decoded = _checked(item, source.blocks(first, last), first, last, source.rate)
         seconds = math.inf if last is None else (last - first) / source.rate
@@ -79,10 +84,22 @@ def load(
             return resample(torch.cat(list(decoded)), source.rate, sample_rate)  # fast path for most files: one block
         blocks = resample_blocks(decoded, source.rate, sample_rate)
         to_disk = last is not None and seconds > spool_seconds
-        return collect(blocks, whole_rate(sample_rate), 0.0 if to_disk else spool_seconds)
+        try:
+            return collect(blocks, whole_rate(sample_rate), 0.0 if to_disk else spool_seconds)
+        except AudioError as error:
+            if error.item == item:
+                raise
+            raise AudioError(error.item, f"{error.reason}; {item} needs it") from error  # the temporary folder
 
 
-def load_open(item: str, file: BinaryIO, sample_rate: int) -> Tensor | SpooledWave:
+def require_rate(item: str, rate: int, expected: int | None) -> None:
+    """Raises AudioError for a recording whose own sample rate is not the expected one; None = any."""
+    if expected is not None and rate != whole_rate(expected):
+        reason = f"has a sample rate of {rate} Hz, not {expected}; leave sample_rate out, since a recording has its own"
+        raise AudioError(item, reason)
+
+
+def load_open(item: str, file: BinaryIO, sample_rate: int, *, expected_rate: int | None = None) -> Tensor | SpooledWave:
     """The recording in an open file, on disk or in memory, from its current position; see `load`.
 
     The file is copied to a temporary file first: decoders need to seek, and some open the file themselves.
@@ -99,9 +116,10 @@ def load_open(item: str, file: BinaryIO, sample_rate: int) -> Tensor | SpooledWa
         if not copy.tell():
             raise AudioError(item, "is empty; if the file was read or written before, rewind it with seek(0)")
         try:
-            return load(copy.name, sample_rate)
+            return load(copy.name, sample_rate, expected_rate=expected_rate)
         except AudioError as error:
-            raise AudioError(item, error.reason) from error
+            named = item if error.item == copy.name else error.item
+            raise AudioError(named, error.reason.replace(copy.name, item)) from error
 
 
 def collect(blocks: Iterable[Tensor], sample_rate: int, spool_seconds: float = SPOOL_SECONDS) -> Tensor | SpooledWave:
@@ -120,7 +138,7 @@ def _span(item: str, source: AudioSource, start: float | None, end: float | None
     if start is None and end is None:
         return 0, source.samples
     begin = 0.0 if start is None else start
-    if not 0 <= begin < math.inf or not (end is None or begin < end < math.inf):
+    if not 0 <= begin < MAX_SECONDS or not (end is None or begin < end < MAX_SECONDS):
         raise AudioError(item, f"the span from {start} to {end} s is not valid; 0 <= start < end is required")
     first = round(begin * source.rate)
     last = source.samples if end is None else round(end * source.rate)

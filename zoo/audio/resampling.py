@@ -22,11 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.ambient import ordinary_tensors
 from zoo.errors import AudioError
 
 ZERO_CROSSINGS, ROLLOFF = 6, 0.99  # torchaudio's defaults, needed here for the half width of the filter
 LOWEST, HIGHEST = 1000, 1_000_000  # Hz; outside, the file is damaged or the rate is in kHz
 BLOCK = 2**19  # samples at a time: 12 s of 44.1 kHz, so that most files are one block; 2 MiB
+AT_ONCE = 2**20  # products at a time in SparseResample: 4 MiB
 STEP = 2**12  # inputs of the filter are padded to a multiple of this
 DENSE_KERNEL = 2**20  # largest torchaudio kernel, o * n entries. 22.254 -> 16 kHz would have 89 million, too slow to
 # build: SparseResample computes the same filter without its zeros
@@ -35,26 +37,38 @@ DENSE_KERNEL = 2**20  # largest torchaudio kernel, o * n entries. 22.254 -> 16 k
 class SparseResample:
     """torchaudio's filter for rates with a small common divisor: n rows of P taps, without the zeros that make
     torchaudio's rows o + P long.
+
+    Memory: the table of n * P weights, the result, and some blocks of AT_ONCE products.
     """
 
     def __init__(self, o: int, n: int) -> None:
         self.o, self.n = o, n
         self.width = _half_width(o, n)
         self.taps = 2 * self.width + 2
-        phase = torch.arange(n, dtype=torch.float64)[:, None]  # (n, 1)
-        first = torch.div(phase * o, n, rounding_mode="floor") - self.width  # (n, 1) leftmost input of each output
-        positions = first + torch.arange(self.taps, dtype=torch.float64)  # (n, P)
-        cutoff = min(o, n) * ROLLOFF
-        t = ((positions / o - phase / n) * cutoff).clamp(-ZERO_CROSSINGS, ZERO_CROSSINGS)  # (n, P) in zero crossings
+        self._rows = max(1, AT_ONCE // self.taps)  # as many as keep the memory small
+        self.table = torch.cat([self._filters(phases) for phases in torch.arange(n).split(self._rows)])  # (n, P)
+
+    def _filters(self, phases: Tensor) -> Tensor:
+        """phases (N,) of the period -> (N, P) weights."""
+        phase = phases.double()[:, None]  # (N, 1)
+        first = torch.div(phase * self.o, self.n, rounding_mode="floor") - self.width  # (N, 1) leftmost input
+        positions = first + torch.arange(self.taps, dtype=torch.float64)  # (N, P)
+        cutoff = min(self.o, self.n) * ROLLOFF
+        t = (positions / self.o - phase / self.n) * cutoff  # (N, P) in zero crossings
+        t = t.clamp(-ZERO_CROSSINGS, ZERO_CROSSINGS)
         window = torch.cos(t * math.pi / ZERO_CROSSINGS / 2) ** 2
-        self.table = (torch.sinc(t) * window * (cutoff / o)).float()  # (n, P)
+        return (torch.sinc(t) * window * (cutoff / self.o)).float()
 
     def __call__(self, wave: Tensor) -> Tensor:
         """wave (S,) -> (R,), R = ceil(S * n / o)."""
-        outputs = torch.arange(-(-len(wave) * self.n // self.o))  # (R,)
         padded = F.pad(wave, (self.width, self.taps))
-        inputs = padded.unfold(0, self.taps, 1)[outputs * self.o // self.n]  # (R, P)
-        return (inputs * self.table[outputs % self.n]).sum(1)  # (R,)
+        inputs = padded.unfold(0, self.taps, 1)  # (S + 1, P) without a copy
+        result = torch.empty(-(-len(wave) * self.n // self.o), dtype=torch.float32)  # (R,)
+        for begin in range(0, len(result), self._rows):
+            outputs = torch.arange(begin, min(begin + self._rows, len(result)))
+            weighted = inputs[outputs * self.o // self.n] * self.table[outputs % self.n]  # (N, P)
+            result[begin : begin + self._rows] = weighted.sum(1)
+        return result
 
 
 def resample(wave: Tensor, source_rate: int, target_rate: int) -> Tensor:
@@ -87,7 +101,7 @@ def resample_blocks(blocks: Iterable[Tensor], source_rate: int, target_rate: int
     o, n = _ratio(source_rate, target_rate)
     context = -(-_half_width(o, n) // o) * o  # samples needed on each side, in whole periods
     # buffer = [left context: `done` samples | samples to resample | right context]; it always starts at a period
-    buffer, done = torch.empty(0), 0
+    buffer, done = torch.empty(0, dtype=torch.float32), 0
     for block in blocks:
         buffer = torch.cat([buffer, block]) if len(buffer) else block
         ready = (len(buffer) - done - context) // o * o
@@ -130,8 +144,9 @@ def _half_width(o: int, n: int) -> int:
 
 @lru_cache(maxsize=32)
 def _resampler(o: int, n: int) -> Callable[[Tensor], Tensor]:
-    if n * (o + 2 * _half_width(o, n)) > DENSE_KERNEL:
-        return SparseResample(o, n)
-    from torchaudio.transforms import Resample  # takes half a second to import, and 16 kHz corpora do not need it
+    with ordinary_tensors():  # the filter serves all later calls
+        if n * (o + 2 * _half_width(o, n)) > DENSE_KERNEL:
+            return SparseResample(o, n)
+        from torchaudio.transforms import Resample  # takes half a second to import, and 16 kHz corpora do not need it
 
-    return Resample(o, n, dtype=torch.float64).float()
+        return Resample(o, n, dtype=torch.float64).float()

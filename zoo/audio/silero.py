@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.ambient import ordinary_tensors
 from zoo.audio import Clip
-from zoo.errors import MissingDependencyError
+from zoo.errors import MissingDependencyError, install
 
 FRAME = 512  # samples
 BEFORE = 64  # samples of the frame before that belong to the input of each frame
@@ -64,27 +65,27 @@ def silero() -> Silero:
     spec = find_spec("silero_vad")
     path = Path(spec.origin).parent / "data" / "silero_vad.jit" if spec and spec.origin else None
     if path is None or not path.is_file():
-        raise MissingDependencyError("voice activity detection needs silero-vad: pip install 'audiozoo[vad]'")
+        raise MissingDependencyError(f"voice activity detection needs silero-vad: {install('vad')}")
     # The program in the file is not run. The safetensors file of the package holds weights of an older version.
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ordinary_tensors():  # the detector serves all later calls
         warnings.simplefilter("ignore", DeprecationWarning)  # by torch.jit.load, which alone can read this file
         theirs = torch.jit.load(path, map_location="cpu").state_dict()
-    model = Silero()
+        model = Silero()
     try:
         model.load_state_dict({ours: theirs[f"_model.{name}"] for ours, name in NAMES.items()})
     except (KeyError, RuntimeError) as error:
         raise MissingDependencyError(
-            "this version of silero-vad has another network; install a supported version: pip install 'audiozoo[vad]'"
+            f"this version of silero-vad has another network; install a supported version: {install('vad')}"
         ) from error
     return model.eval()
 
 
 @torch.no_grad()
-def probabilities(clip: Clip) -> Tensor:
-    """clip (S,) at 16 kHz -> (T,), T = S / 512 rounded up; silence fills the last frame."""
+def probabilities(clip: Clip, gain: float = 1.0) -> Tensor:
+    """clip (S,) at 16 kHz, multiplied by `gain` -> (T,), T = S / 512 rounded up; silence fills the last frame."""
     model, state, blocks = silero(), None, []
     for start in range(0, len(clip), BLOCK * FRAME):
-        wave = clip[max(0, start - BEFORE) : start + BLOCK * FRAME]
+        wave = clip[max(0, start - BEFORE) : start + BLOCK * FRAME] * gain
         before = min(start, BEFORE)
         wave = F.pad(wave, (BEFORE - before, -(len(wave) - before) % FRAME))
         block, state = model(wave, state)

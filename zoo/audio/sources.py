@@ -17,14 +17,13 @@ import soundfile
 import torch
 from torch import Tensor
 
-from zoo.audio import integrity
+from zoo.audio import integrity, mpeg
 from zoo.audio.resampling import BLOCK
 from zoo.audio.samples import mp3_preroll, to_mono
-from zoo.errors import AudioError, MissingDependencyError
+from zoo.errors import AudioError, MissingDependencyError, install
 
 UNKNOWN = 2**62  # libsndfile returns 2**63 - 1 for a FLAC that was written to a pipe
 LOSSY_SLACK = 2304  # two MPEG frames: only some encoders include their delay in the stated length
-TAIL_TAGS = 2**17  # bytes after the last MPEG frame that may be tags, a cover picture or read-ahead
 
 
 class AudioSource(Protocol):
@@ -59,16 +58,18 @@ def open_source(path: str) -> AudioSource:
     try:
         source = SoundFileSource(path)
     except soundfile.LibsndfileError as error:
+        _refuse_joined_wav(path)
         return _open_container(path, error.error_string)
     try:
         source.require_whole()
     except AudioError:
         source.close()
         raise
-    if source.samples is not None or (source.format == "MP3" and find_spec("av") is None):
+    if source.samples is not None or (source.is_mpeg and find_spec("av") is None):
         return source  # such an MP3 probably has a constant bit rate, so the guess is right; blocks() checks it
     source.close()  # ffmpeg reads to the end of the file; libsndfile would stop at the length that it guessed
-    return _open_container(path, "its header does not state its length")
+    reason = "its header does not state the length of all of it"
+    return _open_container(path, reason, is_audio=True, seek=source.ffmpeg_seeks)
 
 
 def require_file(path: str) -> None:
@@ -89,16 +90,29 @@ def require_file(path: str) -> None:
         raise AudioError(path, "is empty (0 bytes)")
 
 
-class SequentialFile(soundfile.SoundFile):
-    """A file that is read without seeks if it is an MP3.
+def _refuse_joined_wav(path: str) -> None:
+    """Raises AudioError for several WAV files in one, which libsndfile refuses; ffmpeg would read only the first."""
+    with Path(path).open("rb") as file:
+        if integrity.joined_wav(file.fileno()):
+            reason = "is several WAV files joined by `cat`; join their audio instead, or pass them one by one"
+            raise AudioError(path, reason)
 
-    After each read, soundfile seeks to its current position. An MP3 frame may use bits from earlier frames, and a seek
+
+class SequentialFile(soundfile.SoundFile):
+    """A file that is read without seeks if it is MPEG audio.
+
+    After each read, soundfile seeks to its current position. An MPEG frame may use bits from earlier frames, and a seek
     drops them: the next block would start with noise.
     """
 
     def seekable(self) -> bool:
         """Whether soundfile may seek after a read; explicit calls of `seek` always work."""
-        return self.format != "MP3" and super().seekable()
+        return not self.is_mpeg and super().seekable()
+
+    @property
+    def is_mpeg(self) -> bool:
+        """Whether the codec is MP3 or a relative of it, in a file of its own or in another one such as WAV."""
+        return self.subtype.startswith("MPEG")
 
 
 class SoundFileSource:
@@ -117,14 +131,31 @@ class SoundFileSource:
         self.format: str = self._file.format
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
-        self.samples: int | None = self._file.frames
-        if self.samples > UNKNOWN or (self.format == "MP3" and not integrity.mp3_states_length(self._descriptor)):
-            self.samples = None
+        self.is_mpeg = self._file.is_mpeg
+        # ffmpeg finds places in an MP3 by its length header, right or wrong, and in a WAV by the bit rate.
+        self.ffmpeg_seeks = not self.is_mpeg
+        if self.format == "MP3":
+            self.ffmpeg_seeks = not mpeg.has_length_header(self._descriptor)
+        self.samples: int | None = self._file.frames if self._states_length() else None
+
+    def _states_length(self) -> bool:
+        """Whether `frames` of libsndfile is the length of all of the file."""
+        if self.is_mpeg:
+            return self.format == "MP3" and mpeg.states_length(self._descriptor)
+        if self.format == "OGG":
+            status = os.fstat(self._descriptor)
+            return not integrity.ogg_is_chained(self.path, status.st_size, status.st_mtime_ns)
+        if self._file.frames == 0 and integrity.wav_states_zero(self._descriptor):
+            return False
+        return self._file.frames <= UNKNOWN
 
     def require_whole(self) -> None:
         """Raises AudioError for a file that is visibly truncated; see `integrity`."""
         if missing := integrity.missing_bytes(self._file.extra_info):
             raise AudioError(self.path, f"is truncated: its header states {missing} bytes more than the file has")
+        if lost := integrity.lost_wav_bytes(self._descriptor):
+            reason = f"has {lost} bytes behind the audio whose size its header states; correct the size, or remove them"
+            raise AudioError(self.path, reason)
         if self.format == "OGG" and integrity.ends_inside_ogg_page(self._descriptor):
             raise AudioError(self.path, "is truncated: the file ends in the middle of an Ogg page")
 
@@ -144,15 +175,15 @@ class SoundFileSource:
                     yield to_mono(torch.from_numpy(block[max(0, first - begin) :]))  # (S,)
         except soundfile.LibsndfileError as error:
             raise self._truncated(position, error.error_string) from error
-        if self.samples is None:
-            if position >= self._file.frames:
-                self._require_end()
-        elif position < end - (LOSSY_SLACK if self.format in ("MP3", "OGG") else 0):
+        slack = LOSSY_SLACK if self.is_mpeg or self._file.subtype in ("VORBIS", "OPUS") else 0
+        if self.samples is not None and position < end - slack:
             raise self._truncated(position, "no more data")
+        if self.is_mpeg and position >= self._file.frames:
+            self._require_end()
 
     def _decode_start(self, first: int) -> int:
         """The sample to start decoding at, so that all samples from `first` on are right."""
-        if self.format == "MP3":
+        if self.is_mpeg:
             return max(0, first - round(mp3_preroll(self.rate) * self.rate))
         if self._file.subtype == "VORBIS":  # after a seek into the last page, libsndfile's position is wrong
             return min(first, integrity.last_ogg_page(self._descriptor))
@@ -164,14 +195,20 @@ class SoundFileSource:
         return AudioError(self.path, reason)
 
     def _require_end(self) -> None:
-        """Raises AudioError if libsndfile stopped at the length that it guessed, before the end of the MP3 file."""
-        left = os.fstat(self._descriptor).st_size - os.lseek(self._descriptor, 0, os.SEEK_CUR)
-        if left > TAIL_TAGS:
+        """Raises AudioError if libsndfile stopped at the length that it was told or guessed, before the last frame."""
+        place = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        if not mpeg.frames_follow(self._descriptor, place):
+            return
+        left = os.fstat(self._descriptor).st_size - place
+        if self.samples is None:
             raise AudioError(
                 self.path,
-                f"is an MP3 of variable bit rate without a length header; {left} bytes would be lost; "
-                "install PyAV to read all of it: pip install 'audiozoo[video]'",
+                f"is an MP3 without a length header, or with a wrong one; {left} bytes would be lost; "
+                f"install PyAV to read all of it: {install('video')}",
             )
+        raise AudioError(
+            self.path, f"goes on behind the length that its header states; {left} bytes would be lost; encode it again"
+        )
 
     def count(self) -> int:
         """See Source."""
@@ -190,17 +227,20 @@ CONTAINER = re.compile(
 )
 
 
-def _open_container(path: str, soundfile_error: str) -> AudioSource:
-    """Open a file with PyAV. soundfile_error: why soundfile cannot read it."""
+def _open_container(path: str, reason: str, *, is_audio: bool = False, seek: bool = True) -> AudioSource:
+    """Open a file with PyAV.
+
+    reason: why not with soundfile. is_audio: it is known to be audio. seek: see ContainerSource.
+    """
     if find_spec("av") is not None:
         from zoo.audio.container import ContainerSource
 
-        return ContainerSource(path, soundfile_error)
+        return ContainerSource(path, reason, seek=seek)
     with Path(path).open("rb") as file:
         head = file.read(256)
-    if CONTAINER.match(head):
+    if is_audio or CONTAINER.match(head):
         raise MissingDependencyError(
-            f"{path}: soundfile cannot read this file ({soundfile_error}); videos and other containers need PyAV: "
-            "pip install 'audiozoo[video]'"
+            f"{path}: soundfile cannot read this file ({reason}); videos and other containers need PyAV: "
+            f"{install('video')}"
         )
-    raise AudioError(path, f"is not audio that soundfile can read ({soundfile_error.rstrip('.')})")
+    raise AudioError(path, f"is not audio that soundfile can read ({reason.rstrip('.')})")

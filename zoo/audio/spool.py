@@ -69,7 +69,7 @@ class SpooledWave:
         data, size = bytearray(), max(0, stop - start) * BYTES
         while len(data) < size:  # one pread is limited to 2 GiB
             data += os.pread(self._file, size - len(data), start * BYTES + len(data))
-        return torch.frombuffer(data, dtype=torch.float32) if data else torch.empty(0)  # (S,)
+        return torch.frombuffer(data, dtype=torch.float32) if data else torch.empty(0, dtype=torch.float32)  # (S,)
 
     def __repr__(self) -> str:
         return f"SpooledWave({self._samples} samples at {self.sample_rate} Hz)"

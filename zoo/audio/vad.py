@@ -22,12 +22,14 @@ from zoo.errors import ConfigError
 DETECTORS = ("auto", "silero", "energy", "none")
 SAMPLE_RATE = 16_000
 FRAME = silero.FRAME
+BLOCK = FRAME * 4096  # samples of a clip in memory at once
 Span = tuple[int, int]
 """First and last + 1 sample."""
 
-QUIET = -55.0  # dB re full scale; quieter frames are never speech
+SILENCE = -90.0  # dB, the noise of 16 bits; frames are never taken for quieter
 ABOVE_FLOOR = 9.0  # dB by which speech exceeds the quietest tenth of its recording
 BELOW_PEAK = 35.0  # dB below the loudest frames at which speech ends
+QUIETEST = 1e-4  # peak (-80 dBFS) of a clip that is scaled; below, there are only a few bits of noise
 MIN_RANGE = 8.0  # dB between loud and quiet frames; steady noise and hum have less, speech has much more
 
 
@@ -64,10 +66,13 @@ class VoiceActivity:
             silero.silero()
 
     def probabilities(self, clip: Clip) -> Tensor:
-        """clip (S,) at 16 kHz -> (T,). Raises MissingDependencyError for "silero" if it is not installed."""
+        """clip (S,) at 16 kHz -> (T,). Raises MissingDependencyError for "silero" if it is not installed.
+
+        The clip is scaled to a peak of 1 first: Silero misses quiet speech, which models of speech understand.
+        """
         if self.detector == "none":
             return torch.ones(math.ceil(len(clip) / FRAME))
-        return silero.probabilities(clip) if self._silero else energy(clip)
+        return silero.probabilities(clip, _gain(clip)) if self._silero else energy(clip, _gain(clip))
 
     def spans(self, probabilities: Tensor, samples: int) -> list[Span]:
         """Spans of speech in a clip of `samples` samples, in order, without overlap."""
@@ -81,19 +86,24 @@ class VoiceActivity:
         return join(padded, 0)
 
 
-def energy(clip: Clip) -> Tensor:
+def energy(clip: Clip, gain: float = 1.0) -> Tensor:
     """1.0 for frames (T,) that are louder than the quiet parts of their clip, else 0.0.
 
     A steady sound counts as no speech. For clean recordings only: music and other sounds count as speech.
+    gain: the clip is multiplied by it.
     """
-    block = FRAME * 4096
-    level = torch.cat([_level(clip[i : i + block]) for i in range(0, len(clip), block)])  # (T,)
-    loud, quiet = level.quantile(0.95), level.quantile(0.1).clamp(min=-90.0)
+    level = torch.cat([_level(clip[i : i + BLOCK] * gain) for i in range(0, len(clip), BLOCK)])  # (T,)
+    loud, quiet = level.quantile(0.95), level.quantile(0.1).clamp(min=SILENCE)
     if loud - quiet < MIN_RANGE and len(level) > 1:
         return torch.zeros(len(level))
     above = torch.minimum(quiet + ABOVE_FLOOR, loud - MIN_RANGE / 2)
-    threshold = torch.maximum(above, loud - BELOW_PEAK).clamp(min=QUIET)
-    return (level > threshold).float()
+    return (level > torch.maximum(above, loud - BELOW_PEAK)).float()
+
+
+def _gain(clip: Clip) -> float:
+    """What scales the clip to a peak of 1."""
+    peak = max(float(clip[i : i + BLOCK].abs().max()) for i in range(0, len(clip), BLOCK))
+    return 1 / peak if peak >= QUIETEST else 1.0
 
 
 def _level(wave: Tensor) -> Tensor:

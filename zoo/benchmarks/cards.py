@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo import checkpoint, loading, registry
-from zoo.benchmarks import table
-from zoo.benchmarks.markdown import block
-from zoo.benchmarks.results import read_results
+from zoo.benchmarks import details, scores, table
+from zoo.benchmarks.results import Record, read_results
 from zoo.card_page import model_card
 from zoo.errors import ConfigError
+from zoo.io.markdown import block, plain
 
 
 def page(directory: Path, results: Sequence[Path]) -> str:
@@ -39,13 +39,18 @@ def _section(fingerprint: str, path: Path) -> tuple[str, str]:
     if own is None:
         return results.suite, ""
     tasks = list(dict.fromkeys(record.task for record in records if record.model == own))
-    others = dict.fromkeys(r.model for r in records if r.role == "baseline" and r.task in tasks)
-    names = [own, *(name for name in others if not name.endswith(", untrained") or name == f"{own}, untrained")]
+    names = [own, *_baselines(records, tasks, own)]
     shown = [record for record in records if record.model in names and record.task in tasks]
-    lines = [f"### Suite {results.suite} ({path.name})", ""]
+    lines = [f"### Suite {plain(results.suite)} ({plain(path.name)})", ""]
     bold_legend = table.BOLD_ON_CARDS if results.best else table.BOLD_BY_RANK
-    lines += [*table.grid(shown, results.bold(), tasks, names, table.cell), "", table.FOOTNOTE, bold_legend]
+    lines += [*table.grid(shown, results.bold(), tasks, names, scores.cell), "", table.FOOTNOTE, bold_legend]
     if notes := table.notes(shown):
         lines += ["", "Notes:", "", *(f"- {block(note)}" for note in notes)]
-    lines += ["", *table.computed_by(results, shown), *table.detail_lines(shown)]
+    lines += ["", *table.computed_by(results, shown), *details.lines(shown)]
     return results.suite, "\n".join(lines)
+
+
+def _baselines(records: Sequence[Record], tasks: Sequence[str], own: str) -> list[str]:
+    """Names of the baselines on these tasks. Of the untrained models only that of this model."""
+    names = dict.fromkeys(record.model for record in records if record.role == "baseline" and record.task in tasks)
+    return [name for name in names if name == f"{own}, untrained" or not name.endswith(", untrained")]

@@ -116,9 +116,7 @@ def _short_names(folders: Sequence[Path]) -> dict[Path, str]:
 
 def _compare_task(task: str, records: _FolderRecords) -> TaskComparison:
     same, others = _split_by_data(records)
-    present = {record.model for _, record in same}
-    names = {f"{r.model} in {folder}" if r.model in present else r.model for folder, r in others}
-    notes = [f"left out, evaluated on other data or settings: {', '.join(sorted(names))}"] if names else []
+    notes = _left_out(same, others)
     first = same[0][1]
     sign = 1 if first.lower_is_better else -1
     ordered = sorted(same, key=lambda each: sign * (each[1].score or 0.0))
@@ -128,17 +126,37 @@ def _compare_task(task: str, records: _FolderRecords) -> TaskComparison:
     common = sorted(set.intersection(*(set(model.items) for model in models)))
     total = max(len(model.items) for model in models)
     if not common:
-        missing = [r.model for folder, r in ordered if r.predictions and not (folder / r.predictions).is_file()]
-        why = f"the predictions of {', '.join(missing)} are missing" if missing else first.metric or "this metric"
-        return TaskComparison(task, models, None, [], [], [*notes, f"no paired test: {why}"])
+        notes.append(f"no paired test: {_why_no_test(ordered)}")
+        return TaskComparison(task, models, None, [], [], notes)
     if len(common) < total:
         notes.append(f"tests use the {len(common)} of {total} items (or groups) that all models have")
-    pairs = [(i, j, *_compare_pair(models[i], models[j], common)) for i, j in combinations(range(len(models)), 2)]
+    pairs = []
     p = np.ones((len(models), len(models)))
-    for i, j, comparison, _ in pairs:
+    for i, j in combinations(range(len(models)), 2):
+        comparison, mcnemar_p = _compare_pair(models[i], models[j], common)
+        pairs.append((i, j, comparison, mcnemar_p))
         p[i, j] = p[j, i] = comparison.p
     p_to_best = [1.0, *holm(p[0, 1:].tolist())]
     return TaskComparison(task, models, ranks(p), p_to_best, pairs, notes)
+
+
+def _left_out(same: _FolderRecords, others: _FolderRecords) -> list[str]:
+    """A note that names the records that are not compared. Empty without any."""
+    if not others:
+        return []
+    present = {record.model for _, record in same}
+    names = {f"{record.model} in {folder}" if record.model in present else record.model for folder, record in others}
+    return [f"left out, evaluated on other data or settings: {', '.join(sorted(names))}"]
+
+
+def _why_no_test(records: _FolderRecords) -> str:
+    missing = []
+    for folder, record in records:
+        if record.predictions and not (folder / record.predictions).is_file():
+            missing.append(record.model)
+    if missing:
+        return f"the predictions of {', '.join(missing)} are missing"
+    return records[0][1].metric or "this metric"
 
 
 def _split_by_data(records: _FolderRecords) -> tuple[_FolderRecords, _FolderRecords]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.benchmarks import table
+from zoo.benchmarks import details, scores
 from zoo.benchmarks.compare import ComparedModel, TaskComparison
-from zoo.benchmarks.markdown import block
 from zoo.benchmarks.significance import LEVEL, Comparison
+from zoo.io.markdown import block
 
 LEGEND = (
     f"Rank: models below the best of a rank share it, up to the first that is significantly worse (at {LEVEL:.0%}). "
@@ -17,7 +17,7 @@ LEGEND = (
 )
 
 
-def sheets(comparisons: Sequence[TaskComparison]) -> list[table.Sheet]:
+def sheets(comparisons: Sequence[TaskComparison]) -> list[details.Sheet]:
     """A table per task, the best model first."""
     return [_sheet(comparison) for comparison in comparisons]
 
@@ -26,7 +26,7 @@ def markdown(comparisons: Sequence[TaskComparison]) -> str:
     """The tables and their notes as a page."""
     lines = []
     for comparison, sheet in zip(comparisons, sheets(comparisons), strict=True):
-        lines += [f"## {block(sheet.title)}", "", *table.sheet_lines(sheet)]
+        lines += [f"## {block(sheet.title)}", "", *details.sheet_lines(sheet)]
         lines += ["", *(f"- {block(note)}" for note in comparison.notes)]
     return "\n".join([*lines, LEGEND]) + "\n"
 
@@ -41,7 +41,7 @@ def as_json(comparisons: Sequence[TaskComparison]) -> list[dict[str, Any]]:
     return content
 
 
-def _sheet(comparison: TaskComparison) -> table.Sheet:
+def _sheet(comparison: TaskComparison) -> details.Sheet:
     first = comparison.models[0].record
     differences = _to_best(comparison)
     by_mcnemar = any(p is not None for _, p in differences.values())
@@ -49,7 +49,7 @@ def _sheet(comparison: TaskComparison) -> table.Sheet:
     rows = []
     for index, model in enumerate(comparison.models):
         rank = str(comparison.ranks[index]) if comparison.ranks else "?"
-        cells = [rank, model.record.model, table.cell(model.record), "", "", ""]
+        cells = [rank, model.record.model, scores.cell(model.record), "", "", ""]
         mcnemar = None
         if index in differences:
             difference, mcnemar = differences[index]
@@ -58,7 +58,7 @@ def _sheet(comparison: TaskComparison) -> table.Sheet:
             cells.append("" if mcnemar is None else _p(mcnemar))
         rows.append(cells)
     title = f"{comparison.task} ({first.metric})"
-    return table.Sheet(title, [*head, "McNemar's p"] if by_mcnemar else head, rows)
+    return details.Sheet(title, [*head, "McNemar's p"] if by_mcnemar else head, rows)
 
 
 def _to_best(comparison: TaskComparison) -> dict[int, tuple[Comparison, float | None]]:
@@ -72,7 +72,7 @@ def _signed(difference: Comparison) -> tuple[float, float, float]:
 
 
 def _shown(model: ComparedModel, difference: Comparison) -> str:
-    percent = "WER" in model.record.metric
+    percent = scores.in_percent(model.record.metric)
     value, low, high = (f"{100 * each:+.1f}" if percent else f"{each:+.3f}" for each in _signed(difference))
     has_interval = difference.interval.low == difference.interval.low
     return f"{value} ({low} to {high})" if has_interval else value

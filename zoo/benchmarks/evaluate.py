@@ -16,6 +16,7 @@ import numpy as np
 
 from zoo.benchmarks import robustness
 from zoo.benchmarks.conditions import Condition, parse
+from zoo.benchmarks.confusion import MAX_CLASSES, class_details
 from zoo.benchmarks.features import Features
 from zoo.benchmarks.item_scores import item_scores
 from zoo.benchmarks.metrics import METRICS, SHARES
@@ -37,7 +38,10 @@ def run_probe(
     """
     fits = [_fit(task, targets, features, device) for targets in folds]
     _fill_choices(record, folds, fits)
-    return _fill(record, task, folds, Predictions.of(folds, _tests(folds), [fit.outputs for fit in fits]))
+    predictions = Predictions.of(folds, _tests(folds), [fit.outputs for fit in fits])
+    if _kind(task) == "class":
+        record.details |= class_details(predictions.names, predictions.test.targets, predictions.outputs)
+    return _fill(record, task, folds, predictions)
 
 
 def run_robustness(
@@ -137,12 +141,17 @@ def _fill(record: Record, task: SuiteTask, folds: Sequence[ProbeTargets], predic
     test = predictions.test
     interval = _interval(task, predictions.outputs, test)
     record.seeds = [METRICS[task.metric](seed, test.targets) for seed in predictions.outputs]
-    record.metric, record.score = task.metric, float(np.mean(record.seeds))
-    record.low, record.high = interval.low, interval.high
-    record.test_items, record.groups = len(test.targets), len(np.unique(test.groups))
-    record.notes = list(dict.fromkeys(note for targets in folds for note in targets.notes))
+    record.metric = task.metric
+    record.score = float(np.mean(record.seeds))
+    record.low = interval.low
+    record.high = interval.high
+    record.test_items = len(test.targets)
+    record.groups = len(np.unique(test.groups))
+    for targets in folds:
+        record.notes += [note for note in targets.notes if note not in record.notes]
     train_sizes = [len(targets.splits["train"].targets) for targets in folds]
-    record.details |= {"classes": predictions.names[:200], "train_items": round(np.mean(train_sizes))}
+    record.details["classes"] = predictions.names[:MAX_CLASSES]
+    record.details["train_items"] = round(np.mean(train_sizes))
     return _rows(task, predictions)
 
 

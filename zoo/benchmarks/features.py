@@ -28,9 +28,10 @@ from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.corruptions import corrupt, version
 from zoo.benchmarks.items import EvalItem, EvalItems
 from zoo.encoder import Encoder
-from zoo.errors import AudioError
+from zoo.errors import AudioError, MissingDependencyError
 from zoo.io.atomic import replacing_file
 from zoo.io.locks import lock_folder
+from zoo.jobs.failures import READ_ERRORS, describe_failure
 from zoo.nn.pooling import PoolingStats
 
 SHARD = 64  # clips
@@ -85,8 +86,8 @@ def extract(
     """Features of all items. Shards that the cache lacks are computed. frames: time points per clip, 0 = none.
 
     condition: corruption of every clip. advance: called with the seconds of audio of each finished shard.
-    Clips that cannot be decoded or encoded are `failed`. Raises MissingDependencyError if a clip needs a package that
-    is not installed. Such a shard is not stored, because the package may be installed at the next run.
+    Clips that cannot be decoded or encoded are `failed`; every call tries them again. Raises MissingDependencyError if
+    a clip needs a package that is not installed; its shard is not stored.
     """
     name = f"{encoder.fingerprint()}-{_key(encoder, items, frames, condition)}"
     folder = cache / name
@@ -95,10 +96,8 @@ def extract(
         for start in range(0, len(items.items), SHARD):
             shard = items.items[start : start + SHARD]
             summary = folder / f"{start // SHARD:05d}.json"
-            if not summary.exists():
-                _make_shard(encoder, shard, folder, summary, frames, condition)
-            failed_in_shard = json.loads(summary.read_text(encoding="utf-8"))["failed"]
-            failed.update({start + int(index): reason for index, reason in failed_in_shard.items()})
+            _update_shard(encoder, shard, summary, frames, condition)
+            failed.update({start + index: reason for index, reason in _stored_failures(summary).items()})
             advance(sum(item.entry.duration for item in shard))
     return Features(folder, encoder.num_layers + 1, encoder.dim, len(items.items), failed)
 
@@ -117,9 +116,41 @@ def _key(encoder: Encoder, items: EvalItems, frames: int, condition: Condition |
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _make_shard(
-    encoder: Encoder, shard: Sequence[EvalItem], folder: Path, summary: Path, frames: int, condition: Condition | None
+def _stored_failures(summary: Path) -> dict[int, str]:
+    failed = json.loads(summary.read_text(encoding="utf-8"))["failed"]
+    return {int(index): reason for index, reason in failed.items()}
+
+
+def _update_shard(
+    encoder: Encoder, shard: Sequence[EvalItem], summary: Path, frames: int, condition: Condition | None
 ) -> None:
+    """Make the shard if it is missing, or if a clip that failed before works now. No clip loses its features."""
+    before: dict[int, str] | None = None
+    if summary.exists():
+        before = _stored_failures(summary)
+        if not any(_works(encoder, shard[index], frames, condition) for index in before):
+            return
+    pooled, points, failed = _compute(encoder, shard, frames, condition)
+    if before is not None and not failed.keys() <= before.keys():
+        return
+    stem = summary.name.removesuffix(".json")
+    _save(summary.with_name(f"{stem}-pooled.npy"), pooled)
+    if frames:
+        _save(summary.with_name(f"{stem}-frames.npy"), points)
+    with replacing_file(summary) as partial:
+        partial.write_text(json.dumps({"failed": failed}), encoding="utf-8")
+
+
+def _works(encoder: Encoder, item: EvalItem, frames: int, condition: Condition | None) -> bool:
+    """Whether the clip alone can be decoded and encoded now."""
+    _, _, failed = _compute(encoder, [item], frames, condition)
+    return not failed
+
+
+def _compute(
+    encoder: Encoder, shard: Sequence[EvalItem], frames: int, condition: Condition | None
+) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """Pooled features (L, n, 2 D), frames (L, n, F, D), and the clips that failed."""
     layers = encoder.num_layers + 1
     pooled = np.zeros((layers, len(shard), 2 * encoder.dim), dtype=np.float32)
     points = np.zeros((layers, len(shard), frames, encoder.dim), dtype=np.float16)
@@ -132,12 +163,7 @@ def _make_shard(
                 points[:, index] = at_points.half().numpy()
             else:
                 failed[index] = "the encoder gave values that are not finite, or frames beyond float16"
-    stem = summary.name.removesuffix(".json")
-    _save(folder / f"{stem}-pooled.npy", pooled)
-    if frames:
-        _save(folder / f"{stem}-frames.npy", points)
-    with replacing_file(summary) as partial:
-        partial.write_text(json.dumps({"failed": failed}), encoding="utf-8")
+    return pooled, points, failed
 
 
 def _save(path: Path, array: np.ndarray) -> None:
@@ -151,8 +177,10 @@ def _decode(
     for index, item in enumerate(shard):
         try:
             clip = read(item, encoder.sample_rate, condition)
-        except AudioError as error:
-            failed[index] = error.reason
+        except MissingDependencyError:
+            raise
+        except READ_ERRORS as error:
+            failed[index] = describe_failure(error)
             continue
         if encoder.count_frames(len(clip)):
             yield index, clip

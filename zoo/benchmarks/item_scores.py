@@ -69,19 +69,25 @@ def pseudo_values(metric: str, rows: Rows, classes: Sequence[str] = ()) -> dict[
     if len(names) < 3:
         return {}
     truth = np.array([row["truth"] for row in rows])
-    of_class = truth.ndim == 1
-    predicted = np.array([seed_predictions(row["predicted"]) if of_class else row["predicted"] for row in rows])
-    if of_class:
+    if truth.ndim == 1:  # classes
+        predicted = np.array([seed_predictions(row["predicted"]) for row in rows])  # (N, S)
         class_names = np.unique([*classes, *truth, *predicted.ravel()])
-        truth, predicted = np.searchsorted(class_names, truth), np.searchsorted(class_names, predicted)
+        truth = np.searchsorted(class_names, truth)
+        seeds = np.searchsorted(class_names, predicted).T
+    else:
+        seeds = np.array([row["predicted"] for row in rows])[None]
 
     def score(selected: np.ndarray) -> float:
-        seeds = predicted[selected].T if of_class else [predicted[selected]]
-        return float(np.mean([METRICS[metric](each, truth[selected]) for each in seeds]))
+        of_seeds = [METRICS[metric](seed[selected], truth[selected]) for seed in seeds]
+        return float(np.mean(of_seeds))
 
     whole = score(np.ones(len(rows), dtype=bool))
-    values = {str(name): len(names) * whole - (len(names) - 1) * score(groups != name) for name in names}
-    return {name: ItemScore(value, 1.0, name) for name, value in values.items() if np.isfinite(value)}
+    values = {}
+    for name in names:
+        value = len(names) * whole - (len(names) - 1) * score(groups != name)
+        if np.isfinite(value):
+            values[str(name)] = ItemScore(value, 1.0, str(name))
+    return values
 
 
 def seed_predictions(predicted: object) -> list[object]:

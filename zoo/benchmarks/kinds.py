@@ -11,7 +11,7 @@ from zoo.errors import ConfigError
 PROBES = ("class", "tags", "value", "phones")
 ROBUST = (*PROBES, "wer", "retrieval", "zero_shot")
 """Kinds that `robustness` supports."""
-BUILT_IN = (*ROBUST, "robustness", "units", "hallucination", "speed")
+BUILT_IN = (*ROBUST, "robustness", "units", "verification", "hallucination", "speed")
 
 
 @dataclass(frozen=True)

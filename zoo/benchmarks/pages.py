@@ -13,6 +13,7 @@ from zoo.benchmarks.results import RESULTS, Record, Results, Store, read_results
 from zoo.benchmarks.tested_models import CHANCE
 from zoo.errors import ConfigError, ZooError
 from zoo.io.atomic import replacing_file
+from zoo.io.text import one_line
 
 TABLE, REPORT = "results.md", "report.html"
 
@@ -46,6 +47,31 @@ def publish(folders: Sequence[Path], stem: Path, notes: Sequence[str] = ()) -> l
     return remarks
 
 
+def comparison_report(folders: Sequence[Path], comparisons: Sequence[TaskComparison]) -> str:
+    """The report about comparisons of the results in these folders."""
+    shown = [model.record for comparison in comparisons for model in comparison.models]
+    intro: list[str] = []
+    computed_by: list[str] = []
+    for folder in folders:
+        results = read_results(folder / RESULTS)
+        records = table.latest(results.records)
+        intro += [results.about, f"{folder.name}: {_summary(results, records)}"]
+        computed_by += table.computed_by(results, records)[2:]
+    title = f"Comparison of {', '.join(folder.name for folder in folders)}"
+    return Report(title, shown, comparisons).page(list(dict.fromkeys(computed_by)), list(dict.fromkeys(intro)))
+
+
+def _summary(results: Results, records: Sequence[Record]) -> str:
+    """The days on which the records were computed, and how many models and tasks there are."""
+    used = {record.run for record in records if record.run is not None}
+    days = sorted({results.runs[index]["day"] for index in used})
+    models = {record.model for record in records if record.role == "model"}
+    baselines = {record.model for record in records} - models
+    tasks = {record.task for record in records}
+    counts = f"suite {results.suite}, tasks: {len(tasks)}, models: {len(models)}, baselines: {len(baselines)}"
+    return f"{' to '.join([*days[:1], *days[1:][-1:]])}; {counts}" if days else counts
+
+
 def _merge(folders: Sequence[Path]) -> tuple[list[tuple[Path, Record]], Results, list[str]]:
     """Records with the folders of their predictions, the same records without predictions, and remarks."""
     first: dict[tuple[str, ...], tuple[Path, Record]] = {}
@@ -56,12 +82,14 @@ def _merge(folders: Sequence[Path]) -> tuple[list[tuple[Path, Record]], Results,
             raise ZooError(f"{folder}: holds no {RESULTS}; make one with zoo bench run")
         results = read_results(folder / RESULTS, merged.suite or None)
         merged.suite = results.suite
+        merged.about = merged.about or results.about
         for record in table.latest(results.records):
             own = (record.data, record.task_key)
             if settings.setdefault(record.task, own) != own:
                 raise ConfigError(f"{folder}: {record.task} has other data or settings than in {folders[0]}")
             if record.identity in first:
-                remarks.append(f"{record.task}, {record.model}: {first[record.identity][0]} counts, not {folder}")
+                counted = first[record.identity][0]
+                remarks.append(one_line(f"{record.task}, {record.model}: {counted} counts, not {folder}"))
                 continue
             run = None if record.run is None else merged.run_index(results.runs[record.run])
             first[record.identity] = (folder, changed_copy(record, run=run))
@@ -87,7 +115,8 @@ def _write_pages(
 ) -> None:
     records = table.latest(results.records)
     title = f"Results of the suite {results.suite}"
-    page = Report(title, records, comparisons).page(table.computed_by(results, records)[2:])
+    intro = [results.about, _summary(results, records)]
+    page = Report(title, records, comparisons).page(table.computed_by(results, records)[2:], intro)
     for path, text in ((markdown, table.markdown(results, notes)), (report, page)):
         with replacing_file(path) as partial:
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo.benchmarks import table
+from zoo.benchmarks import scores, table
 from zoo.benchmarks.results import Record, read_results
 from zoo.errors import ConfigError
 
@@ -37,12 +37,16 @@ def updated(page: Path) -> str:
         raise ConfigError(f"{page}: holds no <!-- zoo bench table: RESULTS.json --> ... <!-- end of table -->")
 
     def new_block(match: re.Match[str]) -> str:
-        tasks, models = (
-            [name.strip() for name in (match[key] or "").split(";") if name.strip()] for key in ("tasks", "models")
-        )
-        return f"{match['open']}{compact(page.parent / match['path'], tasks, models)}\n{match['close']}"
+        lines = compact(page.parent / match["path"], _names(match["tasks"]), _names(match["models"]))
+        return f"{match['open']}{lines}\n{match['close']}"
 
     return _BLOCK.sub(new_block, text)
+
+
+def _names(option: str | None) -> list[str]:
+    """The names in "a; b"."""
+    names = [name.strip() for name in (option or "").split(";")]
+    return [name for name in names if name]
 
 
 def compact(path: Path, tasks: Sequence[str] = (), models: Sequence[str] = ()) -> str:
@@ -57,11 +61,17 @@ def compact(path: Path, tasks: Sequence[str] = (), models: Sequence[str] = ()) -
     records = [record for record in table.latest(results.records) if record.status == "ok"]
     all_tasks = list(dict.fromkeys(record.task for record in records))
     all_models = list(dict.fromkeys(record.model for record in records if not tasks or record.task in tasks))
-    for what, requested, available in (("task", tasks, all_tasks), ("model", models, all_models)):
-        if unknown := [name for name in requested if name not in available]:
-            raise ConfigError(f"{path}: has no {what} {unknown[0]!r}; it has {'; '.join(available)}")
-    return "\n".join(table.grid(records, results.bold(), list(tasks or all_tasks), list(models or all_models), _cell))
+    _check_known(path, "task", tasks, all_tasks)
+    _check_known(path, "model", models, all_models)
+    lines = table.grid(records, results.bold(), tasks or all_tasks, models or all_models, _cell)
+    return "\n".join(lines)
+
+
+def _check_known(path: Path, what: str, requested: Sequence[str], available: Sequence[str]) -> None:
+    for name in requested:
+        if name not in available:
+            raise ConfigError(f"{path}: has no {what} {name!r}; it has {'; '.join(available)}")
 
 
 def _cell(record: Record) -> str:
-    return f"{table.number(record, record.score)}<br><sub>{table.interval(record)}</sub>"
+    return f"{scores.number(record, record.score)}<br><sub>{scores.interval(record)}</sub>"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Sequence
 from html import escape
 from importlib.resources import files
 
 import numpy as np
 
-from zoo.benchmarks import svg, table
+from zoo.benchmarks import class_maps, details, differences, scores, svg, table
 from zoo.benchmarks.compare import TaskComparison
 from zoo.benchmarks.kinds import PROBES
 from zoo.benchmarks.metrics import SHARES
@@ -16,62 +17,77 @@ from zoo.benchmarks.results import Record
 from zoo.benchmarks.significance import LEVEL
 
 _MODELS, _BASELINES = 9, 6  # colors in the style sheet: c0 ... c8 for models, then grayer ones for baselines
+_FULL_WIDTH = 3  # with so many charts or tasks, a section takes the whole width
 
 
 class Report:
-    """One page about some records. A model has the same color in all charts."""
+    """One page about some records. A model has the same color in all charts, and mostly in all reports."""
 
     def __init__(self, title: str, records: Sequence[Record], comparisons: Sequence[TaskComparison]) -> None:
-        """records: one for each model and task. comparisons: of the same records; they give the ranks."""
-        self.title, self.records = title, list(records)
+        """records: one for each model and task. comparisons: of the same records; they give ranks and differences."""
+        self.title = title
+        self.records = list(records)
+        self.comparisons = list(comparisons)
         self.tasks = list(dict.fromkeys(record.task for record in records))
         self.names = list(dict.fromkeys(record.model for record in records))
         self.by_cell = {(record.task, record.model): record for record in records}
-        self.ranks = {(each.task, name): rank for each in comparisons for name, rank in each.ranks_by_model().items()}
-        self.bold = {(each.task, name) for each in comparisons if set(each.ranks or ()) != {1} for name in each.best()}
-        self.remarks = [f"{each.task}: {note}" for each in comparisons for note in each.notes]
-        roles = {record.model: record.role for record in records}
-        models = [name for name in self.names if roles[name] == "model"]
-        baselines = [name for name in self.names if roles[name] != "model"]
-        self.colors = {name: n % _MODELS for n, name in enumerate(models)}
-        self.colors |= {name: _MODELS + n % _BASELINES for n, name in enumerate(baselines)}
+        self.baselines = {record.model for record in records if record.role != "model"}
+        self.colors = _colors(self.names, self.baselines)
+        self.ranks: dict[tuple[str, str], int] = {}
+        self.bold: set[tuple[str, str]] = set()
+        self.remarks: list[str] = []
+        for comparison in comparisons:
+            task, best = comparison.task, comparison.best()
+            self.remarks += [f"{task}: {note}" for note in comparison.notes]
+            self.ranks |= {(task, name): rank for name, rank in comparison.ranks_by_model().items()}
+            if len(best) < len(comparison.models):
+                self.bold |= {(task, name) for name in best}
 
-    def page(self, computed_by: Sequence[str] = ()) -> str:
-        """The whole file. computed_by: a line for each run, from table.computed_by."""
+    def page(self, computed_by: Sequence[str] = (), intro: Sequence[str] = ()) -> str:
+        """The whole file. computed_by: a line for each run, from table.computed_by. intro: lines below the title."""
+        many_tasks = len(self.tasks) >= _FULL_WIDTH
         sections = [
-            ("Results", self._results()),
-            ("Task by task", self._bars()),
-            ("Layer by layer", self._curves()),
-            ("Quality and speed", self._speed()),
-            *((sheet.title, _table(sheet)) for sheet in table.details(self.records)),
-            ("Skipped", _list(table.skipped(self.records))),
-            ("Notes", _list([*table.notes(self.records), *self.remarks])),
-            ("Computed by", _list([line.removeprefix("- ").replace("`", "") for line in computed_by])),
+            _section("Results", self._results(), wide=many_tasks),
+            _charts(self._bars(), self._curves()),
+            _section("Quality and speed", self._speed()),
+            _section("Differences to the best", self._differences(), wide=True),
         ]
-        body = "".join(f"<section><h2>{escape(name)}</h2>{text}</section>" for name, text in sections if text)
-        style = (files("zoo.benchmarks") / "report.css").read_text(encoding="utf-8")
-        return _PAGE.format(title=escape(self.title), style=style, legend=self._legend(), body=body)
-
-    def _legend(self) -> str:
-        return "".join(
-            f'<span class="name"><i class="swatch c{color}"></i>{escape(name)}</span>'
-            for name, color in self.colors.items()
+        sections += [_section(sheet.title, _table(sheet), wide=True) for sheet in details.sheets(self.records)]
+        sections += [
+            _section("Class by class", class_maps.section(self.records), wide=True),
+            _section("Skipped", _list(table.skipped(self.records)), wide=True),
+            _section("Notes", _list([*table.notes(self.records), *self.remarks]), wide=True),
+            _section("Computed by", _list([_without_markup(line) for line in computed_by]), wide=True),
+        ]
+        return _PAGE.format(
+            title=escape(self.title),
+            style=(files("zoo.benchmarks") / "report.css").read_text(encoding="utf-8"),
+            intro="".join(f"<p>{escape(line)}</p>" for line in intro if line),
+            legend=self._legend(),
+            body="".join(sections),
         )
 
+    def _legend(self) -> str:
+        return "".join(f'<span class="name">{self._named(name)}</span>' for name in self.names)
+
+    def _named(self, name: str) -> str:
+        return f'<i class="swatch c{self.colors[name]}"></i>{escape(name)}'
+
     def _results(self) -> str:
-        head = "".join(f"<th>{escape(table.heading(task, self.records))}</th>" for task in self.tasks)
+        head = "".join(self._head(task) for task in self.tasks)
         rows = []
         for name in self.names:
             cells = "".join(self._cell(task, name) for task in self.tasks)
-            swatch = f'<i class="swatch c{self.colors[name]}"></i>'
-            rows.append(f'<tr><th scope="row">{swatch}{escape(name)}</th>{cells}</tr>')
-        legend = (
-            f"<p>Scores with intervals at {LEVEL:.0%}, over speakers or pieces where the data names them. The layer is "
-            "chosen on dev. <b>Bold</b>: not significantly worse than the best (paired bootstrap, Holm's correction "
-            "over the differences to the best). Small numbers are ranks. =: models share the rank; = without a number: "
-            f"no difference is significant. No rank: there is no paired test. {table.PERFECT}</p>"
-        )
-        return f'{legend}<div class="wide"><table><tr><th></th>{head}</tr>{"".join(rows)}</table></div>'
+            rows.append(f'<tr><th scope="row">{self._named(name)}</th>{cells}</tr>')
+        return f'{_RESULTS}<div class="wide"><table><tr><th></th>{head}</tr>{"".join(rows)}</table></div>'
+
+    def _head(self, task: str) -> str:
+        """The name of a task, and the size of its test set."""
+        of_task = [record for record in self.records if record.task == task]
+        items = max(record.test_items for record in of_task)
+        groups = max(record.groups for record in of_task)
+        size = f"<small>{items} test items, {groups} groups</small>" if items else ""
+        return f"<th>{escape(scores.heading(task, self.records))}{size}</th>"
 
     def _cell(self, task: str, name: str) -> str:
         record = self.by_cell.get((task, name))
@@ -79,97 +95,174 @@ class Report:
             return "<td></td>"
         if record.score is None:
             return f'<td><span title="{escape(record.reason)}">skipped</span></td>'
-        score = escape(table.number(record, record.score))
+        score = escape(scores.number(record, record.score))
+        if (task, name) in self.bold:
+            score = f"<b>{score}</b>"
+        notes = f"<small>{escape(scores.interval(record))}</small>"
+        if layer := scores.chosen_layer(record):
+            notes += f"<small>{escape(layer)}</small>"
+        return f"<td>{score}{self._rank(task, name)}{notes}</td>"
+
+    def _rank(self, task: str, name: str) -> str:
         rank = self.ranks.get((task, name))
-        if rank is not None:
-            task_ranks = [r for (other, _), r in self.ranks.items() if other == task]
-            score = f"<b>{score}</b>" if (task, name) in self.bold else score
-            label = f"{rank}{'=' if task_ranks.count(rank) > 1 else ''}" if max(task_ranks) > 1 else "="
-            score += f' <span class="rank">{label}</span>'
-        return f"<td>{score}<small>{escape(table.interval(record))}</small></td>"
+        if rank is None:
+            return ""
+        of_task = [self.ranks[key] for key in self.ranks if key[0] == task]
+        label = str(rank) if max(of_task) > 1 else ""
+        if of_task.count(rank) > 1:
+            label += "="
+        return f' <span class="rank">{label}</span>'
 
     def _scored(self, task: str) -> list[Record]:
         """The records with a score on a task, the best first."""
-        records = [r for name in self.names if (r := self.by_cell.get((task, name))) and r.score is not None]
-        return sorted(records, key=lambda r: (r.score or 0.0) * (1 if r.lower_is_better else -1))
+        records = [record for record in self.records if record.task == task and record.score is not None]
+        return sorted(records, key=lambda record: (record.score or 0.0) * (1 if record.lower_is_better else -1))
 
-    def _bars(self) -> str:
+    def _bars(self) -> list[str]:
+        """A chart for each task."""
         figures = []
         for task in self.tasks:
             records = self._scored(task)
-            rows = [
-                svg.Bar(r.model, self.colors[r.model], r.score or 0.0, r.low, r.high, table.number(r, r.score))
-                for r in records
-            ]
-            if rows:
-                title = table.heading(task, self.records) + (", lower is better" if records[0].lower_is_better else "")
-                figures.append(_figure(svg.bars(rows, title), title))
-        return _grid(figures)
+            if not records:
+                continue
+            rows = []
+            for record in records:
+                text = scores.number(record, record.score)
+                color = self.colors[record.model]
+                rows.append(svg.Bar(record.model, color, record.score or 0.0, record.low, record.high, text))
+            title = scores.heading(task, self.records)
+            if records[0].lower_is_better:
+                title += ", lower is better"
+            figures.append(_figure(svg.bars(rows, title), title))
+        return figures
 
-    def _curves(self) -> str:
+    def _curves(self) -> list[str]:
+        """A chart for each task with a choice of layers: scores on dev, or learned weights."""
         figures = []
         for task in self.tasks:
-            records = [r for r in self._scored(task) if r.curves]
-            title = table.heading(task, self.records)
-            if any(len(r.curves.get("dev", ())) > 1 for r in records):
-                rows = [
-                    svg.Line(r.model, self.colors[r.model], r.curves["dev"], r.layer, r.curves["test"]) for r in records
-                ]
-                figures.append(_figure(svg.lines(rows, title, "layer"), title))
-            elif any("weights" in r.curves for r in records):
-                rows = [svg.Line(r.model, self.colors[r.model], r.curves.get("weights", ())) for r in records]
-                rows = [row for row in rows if len(row.ys) > 1]
-                if rows:
-                    figures.append(_figure(svg.lines(rows, title, "layer"), f"{task}: learned weights of the layers"))
-        if not figures:
-            return ""
-        return f"<p>Solid: dev; the dot is the chosen layer. Dashed: test.</p>{_grid(figures)}"
+            records = [record for record in self._scored(task) if record.curves]
+            title = scores.heading(task, self.records)
+            if any(len(record.curves.get("dev", ())) > 1 for record in records):
+                lines = [self._dev_line(record) for record in records if record.curves.get("dev")]
+                figures.append(_figure(svg.lines(lines, title, "layer", records[0].metric), title))
+                continue
+            weighted = [record for record in records if len(record.curves.get("weights", ())) > 1]
+            if weighted:
+                lines = [svg.Line(r.model, self.colors[r.model], r.curves["weights"]) for r in weighted]
+                title = f"{task}: learned weights of the layers"
+                figures.append(_figure(svg.lines(lines, title, "layer", "weight"), title))
+        return figures
+
+    def _dev_line(self, record: Record) -> svg.Line:
+        """The scores of all layers on dev. A baseline has only that of its chosen layer, as a horizontal line."""
+        dev = record.curves["dev"]
+        if record.model in self.baselines:
+            return svg.Line(record.model, self.colors[record.model], [dev[record.layer or 0]])
+        return svg.Line(record.model, self.colors[record.model], dev, record.layer, record.score)
 
     def _speed(self) -> str:
         """Mean score against real-time factor, over the probe tasks that all timed models have."""
-        timed = {r.model: r for r in self.records if r.kind == "speed" and r.score}
-        tasks = [
-            task
-            for task in self.tasks
-            if all(
-                (r := self.by_cell.get((task, name))) is not None
-                and r.kind in PROBES
-                and r.metric in SHARES
-                and r.score is not None
-                for name in timed
-            )
-        ]
+        timed = [record for record in self.records if record.kind == "speed" and record.score]
+        models = [record.model for record in timed]
+        tasks = [task for task in self.tasks if all(self._is_share(task, name) for name in models)]
         if len(timed) < 2 or not tasks:
             return ""
         points = []
-        for name, record in timed.items():
-            quality = float(np.mean([self.by_cell[task, name].score for task in tasks]))
-            points.append(svg.Point(name, self.colors[name], record.score or 1.0, quality))
+        for record in timed:
+            quality = float(np.mean([self.by_cell[task, record.model].score for task in tasks]))
+            points.append(svg.Point(record.model, self.colors[record.model], record.score or 1.0, quality))
         chart = svg.scatter(points, "quality and speed", "x real time, one process", "mean score")
-        return f"<p>Mean score over {escape(', '.join(tasks))}.</p>{_grid([_figure(chart, '')])}"
+        return f"<p>Mean score over {escape(', '.join(tasks))}.</p>{_figure(chart, '')}"
+
+    def _is_share(self, task: str, name: str) -> bool:
+        """Does this model have a score from 0 to 1 on this probe task?"""
+        record = self.by_cell.get((task, name))
+        return record is not None and record.kind in PROBES and record.metric in SHARES and record.score is not None
+
+    def _differences(self) -> str:
+        tested = [comparison for comparison in self.comparisons if comparison.pairs]
+        if not tested:
+            return ""
+        tables = []
+        opened = " open" if len(tested) < _FULL_WIDTH else ""
+        for sheet in differences.sheets(tested):
+            tables.append(f"<details{opened}><summary>{escape(sheet.title)}</summary>{_table(sheet)}</details>")
+        return f"<p>{escape(differences.LEGEND)}</p>{''.join(tables)}"
 
 
-def _figure(chart: str, caption: str) -> str:
-    return f"<figure><figcaption>{escape(caption)}</figcaption>{chart}</figure>"
+def _colors(names: Sequence[str], baselines: Collection[str]) -> dict[str, int]:
+    """A color for each name."""
+    models = [name for name in names if name not in baselines]
+    others = [name for name in names if name in baselines]
+    return _assign(models, 0, _MODELS) | _assign(others, _MODELS, _BASELINES)
+
+
+def _assign(names: Sequence[str], first: int, count: int) -> dict[str, int]:
+    """One of `count` colors for each name, by a hash of it. If that color is taken, the next free one."""
+    colors: dict[str, int] = {}
+    used: set[int] = set()
+    for name in sorted(names):
+        if len(used) == count:
+            used.clear()
+        digest = hashlib.sha256(name.encode("utf-8", "backslashreplace")).digest()
+        color = digest[0] % count
+        while color in used:
+            color = (color + 1) % count
+        used.add(color)
+        colors[name] = first + color
+    return colors
+
+
+def _section(title: str, body: str, *, wide: bool = False) -> str:
+    """Two sections share a line, unless they are wide. Empty without a body."""
+    if not body:
+        return ""
+    kind = ' class="full"' if wide else ""
+    return f"<section{kind}><h2>{escape(title)}</h2>{body}</section>"
+
+
+def _charts(bars: Sequence[str], curves: Sequence[str]) -> str:
+    """Two sections. If there are few charts, they share a column."""
+    wide = len(bars) >= _FULL_WIDTH
+    sections = _section("Task by task", _grid(bars), wide=wide)
+    if curves:
+        sections += _section("Layer by layer", _CURVES + _grid(curves), wide=wide)
+    return sections if wide else f"<div>{sections}</div>"
 
 
 def _grid(figures: Sequence[str]) -> str:
     return f'<div class="charts">{"".join(figures)}</div>' if figures else ""
 
 
-def _table(sheet: table.Sheet) -> str:
+def _figure(chart: str, caption: str) -> str:
+    return f"<figure><figcaption>{escape(caption)}</figcaption>{chart}</figure>"
+
+
+def _table(sheet: details.Sheet) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in sheet.head)
-    rows = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(text)}</td>" for text in row[1:])}</tr>'
-        for row in sheet.rows
-    )
-    return f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
+    rows = []
+    for first, *others in sheet.rows:
+        cells = "".join(f"<td>{escape(text)}</td>" for text in others)
+        rows.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
+    return f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
 def _list(lines: Sequence[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
+def _without_markup(line: str) -> str:
+    return line.removeprefix("- ").replace("`", "")
+
+
+_CURVES = "<p>Lines: score of each layer on dev. Dot: score of the chosen layer on test. Gray: baselines.</p>"
+_RESULTS = (
+    f"<p>Scores with intervals at {LEVEL:.0%}, over groups: speakers or pieces where the data names them, otherwise "
+    "files. Test items are clips, or time points for phones. The layer is chosen on dev. <b>Bold</b>: not "
+    "significantly worse than the best (paired bootstrap, Holm's correction over the differences to the best). Small "
+    "numbers are ranks. =: models share the rank; = without a number: no difference is significant. No rank: there is "
+    f"no paired test. {table.PERFECT}</p>"
+)
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -183,8 +276,9 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <h1>{title}</h1>
+{intro}
 <nav>{legend}</nav>
-{body}
+<main>{body}</main>
 </body>
 </html>
 """

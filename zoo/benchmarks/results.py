@@ -130,6 +130,7 @@ class Store:
 class Results:
     """The content of a results.json. runs: the runs that computed the records, see `describe_run`.
 
+    about: what the suite is about, as it says.
     best: task -> the models that are not significantly worse than the best; without it, rank 1 is bold.
     """
 
@@ -138,6 +139,7 @@ class Results:
     ranks: dict[str, dict[str, int]] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, list[str]] = field(default_factory=dict)
+    about: str = ""
 
     def bold(self) -> dict[str, list[str]]:
         """Task -> the models that tables show in bold; none if no model is significantly worse."""
@@ -158,6 +160,7 @@ class Results:
             "format": FORMAT,
             "protocol": PROTOCOL,
             "suite": self.suite,
+            "about": self.about,
             "zoo": __version__,
             "environment": environment(),
             "runs": self.runs,
@@ -179,8 +182,8 @@ def read_results(path: Path, suite: str | None = None) -> Results:
         head = {key: content[key] for key in ("format", "protocol", "suite")}
         _check_head(path, head, head["suite"] if suite is None else suite)  # first: other formats have other fields
         records = [Record(**record) for record in content["records"]]
-        ranks, runs, best = content.get("ranks", {}), content.get("runs", []), content.get("best", {})
-        return Results(head["suite"], records, ranks, runs, best)
+        optional = {key: content[key] for key in ("ranks", "runs", "best", "about") if key in content}
+        return Results(head["suite"], records, **optional)
     except (ValueError, KeyError, TypeError) as error:
         raise ZooError(f"{path}: damaged ({error}); move it away, or use another folder") from None
 

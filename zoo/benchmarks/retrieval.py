@@ -65,12 +65,18 @@ def retrieve(audio: Tensor, texts: Tensor, owner: np.ndarray, same: np.ndarray |
     if len(audio) < 2:
         raise ConfigError("retrieval needs at least two clips")
     _must_be_finite(audio, texts)
-    scores = (normalize(texts.double(), dim=1) @ normalize(audio.double(), dim=1).T).numpy()  # (M, N)
+    unit_texts = normalize(texts.double(), dim=1)
+    unit_audio = normalize(audio.double(), dim=1)
+    scores = (unit_texts @ unit_audio.T).numpy()  # (M, N)
     label = np.arange(len(audio)) if same is None else same
     right = label[None, :] == label[owner][:, None]  # (M, N)
-    best = np.where(right, scores, -np.inf).max(1, keepdims=True)
+    best = np.where(right, scores, -np.inf).max(1, keepdims=True)  # (M, 1)
+    higher = scores > best
     equal = scores == best
-    return Retrieval(((scores > best) & ~right).sum(1), (equal & ~right).sum(1), (equal & right).sum(1))
+    wrong_above = (higher & ~right).sum(1)
+    wrong_equal = (equal & ~right).sum(1)
+    right_equal = (equal & right).sum(1)
+    return Retrieval(wrong_above, wrong_equal, right_equal)
 
 
 def classify(

@@ -9,6 +9,7 @@ Legend: N items, S seeds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,30 +25,38 @@ def from_rows(record: Record, base: Record, clean: Rows, changed: Mapping[str, R
     """Fill the record from the predictions on clean and on corrupted clips, for scores that are ratios of sums."""
     before = item_scores(base.kind, base.metric, clean)
     after = {name: item_scores(base.kind, base.metric, rows) for name, rows in changed.items()}
-    keys = [key for key in before if all(key in scores for scores in after.values())]
+    keys = [key for key in before if all(key in scores for scores in after.values())]  # items with all scores
     groups = np.array([before[key].group for key in keys])
     weight = np.array([before[key].weight for key in keys])
     start = np.array([before[key].value for key in keys])
-    ends = {name: np.array([scores[key].value for key in keys]) for name, scores in after.items()}
     record.details["clean"] = float(start.sum() / weight.sum())
-    for name, end in ends.items():
+    ends = {}
+    for name, scores in after.items():
+        end = np.array([scores[key].value for key in keys])
+        ends[name] = end
         change = paired_bootstrap(end, start, weight, groups)
         _add_condition(record, name, float(end.sum() / weight.sum()), change.difference, change.interval)
     middle = np.mean(list(ends.values()), axis=0)
     whole = paired_bootstrap(middle, start, weight, groups)
     _set_total(record, base, whole.difference, whole.interval, groups)
-    return [
-        {"item": key, "group": before[key].group, "clean": float(a), "value": float(b - a), "weight": float(w)}
-        | {name: float(end[index]) for name, end in ends.items()}
-        for index, (key, a, b, w) in enumerate(zip(keys, start, middle, weight, strict=True))
-    ]
+    rows = []
+    for index, key in enumerate(keys):
+        row: dict[str, Any] = {"item": key, "group": before[key].group}
+        row["clean"] = float(start[index])
+        row["value"] = float(middle[index] - start[index])
+        row["weight"] = float(weight[index])
+        for name, end in ends.items():
+            row[name] = float(end[index])
+        rows.append(row)
+    return rows
 
 
 def from_outputs(
     record: Record, base: Record, test: Examples, clean: np.ndarray, changed: Mapping[str, np.ndarray]
 ) -> None:
     """Fill the record from outputs (S, N, ...) of a probe on clean and on corrupted clips, for any metric."""
-    metric, all_items = METRICS[base.metric], np.arange(len(test.targets))
+    metric = METRICS[base.metric]
+    all_items = np.arange(len(test.targets))
 
     def score(outputs: np.ndarray, items: np.ndarray) -> float:
         return float(np.mean([metric(seed[items], test.targets[items]) for seed in outputs]))

@@ -24,7 +24,10 @@ from zoo.benchmarks.targets import ProbeTargets, prepare_folds
 from zoo.benchmarks.tested_models import CHANCE, TestedModel, load_tested_models
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError, ZooError
+from zoo.io import messages
 from zoo.io.locks import lock_folder
+from zoo.io.terminal import print_plain
+from zoo.io.text import one_line
 
 
 def run(
@@ -56,12 +59,13 @@ def run(
         suite = load(suite)
     selected = _select_tasks(suite, tasks)
     cache = Path(cache or default_cache())
-    console = console or Console(stderr=True)
+    console = console or messages.console()
     folder = Path(out)
     tested = load_tested_models(models, baselines=baselines, device=device, dtype=dtype)
     sources = {name: _open(name, suite) for name in dict.fromkeys(task.data for task in selected)}
     with lock_folder(folder):
         store = Store(folder, suite.name, command)
+        store.results.about = suite.about
         session = _Session(suite, sources, store, cache, console)
         for model in tested:
             for task in selected:
@@ -208,7 +212,7 @@ class _Session:
 
     def _add(self, record: Record, rows: Rows) -> None:
         self.store.add(record, rows)
-        self.console.print(table.line(record), highlight=False, markup=False, soft_wrap=True)
+        print_plain(self.console, table.line(record))
 
     def _fingerprint(self, encoder: Encoder) -> str:
         if id(encoder) not in self._fingerprints:
@@ -219,9 +223,10 @@ class _Session:
         """Features of a model for a probe, and the targets of each fold. All tasks on a source share the features."""
         key, items = (task.data, self._fingerprint(model.encoder)), self.sources[task.data]
         if key not in self._features:
-            message = f"{model.name}: reading {len(items.items)} clips of {task.data}"
-            total, frames = sum(item.entry.duration for item in items.items), self._frames(task.data)
-            self.console.print(message, highlight=False, markup=False)
+            message = one_line(f"{model.name}: reading {len(items.items)} clips of {task.data}")
+            total = sum(item.entry.duration for item in items.items)
+            frames = self._frames(task.data)
+            print_plain(self.console, message)
             with Progress(console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
                 reading = bar.add_task("", total=total)
                 self._features[key] = extract(

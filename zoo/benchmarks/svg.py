@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 360, 220
@@ -32,13 +32,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Line:
-    """ys at xs = 0, 1, ...; a single y is a horizontal line. chosen: the x with a dot. dashed: ys of a second curve."""
+    """ys at xs = 0, 1, ...; a single y is a horizontal line. chosen, dot: x and y of a dot."""
 
     label: str
     color: int
     ys: Sequence[float | None]
     chosen: int | None = None
-    dashed: Sequence[float | None] = field(default=())
+    dot: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,28 +74,28 @@ def bars(rows: Sequence[Bar], title: str) -> str:
     return _figure(parts, _ROW * len(rows) + 4, title)
 
 
-def lines(rows: Sequence[Line], title: str, x_label: str) -> str:
-    """Curves over 0, 1, ...; `dashed` of a row is a dashed curve in the same color."""
-    values = [float(v) for row in rows for v in (*row.ys, *row.dashed) if v is not None and _real(v)]
+def lines(rows: Sequence[Line], title: str, x_label: str, y_label: str) -> str:
+    """Curves over 0, 1, ... with a dot each."""
+    values = [float(v) for row in rows for v in (*row.ys, row.dot) if v is not None and _real(v)]
     last = max(1, *(len(row.ys) - 1 for row in rows))
     low, high = _padded(values)
-    x, y = _scale(0, last, _LEFT, WIDTH - _RIGHT), _scale(low, high, HEIGHT - _BOTTOM, _TOP)
+    x = _scale(0, last, _LEFT, WIDTH - _RIGHT)
+    y = _scale(low, high, HEIGHT - _BOTTOM, _TOP + 8)
     parts = _grid(low, high, y) + _x_ticks([*range(0, last + 1, max(1, -(-last // 12)))], x, x_label)
+    parts.append(_y_label(y_label))
     for row in rows:
-        for ys, css_class in ((row.ys, "curve"), (row.dashed, "curve dashed")):
-            points = [(n, v) for n, v in enumerate(ys) if v is not None and _real(v)]
-            if len(ys) == 1 and points:
-                points = [(0, points[0][1]), (last, points[0][1])]
-                css_class += " constant"
+        label = f"<title>{escape(row.label)}</title>"
+        points = [(n, v) for n, v in enumerate(row.ys) if v is not None and _real(v)]
+        css_class = "curve"
+        if len(row.ys) == 1 and points:
+            points = [(0, points[0][1]), (last, points[0][1])]
+            css_class = "curve constant"
+        if points:
             path = "L".join(f"{x(n):.1f} {y(v):.1f}" for n, v in points)
-            if path:
-                parts.append(
-                    f'<path class="c{row.color} {css_class}" d="M{path}"><title>{escape(row.label)}</title></path>'
-                )
-        chosen = row.ys[row.chosen] if row.chosen is not None and row.chosen < len(row.ys) else None
-        if chosen is not None and _real(chosen) and len(row.ys) > 1:
-            dot = f'cx="{x(row.chosen or 0):.1f}" cy="{y(chosen):.1f}"'
-            parts.append(f'<circle class="c{row.color} dot" {dot} r="4"><title>{escape(row.label)}</title></circle>')
+            parts.append(f'<path class="c{row.color} {css_class}" d="M{path}">{label}</path>')
+        if row.chosen is not None and row.dot is not None and _real(row.dot):
+            position = f'cx="{x(row.chosen):.1f}" cy="{y(row.dot):.1f}"'
+            parts.append(f'<circle class="c{row.color} dot" {position} r="4">{label}</circle>')
     return _figure(parts, HEIGHT, title)
 
 
@@ -111,7 +111,7 @@ def scatter(points: Sequence[Point], title: str, x_label: str, y_label: str) -> 
         parts.append(f'<text class="tick mid" x="{x(k):.1f}" y="{height - 20}">{10.0**k:g}</text>')
     parts += [
         f'<text class="tick mid" x="{(WIDTH + _LEFT) / 2}" y="{height - 5}">{escape(x_label)}</text>',
-        f'<text class="tick" x="{_LEFT + 2}" y="9">{escape(y_label)}</text>',
+        _y_label(y_label),
     ]
     previous = -math.inf
     for point in sorted(points, key=lambda each: -each.y):
@@ -144,6 +144,10 @@ def _grid(low: float, high: float, y: Callable[[float], float]) -> list[str]:
 def _x_ticks(numbers: Sequence[int], x: Callable[[float], float], x_label: str) -> list[str]:
     labels = [f'<text class="tick mid" x="{x(n):.1f}" y="{HEIGHT - 20}">{n}</text>' for n in numbers]
     return [*labels, f'<text class="tick mid" x="{(WIDTH + _LEFT) / 2}" y="{HEIGHT - 5}">{escape(x_label)}</text>']
+
+
+def _y_label(text: str) -> str:
+    return f'<text class="tick" x="{_LEFT + 2}" y="9">{escape(text)}</text>'
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -12,10 +12,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from zoo.benchmarks import chance, hallucination, speed, units, wer
+from zoo.benchmarks import chance, hallucination, speed, units, verification, wer
 from zoo.benchmarks.conditions import Condition
+from zoo.benchmarks.confusion import class_details
 from zoo.benchmarks.evaluated import embed_items, items_with, read_clips, set_score, test_items, transcribe_clips
-from zoo.benchmarks.items import EvalItems, value_of
+from zoo.benchmarks.items import EvalItem, EvalItems, value_of
 from zoo.benchmarks.kinds import ADDED, TaskKind
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.retrieval import classify, retrieve
@@ -43,6 +44,8 @@ def unsupported_reason(task: SuiteTask, encoder: Encoder) -> str:
         return "it does not embed text"
     if task.kind == "units" and getattr(encoder, "quantizer", None) is None:
         return "it has no quantizer"
+    if task.kind == "verification" and getattr(encoder, "speaker", None) is None:
+        return "it has no speaker head"
     if task.kind in ADDED and ADDED[task.kind].unsupported is not None:
         return ADDED[task.kind].unsupported(encoder)  # type: ignore[misc]
     return ""
@@ -110,9 +113,9 @@ def _wer(
 def _retrieval(
     record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None
 ) -> Rows:
-    with_caption = items_with(record, "a caption", test_items(task, items), lambda item: bool(item.entry.captions))
+    with_caption = items_with(record, "a caption", test_items(task, items), lambda item: bool(_caption(item)))
     tested, vectors = embed_items(record, with_caption, encoder, condition)
-    captions = [item.entry.captions[0] for item in tested]
+    captions = [_caption(item) for item in tested]
     same = np.unique(captions, return_inverse=True)[1]
     texts = encoder.embed_text(captions)  # type: ignore[operator]
     result = retrieve(vectors, texts, np.arange(len(tested)), same)
@@ -127,6 +130,11 @@ def _retrieval(
     }
     rows = zip(tested, captions, result.ranks.tolist(), strict=True)
     return [{"item": i.key, "group": i.group, "truth": caption, "rank": rank} for i, caption, rank in rows]
+
+
+def _caption(item: EvalItem) -> str:
+    """The first caption that is not empty; "" without any."""
+    return next((caption for caption in item.entry.captions if caption.strip()), "")
 
 
 def _zero_shot(
@@ -150,6 +158,7 @@ def _zero_shot(
         "chance": 1 / len(classes),
         "by template": dict(zip(task.templates, (single == truth).mean(1).tolist(), strict=True)),
     }
+    record.details |= class_details(classes, truth, together[None])
     rows = zip(tested, truth, together, strict=True)
     return [{"item": i.key, "group": i.group, "truth": classes[t], "predicted": classes[p]} for i, t, p in rows]
 
@@ -163,4 +172,9 @@ def _speed(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) 
 
 
 CORRUPTIBLE: dict[str, Callable[..., Rows]] = {"wer": _wer, "retrieval": _retrieval, "zero_shot": _zero_shot}
-_RUNNERS: dict[str, Callable[..., Rows]] = {"speed": _speed, "units": units.run, "hallucination": hallucination.run}
+_RUNNERS: dict[str, Callable[..., Rows]] = {
+    "speed": _speed,
+    "units": units.run,
+    "verification": verification.run,
+    "hallucination": hallucination.run,
+}

@@ -36,20 +36,32 @@ def run(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> 
     """Fill the record. The score is the PNMI of the first codebook. Raises ConfigError if no test clip has phones."""
     with_phones = items_with(record, "phones", test_items(task, items), lambda item: bool(item.entry.phones))
     clips = drop_short(record, read_clips(record, with_phones, encoder.sample_rate), encoder)
-    tested, units = [item for item, _ in clips], _units(encoder, [clip for _, clip in clips])
-    symbols = {s: i for i, s in enumerate(sorted({symbol for item in tested for _, _, symbol in item.entry.phones}))}
+    tested = [item for item, _ in clips]
+    units = _units(encoder, [clip for _, clip in clips])
+    symbols = _numbered_symbols(tested)
     sizes = cast(Quantizer, encoder.quantizer).sizes
     groups = [item.group for item in tested]
-    for book in range(len(sizes)):
-        tables, boundaries = _tables(encoder, tested, [u[:, book] for u in units], symbols, sizes[book])
+    for book, size in enumerate(sizes):
+        of_book = [sequence[:, book] for sequence in units]
+        tables, boundaries = _tables(encoder, tested, of_book, symbols, size)
         measures = Measures.of(tables.sum(0), boundaries)
         if book == 0:
             set_score(record, "PNMI", measures.pnmi, _interval(tables, measures.pnmi), groups)
-        record.details[f"codebook {book}"] = asdict(measures) | _rates([u[:, book] for u in units], encoder.frame_rate)
-    record.details["consistency"] = {
-        name: _consistency(encoder, clips, units, name) for name in (task.conditions or NOISES)
-    }
-    return [{"item": i.key, "group": i.group, "predicted": u.tolist()} for i, u in zip(tested, units, strict=True)]
+        record.details[f"codebook {book}"] = asdict(measures) | _rates(of_book, encoder.frame_rate)
+    consistency = {}
+    for name in task.conditions or NOISES:
+        consistency[name] = _consistency(encoder, clips, units, name)
+    record.details["consistency"] = consistency
+    rows = []
+    for item, sequence in zip(tested, units, strict=True):
+        rows.append({"item": item.key, "group": item.group, "predicted": sequence.tolist()})
+    return rows
+
+
+def _numbered_symbols(items: Sequence[EvalItem]) -> dict[str, int]:
+    """A number for each phone of these clips, in the order of the alphabet."""
+    symbols = {symbol for item in items for _, _, symbol in item.entry.phones}
+    return {symbol: number for number, symbol in enumerate(sorted(symbols))}
 
 
 def _units(encoder: Encoder, clips: Sequence[Clip]) -> list[Tensor]:
@@ -65,10 +77,10 @@ def _tables(
 ) -> tuple[Tensor, Boundaries]:
     """Frame counts by group, phone and unit (G, P, K), and the counts of phone and unit boundaries."""
     center, rate = encoder.first_time, encoder.frame_rate
-    names, group = np.unique(
-        [item.group for item in items], return_inverse=True
-    )  # the bootstrap draws groups, so one table per group is enough
-    tables, boundaries = torch.zeros(len(names), len(symbols) * size, dtype=torch.int64), Boundaries()
+    # The bootstrap draws groups, so one table per group is enough.
+    names, group = np.unique([item.group for item in items], return_inverse=True)
+    tables = torch.zeros(len(names), len(symbols) * size, dtype=torch.int64)
+    boundaries = Boundaries()
     for row, item, sequence in zip(group, items, units, strict=True):
         phones = phones_of_frames(item.entry.phones, len(sequence), rate, center, symbols)
         inside = phones >= 0

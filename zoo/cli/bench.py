@@ -12,6 +12,7 @@ from rich.console import Console
 
 from zoo.errors import ConfigError
 from zoo.io.atomic import replacing_file
+from zoo.io.terminal import print_plain
 
 app = typer.Typer(
     help="Evaluate encoders: probes, WER, retrieval, speed, with confidence intervals.", no_args_is_help=True
@@ -55,7 +56,7 @@ def run(
         console=Console(stderr=True, quiet=quiet),
     )
     page = (out / pages.TABLE).read_text(encoding="utf-8")
-    Console(quiet=quiet).print(page, markup=False, highlight=False, soft_wrap=True)
+    print_plain(Console(quiet=quiet), page)
     runner.raise_if_nothing_evaluated(store)
 
 
@@ -72,7 +73,7 @@ def suites(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] =
     for name, outline in outlines.items():
         needs = f" (needs {', '.join(outline.variables)})" if outline.variables else ""
         tasks = "; ".join(outline.tasks)  # names contain commas
-        console.print(f"{name}: {outline.about}{needs}\n  {tasks}", markup=False, highlight=False, soft_wrap=True)
+        print_plain(console, f"{name}: {outline.about}{needs}\n  {tasks}")
 
 
 @app.command("compare")
@@ -84,8 +85,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables")] = False,
 ) -> None:
     """Rank the models in these results, task by task. Models without a significant difference share a rank."""
-    from zoo.benchmarks import compare, differences
-    from zoo.benchmarks.report import Report
+    from zoo.benchmarks import compare, differences, pages
 
     for path in out or []:
         if path.suffix not in (".md", ".html"):
@@ -93,15 +93,13 @@ def compare(
     comparisons = compare.compare(folders)
     page = differences.markdown(comparisons)
     for path in out or []:
-        records = [model.record for comparison in comparisons for model in comparison.models]
-        title = f"Comparison of {', '.join(folder.name for folder in folders)}"
-        text = page if path.suffix == ".md" else Report(title, records, comparisons).page()
+        text = page if path.suffix == ".md" else pages.comparison_report(folders, comparisons)
         with replacing_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     if as_json:
         _print_json(differences.as_json(comparisons))
         return
-    Console().print(page, markup=False, highlight=False, soft_wrap=True)
+    print_plain(Console(), page)
 
 
 @app.command("publish")
@@ -116,7 +114,7 @@ def publish(
     from zoo.benchmarks import pages
 
     for remark in pages.publish(folders, stem, note or []):
-        Console(stderr=True).print(remark, markup=False, highlight=False, soft_wrap=True)
+        print_plain(Console(stderr=True), remark)
 
 
 @app.command("table")

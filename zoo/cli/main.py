@@ -18,12 +18,14 @@ from zoo.cli.bench import app as bench_app
 from zoo.cli.corpora import app as corpora_app
 from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
 from zoo.errors import ConfigError, UnknownModelError
-from zoo.io.terminal import readable_errors
+from zoo.io.terminal import print_plain, readable_errors
+from zoo.io.text import visible
 from zoo.nn.kernels import openmp as openmp  # before anything imports torch
 
 app = typer.Typer(
     help="Speech and music encoders behind one call: embed, transcribe, search, benchmark.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: the tables of rich leave 20 characters of 80 for the text
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(corpora_app, name="corpora")
@@ -96,7 +98,7 @@ def info(
         return
     table = Table(show_header=False, box=None)
     for field, value in facts.items():
-        table.add_row(f"[bold]{field}[/]", escape(_lines(value)) or "-")
+        table.add_row(f"[bold]{field}[/]", escape(visible(_lines(value))) or "-")
     console.print(table)
 
 
@@ -114,7 +116,7 @@ def card(source: Annotated[str, typer.Argument(help="Registered name or checkpoi
     """Show a model card: data, limits, results with baselines."""
     from zoo.cli.card import read
 
-    console.print(read(source), markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, read(source))
 
 
 @app.command()
@@ -135,13 +137,18 @@ def embed(
     batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in a batch, with padding")] = BATCH_SECONDS,
     shard_items: Annotated[int, typer.Option(help="Maximum number of items in one file")] = SHARD_ITEMS,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    keep_columns: Annotated[
+        str, typer.Option(help="Columns of the lists to keep in the Parquet files, e.g. 'label,fold'")
+    ] = "",
+    prune: Annotated[bool, typer.Option("--prune", help="Remove the rows of items that are gone from PATHS")] = False,
     fail_on_error: Annotated[
-        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+        bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
-    """Embed any amount of audio into Parquet files. Failed items are listed in OUT/errors.jsonl."""
+    """Embed any amount of audio into Parquet files. Failed items are listed in OUT/_errors.jsonl."""
     from zoo import embed
+    from zoo.jobs.failures import ERRORS_NAME
 
     summary = embed.run(
         paths,
@@ -155,9 +162,11 @@ def embed(
         batch_seconds=batch_seconds,
         shard_items=shard_items,
         workers=workers,
+        keep_columns=keep_columns,
+        prune=prune,
         progress=not quiet,
     )
-    embed.raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
+    embed.raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
 
 
 @app.command()
@@ -173,12 +182,17 @@ def index(
     storage: Annotated[str, typer.Option(help="Number format in the index: float32 or float16")] = "float32",
     batch_seconds: Annotated[float, typer.Option(help="Seconds of audio in a batch, with padding")] = BATCH_SECONDS,
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    fail_on_error: Annotated[
+        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
     """Build a search index of audio, or update it. Only new and changed files are embedded."""
+    from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
     from zoo.search import build
+    from zoo.search.increment import FOLDER
 
-    build(
+    summary = build(
         paths,
         model,
         out,
@@ -189,6 +203,7 @@ def index(
         workers=workers,
         progress=not quiet,
     )
+    raise_for_failures(summary.items, summary.failed, out / FOLDER / ERRORS_NAME, fail_on_error)
 
 
 @app.command()
@@ -224,8 +239,9 @@ def units(
     dtype: Annotated[str, typer.Option(help="Computation: float32, auto, bfloat16, float16, int8")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove the lines of items that are gone from PATHS")] = False,
     fail_on_error: Annotated[
-        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+        bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
@@ -234,11 +250,19 @@ def units(
     from zoo.units.writing import write_units
 
     succeeded, failed = write_units(
-        paths, model, out, dedup=dedup, dtype=dtype, device=device, workers=workers, progress=not quiet
+        paths,
+        model,
+        out,
+        dedup=dedup,
+        dtype=dtype,
+        device=device,
+        workers=workers,
+        prune=prune,
+        progress=not quiet,
     )
     if not quiet:
         message = f"units of {succeeded} items" + (f"; {failed} failed, with the reason in the file" if failed else "")
-        Console(stderr=True).print(f"{escape(str(out))}: {message}", highlight=False, soft_wrap=True)
+        print_plain(Console(stderr=True), f"{out}: {message}")
     raise_for_failures(succeeded, failed, out, fail_on_error)
 
 
@@ -253,9 +277,12 @@ def transcribe(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder for transcripts; a rerun resumes")],
     formats: Annotated[
-        str, typer.Option("--format", "-f", help="txt, srt, vtt, json, tsv, several with commas, or all")
+        str,
+        typer.Option("--format", "-f", help="txt, srt, vtt, tsv, several with commas, or all; json is always written"),
     ] = "txt",
-    language: Annotated[str | None, typer.Option(help="Code such as en; default: identified by the model")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Code or name: es, Spanish; default: identified by the model")
+    ] = None,
     task: Annotated[str, typer.Option(help="transcribe, or translate into English")] = "transcribe",
     mode: Annotated[str, typer.Option(help="batched: cut at pauses; sequential: as published")] = "batched",
     vad: Annotated[str, typer.Option(help="Speech detector: auto, silero, energy, none")] = "auto",
@@ -265,7 +292,15 @@ def transcribe(
     ] = "0,0.2,0.4,0.6,0.8,1",
     prompt: Annotated[str | None, typer.Option(help="Text before each recording: names, spelling, style")] = None,
     previous_text: Annotated[bool, typer.Option("--previous-text", help="Give each window the text so far")] = False,
-    words: Annotated[bool, typer.Option("--words", help="Write the timestamps of words, in json")] = False,
+    words: Annotated[
+        bool, typer.Option("--words", help="Timestamps of words, in json; for subtitles see the next two options")
+    ] = False,
+    highlight_words: Annotated[
+        bool, typer.Option("--highlight-words", help="srt, vtt: underline each word while it is spoken")
+    ] = False,
+    max_words_per_line: Annotated[
+        int | None, typer.Option(min=1, help="srt, vtt: at most so many words in a cue; 1 for one cue a word")
+    ] = None,
     padding: Annotated[str | None, typer.Option(help="30s: with silence, as published; none: without, faster")] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Windows in a batch; default: as many as fit in half a GiB")
@@ -274,12 +309,12 @@ def transcribe(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     fail_on_error: Annotated[
-        bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
+        bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr")] = False,
 ) -> None:
-    """Transcribe speech to text. Recordings that fail do not stop the others; OUT/errors.jsonl lists them."""
-    from zoo.jobs.failures import raise_for_failures
+    """Transcribe speech to text. Recordings that fail do not stop the others; OUT/_errors.jsonl lists them."""
+    from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
     from zoo.transcribe import run
 
     summary = run(
@@ -287,6 +322,8 @@ def transcribe(
         model,
         out,
         formats=formats,
+        highlight_words=highlight_words,
+        max_words_per_line=max_words_per_line,
         dtype=dtype,
         device=device,
         workers=workers,
@@ -303,7 +340,8 @@ def transcribe(
         padding=padding,
         **({} if batch_size is None else {"batch_size": batch_size}),
     )
-    raise_for_failures(summary.written + summary.skipped, summary.failed, out / "errors.jsonl", fail_on_error)
+    succeeded = summary.written + summary.rendered + summary.skipped
+    raise_for_failures(succeeded, summary.failed, out / ERRORS_NAME, fail_on_error)
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:
@@ -348,7 +386,8 @@ def convert(
         save_half(model, destination)
     else:
         model = loading.convert(source, destination)
-    console.print(f"{destination}: {model.family}, {model.num_layers} layers, fingerprint {model.fingerprint()}")
+    layers = f"{model.num_layers} layers"
+    print_plain(console, f"{destination}: {model.family}, {layers}, fingerprint {model.fingerprint()}")
 
 
 @app.command()

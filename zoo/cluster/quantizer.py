@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +27,8 @@ from zoo.cluster.nearest import nearest
 from zoo.encoder import Encoder
 from zoo.errors import CheckpointError, ConfigError
 from zoo.io.atomic import replacing_file
+from zoo.io.small_files import LFS_ADVICE, check_regular, is_lfs_pointer
+from zoo.io.text import shorten
 
 _FORMAT = 1
 
@@ -119,23 +122,54 @@ class Quantizer:
     def load(cls, path: str | Path) -> Quantizer:
         """Read a file that `save` wrote. Raises CheckpointError if it is missing, damaged or of another kind."""
         path = Path(path).expanduser()
+        check_regular(path)
         try:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {})["zoo.quantizer"])
                 if header["format"] != _FORMAT:
                     raise CheckpointError(
-                        f"{path}: quantizer format {header['format']!r}, but this version of zoo reads {_FORMAT}; "
-                        "upgrade audiozoo"
+                        f"{path}: quantizer format {shorten(header['format'])}, but this version of zoo reads "
+                        f"{_FORMAT}; upgrade audiozoo"
                     )
-                books = [
-                    Codebook(first, last, file.get_tensor(f"centroids.{i}"))
-                    for i, (first, last) in enumerate(header["codebooks"])
-                ]
-                return cls(tuple(books), header["source"], header["fit"])
+                columns = [(first, last) for first, last in header["codebooks"]]
+                books = [Codebook(*span, file.get_tensor(f"centroids.{i}")) for i, span in enumerate(columns)]
+                quantizer = cls(tuple(books), header["source"], header["fit"])
+                _check_content(quantizer)
+                return quantizer
+        except CheckpointError:
+            raise
         except KeyError as error:
             raise CheckpointError(f"{path}: not a quantizer that zoo saved ({error} is missing)") from error
-        except (OSError, SafetensorError, ValueError, TypeError) as error:
+        except (OSError, SafetensorError, ValueError, TypeError, RecursionError) as error:
+            if is_lfs_pointer(path):
+                raise CheckpointError(f"{path}: {LFS_ADVICE}") from error
             raise CheckpointError(f"{path}: cannot be read as a quantizer ({error})") from error
+
+
+def _check_content(quantizer: Quantizer) -> None:
+    """Raises ValueError, naming the field, for values that no fitted quantizer has."""
+    source = quantizer.source
+    if not isinstance(source, Mapping) or not isinstance(quantizer.fit, Mapping):
+        raise ValueError("source and fit must be tables")
+    layer, rate = source["layer"], source["rate"]
+    if not isinstance(source["model"], str) or not isinstance(source["fingerprint"], str):
+        raise ValueError("source: model and fingerprint must be texts")
+    if not isinstance(layer, int) or isinstance(layer, bool) or layer < 0:
+        raise ValueError(f"source: layer is {shorten(layer)}")
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate < math.inf:
+        raise ValueError(f"source: rate is {shorten(rate)}")
+    if not quantizer.codebooks:
+        raise ValueError("codebooks: there is none")
+    for number, book in enumerate(quantizer.codebooks):
+        whole = isinstance(book.first, int) and isinstance(book.last, int)
+        if not whole or not 0 <= book.first < book.last:
+            raise ValueError(f"codebooks: the columns of number {number} are {shorten([book.first, book.last])}")
+        centroids = book.centroids
+        shape = tuple(centroids.shape)
+        if len(shape) != 2 or shape[0] == 0 or shape[1] != book.last - book.first:
+            raise ValueError(f"centroids.{number}: shape {shape} for columns {book.first} to {book.last}")
+        if not centroids.is_floating_point() or not bool(centroids.isfinite().all()):
+            raise ValueError(f"centroids.{number}: not all are finite numbers")
 
 
 def columns_of(dim: int, sizes: Sequence[int], product: int | None) -> list[tuple[int, int, int]]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from zoo.data.manifest import Label, Phone
+from zoo.errors import install
 
-INSTALL = "pip install 'audiozoo[corpora]'"
+INSTALL = install("corpora")
 
 
 @dataclass

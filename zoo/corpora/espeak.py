@@ -7,7 +7,10 @@ function of only the arguments. One utterance at a time per process.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,11 +19,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
 from zoo.corpora.clip import INSTALL
 from zoo.errors import MissingDependencyError, ZooError
+from zoo.io.scratch import make_locked, remove_abandoned
 
 SAMPLE_RATE = 22050
 
@@ -31,6 +36,7 @@ _RATE, _VOLUME, _PITCH, _RANGE, _WORDGAP = 1, 2, 3, 4, 7
 _LIST_END, _PHONEME = 0, 7
 _UTF8 = 1
 _TIED_IPA = (ord("^") << 8) | 0x82  # for espeak_TextToPhonemes: IPA in UTF-8, with a mark inside diphthongs
+_PREFIX = "zoo-espeak-"  # of temporary folders
 _VARIANTS = 100  # voice variants in the data folder: the engine can list only 349 voices, including its own
 
 
@@ -194,16 +200,24 @@ def _loader() -> Any:
 
 
 @cache
-def _data() -> tempfile.TemporaryDirectory[str]:
-    """A copy of the engine's data folder, made of links, with a writable folder for voice variants."""
+def _home() -> Path:
+    """A copy of the engine's data folder, made of links, with a writable folder for voice variants.
+
+    It is removed at the end of this process, or, if this process is killed, when the next one makes its own.
+    """
     source = Path(_loader().get_data_path())
-    folder = tempfile.TemporaryDirectory(prefix="zoo-espeak-")
+    parent = Path(tempfile.gettempdir())
+    remove_abandoned(parent, f"{_PREFIX}*")
+    folder = parent / f"{_PREFIX}{uuid4().hex[:12]}"
+    make_locked(folder, mode=0o700)
+    atexit.register(_remove_if_own, folder, os.getpid())
     for item in source.iterdir():
         if item.name != "voices":
-            (Path(folder.name) / item.name).symlink_to(item)
-    (Path(folder.name) / "voices" / "!v").mkdir(parents=True)
+            (folder / item.name).symlink_to(item)
+    (folder / "voices" / "!v").mkdir(parents=True)
     return folder
 
 
-def _home() -> Path:
-    return Path(_data().name)
+def _remove_if_own(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # not in a forked child, because its parent still uses the folder
+        shutil.rmtree(folder, ignore_errors=True)

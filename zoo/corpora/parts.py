@@ -20,7 +20,7 @@ import numpy as np
 from zoo.corpora.clip import CorpusClip
 from zoo.data import manifest
 from zoo.data.manifest import SPLITS, Entry
-from zoo.io.atomic import replacing_file
+from zoo.io.atomic import naming_errors, replacing_file
 
 _PART_SECONDS = 90.0  # about this much audio per part
 
@@ -94,7 +94,8 @@ def make(folder: Path, part: CorpusPart) -> float:
         for clip in module.make(part.size, part.seed, part.split, index):
             path = clips / f"{clip.name}.flac"
             flac = _flac(clip)
-            path.write_bytes(flac)
+            with naming_errors(path):
+                path.write_bytes(flac)
             line = manifest.dump(_entry(clip, path, part.split), folder)
             rows.append(ClipRow(line, sample_hash(clip.wave), f"{clip.name}.flac", len(flac)))
             seconds += len(clip.wave) / clip.sample_rate

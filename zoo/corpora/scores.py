@@ -21,7 +21,7 @@ from zoo.corpora.clip import CorpusClip
 from zoo.corpora.instruments import DRUMS, INSTRUMENTS
 from zoo.corpora.score import METERS, Composition, InstrumentPart, Note
 from zoo.corpora.theory import Key
-from zoo.errors import MissingDependencyError
+from zoo.errors import MissingDependencyError, install
 
 UNIT_SECONDS = music.UNIT_SECONDS
 PACKAGES = (*music.PACKAGES, "music21")
@@ -56,7 +56,7 @@ def require() -> None:
     """Raises MissingDependencyError if music21, the renderer or the soundfont is not installed."""
     render.require()
     if find_spec("music21") is None:
-        raise MissingDependencyError("the scores corpus needs music21: pip install 'audiozoo[corpora,scores]'")
+        raise MissingDependencyError(f"the scores corpus needs music21: {install('corpora,scores')}")
 
 
 def counts(size: str) -> Mapping[str, int]:

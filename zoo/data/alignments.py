@@ -10,6 +10,7 @@ from pathlib import Path
 
 from zoo.data.manifest import Entry, Phone
 from zoo.errors import ManifestError
+from zoo.io.text import shorten
 
 SILENCE = "sil"  # symbol for an interval without text
 SILENCES = frozenset((SILENCE, "SIL", "sp", "SP", "pau", "h#", "epi"))  # symbols for pauses in common alignments
@@ -48,7 +49,7 @@ def read_ctm(path: str | Path) -> dict[str, list[Phone]]:
             by_recording[fields[0]].append((start, start + duration, fields[4]))
         except (IndexError, ValueError):
             raise ManifestError(
-                f"{path}:{number}: expected `recording channel start duration symbol`, not {line!r}"
+                f"{path}:{number}: expected `recording channel start duration symbol`, not {shorten(line)}"
             ) from None
         if (channel := channels.setdefault(fields[0], fields[1])) != fields[1]:
             raise ManifestError(

@@ -12,8 +12,9 @@ from typing import Any
 from zoo.data import manifest, tables
 from zoo.data.manifest import Entry
 from zoo.data.rows import as_file
-from zoo.errors import ConfigError, MissingDependencyError
+from zoo.errors import ConfigError, MissingDependencyError, install
 from zoo.io.cache import cache_folder
+from zoo.io.text import quote_names
 
 _FORM = 2  # increase it if the same data set gives other entries than before, so that old cached manifests are not used
 
@@ -49,7 +50,7 @@ def _open(name: str) -> dict[str, Any]:
     try:
         import datasets
     except ImportError:
-        raise MissingDependencyError("Hugging Face data sets need: pip install 'audiozoo[datasets]'") from None
+        raise MissingDependencyError(f"Hugging Face data sets need: {install('datasets')}") from None
     path, _, config = os.path.expanduser(name).partition(":")  # noqa: PTH111 (a name on the hub stays as it is)
     try:
         loaded = datasets.load_from_disk(path) if Path(path).is_dir() else datasets.load_dataset(path, config or None)
@@ -71,11 +72,9 @@ def _choose_splits(name: str, splits: dict[str, Any]) -> tuple[dict[str, Any], b
     usable = {split: data for split, data in splits.items() if tables.split_named(split)}
     others = [split for split in splits if split not in usable]
     if usable and others:
-        warnings.warn(
-            f"{name}: skipped splits that are not train, dev or test: {tables.quote_names(others)}", stacklevel=3
-        )
+        warnings.warn(f"{name}: skipped splits that are not train, dev or test: {quote_names(others)}", stacklevel=3)
     elif len(others) > 1:
-        warnings.warn(f"{name}: no split is train, dev or test; {tables.quote_names(others)} are joined", stacklevel=3)
+        warnings.warn(f"{name}: no split is train, dev or test; {quote_names(others)} are joined", stacklevel=3)
     has_split_names = len(splits) > 1 or tables.split_named(next(iter(splits))) != "train"
     return usable or splits, bool(usable) and has_split_names
 

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from zoo.audio.reading import LATE
 from zoo.errors import ManifestError
 from zoo.io.atomic import replacing_file
+from zoo.io.text import shorten
 
 SPLITS = ("train", "dev", "test")
 Label = str | int | float | bool | None
@@ -128,7 +129,7 @@ class _ManifestLine:
         audio = self._string("audio", required=True)
         split = self._string("split", required=True)
         if split not in SPLITS:
-            self._fail("split", f"{split!r} is not one of {', '.join(SPLITS)}")
+            self._fail("split", f"{shorten(split)} is not one of {', '.join(SPLITS)}")
         return Entry(
             audio=folder / str(audio),
             duration=duration,
@@ -174,7 +175,7 @@ class _ManifestLine:
         if value is None and not required:
             return None
         if not isinstance(value, str) or (required and not value):
-            self._fail(key, "missing" if key not in self.values else f"expected a string, not {value!r}")
+            self._fail(key, "missing" if key not in self.values else f"expected a string, not {shorten(value)}")
         return value
 
     def _seconds(self, key: str, required: bool = False) -> float | None:
@@ -182,7 +183,7 @@ class _ManifestLine:
         if value is None and not required:
             return None
         if not _is_time(value):
-            self._fail(key, "missing" if key not in self.values else f"expected seconds >= 0, not {value!r}")
+            self._fail(key, "missing" if key not in self.values else f"expected seconds >= 0, not {shorten(value)}")
         return float(value)
 
     def _captions(self) -> list[str]:
@@ -202,19 +203,19 @@ class _ManifestLine:
         phones: list[Phone] = []
         for item in value:
             if not (isinstance(item, list) and len(item) == 3 and isinstance(item[2], str)):
-                self._fail("phones", f"expected [start, end, symbol], not {item!r}")
+                self._fail("phones", f"expected [start, end, symbol], not {shorten(item)}")
             start, end, symbol = item
             if not (_is_time(start) and _is_time(end) and start <= end):
-                self._fail("phones", f"start and end must be seconds in order, not {item!r}")
+                self._fail("phones", f"start and end must be seconds in order, not {shorten(item)}")
             if phones and start < phones[-1][1] - _ROUNDING:
-                self._fail("phones", f"{item!r} begins before {list(phones[-1])!r} ends")
+                self._fail("phones", f"{shorten(item)} begins before {list(phones[-1])!r} ends")
             phones.append((float(start), float(end), symbol))
         return phones
 
     def _label(self, key: str) -> Label:
         value = self.values[key]
         if not isinstance(value, Label) or (isinstance(value, float) and not math.isfinite(value)):
-            self._fail(key, f"a label must be a string, finite number, bool or null, not {value!r}")
+            self._fail(key, f"a label must be a string, finite number, bool or null, not {shorten(value)}")
         return value
 
     def _fail(self, key: str, reason: str) -> NoReturn:

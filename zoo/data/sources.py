@@ -23,6 +23,7 @@ from typing import Any
 from zoo.audio.files import find_media
 from zoo.data import manifest, tables
 from zoo.data.manifest import Entry
+from zoo.data.rows import TABLE_SUFFIXES
 from zoo.errors import ConfigError
 
 SCHEMES = {"corpus": "zoo.corpora.source:read", "hf": "zoo.data.huggingface:read"}
@@ -52,9 +53,9 @@ def open(source: str | Path, columns: Mapping[str, str] | None = None) -> list[E
     if colon and scheme in SCHEMES:
         module, _, function = SCHEMES[scheme].partition(":")
         return getattr(import_module(module), function)(rest, columns)
-    if path.suffix == ".jsonl":
+    if path.suffix.lower() == ".jsonl":
         return manifest.read(path)
-    if path.suffix in (".csv", ".tsv", ".parquet"):
+    if path.suffix.lower() in TABLE_SUFFIXES:
         return tables.read(path, columns)
     if path.is_dir():
         return manifest.read(path / "manifest.jsonl") if (path / "manifest.jsonl").is_file() else _folder(path)

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -21,18 +21,20 @@ from zoo import audio
 from zoo.data import manifest
 from zoo.data.manifest import Entry
 from zoo.data.rows import read as read_rows
+from zoo.data.rows import require_audio_column
 from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError
+from zoo.io.text import quote_names, shorten
 
 # field -> common column names for it
 ALIASES = {
-    "audio": ("audio", "path", "file", "file_name", "filename", "wav", "audio_path"),
+    "audio": ("audio", "path", "file", "file_name", "filename", "wav", "audio_path", "audio_filepath"),
     "text": ("text", "transcript", "transcription", "sentence", "normalized_text"),
     "captions": ("captions", "caption"),
     "speaker": ("speaker", "speaker_id", "client_id"),
     "lang": ("lang", "language", "locale"),
     "split": ("split", "subset", "partition"),
     "duration": ("duration",),
-    "start": ("start",),
+    "start": ("start", "offset"),  # the second as in manifests of NeMo
     "end": ("end",),
     "phones": ("phones",),
 }
@@ -49,8 +51,7 @@ def read(path: Path, columns: Mapping[str, str] | None = None) -> list[Entry]:
     Audio inside a .parquet ({bytes, path}) is written once to the cache (ZOO_CACHE).
     """
     audio_columns = (columns["audio"],) if columns and "audio" in columns else ALIASES["audio"]
-    rows = read_rows(path, audio_columns)
-    return from_records(enumerate(rows, 2 if path.suffix != ".parquet" else 1), path, columns)
+    return from_records(read_rows(path, audio_columns), path, columns)
 
 
 def from_records(
@@ -100,32 +101,32 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
 
     A list of strings becomes one label, joined by commas.
     """
-    cells = {str(key): value for key, value in row.items() if not _empty(value)}
+    cells = {str(key): value for key, value in row.items() if not is_empty(value)}
     record: dict[str, Any] = {}
     used = set(ALIASES)  # field names as well: a label of that name would replace the field
     for name, names in ALIASES.items():
         if name in columns and columns[name] not in row:
-            raise ConfigError(f"{where}: no column {columns[name]!r} for {name}; there are {', '.join(map(str, row))}")
+            raise ConfigError(f"{where}: no column {columns[name]!r} for {name}; there are {quote_names(row)}")
         usual = [n for n in names if n not in columns.values()]  # a column chosen for one field is not used for another
         column = next((n for n in ([columns[name]] if name in columns else usual) if n in cells), None)
         if column is not None:
             record[name] = cells[column]
             used.add(column)
-    if "audio" not in record and not {columns.get("audio", "audio"), *ALIASES["audio"]} & row.keys():
-        raise ConfigError(f"{where}: no audio column among {', '.join(map(str, row))}; choose one in columns")
-    if not isinstance(record.get("audio", ""), str):
-        kind = type(record["audio"]).__name__
-        raise ManifestError(f"{where}: field 'audio': expected a path, not {kind}; choose another column in columns")
+    if "audio" in record:
+        check_path(record["audio"], where)
+    else:
+        require_audio_column(list(row), {columns.get("audio", "audio"), *ALIASES["audio"]}, where)
     for name in ("duration", "start", "end"):
-        if name in record and not math.isnan(seconds := _seconds(record.pop(name), name, where)):
-            record[name] = seconds
+        number = seconds(record.pop(name, None), name, where)
+        if number is not None:
+            record[name] = number
     for name in ("text", "speaker", "lang"):
         if name in record:
             record[name] = str(record[name])
     if "phones" in record:
         record["phones"] = _with_times(record["phones"])
     if isinstance(captions := record.get("captions"), str | list):
-        record["captions"] = [captions] if isinstance(captions, str) else [c for c in captions if not _empty(c)]
+        record["captions"] = [captions] if isinstance(captions, str) else [c for c in captions if not is_empty(c)]
     others = {k: v for k, v in cells.items() if k not in used}
     lists = {
         k: ", ".join(v) for k, v in others.items() if v and isinstance(v, list) and all(isinstance(x, str) for x in v)
@@ -133,12 +134,35 @@ def _fields(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict
     return record | lists | {k: v for k, v in others.items() if isinstance(v, str | int | bool) or _is_finite(v)}
 
 
-def _seconds(value: Any, name: str, where: str) -> float:
-    """A number, or text with a number. Raises ManifestError for anything else; its message starts with `where`."""
+def cell(row: Mapping[str, Any], name: str) -> Any:
+    """The value of a field in a row: that of its first usual column that is not empty; None if there is none."""
+    return next((row[column] for column in ALIASES[name] if not is_empty(row.get(column))), None)
+
+
+def check_path(value: Any, where: str) -> str:
+    """`value`, a path of audio. Raises ManifestError, starting with `where`, for another value."""
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise ManifestError(f"{where}: field 'audio': expected a path, not {kind}; choose another column for it")
+    return value
+
+
+def seconds(value: Any, name: str, where: str) -> float | None:
+    """A time in s, from a number or text with a number; None for an empty cell.
+
+    Raises ManifestError, starting with `where`, for anything else.
+    """
+    if is_empty(value):
+        return None
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ManifestError(f"{where}: field {name!r}: expected seconds, not {value!r}") from None
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = -1.0
+    if math.isnan(number):
+        return None
+    if not 0 <= number < math.inf:
+        raise ManifestError(f"{where}: field {name!r}: expected seconds >= 0, such as 1.5, not {shorten(value)}")
+    return number
 
 
 def _is_finite(value: Any) -> bool:
@@ -157,7 +181,7 @@ def _with_times(phones: Any) -> Any:
     return None if isinstance(phones, list) and all(isinstance(phone, str) for phone in phones) else phones
 
 
-def _empty(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
     """Whether a cell is empty. In tables, NaN means a missing number."""
     return value is None or value == "" or (isinstance(value, float | Decimal) and math.isnan(value))
 
@@ -194,8 +218,8 @@ def _in_splits(numbered: list[Numbered], name: str) -> list[Numbered]:
     ]
     if unknown and not in_splits:
         raise ManifestError(
-            f"{name}:{numbered[0][0]}: field 'split': {unknown[0]!r} is not one of train, dev, test, and no other row "
-            "has one of them; rename the splits, or choose another column in columns"
+            f"{name}:{numbered[0][0]}: field 'split': {shorten(unknown[0])} is not one of train, dev, test, and no "
+            "other row has one of them; rename the splits, or choose another column in columns"
         )
     if unknown:
         warnings.warn(
@@ -204,11 +228,6 @@ def _in_splits(numbered: list[Numbered], name: str) -> list[Numbered]:
             stacklevel=4,
         )
     return in_splits
-
-
-def quote_names(names: Sequence[str]) -> str:
-    """The first few names, quoted, for a message."""
-    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _assign_splits(records: list[dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from zoo.demo import benchmark, page, results
 from zoo.demo.maps import Map
 from zoo.demo.results import DemoResults
 from zoo.io.atomic import replacing_file
+from zoo.io.terminal import print_plain
 
 PAGE = "index.html"
 
@@ -29,7 +30,7 @@ def run(out: Path, console: Console) -> Path:
         partial.write_text(page.build(found), encoding="utf-8")
     closing = ["", *summary(found), "", f"A larger benchmark: {benchmark.COMMAND}", f"The page: {path.resolve()}"]
     for line in closing:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_plain(console, line)
     return path
 
 

@@ -1,7 +1,7 @@
 """One embedding run from start to end.
 
 collect --> prepare --> ahead ==threads==> Embedder --> ShardWriter --> part-00000.parquet
-inputs      _plan.jsonl                                 failures -----> errors.jsonl
+inputs      _plan.jsonl                                 failures -----> _errors.jsonl
 """
 
 from __future__ import annotations
@@ -12,20 +12,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from rich.console import Console
 
 from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
+from zoo.embed.columns import column_types, parse_names
 from zoo.embed.compute import DecodedClip, Embedder
 from zoo.embed.plan import Plan, Shard
 from zoo.embed.prepare import prepare
+from zoo.embed.retry import improvable_shards, loses_items
 from zoo.embed.settings import EmbedSettings
 from zoo.embed.writer import EmbeddingRow, Failure, ShardWriter, shard_failures, write_errors
 from zoo.encoder import Encoder, Layer
 from zoo.errors import ConfigError
+from zoo.io import messages
 from zoo.io.locks import lock_folder
+from zoo.io.terminal import print_plain
 from zoo.io.text import clock
 from zoo.jobs import decode
 from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
@@ -42,7 +46,7 @@ LOOK_AHEAD_BATCHES = 4
 class EmbedSummary:
     """The result of a run. embedded + skipped + failed = the number of items.
 
-    embedded: items embedded by this run. skipped: items embedded by earlier runs. failed: all items in errors.jsonl.
+    embedded: items embedded by this run. skipped: items embedded by earlier runs. failed: all items in _errors.jsonl.
     audio_hours: embedded by this run. real_time_factor: seconds of audio per second of embedding (0 if none).
     wall_seconds: time of the whole run, with loading the model.
     """
@@ -68,6 +72,8 @@ def run(
     batch_seconds: float = BATCH_SECONDS,
     shard_items: int = SHARD_ITEMS,
     workers: int | None = None,
+    keep_columns: str | Sequence[str] = (),
+    prune: bool = False,
     fail_on_error: bool = False,
     progress: bool | Console = True,
 ) -> EmbedSummary:
@@ -81,23 +87,25 @@ def run(
     batch_seconds: padded audio in one batch. shard_items: maximum number of items in one file. A run can only be
         resumed with the same values, because they affect the last bit of the numbers.
     workers: decoding threads; by default one for each core, at most eight.
+    keep_columns: columns of the lists, such as "label" or "label,fold", that the files get too.
+    prune: remove the rows of items that are no longer in `paths`, and compute their shards again without them.
     progress: whether to show progress on stderr, or the console to show it on.
 
     A killed run can be started again: finished shards are kept, the others are computed. The files are then
     byte-identical to those of an uninterrupted run. On a finished folder, a run only compares the sizes and
     modification times of the inputs, and computes the shards with a changed file again. New items go into new shards
-    at the end; existing shards keep their order and bytes. errors.jsonl lists the items that failed, with the reason.
+    at the end; existing shards keep their order and bytes. _errors.jsonl lists the items that failed, with the reason.
+    Each run tries them again; a shard with one that works now is computed again.
 
     Raises ZooError if there are no inputs, if the folder is in use, or if it was started with another model, other
-    settings, or items that `paths` no longer includes. With fail_on_error, raises ZooError at the end of a run with
-    failures. Raises ConfigError for an invalid setting.
+    settings, or (without `prune`) items that `paths` no longer includes. With fail_on_error, raises ZooError at the
+    end of a run with failures. Raises ConfigError for an invalid setting.
     """
     started = time.monotonic()
-    console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
-    workers = min(8, os.cpu_count() or 1) if workers is None else workers
-    if workers < 1:
-        raise ConfigError(f"workers {workers}: must be at least 1")
-    items, out = collect(paths), Path(out)
+    console = progress if isinstance(progress, Console) else messages.console(quiet=not progress)
+    workers = _check_workers(workers)
+    names, out = parse_names(keep_columns), Path(out)
+    items = collect(paths, names)
     encoder, dtype, why = open_encoder(model, device, dtype)
     settings = EmbedSettings.of(
         encoder,
@@ -107,10 +115,11 @@ def run(
         storage=storage,
         batch_seconds=batch_seconds,
         shard_items=shard_items,
+        columns=column_types(names, items),
     )
     _print_line(console, f"{settings.model} on {settings.device}, {dtype}: {why}")
     with lock_folder(out):
-        plan = prepare(out, items, settings, workers, console)
+        plan = prepare(out, items, settings, workers, console, prune)
         meter, failures, skipped = _compute_missing(out, plan, encoder, workers, console)
     summary = EmbedSummary(
         embedded=len(items) - skipped - len(failures),
@@ -126,31 +135,42 @@ def run(
     return summary
 
 
+def _check_workers(workers: int | None) -> int:
+    """The number of decoding threads. Raises ConfigError for a number below 1."""
+    if workers is None:
+        return min(8, os.cpu_count() or 1)
+    if workers < 1:
+        raise ConfigError(f"workers {workers}: must be at least 1")
+    return workers
+
+
 def _compute_missing(
     out: Path, plan: Plan, encoder: Encoder, workers: int, console: Console
 ) -> tuple[ProgressMeter, list[Failure], int]:
-    """Compute the shards that are missing or out of date, and update errors.jsonl.
+    """Compute the shards that are missing, out of date or improvable, and update _errors.jsonl.
 
     Returns the meter, all failures, and the number of items that earlier runs embedded.
     """
     shards = plan.shards()
-    missing: list[Shard] = []
-    failures: list[Failure] = []
-    skipped = 0
-    for shard in shards:
-        known_failures = shard_failures(out, shard)
-        if known_failures is None:
-            missing.append(shard)
-        else:
-            failures += known_failures
-            skipped += shard.stop - shard.start - len(known_failures)
-    total = sum(item.seconds for item in plan.items)
-    left = sum(item.seconds for shard in missing for item in plan.items[shard.start : shard.stop])
-    with ProgressMeter(console, total=total, before=total - left, failed=len(failures)) as meter:
-        for new_failures in _extract(out, plan, missing, encoder, workers, meter):
-            if new_failures:
-                failures += new_failures
-                write_errors(out, plan, failures)
+    stored = {shard: failures for shard in shards if (failures := shard_failures(out, shard)) is not None}
+    improvable = improvable_shards(plan, stored, encoder, workers)
+    to_compute = [shard for shard in shards if shard not in stored or shard in improvable]
+    failures_of = {shard: failures for shard, failures in stored.items() if shard not in improvable}
+    skipped = sum(len(plan.present(shard)) - len(failures) for shard, failures in failures_of.items())
+    total = sum(plan.items[index].seconds for shard in shards for index in plan.present(shard))
+    left = sum(plan.items[index].seconds for shard in to_compute for index in plan.present(shard))
+    failed = sum(map(len, failures_of.values()))
+    with ProgressMeter(console, total=total, before=total - left, failed=failed) as meter:
+        for shard, writer in _extract(out, plan, to_compute, encoder, workers, meter):
+            if loses_items(stored.get(shard), writer.failures):
+                failures_of[shard] = stored[shard]
+                skipped += len(plan.present(shard)) - len(stored[shard])
+            else:
+                writer.commit()
+                failures_of[shard] = writer.failures
+            if failures_of[shard]:
+                write_errors(out, plan, list(chain.from_iterable(failures_of.values())))
+    failures = list(chain.from_iterable(failures_of.values()))
     write_errors(out, plan, failures)
     names = {shard.name for shard in shards}
     for path in out.glob("part-*.parquet"):
@@ -161,8 +181,8 @@ def _compute_missing(
 
 def _extract(
     out: Path, plan: Plan, shards: Sequence[Shard], encoder: Encoder, workers: int, meter: ProgressMeter
-) -> Iterator[list[Failure]]:
-    """Compute and write one shard after the other; yield the failures of each shard when its file is written.
+) -> Iterator[tuple[Shard, ShardWriter]]:
+    """Compute one shard after the other; yield each shard with its writer, ready to commit.
 
     Decoding runs ahead across batches and shards, so the encoder waits for the first file only.
     """
@@ -179,15 +199,14 @@ def _extract(
                         meter.advance(outcome.duration)
                     else:
                         meter.fail(plan.items[outcome.item_index].seconds)
-                writer.commit()
-            yield writer.failures
+                yield shard, writer
 
 
 def _outcomes(
     plan: Plan, shard: Shard, clips: Iterator[decode.Outcome], embedder: Embedder
 ) -> Iterator[EmbeddingRow | Failure]:
     """Rows and failures of all items of a shard. clips: the decoded items of its batches, in order."""
-    for index in range(shard.start, shard.stop):
+    for index in plan.present(shard):
         if (reason := plan.items[index].reason) is not None:
             yield Failure(index, reason)
     for indices in plan.batches(shard):
@@ -197,6 +216,7 @@ def _outcomes(
                 yield Failure(index, clip)
             else:
                 batch.append(DecodedClip(index, item.start or 0.0, clip))
+            del clip  # a long one is a temporary file; free it before the next batch is decoded
         yield from embedder(batch)
 
 
@@ -209,13 +229,15 @@ def _report(console: Console, out: Path, summary: EmbedSummary) -> None:
             f"{clock(summary.wall_seconds)}, {summary.real_time_factor:.1f}x real time{before}",
         )
     elif summary.skipped:
-        _print_line(console, f"{out}: nothing to do, {summary.skipped} items were embedded before")
+        _print_line(console, f"{out}: nothing new, {summary.skipped} items were embedded before")
     else:
         _print_line(console, f"{out}: no item could be embedded")
     if summary.failed:
-        _print_line(console, f"{summary.failed} failed; the reasons are in {out / ERRORS_NAME}")
+        _print_line(
+            console, f"{summary.failed} failed; the reasons are in {out / ERRORS_NAME}; the next run tries again"
+        )
 
 
 def _print_line(console: Console, line: str) -> None:
     """Print without markup, because file names may look like Rich markup."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, line)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from zoo.embed.settings import EmbedSettings
 from zoo.io.text import dumps
+from zoo.jobs.lists import Label
 from zoo.jobs.survey import Planned
 
 # Limits of a shard, besides `shard_items`: audio (the work that a crash can lose), and bytes of embeddings (they stay
@@ -43,6 +44,8 @@ class Plan:
     items: tuple[Planned, ...]
     folder: str  # relative paths are relative to this working directory
     grown: tuple[int, ...] = ()  # index of the first item that each later run added; a new shard starts there
+    removed: frozenset[int] = frozenset()  # indices of pruned items: they have no rows, so the others keep their shards
+    labels: tuple[tuple[Label, ...], ...] = ()  # of each item, if the settings have columns
 
     def shards(self) -> list[Shard]:
         shards: list[Shard] = []
@@ -57,16 +60,24 @@ class Plan:
                 size += self.settings.count_bytes(item.seconds)
                 if stop > start and (seconds > SHARD_SECONDS or size > SHARD_BYTES):
                     break
-                digest.update(dumps(astuple(item)).encode())
+                digest.update(dumps([*astuple(item), *self.labels_of(stop), stop in self.removed]).encode())
                 stop += 1
             digest.update(str(start).encode())
             shards.append(Shard(len(shards), start, stop, digest.hexdigest()[:16]))
             start = stop
         return shards
 
+    def labels_of(self, index: int) -> tuple[Label, ...]:
+        """The values of the kept columns of an item."""
+        return self.labels[index] if self.labels else ()
+
+    def present(self, shard: Shard) -> list[int]:
+        """Indices of the shard's items, without pruned ones."""
+        return [index for index in range(shard.start, shard.stop) if index not in self.removed]
+
     def batches(self, shard: Shard) -> Iterator[list[int]]:
         """Indices of the shard's readable items, longest first. A padded batch has at most `batch_seconds` of audio."""
-        indices = [i for i in range(shard.start, shard.stop) if self.items[i].reason is None]
+        indices = [i for i in self.present(shard) if self.items[i].reason is None]
         indices.sort(key=lambda i: (-self.items[i].seconds, i))
         while indices:
             longest = max(self.items[indices[0]].seconds, MIN_SECONDS)

@@ -1,10 +1,12 @@
-"""Read the pooled embeddings of a whole folder as one tensor."""
+"""Read the pooled embeddings of a whole folder."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
@@ -14,12 +16,27 @@ from zoo.embed.writer import shard_failures
 from zoo.errors import ZooError
 
 
-def load(out: str | Path, *, layer: int | None = None) -> tuple[list[str], Tensor]:
-    """Paths and embeddings of a finished run, in the order of the inputs; items added later come last.
+@dataclass(frozen=True)
+class Embeddings:
+    """The N rows of a folder: one row per item and layer, in the order of the inputs; items added later come last.
 
-    layer: which layer, numbered from 0 as in the files; None if the folder has only one.
-    Returns N paths and a float32 tensor (N, D). If a list has several spans of a file, its path occurs several times.
-    For spans, frames and other columns, use any Parquet reader.
+    paths: as given; one path occurs several times if a list has several spans of it. starts, durations: s.
+    layers: numbers of the layers. columns: the kept columns of the lists. vectors: (N, D) float32, on the CPU.
+    """
+
+    paths: list[str]
+    starts: np.ndarray
+    durations: np.ndarray
+    layers: np.ndarray
+    columns: dict[str, np.ndarray]
+    vectors: Tensor
+
+
+def load(out: str | Path, *, layer: int | None = None) -> Embeddings:
+    """The embeddings of a finished run.
+
+    layer: which layer, numbered from 0 as in the files; None for all layers of the folder.
+    For frames, and for a DataFrame (`pandas.read_parquet(out)`), use any Parquet reader.
     Raises ZooError if zoo embed did not write the folder, it is not finished, it has frames, or it lacks this layer.
     """
     out = Path(out)
@@ -29,16 +46,22 @@ def load(out: str | Path, *, layer: int | None = None) -> tuple[list[str], Tenso
     if plan.settings.pooling is None:
         raise ZooError(f"{out} has frames; read {out}/part-*.parquet with pyarrow, polars, DuckDB ...")
     layers = plan.settings.layers
-    if layer not in layers and not (layer is None and len(layers) == 1):
+    if layer is not None and layer not in layers:
         raise ZooError(f"{out} has layers {', '.join(map(str, layers))}; choose one of them, not {layer}")
-    paths: list[str] = []
-    rows: list[np.ndarray] = []
+    filters = None if layer is None else [("layer", "=", layer)]
+    shards: list[pa.Table] = []
     for shard in plan.shards():
         if shard_failures(out, shard) is None:
             raise ZooError(f"{out} is not finished: {shard.name} is missing or out of date; run zoo embed again")
-        filters = None if layer is None else [("layer", "=", layer)]
-        table = pq.read_table(out / shard.name, columns=["path", "embedding"], filters=filters)
-        paths += table["path"].to_pylist()
-        values = table["embedding"].combine_chunks().flatten().to_numpy()
-        rows.append(values.reshape(-1, plan.settings.width).astype(np.float32, copy=False))  # (N_i, D)
-    return paths, torch.from_numpy(np.concatenate(rows))  # (N, D)
+        shards.append(pq.read_table(out / shard.name, filters=filters))
+    table = pa.concat_tables(shards)
+    values = [column.flatten().to_numpy() for column in table["embedding"].chunks]
+    flat = np.concatenate([np.zeros(0, np.float32), *values], dtype=np.float32)
+    return Embeddings(
+        paths=table["path"].to_pylist(),
+        starts=table["start"].to_numpy(),
+        durations=table["duration"].to_numpy(),
+        layers=table["layer"].to_numpy(),
+        columns={name: table[name].to_numpy() for name in plan.settings.columns},
+        vectors=torch.from_numpy(flat).reshape(-1, plan.settings.width),
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from zoo._version import __version__
@@ -33,6 +34,7 @@ class EmbedSettings:
     batch_seconds: float
     shard_items: int
     zoo: str
+    columns: dict[str, str] = field(default_factory=dict)  # kept columns of the lists -> their Arrow types
 
     @classmethod
     def of(
@@ -45,6 +47,7 @@ class EmbedSettings:
         storage: str = "float32",
         batch_seconds: float = BATCH_SECONDS,
         shard_items: int = SHARD_ITEMS,
+        columns: Mapping[str, str] | None = None,
     ) -> EmbedSettings:
         """Validated settings for this encoder. Raises ConfigError, with the name of the field."""
         if pooling is not None:
@@ -67,6 +70,7 @@ class EmbedSettings:
             batch_seconds=float(batch_seconds),
             shard_items=shard_items,
             zoo=__version__,
+            columns=dict(columns or {}),
         )
 
     def count_bytes(self, seconds: float) -> float:

@@ -9,15 +9,17 @@ Columns, one row per item and layer (and part, for frames), in the order of the 
     part        int32     frames only: a long recording has several rows of at most a minute
     layer       int16     0 = input of the transformer stack, k = after block k
     frame_rate  double    frames only: frame i of a row is at start + i / frame_rate
-    model       string    the encoder's fingerprint
+    model       string    the encoder's name
+    fingerprint string    the encoder's fingerprint
+    ...                   columns of the lists, if the run keeps some; null for items without a value
     embedding   fixed_size_list<float>[D]          pooled
     frames      list<fixed_size_list<float>[D]>    frames
 
 There is one row per layer, not one column or a nested list. So `layer = 6` selects a layer in pandas, polars and
 DuckDB, and a script for one layer works for several.
 
-polars and DuckDB read "OUT/part-*.parquet". pandas and pyarrow read the list of these files (or the folder, if it has
-no errors.jsonl). `zoo.embed.load` returns a tensor.
+pandas and pyarrow read the folder, because they skip the files whose names start with an underscore. polars and DuckDB
+read "OUT/part-*.parquet". `zoo.embed.load` returns arrays and a tensor.
 """
 
 from __future__ import annotations
@@ -26,20 +28,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zoo.embed.columns import as_array
 from zoo.embed.plan import Plan, Shard
 from zoo.embed.settings import EmbedSettings
-from zoo.io.atomic import publish, replacing_file, unfinished
+from zoo.io.atomic import naming_errors, publish, replacing_file, unfinished
 from zoo.io.text import printable
 from zoo.jobs.failures import ERRORS_NAME
 
 # Bytes of embeddings in one row group. This also limits the memory that writing takes.
 GROUP_BYTES = 32 << 20
+_TEXT_COLUMNS = ["path", "model", "fingerprint"]
 
 
 class EmbeddingRow(NamedTuple):
@@ -72,9 +76,11 @@ def schema(settings: EmbedSettings) -> pa.Schema:
         ("layer", pa.int16()),
         *([] if pooled else [("frame_rate", pa.float64())]),
         ("model", pa.string()),
-        ("embedding", vector) if pooled else ("frames", pa.list_(vector)),
+        ("fingerprint", pa.string()),
     ]
     fields = [pa.field(name, kind, nullable=False) for name, kind in columns]
+    fields += [pa.field(name, pa.type_for_alias(kind)) for name, kind in settings.columns.items()]
+    fields.append(pa.field(*(("embedding", vector) if pooled else ("frames", pa.list_(vector))), nullable=False))
     return pa.schema(fields, metadata={"zoo": json.dumps(asdict(settings), sort_keys=True)})
 
 
@@ -83,7 +89,7 @@ def table(plan: Plan, rows: Sequence[EmbeddingRow]) -> pa.Table:
     settings = plan.settings
     layers = settings.layers
 
-    def column(values: Sequence[object]) -> list[object]:
+    def column(values: Sequence[Any]) -> list[Any]:
         return [value for value in values for _ in layers]
 
     columns = {
@@ -94,7 +100,8 @@ def table(plan: Plan, rows: Sequence[EmbeddingRow]) -> pa.Table:
         "part": column([row.part for row in rows]),
         "layer": list(layers) * len(rows),
         "frame_rate": [settings.frame_rate] * (len(rows) * len(layers)),
-        "model": [settings.fingerprint] * (len(rows) * len(layers)),
+        "model": [settings.model] * (len(rows) * len(layers)),
+        "fingerprint": [settings.fingerprint] * (len(rows) * len(layers)),
     }
     vectors = [values for row in rows for values in row.values]  # each (D,) or (T, D)
     flat = np.concatenate([values.reshape(-1) for values in vectors]) if vectors else np.zeros(0, np.float32)
@@ -105,6 +112,8 @@ def table(plan: Plan, rows: Sequence[EmbeddingRow]) -> pa.Table:
         embedding = pa.ListArray.from_arrays(borders, embedding)
     arrow_schema = schema(settings)
     arrays = [pa.array(columns[field.name], field.type) for field in arrow_schema if field.name in columns]
+    for number, kind in enumerate(settings.columns.values()):
+        arrays.append(as_array(column([plan.labels_of(row.item_index)[number] for row in rows]), kind))
     return pa.Table.from_arrays([*arrays, embedding], schema=arrow_schema)
 
 
@@ -141,16 +150,21 @@ class ShardWriter:
     def close(self) -> None:
         """Close the unfinished file. The next attempt overwrites it."""
         if self._parquet is not None:
-            self._parquet.close()
+            with naming_errors(self.path):
+                self._parquet.close()
             self._parquet = None
 
     def _flush(self) -> None:
+        with naming_errors(self.path):
+            self._write_rows()
+
+    def _write_rows(self) -> None:
         if self._parquet is None:
             extra = {"zoo.shard": self.shard.key, "zoo.failures": json.dumps(sorted(self.failures))}
             arrow_schema = schema(self.plan.settings)
             arrow_schema = arrow_schema.with_metadata({**(arrow_schema.metadata or {}), **extra})
             self._parquet = pq.ParquetWriter(
-                unfinished(self.path), arrow_schema, compression="zstd", use_dictionary=["path", "model"]
+                unfinished(self.path), arrow_schema, compression="zstd", use_dictionary=_TEXT_COLUMNS
             )
         self._rows.sort(
             key=lambda row: (row.item_index, row.part), reverse=True
@@ -177,7 +191,7 @@ def shard_failures(out: Path, shard: Shard) -> list[Failure] | None:
 
 
 def write_errors(out: Path, plan: Plan, failures: Sequence[Failure]) -> None:
-    """Write errors.jsonl: path, span and reason of each failure, in the order of the inputs. No failures, no file."""
+    """Write _errors.jsonl: path, span and reason of each failure, in the order of the inputs. No failures, no file."""
     path = out / ERRORS_NAME
     if not failures:
         path.unlink(missing_ok=True)

@@ -9,10 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from zoo.errors import CheckpointError
-from zoo.importers.source import Foreign, ForeignSource, read_json, understood
+from zoo.importers.source import Foreign, ForeignSource, understood
+from zoo.io.small_files import check_regular, read_json
+from zoo.io.text import shorten
+
+ADAPTER = "adapter_config.json"
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,17 @@ class Importer:
 
 
 IMPORTERS: tuple[Importer, ...] = (
-    Importer("Hugging Face HuBERT directory", lambda c: c.get("model_type") == "hubert", "zoo.importers.hf:read"),
+    Importer(
+        "Hugging Face HuBERT, wav2vec 2.0, UniSpeech or UniSpeech-SAT directory",
+        lambda c: c.get("model_type") in ("hubert", "wav2vec2", "unispeech", "unispeech-sat"),
+        "zoo.importers.hf:read",
+    ),
+    Importer("Hugging Face WavLM directory", lambda c: c.get("model_type") == "wavlm", "zoo.importers.wavlm:read"),
+    Importer(
+        "Hugging Face AST directory",
+        lambda c: c.get("model_type") == "audio-spectrogram-transformer",
+        "zoo.importers.ast:read",
+    ),
     Importer(
         "fairseq HuBERT .pt", lambda c: "model" in c and bool({"cfg", "args"} & c.keys()), "zoo.importers.fairseq:read"
     ),
@@ -67,19 +81,37 @@ def _open(name: str, path: Path) -> ForeignSource:
 
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise CheckpointError(f"{name}: holds neither config.yaml (zoo) nor config.json (Hugging Face)")
+            _explain_folder(name, path)
         return ForeignSource(name, path, read_json(path / "config.json"))
     if not path.exists():
         raise CheckpointError(f"{name}: no such file or directory; a repository of the hub is written hf:owner/name")
     if path.suffix == ".safetensors":
         raise CheckpointError(f"{name}: holds weights alone; give the directory, in which their description is too")
+    if path.suffix in (".json", ".yaml"):
+        raise CheckpointError(f"{name}: holds a description alone; give the directory, in which the weights are too")
+    check_regular(path)
     content = torchfile.read(path)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{name}: holds a {type(content).__name__}, not a checkpoint")
     return ForeignSource(name, path, content)
 
 
+def _explain_folder(name: str, path: Path) -> NoReturn:
+    """Raises CheckpointError for a folder without config.json, which says what the folder is instead."""
+    from zoo.checkpoint import CONFIG, read_header
+
+    if (path / ADAPTER).exists():
+        base = shorten(read_json(path / ADAPTER).get("base_model_name_or_path"))
+        raise CheckpointError(
+            f"{name}: an adapter of PEFT for {base}, not a model; merge both with PeftModel.from_pretrained(model, "
+            f"{str(path)!r}).merge_and_unload(), save the result with save_pretrained, and load that"
+        )
+    if (path / CONFIG).exists():
+        read_header(path)  # raises: a checkpoint of zoo is read before importers are asked
+    raise CheckpointError(f"{name}: holds neither config.yaml (zoo) nor config.json (Hugging Face)")
+
+
 def _describe(content: Mapping[str, Any]) -> str:
     if "model_type" in content:
-        return f"model_type {content['model_type']!r}"
-    return f"content with {', '.join(map(str, list(content)[:6])) or 'nothing'}"
+        return f"model_type {shorten(content['model_type'])}"
+    return f"content with {', '.join(map(shorten, list(content)[:6])) or 'nothing'}"

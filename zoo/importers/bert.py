@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo.errors import CheckpointError
 from zoo.importers.source import fuse_attention, rename
+from zoo.io.text import shorten
 
 # Argument of TextTower: (theirs, their default, for configurations that leave it out).
 _FIELDS = {
@@ -57,7 +58,7 @@ def bert_arguments(config: Mapping[str, Any], *, source: str = "config.json") ->
     """
     for field, expected in _IMPLEMENTED.items():
         if config.get(field, expected) != expected:
-            raise CheckpointError(f"{source}: {field} is {config[field]!r}; zoo implements {expected!r} only")
+            raise CheckpointError(f"{source}: {field} is {shorten(config[field])}; zoo implements {expected!r} only")
     return {ours: config.get(field, default) for ours, (field, default) in _FIELDS.items()}
 
 

@@ -18,9 +18,11 @@ from torch import Tensor
 
 from zoo.errors import CheckpointError
 from zoo.importers.bert import bert_tensors
-from zoo.importers.hf import license_of
-from zoo.importers.source import Foreign, ForeignSource, fuse_attention, read_json, read_weights, rename
+from zoo.importers.hf import license_of, processor_of
+from zoo.importers.source import Foreign, ForeignSource, fuse_attention, read_weights, rename
+from zoo.io.text import shorten
 from zoo.models.clap.text import Tokenizer
+from zoo.models.tokenized import check_ids
 
 # Our field: (their field, its default, for configurations that leave it out).
 _AUDIO_FIELDS: dict[str, tuple[str, Any]] = {
@@ -160,24 +162,20 @@ def _config(source: ForeignSource) -> dict[str, Any]:
 
 
 def _extractor(directory: Path, fused: bool, mels: int) -> dict[str, Any]:
-    """Settings of the feature extractor: a file of their own, or (transformers >= 5) part of the processor's."""
-    for name in ("preprocessor_config.json", "processor_config.json"):
-        file = directory / name
-        if not file.is_file():
-            continue
-        settings = read_json(file)
-        settings = settings.get("feature_extractor", settings)
-        _check(settings, _EXTRACTOR_IMPLEMENTED, f"{file}: ")
-        due = "fusion" if fused else "rand_trunc"
-        if settings.get("truncation", "fusion") != due:
-            raise CheckpointError(
-                f"{file}: truncation is {settings.get('truncation', 'fusion')!r}; enable_fusion {fused} needs {due!r}"
-            )
-        if settings.get("feature_size", 64) != mels:
-            raise CheckpointError(f"{file}: feature_size is {settings.get('feature_size', 64)}, num_mel_bins {mels}")
-        found = _pick(settings, _EXTRACTOR_FIELDS)
-        return found | {name: float(found[name]) for name in ("window_seconds", "low_hz", "high_hz")}
-    raise CheckpointError(f"{directory}: no preprocessor_config.json, which states the mel filters and the truncation")
+    """Settings of the feature extractor."""
+    settings = processor_of(directory)
+    if settings is None:
+        raise CheckpointError(f"{directory}: no preprocessor_config.json, which states the mel filters")
+    where = f"{directory}: the feature extractor's "
+    _check(settings, _EXTRACTOR_IMPLEMENTED, where)
+    due = "fusion" if fused else "rand_trunc"
+    truncation = settings.get("truncation", "fusion")
+    if truncation != due:
+        raise CheckpointError(f"{where}truncation is {shorten(truncation)}; enable_fusion {fused} needs {due!r}")
+    if settings.get("feature_size", 64) != mels:
+        raise CheckpointError(f"{where}feature_size is {shorten(settings['feature_size'])}, num_mel_bins {mels}")
+    found = _pick(settings, _EXTRACTOR_FIELDS)
+    return found | {name: float(found[name]) for name in ("window_seconds", "low_hz", "high_hz")}
 
 
 def _pick(theirs: Mapping[str, Any], fields: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
@@ -187,14 +185,16 @@ def _pick(theirs: Mapping[str, Any], fields: Mapping[str, tuple[str, Any]]) -> d
 def _check(theirs: Mapping[str, Any], fields: Mapping[str, Any], where: str) -> None:
     for field, expected in fields.items():
         if theirs.get(field, expected) != expected:
-            raise CheckpointError(f"{where}{field} is {theirs[field]!r}; zoo's CLAP implements {expected!r} only")
+            raise CheckpointError(
+                f"{where}{field} is {shorten(theirs[field])}; zoo's CLAP implements {expected!r} only"
+            )
 
 
 def _single(value: Any, field: str) -> int:
     """A size that may be written once for each direction."""
     sizes = value if isinstance(value, list | tuple) else [value]
     if len(set(sizes)) != 1:
-        raise CheckpointError(f"{field} is {value}; zoo's CLAP has square patches")
+        raise CheckpointError(f"{field} is {shorten(value)}; zoo's CLAP has square patches")
     return int(sizes[0])
 
 
@@ -254,6 +254,5 @@ def _tokenizer(source: ForeignSource, vocab_size: int) -> Tokenizer | None:
     if Tokenizer.find(source.path) is None:
         return None
     tokenizer = Tokenizer.load(source.path)
-    if len(tokenizer) > vocab_size:
-        raise CheckpointError(f"{source.name}: the tokenizer has {len(tokenizer)} tokens, the weights {vocab_size}")
+    check_ids(len(tokenizer), vocab_size, source.path)
     return tokenizer

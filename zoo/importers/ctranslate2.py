@@ -21,6 +21,8 @@ from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign, ForeignSource
 from zoo.importers.whisper_names import drop_output, whisper_tensors, with_tokenizer
 from zoo.importers.whisper_vocabulary import find_tokenizer, read_tokenizer
+from zoo.io.small_files import LFS_ADVICE, check_regular, is_lfs_pointer
+from zoo.io.text import shorten
 
 _VERSION = 6
 _SPEC = "WhisperSpec"
@@ -120,11 +122,12 @@ def _unscaled(path: Path, name: str, variables: dict[str, Tensor]) -> Tensor:
 
 def _read_variables(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Name -> variable, and alias -> name."""
+    check_regular(path)
+    if is_lfs_pointer(path):
+        raise CheckpointError(f"{path}: {LFS_ADVICE}")
     try:
         with path.open("rb") as file:
             reader = _BinaryReader(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
     try:
@@ -133,7 +136,7 @@ def _read_variables(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             raise CheckpointError(f"{path}: binary version {version}; zoo reads version {_VERSION}: convert it again")
         spec, _ = reader.string(), reader.number("I")
         if spec != _SPEC:
-            raise CheckpointError(f"{path}: holds a {spec!r}, not a {_SPEC}")
+            raise CheckpointError(f"{path}: holds a {shorten(spec)}, not a {_SPEC}")
         variables = dict(reader.variable() for _ in range(reader.number("I")))
         return variables, {reader.string(): reader.string() for _ in range(reader.number("I"))}
     except (struct.error, ValueError, LookupError) as error:

@@ -7,7 +7,7 @@ fairseq normalizes the waveform if its task says so, and so does the model that 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from torch import Tensor
 from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign, ForeignSource, fuse_attention, rename, take_weight_norm
 from zoo.importers.torchfile import StubObject
+from zoo.io.small_files import read_text
+from zoo.io.text import shorten
 from zoo.nn.conv import WaveformFrontend
 
 # Our field: (theirs, their default, for configurations that leave it out).
@@ -46,6 +48,7 @@ _IMPLEMENTED: dict[str, Any] = {
 _EXTRACTOR_MODES = {"default": "group", "layer_norm": "layer"}
 _CONV_LAYERS = "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2"
 _FINE_TUNED = "w2v_encoder.w2v_model."
+_MOST_VALUES = 100_000
 _SPECIALS = 4  # every fairseq dictionary begins with <s> <pad> </s> <unk>
 
 _BLOCK = r"encoder\.layers\.(\d+)\."
@@ -131,26 +134,28 @@ def _config(source: ForeignSource, model: dict[str, Any], task: dict[str, Any]) 
     for field, expected in _IMPLEMENTED.items():
         if model.get(field, expected) != expected:
             raise CheckpointError(
-                f"{source.name}: {field} is {model[field]!r}; zoo's HuBERT implements {expected!r} only"
+                f"{source.name}: {field} is {shorten(model[field])}; zoo's HuBERT implements {expected!r} only"
             )
     mode = model.get("extractor_mode", "default")
     if mode not in _EXTRACTOR_MODES:
-        raise CheckpointError(f"{source.name}: extractor_mode is {mode!r}; known: {', '.join(_EXTRACTOR_MODES)}")
+        raise CheckpointError(f"{source.name}: extractor_mode is {shorten(mode)}; known: {', '.join(_EXTRACTOR_MODES)}")
     normalize = task.get("normalize", False)
     if not isinstance(normalize, bool):
-        raise CheckpointError(f"{source.name}: the task's normalize is {normalize!r} instead of true or false")
+        raise CheckpointError(f"{source.name}: the task's normalize is {shorten(normalize)} instead of true or false")
     config = {ours: model.get(field, default) for ours, (field, default) in _FIELDS.items()}
     config |= {ours: float(value) for ours, value in config.items() if "drop" in ours or ours == "temperature"}
     return config | {
         "conv_norm": _EXTRACTOR_MODES[mode],
-        "conv_dim": _conv_width(source, str(model.get("conv_feature_layers", _CONV_LAYERS))),
+        "conv_dim": _conv_width(source, model.get("conv_feature_layers", _CONV_LAYERS)),
         "normalize": normalize,
         "sample_rate": int(task.get("sample_rate", 16_000)),
     }
 
 
-def _conv_width(source: ForeignSource, text: str) -> int:
+def _conv_width(source: ForeignSource, text: Any) -> int:
     """fairseq writes the front end as a Python expression, and evaluates it; here only sums and repeats are read."""
+    if not isinstance(text, str):
+        raise CheckpointError(f"{source.name}: conv_feature_layers is {shorten(text)}, not a text")
     layers: list[tuple[int, ...]] = []
     for term in re.sub(r"\s", "", text).split("+"):
         found = re.fullmatch(r"\[((?:\(\d+,\d+,\d+\),?)+)\](?:\*(\d{1,2}))?", term)
@@ -160,7 +165,8 @@ def _conv_width(source: ForeignSource, text: str) -> int:
     implemented = list(zip(WaveformFrontend.kernels, WaveformFrontend.strides, strict=True))
     if len(widths) != 1 or [layer[1:] for layer in layers] != implemented:
         raise CheckpointError(
-            f"{source.name}: conv_feature_layers is {text!r}; zoo's HuBERT implements {_CONV_LAYERS!r} in one width"
+            f"{source.name}: conv_feature_layers is {shorten(text)}; zoo's HuBERT implements {_CONV_LAYERS!r} in one "
+            "width"
         )
     return widths.pop()
 
@@ -173,7 +179,7 @@ def _unit_head(
     sizes = [len(symbols) for symbols in dictionaries] or [len(codes)]
     if sum(sizes) != len(codes):
         raise CheckpointError(
-            f"{source.name}: label_embs_concat has {len(codes)} rows, its dictionaries {sizes} symbols"
+            f"{source.name}: label_embs_concat has {len(codes)} rows, its dictionaries {shorten(sizes)} symbols"
         )
     if not dictionaries and len(weight) != codes.shape[1]:
         raise CheckpointError(
@@ -199,13 +205,17 @@ def _unit_rows(symbols: list[str] | None, size: int) -> list[int]:
     return rows
 
 
-def _dictionaries(state: Any) -> list[list[str]]:
+def _dictionaries(state: Any, steps: Iterator[int] | None = None) -> list[list[str]]:
     """Symbols of every fairseq Dictionary in task_state, which keeps them alone, in a list or by label name."""
+    steps = _next_step(steps)
     if isinstance(state, StubObject):
         symbols = state.state.get("symbols") if isinstance(state.state, Mapping) else None
         return [list(symbols)] if symbols else []
     parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, list) else ()
-    return [symbols for part in parts for symbols in _dictionaries(part)]
+    found = []
+    for part in parts:
+        found += _dictionaries(part, steps)
+    return found
 
 
 def _vocabulary(source: ForeignSource, dictionaries: list[list[str]], size: int) -> tuple[str, ...]:
@@ -213,7 +223,7 @@ def _vocabulary(source: ForeignSource, dictionaries: list[list[str]], size: int)
     fitting = [symbols for symbols in dictionaries if len(symbols) == size]
     beside = Path(source.path).with_name("dict.ltr.txt")
     if not fitting and beside.is_file():
-        letters = [line.rsplit(" ", 1)[0] for line in beside.read_text(encoding="utf-8").splitlines() if line.strip()]
+        letters = [line.rsplit(" ", 1)[0] for line in read_text(beside).splitlines() if line.strip()]
         fitting = [["<s>", "<pad>", "</s>", "<unk>", *letters]]
     if not fitting or len(fitting[-1]) != size:
         raise CheckpointError(
@@ -223,17 +233,30 @@ def _vocabulary(source: ForeignSource, dictionaries: list[list[str]], size: int)
     return tuple(fitting[-1])
 
 
-def plain(value: Any) -> Any:
-    """Records of argparse.Namespace, OmegaConf nodes and enumerations -> dictionaries, lists and scalars."""
+def plain(value: Any, steps: Iterator[int] | None = None) -> Any:
+    """Records of argparse.Namespace, OmegaConf nodes and enumerations -> dictionaries, lists and scalars.
+
+    Raises CheckpointError for more values than a configuration has: a pickle of a few lists that share their items
+    stands for billions of them.
+    """
+    steps = _next_step(steps)
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(item, steps) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item, steps) for item in value]
     if not isinstance(value, StubObject):
         return value
     state = value.state if isinstance(value.state, Mapping) else {}
     if value.kind.startswith("omegaconf."):
-        return plain(state.get("_content", state.get("_val")))
+        return plain(state.get("_content", state.get("_val")), steps)
     if len(value.args) == 1:
-        return plain(value.args[0])  # an enumeration's member, by its value
-    return plain(state)
+        return plain(value.args[0], steps)  # an enumeration's member, by its value
+    return plain(state, steps)
+
+
+def _next_step(steps: Iterator[int] | None) -> Iterator[int]:
+    """The steps that are left after this one. Raises CheckpointError if none is."""
+    steps = iter(range(_MOST_VALUES)) if steps is None else steps
+    if next(steps, None) is None:
+        raise CheckpointError(f"its configuration has more than {_MOST_VALUES:,} values; it is damaged")
+    return steps

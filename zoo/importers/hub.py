@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from zoo.errors import CheckpointError
+from zoo.io.text import shorten
 
 PREFIX = "hf:"
 REPLY_SECONDS = 10.0  # a silent proxy may take this long; huggingface_hub alone would wait for ever
@@ -50,8 +51,9 @@ def parse(source: str) -> tuple[str, str]:
     """
     repo, _, revision = source.removeprefix(PREFIX).partition("@")
     owner, slash, name = repo.partition("/")
-    if not (is_hub(source) and owner and slash and name) or "/" in name:
-        raise CheckpointError(f"{source!r} is not of the form hf:owner/name or hf:owner/name@revision")
+    named = owner and slash and name and "/" not in name
+    if not is_hub(source) or not named or not source.isprintable():
+        raise CheckpointError(f"{shorten(source)} is not of the form hf:owner/name or hf:owner/name@revision")
     return repo, revision or "main"
 
 

@@ -11,7 +11,7 @@ The projections to the joint space are fresh, so such a model must be trained be
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +22,17 @@ from zoo import checkpoint, registry
 from zoo.errors import CheckpointError, ConfigError
 from zoo.importers import hub, torchfile
 from zoo.importers.bert import bert_arguments, bert_tensors
-from zoo.importers.source import read_json, read_weights, understood
-from zoo.importers.towers import ast_tensors, resnet_tensors
+from zoo.importers.source import read_weights, understood
+from zoo.importers.towers import ast_arguments, ast_tensors, resnet_tensors
 from zoo.io.paths import expand_path
+from zoo.io.small_files import check_regular, read_json
+from zoo.io.text import shorten
 from zoo.models.mulan.model import MuLan
 from zoo.models.mulan.text import Tokenizer
 
-# What must hold in an ASTConfig, because it is the only thing implemented. All are the defaults of transformers.
-_AST_IMPLEMENTED = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "qkv_bias": True}
-# Field of MulanConfig: (theirs, their default).
-_AST_FIELDS = {
-    "mels": ("num_mel_bins", 128),
-    "audio_dim": ("hidden_size", 768),
-    "audio_layers": ("num_hidden_layers", 12),
-    "audio_heads": ("num_attention_heads", 12),
-    "audio_ffn_dim": ("intermediate_size", 3072),
-    "patch": ("patch_size", 16),
-    "patch_stride": ("time_stride", 10),
+# Argument of ASTTower -> field of MulanConfig.
+_AST_FIELDS = {"mels": "mels", "patch": "patch", "stride": "patch_stride"} | {
+    name: f"audio_{name}" for name in ("dim", "layers", "heads", "ffn_dim")
 }
 _BLOCK_OF_RESNET = re.compile(r"layer(\d+)\.(\d+)\.conv3\.weight")
 
@@ -98,12 +92,10 @@ def _audio(source: str | Path) -> tuple[dict[str, Any], Weights]:
 
 
 def _ast(source: str, described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], Weights]:
-    for field, expected in _AST_IMPLEMENTED.items():
-        if described.get(field, expected) != expected:
-            raise CheckpointError(f"{source}: {field} is {described[field]!r}; zoo implements {expected!r} only")
-    if described.get("frequency_stride", 10) != described.get("time_stride", 10):
-        raise CheckpointError(f"{source}: frequency_stride and time_stride differ; zoo has one stride for both")
-    config = {ours: described.get(theirs, default) for ours, (theirs, default) in _AST_FIELDS.items()}
+    arguments = ast_arguments(described, source=source)
+    config = {_AST_FIELDS[name]: value for name, value in arguments.items()}
+    layers, dim, ffn_dim, patch = (config[name] for name in ("audio_layers", "audio_dim", "audio_ffn_dim", "patch"))
+    _check_sizes(config, [layers * dim * ffn_dim, patch * patch * dim], tensors, source)
 
     def weights(model: MuLan) -> dict[str, Tensor]:
         c = model.config
@@ -128,8 +120,24 @@ def _text(source: str | Path) -> tuple[dict[str, Any], Weights, Tokenizer | None
     tensors = bert_tensors(read_weights(path), source=str(source))
     config = {f"text_{name}": arguments[name] for name in ("dim", "layers", "heads", "ffn_dim", "positions")}
     config["vocab_size"] = arguments["vocab"]
+    dim = arguments["dim"]
+    blocks, words = arguments["layers"] * dim * arguments["ffn_dim"], arguments["vocab"] * dim
+    _check_sizes(config, [blocks, words, arguments["positions"] * dim], tensors, str(source))
     tokenizer = Tokenizer.load(path) if Tokenizer.find(path) else None
     return config, lambda model: tensors, tokenizer
+
+
+def _check_sizes(config: Mapping[str, int], parts: Sequence[int], tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raises CheckpointError for a config of more than the weights have: building such a tower might never end.
+
+    parts: elements of parts of the tower.
+    """
+    longest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
+    elements = sum(tensor.numel() for tensor in tensors.values())
+    excessive = [name for name, size in config.items() if size > longest]
+    if excessive or max(parts) > elements:
+        named = f" ({excessive[0]} {shorten(config[excessive[0]])})" if excessive else ""
+        raise CheckpointError(f"{source}: config.json describes a larger model than these weights{named}")
 
 
 def _local(source: str | Path) -> Path:
@@ -143,6 +151,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     """A state dict, bare or under "state_dict" as training scripts save it."""
     if path.suffix == ".safetensors":
         return checkpoint.read_safetensors(path)
+    check_regular(path)
     content = torchfile.read(path)
     content = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):

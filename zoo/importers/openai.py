@@ -14,6 +14,7 @@ from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign, ForeignSource
 from zoo.importers.whisper_names import published_alignment_heads, whisper_tensors, with_tokenizer
 from zoo.importers.whisper_vocabulary import find_tokenizer
+from zoo.io.text import shorten
 
 _FIELDS = {
     "mels": "n_mels",
@@ -67,7 +68,9 @@ def read(source: ForeignSource) -> Foreign:
     config["alignment_heads"] = published_alignment_heads(source.path.stem)
     not_tensors = [name for name, tensor in tensors.items() if not isinstance(tensor, Tensor)]
     if not_tensors:
-        raise CheckpointError(f"{source.name}: {', '.join(not_tensors[:5])} in model_state_dict are no tensors")
+        raise CheckpointError(
+            f"{source.name}: {', '.join(map(shorten, not_tensors[:5]))} in model_state_dict are no tensors"
+        )
     # Files that are saved from `model.state_dict()` hold the causal mask or the alignment heads as buffers.
     weights = {name: tensor for name, tensor in tensors.items() if name not in ("decoder.mask", "alignment_heads")}
     renamed = whisper_tensors(weights, _RULES, source=source.name)

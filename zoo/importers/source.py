@@ -5,7 +5,6 @@ Tensors are renamed by rules, weight norm is taken, query, key and value are fus
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ from torch import Tensor
 from zoo.checkpoint import read_safetensors
 from zoo.errors import CheckpointError, ZooError
 from zoo.importers import torchfile
+from zoo.io.small_files import read_json
+from zoo.io.text import first_lines, shorten
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,14 @@ class Foreign:
     tokenizer: Any = None
 
 
+_REASON_CHARACTERS = 300
+
+
+def _short_reason(error: Exception) -> str:
+    """The message of an exception of Python or torch; that of a KeyError may be any value of the file."""
+    return shorten(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)[:_REASON_CHARACTERS]
+
+
 @contextmanager
 def understood(name: str) -> Iterator[None]:
     """Whatever values and shapes that make no sense lead to becomes a CheckpointError that names the source."""
@@ -58,20 +67,9 @@ def understood(name: str) -> Iterator[None]:
     except ZooError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        raise CheckpointError(f"{name}: its description or weights cannot be understood ({error})") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises CheckpointError when it is missing or no object."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: must hold a JSON object, not a {type(content).__name__}")
-    return content
+        raise CheckpointError(
+            f"{name}: its description or weights cannot be understood ({_short_reason(error)})"
+        ) from error
 
 
 def read_weights(directory: Path) -> dict[str, Tensor]:
@@ -88,7 +86,7 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
             tensors: dict[str, Tensor] = {}
             for shard in sorted(set(read_json(index).get("weight_map", {}).values())):
                 if Path(shard).name != shard or not (directory / shard).is_file():
-                    raise CheckpointError(f"{index}: names the file {shard!r}, which is not in the directory")
+                    raise CheckpointError(f"{index}: names the file {shorten(shard)}, which is not in the directory")
                 tensors |= load(directory / shard)
             return tensors
     raise CheckpointError(f"{directory}: holds neither model.safetensors nor pytorch_model.bin")
@@ -100,8 +98,8 @@ def _check_plain(config: Path) -> None:
     if settings:
         method = settings.get("quant_method") if isinstance(settings, dict) else settings
         raise CheckpointError(
-            f"{config}: quantization_config says that the weights are quantized ({method}); zoo reads floating-point "
-            f"ones: take the model that this was made from, or dequantize it"
+            f"{config}: quantization_config says that the weights are quantized ({shorten(method)}); zoo reads "
+            "floating-point ones: take the model that this was made from, or dequantize it"
         )
 
 
@@ -125,17 +123,14 @@ def rename(tensors: Mapping[str, Tensor], rules: Sequence[tuple[str, str]], *, s
     for old, tensor in tensors.items():
         match = next(((m, replacement) for pattern, replacement in compiled if (m := pattern.fullmatch(old))), None)
         if match is None:
-            unknown.append(f"{old} {tuple(tensor.shape)}")
+            unknown.append(f"unexpected  {old} {tuple(tensor.shape)}")
             continue
         new = match[0].expand(match[1])
         if new in renamed:
             raise CheckpointError(f"{source}: both {origin[new]} and {old} are {new}")
         renamed[new], origin[new] = tensor, old
     if unknown:
-        raise CheckpointError(
-            f"{source}: {len(unknown)} tensors have no place in the model:\n  unexpected  "
-            + "\n  unexpected  ".join(unknown)
-        )
+        raise CheckpointError(f"{source}: {len(unknown)} tensors have no place in the model:\n  {first_lines(unknown)}")
     return renamed
 
 

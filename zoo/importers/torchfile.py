@@ -18,6 +18,7 @@ import struct
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -25,9 +26,12 @@ import torch
 from torch import Tensor
 
 from zoo.errors import CheckpointError
+from zoo.io.small_files import LFS_ADVICE, is_lfs_pointer
+from zoo.io.text import shorten
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
 _ZIP_HEADER = 30  # bytes of a local file header before its name and extra field
+_MOST_IN_TUPLE = 10_000
 _STORAGES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -102,13 +106,14 @@ class _Unpickler(pickle._Unpickler):
         super().__init__(file, encoding="utf-8")
         self._storage = storage
         self._kinds: dict[str, type[StubObject]] = {}
+        self._sizes: dict[int, tuple[Any, int]] = {}  # of tuples in tuples; they are kept, so that ids stay theirs
         self._known: dict[tuple[str, str], Any] = {
             ("collections", "OrderedDict"): _Mapping,
             ("collections", "Counter"): _Mapping,
             ("collections", "defaultdict"): self._defaultdict,
             ("builtins", "set"): set,
             ("__builtin__", "set"): set,
-            ("torch", "Size"): tuple,
+            ("torch", "Size"): self._size,
             ("torch._utils", "_rebuild_tensor"): self._tensor,
             ("torch._utils", "_rebuild_tensor_v2"): self._tensor,
             ("torch._utils", "_rebuild_parameter"): self._parameter,
@@ -125,7 +130,26 @@ class _Unpickler(pickle._Unpickler):
             raise pickle.UnpicklingError(f"state for a {type(owner).__name__}, which has none")
         owner.__setstate__(state)
 
-    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}
+    def _count(self, made: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A tuple, unless it stands for very many values. Its hash takes a step for each, however many are shared."""
+        inner = [value for value in made if isinstance(value, tuple)]
+        if inner:
+            size = len(made) + sum(self._sizes.get(id(value), (value, len(value)))[1] for value in inner)
+            if size > _MOST_IN_TUPLE:
+                raise pickle.UnpicklingError("tuples inside of tuples, of too many values")
+            self._sizes[id(made)] = made, size
+        return made
+
+    def load_tuples(self, opcode: int) -> None:
+        pickle._Unpickler.dispatch[opcode](self)  # type: ignore[arg-type]
+        self._count(self.stack[-1])
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BUILD[0]: load_build,
+    }
+    for opcode in (pickle.TUPLE[0], pickle.TUPLE1[0], pickle.TUPLE2[0], pickle.TUPLE3[0]):
+        dispatch[opcode] = partial(load_tuples, opcode=opcode)
 
     def find_class(self, module: str, name: str) -> Any:
         """What the pickle gets when it asks for `module.name`; never the thing itself unless it is listed above."""
@@ -140,17 +164,22 @@ class _Unpickler(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         """Storages are kept outside the pickle: ("storage", type, key, device, elements[, view])."""
         if not isinstance(pid, tuple) or not pid:
-            raise pickle.UnpicklingError(f"unknown persistent id {pid!r}")
+            raise pickle.UnpicklingError(f"unknown persistent id {shorten(pid)}")
         if pid[0] == "module":  # legacy archives carry the source code of each class: not wanted
             return pid[1]
         kind, dtype, key, _, numel, *view = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype):
-            raise pickle.UnpicklingError(f"storage of an unknown type: {dtype!r}")
-        flat = self._storage(str(key), dtype, int(numel))
+            raise pickle.UnpicklingError(f"storage of an unknown type: {shorten(dtype)}")
+        if not isinstance(key, str | int) or not isinstance(numel, int):
+            raise pickle.UnpicklingError(f"storage {shorten(key)} of {shorten(numel)} elements")
+        flat = self._storage(str(key), dtype, numel)
         if view and view[0] is not None:
             _, start, size = view[0]
             flat = flat.narrow(0, int(start), int(size))
         return flat
+
+    def _size(self, sizes: Any = ()) -> tuple[Any, ...]:
+        return self._count(tuple(sizes))
 
     def _defaultdict(self, factory: Any = None, items: Any = ()) -> _Mapping:
         return _Mapping(items)
@@ -184,9 +213,16 @@ def read(path: str | Path) -> Any:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # a damaged pickle fails in any way it likes
         raise CheckpointError(
-            f"{path}: damaged, or not a checkpoint ({type(error).__name__}: {error}); download it again"
+            f"{path}: damaged, or not a checkpoint ({type(error).__name__}: {_reason(error)}); download it again"
         ) from error
+    if is_lfs_pointer(path):
+        raise CheckpointError(f"{path}: {LFS_ADVICE}")
     raise CheckpointError(f"{path}: neither a zip archive nor a pickle, so not a file of torch.save")
+
+
+def _reason(error: Exception) -> str:
+    """The message of an error; that of a KeyError is the repr of a value of the file."""
+    return shorten(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
 
 
 def _read_zip(file: IO[bytes]) -> Any:

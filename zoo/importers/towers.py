@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,6 +68,30 @@ def resnet_tensors(tensors: Mapping[str, Tensor], *, source: str = "ResNet weigh
     for name in [name for name in out if name.endswith(".running_mean")]:
         out.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
     return out
+
+
+# What must hold in an ASTConfig, because it is the only thing implemented. All are the defaults of transformers.
+_AST_IMPLEMENTED = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "qkv_bias": True}
+# Argument of ASTTower: (theirs, their default).
+_AST_FIELDS = {
+    "mels": ("num_mel_bins", 128),
+    "dim": ("hidden_size", 768),
+    "layers": ("num_hidden_layers", 12),
+    "heads": ("num_attention_heads", 12),
+    "ffn_dim": ("intermediate_size", 3072),
+    "patch": ("patch_size", 16),
+    "stride": ("time_stride", 10),
+}
+
+
+def ast_arguments(described: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """Arguments of ASTTower, without its frames, from an ASTConfig. Raises CheckpointError for what it lacks."""
+    for field, expected in _AST_IMPLEMENTED.items():
+        if described.get(field, expected) != expected:
+            raise CheckpointError(f"{source}: {field} is {described[field]!r}; zoo implements {expected!r} only")
+    if described.get("frequency_stride", 10) != described.get("time_stride", 10):
+        raise CheckpointError(f"{source}: frequency_stride and time_stride differ; zoo has one stride for both")
+    return {ours: described.get(theirs, default) for ours, (theirs, default) in _AST_FIELDS.items()}
 
 
 def ast_tensors(

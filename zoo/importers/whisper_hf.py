@@ -9,9 +9,11 @@ from typing import Any
 
 from zoo.errors import CheckpointError
 from zoo.importers.hf import license_of
-from zoo.importers.source import Foreign, ForeignSource, read_json, read_weights
+from zoo.importers.source import Foreign, ForeignSource, read_weights
 from zoo.importers.whisper_names import drop_output, whisper_tensors, with_tokenizer
 from zoo.importers.whisper_vocabulary import read_tokenizer
+from zoo.io.small_files import read_json
+from zoo.io.text import shorten
 
 # Our field: (their field, its default).
 _FIELDS: dict[str, tuple[str, Any]] = {
@@ -69,11 +71,13 @@ def _config(source: ForeignSource) -> dict[str, Any]:
     theirs, file = source.content, source.path / "config.json"
     for field, expected in _IMPLEMENTED.items():
         if theirs.get(field, expected) != expected:
-            raise CheckpointError(f"{file}: {field} is {theirs[field]!r}; zoo's Whisper implements {expected!r} only")
+            raise CheckpointError(
+                f"{file}: {field} is {shorten(theirs[field])}; zoo's Whisper implements {expected!r} only"
+            )
     config = {ours: theirs.get(field, default) for ours, (field, default) in _FIELDS.items()}
     for field in ("encoder_ffn_dim", "decoder_ffn_dim"):
         if theirs.get(field, 4 * config["dim"]) != 4 * config["dim"]:
-            raise CheckpointError(f"{file}: {field} is {theirs[field]}; zoo's Whisper has 4 x d_model there")
+            raise CheckpointError(f"{file}: {field} is {shorten(theirs[field])}; zoo's Whisper has 4 x d_model there")
     generation = source.path / "generation_config.json"
     alignment_heads = read_json(generation).get("alignment_heads") if generation.is_file() else None
     return config | {"alignment_heads": alignment_heads or ()}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo.errors import CheckpointError
 from zoo.importers.source import Foreign, fuse_attention, rename, stack
+from zoo.io.text import shorten
 from zoo.models.whisper.cards import CARDS
 from zoo.models.whisper.tokenizer import WhisperTokenizer
 
@@ -59,7 +60,9 @@ def with_tokenizer(foreign: Foreign, tokenizer: WhisperTokenizer | None, *, sour
     config, tensors, notes = dict(foreign.config), dict(foreign.tensors), dict(foreign.notes)
     layers, heads = config["decoder_layers"], config["decoder_heads"]
     if any(not (0 <= layer < layers and 0 <= head < heads) for layer, head in config["alignment_heads"]):
-        notes["left_out"] = [f"alignment_heads {config['alignment_heads']}: the decoder has {layers} layers of {heads}"]
+        notes["left_out"] = [
+            f"alignment_heads {shorten(config['alignment_heads'])}: the decoder has {layers} layers of {heads}"
+        ]
         config["alignment_heads"] = ()
     words = tensors.get("decoder.tokens.weight")
     if tokenizer is not None and words is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, ConfigError
+from zoo.io.small_files import read_json_value, read_text
 from zoo.models.whisper.tokenizer import TIMESTAMPS, WhisperTokenizer
 
 _SPECIALS = TIMESTAMPS + 8  # end and start of text, two tasks, four markers
@@ -31,13 +31,12 @@ def read_tokenizer(directory: Path) -> WhisperTokenizer | None:
 
 
 def _from_tokens(file: Path) -> WhisperTokenizer:
+    tokens = read_json_value(file) if file.suffix == ".json" else read_text(file).removesuffix("\n").split("\n")
     try:
-        text = file.read_text(encoding="utf-8")
-        tokens = json.loads(text) if file.suffix == ".json" else text.removesuffix("\n").split("\n")
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise ValueError("a list of tokens is expected")
+            raise ConfigError("a list of tokens is expected")
         return WhisperTokenizer.from_tokens(tokens)
-    except (OSError, ValueError) as error:
+    except ConfigError as error:
         raise CheckpointError(f"{file}: not the vocabulary of a Whisper ({error})") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import glob
 import hashlib
 import os
 import shutil
@@ -15,6 +16,7 @@ from uuid import uuid4
 from safetensors import SafetensorError
 
 from zoo.errors import CheckpointError, ZooError
+from zoo.io.scratch import make_locked, remove_abandoned
 
 # Suffix of unfinished files. Only zoo uses it; downloads and other programs leave files that end in .partial.
 MARK = ".zoo-partial"
@@ -31,16 +33,18 @@ def replacing_directory(target: Path, may_replace: Callable[[Path], None]) -> It
 
     On Linux the two directories are swapped in one step. On other systems the old one is first renamed to a hidden
     sibling ending in .old, which remains if the power fails at that moment.
+    Directories that killed processes left unfinished beside `target` are removed.
     Raises CheckpointError if `target` is a file, ZooError if safetensors cannot write a file, and any error of
     `may_replace`.
     """
     target = target.expanduser().resolve()
     _check(target, may_replace)
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(target.parent, f".{glob.escape(target.name)}.{'[0-9a-f]' * 12}.tmp")
     temporary = target.with_name(f".{target.name}.{uuid4().hex[:12]}.tmp")
-    temporary.mkdir()
+    lock = make_locked(temporary)
     try:
-        with _safetensors_errors(target):
+        with naming_errors(target):
             yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             _flush(path)
@@ -49,6 +53,7 @@ def replacing_directory(target: Path, may_replace: Callable[[Path], None]) -> It
         _flush(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # after an exchange this is the old directory
+        os.close(lock)
 
 
 @contextmanager
@@ -63,18 +68,22 @@ def replacing_file(target: Path, *, shared: bool = False) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{uuid4().hex}{MARK}") if shared else unfinished(target)
     try:
-        with _safetensors_errors(target):
+        with naming_errors(target):
             yield temporary
-        _put(temporary, target)
+            _put(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _safetensors_errors(target: Path) -> Iterator[None]:
-    """Add the file name to the error of safetensors for a full disk, which is not an OSError."""
+def naming_errors(target: Path) -> Iterator[None]:
+    """Add the path to errors of writing, which name no file. That of safetensors becomes a ZooError."""
     try:
         yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(target)
+        raise
     except SafetensorError as error:
         raise ZooError(
             f"{target}: cannot be written ({error}); free some space and run the same command again, or write to "
@@ -92,7 +101,8 @@ def unfinished(target: Path) -> Path:
 
 def publish(target: Path) -> None:
     """Flush the closed file `unfinished(target)` to disk and rename it to `target`."""
-    _put(unfinished(target), target)
+    with naming_errors(target):
+        _put(unfinished(target), target)
 
 
 def _put(temporary: Path, target: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zoo.errors import ZooError
+from zoo.io import messages
 from zoo.io.atomic import MARK
 
 
@@ -42,7 +42,7 @@ def _lock(folder: Path, descriptor: int, wait: bool) -> None:
     except BlockingIOError as error:
         if not wait:
             raise ZooError(f"{folder}: another run is writing to it; wait for it, or use another folder") from error
-        print(f"{folder}: another run is writing to it; waiting for it", file=sys.stderr)
+        print(f"{folder}: another run is writing to it; waiting for it", file=messages.stream())
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 

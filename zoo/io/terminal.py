@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
-import re
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,14 +13,18 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 
-from zoo.errors import ZooError
+from zoo.errors import TrainingStopped, ZooError
+from zoo.io.text import visible
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_BY_SIGNAL = 128  # exit status of a program that a signal ends, minus the number of the signal
 
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Print ZooError and OSError as one line and exit with status 1. Print warnings as one line and continue."""
+    """Print ZooError and OSError as one line and exit with status 1. Print warnings as one line and continue.
+
+    A run that a signal ends has the status of programs that it ends: 130 for Ctrl-C, 143 for SIGTERM.
+    """
     tolerate_any_encoding()
     try:
         with warnings.catch_warnings():
@@ -28,6 +32,12 @@ def readable_errors() -> Iterator[None]:
             yield
     except BrokenPipeError:
         raise  # the reader of a pipe closed it, which is not an error
+    except TrainingStopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(_BY_SIGNAL + stopped.signal)
+    except KeyboardInterrupt:
+        print("stopped by SIGINT: run the same command again to continue", file=sys.stderr)
+        sys.exit(_BY_SIGNAL + signal.SIGINT)
     except (ZooError, OSError) as error:
         message = str(error) if isinstance(error, ZooError) else _system_message(error)
         _print("[bold red]error:[/]", message)
@@ -39,12 +49,12 @@ def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def _print(label: str, message: str) -> None:
-    Console(stderr=True).print(label, escape(without_controls(message)), highlight=False, soft_wrap=True)
+    Console(stderr=True).print(label, escape(visible(message)), highlight=False, soft_wrap=True)
 
 
-def without_controls(text: str) -> str:
-    """The text with control characters escaped, except line breaks and tabs: names of strangers may hold any."""
-    return _CONTROLS.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+def print_plain(console: Console, text: str) -> None:
+    """Print text that may hold names of strangers: no markup, and no character that controls the terminal."""
+    console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def tolerate_any_encoding() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 
 from zoo import audio
 from zoo.audio import Clip
-from zoo.errors import AudioError, MissingDependencyError
 from zoo.io.threads import core_pool
+from zoo.jobs.failures import READ_ERRORS, NoRoom, describe_failure
 from zoo.jobs.survey import Planned
 
 # Recordings longer than this are decoded to disk (`audio.SpooledWave`), not to memory.
@@ -25,16 +24,12 @@ Outcome = tuple[Planned, Clip | str]
 def read(item: Planned, *, sample_rate: int, min_samples: int) -> Clip | str:
     """The item's audio at the encoder's sample rate, or the reason why it cannot be used.
 
-    Raises AudioError if the temporary folder cannot hold a long recording.
+    A failure of the system, such as a full temporary folder, is also a reason: the next run tries the item again.
     """
     try:
         clip = audio.load(item.path, sample_rate, start=item.start, end=item.end, spool_seconds=SPOOL_SECONDS)
-    except AudioError as error:
-        if error.item == tempfile.gettempdir():
-            raise  # the disk is full; otherwise every long recording would count as unreadable
-        return error.reason
-    except MissingDependencyError as error:
-        return str(error)
+    except READ_ERRORS as error:
+        return describe_failure(error)
     if len(clip) < min_samples:
         return f"too short: {len(clip)} samples at {sample_rate} Hz, this encoder needs {min_samples}"
     return clip
@@ -64,6 +59,8 @@ def ahead(
                 return
             item, future = waiting.popleft()
             result = future.result()
+            if isinstance(result, NoRoom):
+                result = read(item)  # again, because the recordings before this one are not needed any more
             waiting_seconds -= item.seconds
             yield item, result
             del future, result  # so that the consumer can free the clip

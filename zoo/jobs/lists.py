@@ -1,9 +1,10 @@
 """Files that list recordings.
 
-    list.jsonl               one JSON object a line: audio, optional start and end; for example a manifest
-    table.csv .tsv .parquet  one row a recording; `zoo.data.tables` lists the column names
+    list.jsonl               one JSON object a line, for example a manifest of zoo or of NeMo
+    table.csv .tsv .parquet  one row a recording
     list.txt                 one path a line
 
+`zoo.data.tables` lists the names of columns and JSON fields: audio, and optionally start, end and duration.
 Relative paths are relative to the folder of the list. Times are in seconds.
 """
 
@@ -13,46 +14,58 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zoo.data import rows
-from zoo.data.tables import ALIASES
+from zoo.data import rows, tables
+from zoo.data.rows import TABLE_SUFFIXES
 from zoo.errors import ManifestError
+from zoo.io.text import shorten
 
 MANIFEST_SUFFIX = ".jsonl"
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 TEXT_SUFFIX = ".txt"
+LIST_SUFFIXES = (MANIFEST_SUFFIX, *TABLE_SUFFIXES, TEXT_SUFFIX)
+
+Label = str | int | float | bool | None
 
 
 class Item(NamedTuple):
-    """One item to process: a file, or its span from `start` to `end` in seconds (None: start or end of the file)."""
+    """One item to process: a file, or its span from `start` to `end` in seconds (None: start or end of the file).
+
+    labels: values of other columns of its list, if `read` was asked for them.
+    """
 
     path: str
     start: float | None = None
     end: float | None = None
+    labels: tuple[Label, ...] = ()
+
+    @property
+    def span(self) -> Item:
+        """The item without labels."""
+        return Item(self.path, self.start, self.end)
 
 
 def is_list(path: str) -> bool:
     """Whether this file name is that of a list and not of a recording."""
-    return path.endswith((MANIFEST_SUFFIX, *TABLE_SUFFIXES, TEXT_SUFFIX))
+    return path.lower().endswith(LIST_SUFFIXES)
 
 
-def read(path: str) -> Iterator[Item]:
-    """The items of a list. Raises ManifestError, with the line or row, if it cannot be read."""
+def read(path: str, keep_columns: Sequence[str] = ()) -> Iterator[Item]:
+    """The items of a list. Rows without audio are skipped with a warning, as when recipes read the table.
+
+    keep_columns: names of columns or JSON fields; their values are the `labels` of the items, None where missing.
+    Raises ManifestError or ConfigError, with the line or row, if it cannot be read.
+    """
     file = Path(path).absolute()
-    if path.endswith(TABLE_SUFFIXES):
-        yield from _table(file)
-        return
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if path.endswith(TEXT_SUFFIX):
-        yield from (Item(str(file.parent / line)) for line in split_paths(content))
+    suffix = file.suffix.lower()
+    if suffix == TEXT_SUFFIX:
+        yield from (Item(str(file.parent / line)) for line in split_paths(_content(file)))
+    elif suffix in TABLE_SUFFIXES:
+        yield from _items(rows.read(file, tables.ALIASES["audio"]), file, keep_columns)
     else:
-        yield from _objects(content, file)
+        yield from _items(_objects(file), file, keep_columns)
 
 
 def split_paths(content: bytes) -> list[str]:
@@ -61,8 +74,16 @@ def split_paths(content: bytes) -> list[str]:
     return [path for line in lines if (path := line.removesuffix("\r")).strip()]
 
 
-def _objects(content: bytes, file: Path) -> Iterator[Item]:
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ManifestError(f"{file}: cannot be read ({error.strerror or error})") from error
+
+
+def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number and the JSON object of each line."""
+    for number, line in enumerate(_content(file).removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if not line.strip():
             continue
         where = f"{file}:{number}"
@@ -72,47 +93,43 @@ def _objects(content: bytes, file: Path) -> Iterator[Item]:
             raise ManifestError(f"{where}: not a JSON object ({error})") from None
         if not isinstance(record, dict):
             raise ManifestError(f"{where}: expected a JSON object, not a {type(record).__name__}")
-        yield _item(record, record.get("audio"), file, where)
+        rows.require_audio_column(record, tables.ALIASES["audio"], where)
+        yield number, record
 
 
-def _table(file: Path) -> Iterator[Item]:
-    """Rows without audio are skipped with a warning, as when recipes read the table."""
+def _items(records: Iterable[tuple[int, dict[str, Any]]], file: Path, keep_columns: Sequence[str]) -> Iterator[Item]:
     skipped = 0
-    for number, row in enumerate(rows.read(file, ALIASES["audio"]), 2 if file.suffix != ".parquet" else 1):
-        where = f"{file}:{number}"
-        if not row.keys() & set(ALIASES["audio"]):
-            raise ManifestError(f"{where}: no audio column among {', '.join(map(str, row))}; name that column 'audio'")
-        audio = next((row[name] for name in ALIASES["audio"] if row.get(name)), None)
+    for number, record in records:
+        audio = tables.cell(record, "audio")
         if audio is None:
             skipped += 1
         else:
-            yield _item(row, audio, file, where)
+            where = f"{file}:{number}"
+            labels = tuple(_label(record.get(name), name, where) for name in keep_columns)
+            yield _item(record, audio, file, where)._replace(labels=labels)
     if skipped:
         warnings.warn(f"{file}: {skipped} rows have no audio and are skipped", stacklevel=2)
 
 
-def _item(record: Mapping[str, Any], audio: object, file: Path, where: str) -> Item:
+def _item(record: dict[str, Any], audio: object, file: Path, where: str) -> Item:
     """With a start and a duration but no end, the end is start + duration."""
-    if not isinstance(audio, str) or not audio:
-        raise ManifestError(f"{where}: field 'audio': expected a path, not {audio!r}")
-    start, end, duration = (_seconds(record.get(name), name, where) for name in ("start", "end", "duration"))
+    path = tables.check_path(audio, where)
+    start, end, duration = (
+        tables.seconds(tables.cell(record, name), name, where) for name in ("start", "end", "duration")
+    )
     if end is None and start is not None and duration is not None:
         end = start + duration
-    if end is not None and end <= (start or 0.0):
+    if end is not None and not (start or 0.0) < end < math.inf:
         raise ManifestError(f"{where}: field 'end': {end:g} s is not after the start, {start or 0.0:g} s")
-    return Item(str(file.parent / audio), start, end)
+    return Item(str(file.parent / path), start, end)
 
 
-def _seconds(value: Any, name: str, where: str) -> float | None:
-    """The value in seconds. None for an empty cell or NaN, which tables use for missing values."""
-    if value is None or value == "":
+def _label(value: Any, name: str, where: str) -> Label:
+    """The value of a column as a label. None for an empty cell or NaN, which tables use for missing values."""
+    if tables.is_empty(value):
         return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = -1.0
-    if math.isnan(seconds):
-        return None
-    if not 0 <= seconds < math.inf:
-        raise ManifestError(f"{where}: field {name!r}: expected seconds >= 0, not {value!r}")
-    return seconds
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        return ", ".join(value)
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ManifestError(f"{where}: column {name!r}: expected text, a number or true/false, not {shorten(value)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from zoo import audio
-from zoo.errors import ZooError
+from zoo.jobs.failures import READ_ERRORS, describe_failure
 from zoo.jobs.lists import Item
 
 
@@ -72,25 +73,29 @@ def survey(items: Sequence[Item], known: dict[Item, Planned], workers: int, cons
         else:
             end = facts.seconds if item.end is None else min(item.end, facts.seconds)
             span = max(0.0, end - (item.start or 0.0))
-            yield Planned(*item, facts.size, facts.mtime_ns, span, facts.reason)
+            yield Planned(item.path, item.start, item.end, facts.size, facts.mtime_ns, span, facts.reason)
 
 
 def _read_facts(path: str, before: Planned | None) -> Facts | None:
     """The facts about a file; None if the earlier facts are still valid."""
     try:
-        status = os.stat(path)  # noqa: PTH116 (a million of these: no Path objects)
+        size, time = file_stamp(path)
     except OSError as error:
         if before and before.size is not None:
             return None  # the file was deleted since; its results are kept
-        return Facts(None, None, 0.0, _reason(error))
-    size, time = status.st_size, status.st_mtime_ns
+        return Facts(None, None, 0.0, error.strerror)
     if before and before.reason is None and (before.size, before.mtime_ns) == (size, time):
         return None
     try:
         return Facts(size, time, audio.probe(path).duration)
-    except (ZooError, OSError) as error:
-        return Facts(size, time, 0.0, _reason(error))
+    except READ_ERRORS as error:
+        return Facts(size, time, 0.0, describe_failure(error))
 
 
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error)
+def file_stamp(path: str) -> tuple[int, int]:
+    """Size in bytes and modification time in ns. Raises OSError, also for a name that no file can have."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 (a million of these: no Path objects)
+    except ValueError as error:  # a null character, or a character that the file system cannot encode
+        raise FileNotFoundError(errno.ENOENT, f"no file can have this name ({error})", path) from None
+    return status.st_size, status.st_mtime_ns

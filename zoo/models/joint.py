@@ -1,7 +1,6 @@
 """Encoders that embed audio and text in one space: MuLan and CLAP.
 
-Legend: B batch, S samples or spectrogram frames, T windows (the frames of these encoders), R real windows of all clips,
-N texts, D joint width.
+Legend: B batch, T windows (the frames of these encoders), N texts, D joint width.
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.errors import ConfigError
-from zoo.models.tokenized import TokenizedEncoder
+from zoo.models.tokenized import TokenizedEncoder, check_ids
 from zoo.nn.eval_mode import eval_mode
 from zoo.nn.losses import Temperature
-from zoo.nn.masking import lengths_to_mask, select_frames
 from zoo.text.prompts import embed_prompts
 from zoo.text.tokenizer import TextTokenizer
 
@@ -54,7 +52,7 @@ class JointEncoder(TokenizedEncoder):
     def embed_text(self, texts: str | Sequence[str]) -> Tensor:
         """Unit embeddings of texts, cut after `text_length` tokens: (N, D), or (D,) for a single string.
 
-        Raises ConfigError if the model has no tokenizer.
+        Raises ConfigError for an empty text, and if the model has no tokenizer.
         """
         if self.tokenizer is None:
             raise ConfigError(
@@ -62,15 +60,23 @@ class JointEncoder(TokenizedEncoder):
                 f"{self.tokenizer_class.__module__}.{self.tokenizer_class.__name__}"
             )
         text_list = [texts] if isinstance(texts, str) else list(texts)
-        out = torch.zeros(len(text_list), self.dim)
+        for text in text_list:
+            if isinstance(text, str) and not text.strip():
+                raise ConfigError(f"texts: {text!r} is empty; describe the audio to search for")
+        out = torch.zeros(len(text_list), self.dim, dtype=torch.float32)
         for start in range(0, len(text_list), TEXT_BATCH):
             ids, lengths = self.tokenizer.encode(text_list[start : start + TEXT_BATCH], self.text_length)
             with eval_mode(self):
                 out[start : start + TEXT_BATCH] = self.forward_text(ids.to(self.device), lengths).cpu()
         return out[0] if isinstance(texts, str) else out
 
-    def similarity(self, waves: Any, texts: Sequence[str], sample_rate: int | None = None) -> Tensor:
-        """Cosines (B, N) of clips and texts; (N,) for a single clip. Raises ConfigError if texts is not a list."""
+    def similarity(self, waves: Any, texts: str | Sequence[str], sample_rate: int | None = None) -> Tensor:
+        """Cosines (B, N) of clips and texts; (N,) for a single clip, without N for a single text.
+
+        Raises ConfigError if there are no texts, and for an empty one.
+        """
+        if isinstance(texts, str):
+            return self.embed(waves, sample_rate) @ self.embed_text(texts)
         return self.embed(waves, sample_rate) @ self.embed_text(_text_list("texts", texts)).T
 
     def classify(
@@ -93,27 +99,7 @@ class JointEncoder(TokenizedEncoder):
     def load_assets(self, directory: Path) -> None:
         if self.tokenizer_class.find(directory) is not None:
             self.tokenizer = self.tokenizer_class.load(directory)
-
-
-def cut_windows(x: Tensor, lengths: Tensor, counts: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Cut x (B, S, ...) into windows: the counted ones (R, size, ...), and how much of each is real (R,) on the CPU.
-
-    lengths (B,) real samples of each clip, counts (B,) windows; both on the CPU. What lies in padding is kept.
-    """
-    windows = int(counts.max())
-    missing = max(0, windows * size - x.shape[1])
-    x = F.pad(x[:, : windows * size], (0, 0) * (x.ndim - 2) + (0, missing)).unflatten(1, (windows, size))
-    remaining = (lengths[:, None] - torch.arange(windows) * size).clamp(0, size)  # (B, T)
-    real = lengths_to_mask(counts, windows)  # (B, T)
-    return select_frames(x, real), remaining[real]
-
-
-def join_windows(x: Tensor, counts: Tensor) -> Tensor:
-    """x (R, D) of all counted windows, counts (B,) on the CPU -> (B, T, D), zero in padding."""
-    clips, windows = len(counts), int(counts.max())
-    index = lengths_to_mask(counts, windows).flatten().nonzero()[:, 0].to(x.device, non_blocking=True)  # (R,)
-    out = x.new_zeros(clips * windows, x.shape[1]).index_copy(0, index, x)
-    return out.unflatten(0, (clips, windows))
+            check_ids(len(self.tokenizer), self.config.vocab_size, directory)
 
 
 def _text_list(name: str, texts: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from zoo.encoder import Encoder
+from zoo.errors import CheckpointError
 
 TOKENIZER = "tokenizer.json"
 
@@ -15,6 +16,15 @@ class AnyTokenizer(Protocol):
     def save(self, path: str | Path) -> None: ...
 
     def fingerprint(self) -> str: ...
+
+
+def check_ids(ids: int, rows: int, directory: Path) -> None:
+    """Raises CheckpointError if a tokenizer in `directory` has more ids than the model has embeddings."""
+    if ids > rows:
+        raise CheckpointError(
+            f"{directory}: the tokenizer has {ids} ids, but the weights have {rows} rows; put the tokenizer of these "
+            "weights there"
+        )
 
 
 class TokenizedEncoder(Encoder):
@@ -29,6 +39,7 @@ class TokenizedEncoder(Encoder):
             return weights
         return hashlib.sha256(f"{weights} {self.tokenizer.fingerprint()}".encode()).hexdigest()[:16]
 
-    def save_assets(self, directory: Path) -> None:
+    def save_assets(self, directory: Path) -> list[str]:
         if self.tokenizer is not None:
             self.tokenizer.save(directory / TOKENIZER)
+        return []

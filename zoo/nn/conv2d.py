@@ -1,7 +1,7 @@
 """2-D convolutions that are fast on ordinary CPUs.
 
-In inference, batch normalization is folded into the convolution before it, and activations stay channels-last. On a CPU
-with oneDNN, the convolution, the addition of a residual and the ReLU run as one operation on packed weights.
+In inference on a CPU, batch normalization is folded into the convolution before it, and activations stay channels-last.
+With oneDNN, the convolution, the addition of a residual and the ReLU run as one operation on packed weights.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -25,8 +25,8 @@ _CAN_FUSE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "
 class ConvNorm(nn.Module):
     """relu(norm(conv(x)) + residual); residual and relu are optional. Padding keeps the size at stride 1.
 
-    Training and gradients use PyTorch's own operators. The folded weights are computed again after optimizer steps,
-    updates of the running statistics, load_state_dict and `to`.
+    Training, gradients and GPUs use PyTorch's own operators. The folded weights are computed again after optimizer
+    steps, updates of the running statistics, load_state_dict, `to` and writes to `.data` (see WeightCache).
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: tuple[int, int] = (1, 1)) -> None:
@@ -47,7 +47,8 @@ class ConvNorm(nn.Module):
 
         rows (B,): number of real rows of H, default all; training computes its statistics over real rows only.
         """
-        if self.training or torch.is_grad_enabled() or self.conv.weight.is_inference():
+        plain = self.training or torch.is_grad_enabled() or x.device.type != "cpu"
+        if plain or self.conv.weight.is_inference():
             self._folded.clear()  # a fused optimizer changes weights without a new version
             y = self._normalize(self._convolve(x, self.conv.weight, None), rows)
             y = y if residual is None else y + residual

@@ -16,6 +16,7 @@ import torchaudio
 from torch import Tensor, nn
 from torchaudio.compliance import kaldi
 
+from zoo.ambient import ordinary_tensors
 from zoo.errors import ConfigError
 
 
@@ -29,8 +30,9 @@ class Samples(Protocol):
 @lru_cache(maxsize=16)
 def mel_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
     """Triangular filters on the HTK mel scale from 0 to half the sample rate: (Q, N) float32."""
-    filters = torchaudio.functional.melscale_fbanks(fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate)
-    return filters.to(device)
+    with ordinary_tensors(), torch.device("cpu"):  # the filters serve all later calls
+        filters = torchaudio.functional.melscale_fbanks(fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate)
+        return filters.to(device)
 
 
 class LogMel(nn.Module):
@@ -45,8 +47,8 @@ class LogMel(nn.Module):
 
     def __init__(self, sample_rate: int, mels: int, *, window_ms: float = 25.0, hop_ms: float = 10.0) -> None:
         super().__init__()
-        if sample_rate < 1000 or mels < 1:
-            raise ConfigError(f"sample_rate {sample_rate}, mels {mels}: must be at least 1000 Hz and one band")
+        if not (1000 <= sample_rate <= 10_000_000 and 1 <= mels <= 10_000):  # else no FFT is long enough
+            raise ConfigError(f"sample_rate {sample_rate}, mels {mels}: give 1000 Hz to 10 MHz, and 1 to 10,000 bands")
         self.sample_rate = sample_rate
         self.mels = mels
         self.window = round(sample_rate * window_ms / 1000)
@@ -58,7 +60,7 @@ class LogMel(nn.Module):
 
     def forward(self, waves: Tensor) -> Tensor:
         """waves (B, S) -> (B, T, N), T = (S - window) // hop + 1."""
-        taper = torch.hann_window(self.window, device=waves.device)
+        taper = torch.hann_window(self.window, dtype=torch.float32, device=waves.device)
         frames = waves.float().unfold(1, self.window, self.hop) * taper  # (B, T, window)
         spectrum = torch.fft.rfft(frames, self.fft)
         power = spectrum.real.square() + spectrum.imag.square()  # (B, T, Q); twice as fast as abs().square()
@@ -70,10 +72,11 @@ class LogMel(nn.Module):
 @lru_cache(maxsize=4)
 def slaney_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
     """Triangular filters of equal area on Slaney's mel scale from 0 to half the sample rate: (Q, N) float32."""
-    filters = torchaudio.functional.melscale_fbanks(
-        fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate, norm="slaney", mel_scale="slaney"
-    )
-    return filters.to(device)
+    with ordinary_tensors(), torch.device("cpu"):  # the filters serve all later calls
+        filters = torchaudio.functional.melscale_fbanks(
+            fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate, norm="slaney", mel_scale="slaney"
+        )
+        return filters.to(device)
 
 
 class WhisperMel(nn.Module):
@@ -121,7 +124,7 @@ class WhisperMel(nn.Module):
             yield self._log_power(wave, last - first)
 
     def _log_power(self, padded: Tensor, count: int) -> Tensor:
-        taper = torch.hann_window(self.window, device=padded.device)
+        taper = torch.hann_window(self.window, dtype=torch.float32, device=padded.device)
         frames = padded.float().unfold(0, self.window, self.hop)[:count] * taper  # (T, window)
         spectrum = torch.view_as_real(torch.fft.rfft(frames))  # (T, Q, 2)
         power = spectrum.square().sum(-1)  # (T, Q)

@@ -69,9 +69,9 @@ class _Train(torch.autograd.Function):
 class PackedLinear:
     """x W^T + b. Inference on a CPU uses a packed copy of the weight, which doubles the memory of the weight.
 
-    The copy is made again after optimizer steps, in-place updates, load_state_dict and reassignment of the weight, but
-    not after a write to `weight.data` outside of training. `to` and similar calls replace the data of a parameter
-    without a new version, so the `_apply` of the module that owns the weight must replace its PackedLinear.
+    The copy is made again after optimizer steps, in-place updates, load_state_dict, reassignment of the weight and
+    writes to `weight.data` (see WeightCache). The `_apply` of the module that owns the weight replaces its
+    PackedLinear, so that no copy stays in memory when a model moves to a GPU.
     """
 
     def __init__(self) -> None:

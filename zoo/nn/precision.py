@@ -54,7 +54,7 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> tuple[str, str]:
-    """The number format to compute in, and the reason: ("bfloat16", "this CPU multiplies it natively").
+    """The number format to compute in, and the reason: ("bfloat16", "native on this CPU").
 
     dtype: one of DTYPES, torch's own such as torch.bfloat16, or a short name such as "bf16".
     Raises ConfigError for a format that is unknown or that the device does not support.
@@ -68,7 +68,7 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> tuple[str, 
     kind = "GPU" if device.type == "cuda" else "CPU"
     native = torch.cuda.is_bf16_supported(including_emulation=False) if kind == "GPU" else cpu_multiplies_bfloat16()
     if dtype == "auto" and native:
-        return "bfloat16", f"this {kind} multiplies it natively"
+        return "bfloat16", f"native on this {kind}"
     if dtype == "auto":
         return "float32", f"this {kind} has no bfloat16"
     if dtype == "float32" and native:

@@ -52,12 +52,15 @@ class Block(nn.Module):
         self.ffn = FeedForward(dim, ffn_dim, activation_dropout)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None, first: int | None = None) -> Tensor:
-        """x (B, T, D), mask (B, T) True = real -> (B, T, D), or (B, first, D): only the first frames."""
+    def forward(self, x: Tensor, mask: Tensor | None, first: int | None = None, bias: Tensor | None = None) -> Tensor:
+        """x (B, T, D), mask (B, T) True = real -> (B, T, D), or (B, first, D): only the first frames.
+
+        bias: for the attention.
+        """
         if self.norm_first:
-            x = x[:, :first] + self.dropout(self.attention(self.attention_norm(x), mask, first))
+            x = x[:, :first] + self.dropout(self.attention(self.attention_norm(x), mask, first, bias))
             return x + self.dropout(self.ffn(self.ffn_norm(x)))
-        x = self.attention_norm(x[:, :first] + self.dropout(self.attention(x, mask, first)))
+        x = self.attention_norm(x[:, :first] + self.dropout(self.attention(x, mask, first, bias)))
         return self.ffn_norm(x + self.dropout(self.ffn(x)))
 
 
@@ -101,10 +104,13 @@ class Transformer(nn.Module):
             for _ in range(layers)
         )
 
-    def forward(self, x: Tensor, mask: Tensor | None, layers: list[int], first: int | None = None) -> list[Tensor]:
+    def forward(
+        self, x: Tensor, mask: Tensor | None, layers: list[int], first: int | None = None, bias: Tensor | None = None
+    ) -> list[Tensor]:
         """x (B, T, D) -> one (B, T, D) per entry of `layers` (0 ... L). Blocks after the last of these do not run.
 
         first: compute only this many frames of the last layer, for example 1 to read a [CLS] token; default all.
+        bias: for the attention of every block.
         """
         last = max(layers)
         x = self.dropout(x if self.norm_first else self.norm(x))
@@ -112,7 +118,7 @@ class Transformer(nn.Module):
         for k, block in enumerate(self.blocks[:last], start=1):
             count = first if k == last else None
             dropped = self.training and torch.rand(()).item() < self.layerdrop
-            x = x[:, :count] if dropped else block(x, mask, count)
+            x = x[:, :count] if dropped else block(x, mask, count, bias)
             if k in layers:
                 states[k] = x
         if self.norm_first and last == len(self.blocks):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from zoo import checkpoint, registry
+from zoo import loading, registry
+from zoo.encoder import Encoder
 from zoo.errors import ConfigError
+from zoo.io.paths import expand_path
 
 
-def model_source(init: str, exported: str, hint: str) -> str | Path:
-    """The argument of zoo.load for `init`. For a run folder this is the model in its subfolder `exported`.
+def load_init(init: str, hint: str) -> Encoder:
+    """The model that `init` names, on the CPU; for a run folder, the model of that run.
 
-    hint: advice for the error message. Raises ConfigError where `init` is neither a model nor an existing path.
+    hint: advice for the error message. Raises ConfigError where `init` is neither a model nor an existing path, and the
+    errors of `zoo.load`.
     """
-    if registry.is_registered(init) or init.startswith("hf:"):
-        return init
-    path = Path(init).expanduser()
-    if checkpoint.is_checkpoint(path / exported):
-        return path / exported
-    if not path.exists():
+    known = registry.is_registered(init) or init.startswith("hf:")
+    if not known and not expand_path(init).exists():
         raise ConfigError(f"init {init!r}: no such model, folder or file; {hint}")
-    return path
+    return loading.load(init, device="cpu")

@@ -20,11 +20,14 @@ from zoo import embed, registry
 from zoo.defaults import BATCH_SECONDS
 from zoo.encoder import Encoder
 from zoo.errors import ZooError
+from zoo.io import messages
 from zoo.io.locks import lock_folder
 from zoo.io.paths import expand_path
+from zoo.io.terminal import print_plain
 from zoo.jobs.failures import ERRORS_NAME
 from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
+from zoo.jobs.survey import file_stamp
 from zoo.loading import open_encoder
 from zoo.search import increment, store
 from zoo.search.store import IndexEntry, IndexTable, Space
@@ -36,8 +39,8 @@ class IndexSummary:
 
     items: number of items in the index. added, changed, removed: compared with the index before.
     embedded: items embedded by this run; an interrupted run may have embedded others of the added and changed items.
-    failed: items in OUT/increment/errors.jsonl. audio_hours: embedded by this run. wall_seconds: time of the whole run,
-    with loading the model.
+    failed: items in OUT/increment/_errors.jsonl. audio_hours: embedded by this run. wall_seconds: time of the whole
+    run, with loading the model.
     """
 
     items: int
@@ -76,7 +79,7 @@ def build(
     only other files that still exist; ConfigError for an invalid setting.
     """
     started = time.monotonic()
-    console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
+    console = progress if isinstance(progress, Console) else messages.console(quiet=not progress)
     items = [item._replace(path=os.path.abspath(item.path)) for item in collect(paths)]  # noqa: PTH100 (keeps links)
     out = expand_path(out)
     current = store.read(out)
@@ -156,10 +159,9 @@ def _load_name(model: str | Path | Encoder) -> str:
 def _stat_item(item: Item) -> IndexEntry | None:
     """The item with the present size and time of its file; None if the file is missing."""
     try:
-        status = os.stat(item.path)  # noqa: PTH116 (a million of these: no Path objects)
+        return IndexEntry(item.path, item.start, item.end, *file_stamp(item.path))
     except OSError:
         return None
-    return IndexEntry(*item, status.st_size, status.st_mtime_ns)
 
 
 def _check(out: Path, old: Space, table: IndexTable, new: Space, items: Sequence[Item]) -> None:
@@ -184,4 +186,4 @@ def _report(console: Console, out: Path, summary: IndexSummary) -> None:
     line = f"{out}: {summary.items} items in the index; {', '.join(parts) or 'no changes'}"
     if summary.failed:
         line += f" (the reasons are in {out / increment.FOLDER / ERRORS_NAME})"
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, line)

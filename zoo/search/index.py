@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from zoo.encoder import Encoder
-from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
+from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError, install
 from zoo.io.paths import expand_path
 from zoo.search import store
 from zoo.search.nearest import Flat, nearest
@@ -47,7 +47,7 @@ class Index:
         if backend not in BACKENDS:
             raise ConfigError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
         if backend == "faiss" and find_spec("faiss") is None:
-            raise MissingDependencyError('backend "faiss" needs faiss: pip install "audiozoo[search]"')
+            raise MissingDependencyError(f'backend "faiss" needs faiss: {install("search")}')
         self.folder, self.space, self.backend = folder, space, backend
         self.entries, self.vectors = table.entries, table.vectors
         self._flat: Flat | None = None

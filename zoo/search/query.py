@@ -9,7 +9,8 @@ from rich.console import Console
 
 from zoo import loading
 from zoo.errors import CheckpointError, ConfigError, ZooError
-from zoo.io.text import printable
+from zoo.io.terminal import print_plain
+from zoo.io.text import one_line, printable
 from zoo.search.index import Hit, Index
 
 
@@ -60,7 +61,7 @@ def show(hits: Sequence[Hit], console: Console, *, as_json: bool = False) -> Non
         return
     parts = any(hit.start is not None for hit in hits)
     rows = [("score", "start", "path")]
-    rows += [(f"{hit.score:.3f}", f"{hit.start or 0:.1f} s", printable(hit.path)) for hit in hits]
+    rows += [(f"{hit.score:.3f}", f"{hit.start or 0:.1f} s", one_line(hit.path)) for hit in hits]
     for score, start, path in rows:  # a rich table would wrap long paths
         line = f"{score:>6}  {start:>9}  {path}" if parts else f"{score:>6}  {path}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_plain(console, line)

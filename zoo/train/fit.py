@@ -87,8 +87,10 @@ class _Run:
         progress, config = self.progress, self.config
         steps = self.train.steps(progress.cursor, config.batches_per_step, processes.rank(), processes.world())
         self.task.train()
-        with Log(self.folder, progress.step, config.steps) as log, Signals() as signals:
+        with Log(self.folder, progress.step, config.steps, self.task.hidden) as log, Signals() as signals:
             self.task.say = log.say
+            if 0 < progress.step < config.steps:
+                log.say(f"continuing after step {progress.step} of {config.steps}")
             while progress.step < config.steps:
                 step = next(steps)
                 log.waited += step.waited
@@ -114,7 +116,8 @@ class _Run:
     def stopped(self, signals: Signals) -> TrainingStopped:
         return TrainingStopped(
             f"stopped by {signals.name or 'a signal to another process'} after step {self.progress.step}, which is "
-            f"saved in {self.folder}: run the same command again to continue"
+            f"saved in {self.folder}: run the same command again to continue",
+            signals.number,
         )
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from zoo.io import messages
 from zoo.io.atomic import replacing_file
 from zoo.io.text import clock
 from zoo.train import processes
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS, TEXT, TENSORBOARD = "metrics.jsonl", "log.txt", "tensorboard"
+SKIPPED = "skipped"  # shown where it is not 0
+HIDDEN = frozenset({"audio_hours", "data_wait", "seconds"})  # in metrics.jsonl and TensorBoard
 LINE_EVERY = 15.0  # s between two progress lines without a terminal
 
 
@@ -27,16 +29,18 @@ class Log:
     """The reports of one run: `with Log(...) as log`. Only the first process writes.
 
     step: the step that the run resumes from. Lines of later steps are removed, because those steps are repeated.
+    hidden: metrics that lines for people leave out.
     """
 
-    def __init__(self, folder: Path, step: int, total: int) -> None:
+    def __init__(self, folder: Path, step: int, total: int, hidden: frozenset[str] = frozenset()) -> None:
         self.folder, self.first, self.total = folder, step, total
+        self.hidden = hidden | HIDDEN
         self.waited = 0.0  # s of waiting for data since the last line
         self.began = self._last_line = self._marked = time.monotonic()
         self._marked_step = step
         self._aside = 0.0  # s outside of steps since the last line
         self._board: SummaryWriter | None = None
-        self._live = processes.is_main() and sys.stderr.isatty()
+        self._live = processes.is_main() and messages.stream().isatty()
         if processes.is_main():
             _truncate(folder / METRICS, step)
 
@@ -87,8 +91,9 @@ class Log:
             file.write(json.dumps(record) + "\n")
         for name, value in metrics.items():
             self._board.add_scalar(f"{split}/{name}", value, step)
-        values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        line = f"{split:5} {step}/{self.total}  {values}"
+        shown = [name for name, value in metrics.items() if name not in self.hidden and (name != SKIPPED or value)]
+        values = "  ".join(f"{name} {metrics[name]:.4g}" for name in shown)
+        line = f"{split:5} step {step}/{self.total}  {values}"
         if split == "train":
             line += f"  {clock((time.monotonic() - self.began) / (step - self.first) * (self.total - step))} left"
         self.say(line, passing=split == "train")
@@ -99,12 +104,13 @@ class Log:
             return
         with (self.folder / TEXT).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+        stream = messages.stream()
         if self._live:
-            sys.stderr.write(f"\r\x1b[K{line}" + ("" if passing else "\n"))
+            stream.write(f"\r\x1b[K{line}" + ("" if passing else "\n"))
         elif not passing or time.monotonic() - self._last_line > LINE_EVERY:
             self._last_line = time.monotonic()
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+            stream.write(line + "\n")
+        stream.flush()
 
 
 def _truncate(path: Path, step: int) -> None:

@@ -8,7 +8,6 @@ pass can drop layers or run twice, which wrappers such as DistributedDataParalle
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +19,8 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
+from zoo.io import messages
+from zoo.io.text import visible
 from zoo.nn.precision import resolve_device
 
 # The other processes wait while the first one clusters or transcribes a corpus. The default timeout of torch, 10 or 30
@@ -59,7 +60,7 @@ def is_main() -> bool:
 def say(line: str) -> None:
     """Print a line to stderr, from the first process only."""
     if is_main():
-        print(line, file=sys.stderr, flush=True)
+        print(visible(line), file=messages.stream(), flush=True)
 
 
 def barrier() -> None:

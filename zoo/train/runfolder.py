@@ -49,10 +49,12 @@ def prepare(folder: Path, config: Any, data: Mapping[str, str], resuming: bool) 
             if not data.get(name, "").startswith(recorded.get(name, "")):
                 changed.append(f"{description} (fingerprint of names and durations, and of texts if they are targets)")
         if changed:
+            longer = any(line.startswith("train.steps:") for line in changed)
             raise ConfigError(
                 f"{folder} has a run with another configuration, so it cannot be resumed exactly:\n  "
                 + "\n  ".join(changed)
                 + "\nrestore the values, or use another folder"
+                + ("; to train longer, begin a new run there with the trained model as `init`" if longer else "")
             )
     with replacing_file(file) as partial:
         partial.write_text(to_yaml(config), encoding="utf-8")

@@ -9,10 +9,11 @@ from typing import Any
 
 
 class Signals:
-    """`with Signals() as received`: received.name is None until a signal arrives."""
+    """`with Signals() as received`: received.name is None until a signal arrives; number is its number."""
 
     def __init__(self) -> None:
         self.name: str | None = None
+        self.number: int = signal.SIGTERM
         self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -26,7 +27,7 @@ class Signals:
         self._restore()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.name = signal.Signals(number).name
+        self.name, self.number = signal.Signals(number).name, number
         self._restore()
 
     def _restore(self) -> None:

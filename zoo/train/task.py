@@ -58,6 +58,8 @@ class TrainingTask(nn.Module):
 
     monitor: ClassVar[str] = "loss"
     maximize: ClassVar[bool] = False
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    """Metrics for metrics.jsonl and TensorBoard only: the line for people leaves them out."""
     autocast: Callable[[], AbstractContextManager[Any]] = staticmethod(nullcontext)
     """Context of `forward` in `run`: the number format, set by `fit`."""
     say: Callable[[str], None] = staticmethod(print)

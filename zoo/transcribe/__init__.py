@@ -3,7 +3,7 @@
 inputs -> plan -> decode (threads) -> model.transcribe, a few minutes of audio at a time -> formats -> files, journal
 """
 
-from zoo.transcribe.formats import FORMATS, render
+from zoo.text.formats import FORMATS, SubtitleStyle
 from zoo.transcribe.job import TranscribeSummary, run
 
-__all__ = ["FORMATS", "TranscribeSummary", "render", "run"]
+__all__ = ["FORMATS", "SubtitleStyle", "TranscribeSummary", "run"]

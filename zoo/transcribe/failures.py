@@ -1,4 +1,4 @@
-"""errors.jsonl: the recordings that failed, with the reasons."""
+"""_errors.jsonl: the recordings that failed, with the reasons."""
 
 from __future__ import annotations
 

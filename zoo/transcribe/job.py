@@ -1,7 +1,7 @@
 """One transcription job, from paths to files.
 
-collect -> survey -> ahead ==threads==> model.transcribe -> FORMATS -> OUT/talk.srt, journal
-inputs                                     failures -----------------> OUT/errors.jsonl
+collect -> survey -> ahead ==threads==> model.transcribe -> OUT/talk.json -> OUT/talk.srt, journal
+inputs                                     failures -----------------> OUT/_errors.jsonl
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from rich.console import Console
 
 from zoo.audio import Clip
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, ZooError
-from zoo.io.atomic import replacing_file
+from zoo.io import messages
 from zoo.io.locks import lock_folder
-from zoo.io.text import clock, printable
+from zoo.io.terminal import print_plain
+from zoo.io.text import clock, one_line
 from zoo.jobs import decode
 from zoo.jobs.failures import ERRORS_NAME
 from zoo.jobs.inputs import collect
@@ -31,36 +32,32 @@ from zoo.jobs.lists import Item
 from zoo.jobs.progress import ProgressMeter
 from zoo.jobs.survey import survey
 from zoo.loading import open_encoder
+from zoo.text.formats import SubtitleStyle, parse_formats
 from zoo.text.transcript import Transcript
 from zoo.transcribe.disk import affects_all_files, unwritable
 from zoo.transcribe.failures import Failures
-from zoo.transcribe.formats import parse_formats, render
-from zoo.transcribe.journal import Journal, TranscriptTask
+from zoo.transcribe.journal import Journal, Plan, TranscriptTask
 from zoo.transcribe.naming import stems
+from zoo.transcribe.settings import check_options, complete_options, describe, note_on_words, settings_of
 
 GROUP_SECONDS = 600.0  # audio that the model gets at once, and the most that a crash loses; a longer file is alone
 GROUP_FILES = 256
 
 
-@runtime_checkable
-class Transcriber(Protocol):
-    """A model that transcribes speech."""
-
-    def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
-        """A Transcript for each recording of a list. Options are checked before any recording is read."""
-        ...
-
-
 @dataclass(frozen=True)
 class TranscribeSummary:
-    """Counts of recordings: written + skipped + failed = all. skipped: written by earlier runs.
+    """Counts of recordings: written + rendered + skipped + failed = all.
 
+    written: transcribed; rendered: transcribed by earlier runs, with formats written now from their JSON; skipped:
+    everything was there. without_speech: of the written ones, those with an empty transcript.
     audio_hours: of the written recordings; wall_seconds: of the whole run, loading of the model included.
     """
 
     written: int
+    rendered: int
     skipped: int
     failed: int
+    without_speech: int
     audio_hours: float
     wall_seconds: float
 
@@ -71,6 +68,8 @@ def run(
     out: str | Path,
     *,
     formats: str = "txt",
+    highlight_words: bool = False,
+    max_words_per_line: int | None = None,
     dtype: str = "float32",
     device: str = "auto",
     workers: int | None = None,
@@ -81,10 +80,13 @@ def run(
 
     paths: files, folders, globs and lists, or items (`zoo.jobs.inputs.collect`).
     model: a source for `zoo.load`, or a loaded model that transcribes; its device and dtype do not change.
-    formats: names of `FORMATS`, separated by commas, or "all"; options: of the model's `transcribe`.
+    formats: names of `FORMATS`, separated by commas, or "all". JSON is always written too.
+    highlight_words, max_words_per_line: words in subtitles, see `SubtitleStyle`; they turn word timestamps on.
+    options: of the model's `transcribe`.
 
-    A second run with the same settings writes missing and changed recordings only. Recordings keep the names of their
-    files, even if other recordings are added. OUT/errors.jsonl lists recordings that cannot be read, with the reason;
+    A second run with the same settings transcribes missing and changed recordings only. Other formats and styles of
+    subtitles are written from the JSON, without transcribing again. Recordings keep the names of their files, even if
+    other recordings are added. OUT/_errors.jsonl lists recordings that cannot be read, with the reason;
     they do not stop the others.
 
     Raises ConfigError for an option that the model does not support, before anything is written; ZooError if there are
@@ -92,60 +94,66 @@ def run(
     another recording or a file that is not from `zoo transcribe`, or if the disk is full.
     """
     began = time.monotonic()
-    console = progress if isinstance(progress, Console) else Console(stderr=True, quiet=not progress)
+    console = progress if isinstance(progress, Console) else messages.console(quiet=not progress)
     workers = min(8, os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise ConfigError(f"workers {workers}: at least 1 is needed")
-    names, items, out = parse_formats(formats), collect(paths), Path(out)
+    names, style = parse_formats(formats), SubtitleStyle(highlight_words, max_words_per_line)
+    options = complete_options(options, names, style)
+    items, out = collect(paths), Path(out)
     transcriber, dtype_name, reason = open_encoder(model, device, dtype)
-    _check(transcriber, options)
-    _say(console, f"{transcriber.name or transcriber.family} on {transcriber.device}, {dtype_name}: {reason}")
+    check_options(transcriber, options)
+    _say(console, f"{describe(transcriber, model)} on {transcriber.device}, {dtype_name}: {reason}")
+    note = note_on_words(options, names, style)
+    if note:
+        _say(console, note)
     with lock_folder(out):
-        settings = {
-            "model": transcriber.fingerprint(),
-            "dtype": dtype_name,
-            "formats": names,
-            "options": _plain(options),
-        }
-        journal = Journal(out, settings)
+        journal = Journal(out, settings_of(transcriber, dtype_name, options))
         surveyed = zip(survey(items, {}, workers, console), stems(items, journal.stems(items)), strict=True)
-        tasks = [TranscriptTask(item, tuple(f"{stem}.{name}" for name in names)) for item, stem in surveyed]
+        tasks = [TranscriptTask(item, stem, names, style.name) for item, stem in surveyed]
         journal.check(tasks)
-        done, missing = _divide(tasks, journal)
-        job = Job(transcriber, out, journal, options, console)
-        job.work(missing, workers, before=sum(task.item.seconds for task in done))
+        plan = Plan.of(tasks, journal)
+        job = Job(transcriber, out, journal, options, style, console)
+        unreadable = job.write_formats(plan.transcribed)
+        before = sum(task.item.seconds for task in [*plan.done, *plan.transcribed])
+        job.work([*plan.missing, *unreadable], workers, before=before)
         journal.finish()
-    return job.report(len(done), time.monotonic() - began)
-
-
-def _check(model: Encoder, options: dict[str, Any]) -> None:
-    """Raises ConfigError for a model that cannot transcribe, and for options that it does not support."""
-    if not isinstance(model, Transcriber):
-        raise ConfigError(f"{model.name or model.family} cannot transcribe; use a Whisper, or a HuBERT with a CTC head")
-    if isinstance(options.get("language"), (list, tuple)):
-        raise ConfigError(f"language {options['language']}: give one code for all recordings, or none")
-    with suppress(
-        AudioError
-    ):  # an empty list of recordings is an error, but it is raised after the options are checked
-        model.transcribe([], model.sample_rate, **options)
-
-
-def _divide(tasks: Sequence[TranscriptTask], journal: Journal) -> tuple[list[TranscriptTask], list[TranscriptTask]]:
-    """Tasks that earlier runs have done, and missing tasks."""
-    done: list[TranscriptTask] = []
-    missing: list[TranscriptTask] = []
-    for task in tasks:
-        (done if journal.done(task) else missing).append(task)
-    return done, missing
+    return job.report(len(plan.done), time.monotonic() - began)
 
 
 class Job:
     """Transcribes and writes the missing recordings of a run."""
 
-    def __init__(self, model: Any, out: Path, journal: Journal, options: dict[str, Any], console: Console) -> None:
+    def __init__(
+        self,
+        model: Any,
+        out: Path,
+        journal: Journal,
+        options: dict[str, Any],
+        style: SubtitleStyle,
+        console: Console,
+    ) -> None:
         self.model, self.out, self.journal, self.options, self.console = model, out, journal, options, console
+        self.style = style
         self.failures = Failures(out)
-        self.written, self.seconds = 0, 0.0
+        self.written, self.rendered, self.seconds = 0, 0, 0.0
+        self.without_speech: list[str] = []
+
+    def write_formats(self, tasks: Sequence[TranscriptTask]) -> list[TranscriptTask]:
+        """Write the missing formats of transcribed recordings. Returns the tasks whose JSON cannot be read."""
+        unreadable: list[TranscriptTask] = []
+        missing = {task.stem: self.journal.missing(task) for task in tasks}
+        if tasks:
+            self.journal.claim(tasks, transcribed=True)
+        for task in tasks:
+            try:
+                transcript = Transcript.load(self.out / task.json)
+            except ZooError:
+                unreadable.append(self.journal.with_earlier_formats(task))
+                continue
+            if self._write_files(task, missing[task.stem], transcript):
+                self.rendered += 1
+        return unreadable
 
     def work(self, tasks: Sequence[TranscriptTask], workers: int, before: float) -> None:
         """Transcribe the tasks and write their files. before: seconds of audio that earlier runs have done."""
@@ -210,19 +218,27 @@ class Job:
         return results
 
     def _write(self, task: TranscriptTask, transcript: Transcript, meter: ProgressMeter) -> None:
-        for name in task.files:
+        if not self._write_files(task, task.files, transcript):
+            meter.fail(0.0)  # the meter has passed its seconds already
+            return
+        self.written += 1
+        self.seconds += transcript.duration
+        if not transcript.text:
+            self.without_speech.append(task.item.path)
+
+    def _write_files(self, task: TranscriptTask, names: Sequence[str], transcript: Transcript) -> bool:
+        """Write the files with these names, and record them. Returns whether that succeeded."""
+        for name in names:
             path = self.out / name
             try:
-                _put(path, render(transcript, path.suffix[1:]).encode())
+                transcript.save(path, **asdict(self.style))
             except OSError as error:
                 if affects_all_files(error):
                     raise unwritable(path, error) from error
                 self.failures.add(task.item, f"{path}: cannot be written ({error.strerror or error})")
-                meter.fail(0.0)  # the meter has passed its seconds already
-                return
+                return False
         self.journal.add(task)
-        self.written += 1
-        self.seconds += transcript.duration
+        return True
 
     def _fail(self, task: TranscriptTask, reason: str, meter: ProgressMeter) -> None:
         self.failures.add(task.item, reason)
@@ -231,6 +247,8 @@ class Job:
     def report(self, skipped: int, wall_seconds: float) -> TranscribeSummary:
         """Print and return a summary."""
         before = f"; {skipped} were already there" if skipped else ""
+        if self.rendered:
+            before = f"; formats of {self.rendered} written from their JSON, without transcribing again{before}"
         if self.written:
             speed = f"{self.seconds / max(wall_seconds, 1e-9):.1f}x real time with loading"
             _say(
@@ -240,11 +258,23 @@ class Job:
             )
         else:
             _say(self.console, f"{self.out}: nothing written{before}")
+        if self.without_speech:
+            named = ", ".join(one_line(path) for path in self.without_speech[:3])
+            more = ", ..." if len(self.without_speech) > 3 else ""
+            _say(self.console, f"no speech found in {len(self.without_speech)} recordings: {named}{more}")
         for item, reason in islice(self.failures, 10):
-            _say(self.console, printable(f"failed: {item.path}: {reason}"))
+            _say(self.console, one_line(f"failed: {item.path}: {reason}"))
         if self.failures:
             _say(self.console, f"{len(self.failures)} failed; all reasons are in {self.out / ERRORS_NAME}")
-        return TranscribeSummary(self.written, skipped, len(self.failures), self.seconds / 3600, wall_seconds)
+        return TranscribeSummary(
+            written=self.written,
+            rendered=self.rendered,
+            skipped=skipped,
+            failed=len(self.failures),
+            without_speech=len(self.without_speech),
+            audio_hours=self.seconds / 3600,
+            wall_seconds=wall_seconds,
+        )
 
 
 def groups(tasks: Sequence[TranscriptTask]) -> Iterator[list[TranscriptTask]]:
@@ -261,17 +291,6 @@ def groups(tasks: Sequence[TranscriptTask]) -> Iterator[list[TranscriptTask]]:
         yield group
 
 
-def _put(path: Path, content: bytes) -> None:
-    with replacing_file(path) as partial:
-        partial.write_bytes(content)
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Options as plain values, to compare them with those of a later run."""
-    plain = (bool, int, float, str, type(None))
-    return {name: value if isinstance(value, plain) else repr(value) for name, value in options.items()}
-
-
 def _say(console: Console, line: str) -> None:
     """Print a line without markup, because names may hold square brackets."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, line)

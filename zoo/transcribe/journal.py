@@ -1,9 +1,11 @@
 """The transcripts in a folder, and the settings of the run that made them.
 
 _transcripts.jsonl: the first line has the settings. For each recording a line follows with its claim, the names of the
-files that the run is going to write. For each recording that is done there is another line, with its size and time.
-Claims are written before the files. So the files of a killed run are recognized, and a file without a claim is not from
-`zoo transcribe`.
+files that the run is going to write. For each recording that is transcribed there is another line, with its size and
+time, and with the style of each file, null for a file that is not yet written. Claims are written before the files. So
+the files of a killed run are recognized, and a file without a claim is not from `zoo transcribe`.
+
+The JSON of a recording is always kept. Other formats are written from it, also in later runs.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +23,39 @@ from zoo.io.text import dumps, printable
 from zoo.jobs.failures import ERRORS_NAME
 from zoo.jobs.lists import Item
 from zoo.jobs.survey import Planned
+from zoo.text.formats import SUBTITLES
 from zoo.transcribe.disk import writing
 
 NAME = "_transcripts.jsonl"
-FORMAT = 1
+FORMAT = 2
 SAME_RESULT = frozenset({"batch_size"})  # options that do not change the transcripts
 
 
 @dataclass(frozen=True)
 class TranscriptTask:
-    """A recording and its files, relative to the output folder."""
+    """A recording, the stem of its files relative to the output folder, and their formats.
+
+    style: of subtitles, in words; "" for cues of whole segments.
+    """
 
     item: Planned
-    files: tuple[str, ...]
+    stem: str
+    formats: tuple[str, ...]
+    style: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files. The JSON is always one of them."""
+        return tuple(f"{self.stem}.{name}" for name in dict.fromkeys(("json", *self.formats)))
+
+    @property
+    def json(self) -> str:
+        """Name of the JSON file."""
+        return f"{self.stem}.json"
+
+    def style_of(self, name: str) -> str:
+        """The style of one of the files."""
+        return self.style if name.rpartition(".")[2] in SUBTITLES else ""
 
 
 class Journal:
@@ -72,15 +94,28 @@ class Journal:
     def stems(self, items: Sequence[Item]) -> dict[Item, str]:
         """File names without extension that recordings have from earlier runs."""
         records = {item: self.records.get(key(item)) for item in items}
-        return {item: os.path.splitext(record["files"][0])[0] for item, record in records.items() if record}  # noqa: PTH122
+        return {item: os.path.splitext(next(iter(record["files"])))[0] for item, record in records.items() if record}  # noqa: PTH122
 
-    def done(self, task: TranscriptTask) -> bool:
-        """Whether all files of this task exist and were made from the recording as it is now."""
+    def transcribed(self, task: TranscriptTask) -> bool:
+        """Whether there is a JSON file that was made from the recording as it is now."""
         item, record = task.item, self.records.get(key(task.item.item))
-        if record is None or record["file"] is None or record["files"] != list(task.files):
+        if record is None or record["file"] is None:
             return False
         same = item.size is None or [item.size, item.mtime_ns] == record["file"]
-        return same and all((self.out / name).is_file() for name in task.files)
+        return same and (self.out / task.json).is_file()
+
+    def missing(self, task: TranscriptTask) -> list[str]:
+        """Files of a transcribed recording that do not exist yet, or have another style."""
+        styles = self.records[key(task.item.item)]["files"]
+        return [
+            name for name in task.files if styles.get(name) != task.style_of(name) or not (self.out / name).is_file()
+        ]
+
+    def with_earlier_formats(self, task: TranscriptTask) -> TranscriptTask:
+        """The task with all formats that the recording has, so that no file of an old transcript stays."""
+        record = self.records.get(key(task.item.item), {"files": ()})
+        earlier = [name.rpartition(".")[2] for name in record["files"]]
+        return replace(task, formats=tuple(dict.fromkeys((*task.formats, *earlier))))
 
     def check(self, tasks: Sequence[TranscriptTask]) -> None:
         """Raises ZooError if a file of these tasks belongs to another recording, or is not from `zoo transcribe`."""
@@ -101,15 +136,22 @@ class Journal:
                 if name not in owners and os.path.lexists(self.out / name) and not (self.out / name).is_dir():
                     raise _foreign(self.out / name)
 
-    def claim(self, tasks: Sequence[TranscriptTask]) -> None:
-        """Record that the files of these tasks are going to be written. Raises ZooError if that fails."""
+    def claim(self, tasks: Sequence[TranscriptTask], *, transcribed: bool = False) -> None:
+        """Record that the files of these tasks are going to be written. Raises ZooError if that fails.
+
+        transcribed: whether their JSON is up to date, and stays.
+        """
         for task in tasks:
-            self._record(task, None)
+            styles: dict[str, str | None] = dict.fromkeys(task.files)
+            if transcribed:
+                styles[task.json] = ""
+            self._record(task, styles, keep_file=transcribed)
         self._write()
 
     def add(self, task: TranscriptTask) -> None:
         """Record on the disk that the files of this task are done. Raises ZooError if that fails."""
-        record = self._record(task, [task.item.size, task.item.mtime_ns])
+        record = self._record(task, {name: task.style_of(name) for name in task.files})
+        record["file"] = record["file"] or [task.item.size, task.item.mtime_ns]
         with writing(self.path), self.path.open("ab") as file:
             file.write(dumps(record).encode() + b"\n")
             file.flush()
@@ -120,10 +162,15 @@ class Journal:
         self._drop_empty_claims()
         self._write()
 
-    def _record(self, task: TranscriptTask, file: list[int | None] | None) -> dict[str, Any]:
-        record = {"item": key(task.item.item), "file": file, "files": list(task.files)}
-        self.records[key(task.item.item)] = record
-        return record
+    def _record(
+        self, task: TranscriptTask, styles: Mapping[str, str | None], *, keep_file: bool = True
+    ) -> dict[str, Any]:
+        """The record of a recording, with these styles of files. Its other files stay in it."""
+        owner = key(task.item.item)
+        old = self.records.get(owner, {"file": None, "files": {}})
+        file = old["file"] if keep_file else None
+        self.records[owner] = {"item": owner, "file": file, "files": {**old["files"], **styles}}
+        return self.records[owner]
 
     def _drop_empty_claims(self) -> None:
         """Drop the records of recordings without any file in the folder."""
@@ -139,6 +186,28 @@ class Journal:
         with writing(self.path), replacing_file(self.path) as partial, partial.open("wb") as file:
             for line in [self.head, *claims, *done]:
                 file.write(dumps(line).encode() + b"\n")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tasks by what they need: nothing, formats from their JSON, a transcription."""
+
+    done: list[TranscriptTask]
+    transcribed: list[TranscriptTask]
+    missing: list[TranscriptTask]
+
+    @classmethod
+    def of(cls, tasks: Sequence[TranscriptTask], journal: Journal) -> Plan:
+        """Divide tasks by what earlier runs have done."""
+        plan = cls([], [], [])
+        for task in tasks:
+            if not journal.transcribed(task):
+                plan.missing.append(journal.with_earlier_formats(task))
+            elif journal.missing(task):
+                plan.transcribed.append(task)
+            else:
+                plan.done.append(task)
+        return plan
 
 
 def _other_recording(path: Path, owner: str, new: str) -> ZooError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -120,7 +120,7 @@ class FeatureSource:
 
     def frames(
         self, entries: Sequence[Entry], blocks: Sequence[FeatureBlock] | None = None, *, workers: int | None = None
-    ) -> Iterator[Iterator[FramePart]]:
+    ) -> Generator[Iterator[FramePart], None, None]:
         """For each block (by default all blocks of `entries`), the frames of its entries, in order.
 
         Audio is decoded ahead in `workers` threads. Unreadable and too short entries give a part with an error. The
@@ -132,8 +132,8 @@ class FeatureSource:
         threads = workers or min(8, os.cpu_count() or 1)
         with closing(decode.ahead(items, read, workers=threads, look_ahead_seconds=2 * BLOCK_SECONDS)) as clips:
             for block in blocks:
-                outcomes = [outcome for _, outcome in islice(clips, block.last - block.first)]
-                yield self._encode(block, outcomes)
+                # No variable here: a long clip is a temporary file, and is freed when its frames have been used.
+                yield self._encode(block, [outcome for _, outcome in islice(clips, block.last - block.first)])
 
     def _encode(self, block: FeatureBlock, outcomes: list[Clip | str]) -> Iterator[FramePart]:
         rate, longest = self.encoder.sample_rate, _LONG_SECONDS * self.encoder.sample_rate

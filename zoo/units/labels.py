@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,7 +126,7 @@ def label_corpus(
 
     If a run is killed, call it again: it continues after the last finished part, and the files are byte-identical to
     those of an uninterrupted run. Finished labels are only read; several processes can do this at once. Entries that
-    cannot be read have no units and are in `failures`.
+    cannot be read have no units and are in `failures`; every call tries them again.
     Raises ConfigError if there are no entries; CheckpointError if `source` is not the source of the quantizer, or if
     the folder has labels of other entries or another quantizer.
     """
@@ -166,8 +167,19 @@ class Labeling:
         return _matches(self.folder, self.header) and not self.missing()
 
     def missing(self, rank: int = 0, world: int = 1) -> list[int]:
-        """Numbers of the missing or damaged parts among those of process `rank`: rank, rank + world, ..."""
-        return [n for n in range(rank, len(self.names), world) if _read_part(self.folder / self.names[n]) is None]
+        """Numbers of the parts to write among those of process `rank`: rank, rank + world, ...
+
+        These are missing parts, damaged parts, and parts with an entry that failed and can be read now.
+        """
+        return [number for number in range(rank, len(self.names), world) if self._must_write(number)]
+
+    def _must_write(self, number: int) -> bool:
+        failures = _stored_failures(self.folder / self.names[number])
+        if not failures:
+            return failures is None
+        alone = [FeatureBlock(index, index + 1) for index in failures]
+        with closing(self.source.frames(self.entries, alone, workers=1)) as frames:
+            return any(part.error is None for parts in frames for part in parts)
 
     def claim(self) -> None:
         """Write the header, or check an existing one. One process calls this before any process writes parts."""
@@ -221,6 +233,8 @@ def _write_header(folder: Path, header: dict[str, Any]) -> None:
 def _write_part(
     path: Path, quantizer: Quantizer, blocks: Sequence[FeatureBlock], frames: Iterator[Iterator[FramePart]]
 ) -> None:
+    """Write the units of a part, unless the stored part has units of an entry that fails now."""
+    before = _stored_failures(path)
     first = blocks[0].first
     counts = torch.zeros(blocks[-1].last - first, dtype=torch.int64)
     dtype = torch.int16 if max(quantizer.sizes) <= 1 << 15 else torch.int32
@@ -233,6 +247,8 @@ def _write_part(
                 continue
             units.append(quantizer.assign(x).to(dtype))
             counts[index - first] += len(x)
+    if before is not None and not failures.keys() <= before.keys():
+        return
     with replacing_file(path) as temporary:
         notes = {"zoo.labels": json.dumps({"failures": failures})}
         save_file({"units": torch.cat(units), "counts": counts}, temporary, metadata=notes)
@@ -245,6 +261,15 @@ def _read_part(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         return load_file(path), notes
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
+
+
+def _stored_failures(path: Path) -> dict[int, str] | None:
+    """Entry index -> reason of each failure in a part; None if the part is missing or damaged."""
+    part = _read_part(path)
+    if part is None:
+        return None
+    _, notes = part
+    return {int(index): reason for index, reason in notes["failures"].items()}
 
 
 def _read_header(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ file is needed to resume a run.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -17,8 +16,9 @@ from torch import Tensor
 
 from zoo.cluster.quantizer import Quantizer
 from zoo.errors import ZooError
-from zoo.io.text import printable
+from zoo.io.text import printable, shorten
 from zoo.jobs.lists import Item
+from zoo.jobs.survey import file_stamp
 
 Line = dict[str, Any]
 
@@ -38,10 +38,15 @@ class StoredLine(NamedTuple):
 
 
 class UnitsRequest:
-    """The items and settings of a run. Every line of the file must match them."""
+    """The items and settings of a run. Every line of the file must match them.
 
-    def __init__(self, items: Sequence[Item], quantizer: Quantizer, dedup: bool, dtype: str) -> None:
-        self.items, self.quantizer, self.dedup, self.dtype = items, quantizer, dedup, dtype
+    prune: lines of other items are skipped, which is otherwise an error.
+    """
+
+    def __init__(
+        self, items: Sequence[Item], quantizer: Quantizer, dedup: bool, dtype: str, prune: bool = False
+    ) -> None:
+        self.items, self.quantizer, self.dedup, self.dtype, self.prune = items, quantizer, dedup, dtype, prune
         # Read before decoding, so that the next run notices a file that changes meanwhile.
         self._stamps = [_stamp(item.path) for item in items]
         self._indices = {_key(self._head(index)): index for index in range(len(items))}
@@ -69,7 +74,7 @@ class UnitsRequest:
         seen: set[int] = set()
         for number, line in enumerate(lines, 1):
             if line.item_index in seen:
-                raise _line_error(path, number)
+                raise _line_error(path, number, "a second line of the same item")
             seen.add(line.item_index)
         return lines
 
@@ -95,9 +100,13 @@ class UnitsRequest:
                 continue
             try:
                 line = json.loads(text)
-                index = self._indices[_key(line)]
+                index = self._indices.get(_key(line))
             except (ValueError, KeyError, TypeError, AttributeError):
-                raise _line_error(path, number) from None
+                raise _line_error(path, number, "damaged") from None
+            if index is None and self.prune:
+                continue
+            if index is None:
+                raise _line_error(path, number, f"{shorten(line['path'])} is not among the inputs")
             self._check(line, path, number)
             # If the audio file was deleted since, its units are kept.
             current = "dtype" in line and self._stamps[index] in (None, line.get("file"))
@@ -128,14 +137,13 @@ def _key(line: Line) -> tuple[object, ...]:
 def _stamp(path: str) -> list[int] | None:
     """Size and modification time of a file; None if it is missing."""
     try:
-        status = os.stat(path)  # noqa: PTH116 (a million of these: no Path objects)
+        return list(file_stamp(path))
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns]
 
 
-def _line_error(path: Path, number: int) -> ZooError:
+def _line_error(path: Path, number: int, reason: str) -> ZooError:
     return ZooError(
-        f"{path}, line {number}: damaged, or not of these inputs; give the same inputs, choose another file, or "
-        "remove this one"
+        f"{path}, line {number}: {reason}. Give the same inputs, choose another file, remove this one, or, to remove "
+        "only the lines of other items, use --prune (in Python prune=True)"
     )

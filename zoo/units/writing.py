@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import torch
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -30,8 +29,10 @@ from zoo import audio
 from zoo.cluster.quantizer import Quantizer
 from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
-from zoo.errors import AudioError, ConfigError, MissingDependencyError, ZooError
-from zoo.io.atomic import replacing_file
+from zoo.errors import ConfigError, ZooError
+from zoo.io import messages
+from zoo.io.atomic import naming_errors, replacing_file
+from zoo.jobs.failures import READ_ERRORS
 from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
 from zoo.loading import open_encoder
@@ -55,28 +56,31 @@ def write_units(
     dtype: str = "float32",
     device: str = "auto",
     workers: int | None = None,
+    prune: bool = False,
     progress: bool = True,
 ) -> UnitsSummary:
     """Write the units of files, folders, globs and lists to `out`.
 
     model: anything that `zoo.load` takes, or an encoder. The model needs a quantizer.
     dedup: write each run of equal units once, with its length in `counts`.
+    prune: remove the lines of items that are no longer in `paths`.
 
     `out` is written at the end of the run. If a run is killed, call it again: it continues, and the file is
     byte-identical to that of an uninterrupted run. If `out` exists, only new files, files with another size or
     modification time, and failed items are encoded. Units of deleted files are kept. New items come at the end.
-    Raises ConfigError for a model without a quantizer; ZooError if `out`, or an unfinished run for it, has items that
-    are not in `paths`, another quantizer, another dtype or another dedup.
+    If `out` is a link, the file that it points to is written, and the link stays.
+    Raises ConfigError for a model without a quantizer; ZooError if `out`, or an unfinished run for it, has (without
+    `prune`) items that are not in `paths`, another quantizer, another dtype or another dedup.
     """
-    items, target = collect(paths), Path(out).expanduser().absolute()
+    items, target = collect(paths), Path(out).expanduser().resolve()
     encoder, dtype, _ = open_encoder(model, device, dtype)
     quantizer = getattr(encoder, "quantizer", None)
     if not isinstance(quantizer, Quantizer):
         raise ConfigError(f"{encoder.name or encoder.family} has no quantizer, so it gives no units; attach one to it")
-    request = UnitsRequest(items, quantizer, dedup, dtype)
+    request = UnitsRequest(items, quantizer, dedup, dtype, prune)
     with ExitStack() as files:
         old = request.read_finished(files.enter_context(target.open("rb")), target) if target.exists() else []
-        if len(old) == len(items) and all(line.current and not line.failed for line in old):
+        if not prune and len(old) == len(items) and all(line.current and not line.failed for line in old):
             return UnitsSummary(len(old), 0)
         target.parent.mkdir(parents=True, exist_ok=True)
         journal = target.with_name(f".{target.name}.journal")
@@ -110,14 +114,15 @@ def _append_lines(
     source = layer(encoder, request.quantizer.layer)
     entries = [_entry(request.items[index]) for index in indices]
     blocks = source.blocks(entries)
-    console = Console(stderr=True)
+    console = messages.console()
     frames = source.frames(entries, blocks, workers=workers)
     shown = progress and console.is_terminal
     for block, parts in zip(track(blocks, "units", console=console, disable=not shown), frames, strict=True):
         lines = [request.line(indices[i], *outcome) for i, outcome in _units(request.quantizer, block, parts)]
-        file.write(b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+        with naming_errors(Path(file.name)):
+            file.write(b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _units(
@@ -139,7 +144,7 @@ def _entry(item: Item) -> Entry:
     """The item as an entry. Its duration decides in which block it is encoded; it is 0 for an unreadable file."""
     try:
         file_seconds = audio.probe(item.path).duration
-    except (AudioError, MissingDependencyError, OSError):
+    except READ_ERRORS:
         file_seconds = 0.0
     end = file_seconds if item.end is None else min(item.end, file_seconds)
     return Entry(Path(item.path), max(0.0, end - (item.start or 0.0)), "test", item.start, item.end)

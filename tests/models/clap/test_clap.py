@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from unittest import mock
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from foreign_clap import RATE, SECONDS, TEXTS, ClapModel, extractor, saved, tokenizer_files
+from foreign_clap import RATE, SECONDS, TEXTS, WINDOW, edit, extractor, reference, saved, states_of, tokenizer_files
 from small import noise, small
-from torch import Tensor
-from transformers import RobertaTokenizerFast
+from transformers import ClapModel, RobertaTokenizerFast
 
 import zoo
 from zoo.errors import CheckpointError, ConfigError
@@ -21,7 +20,6 @@ from zoo.testing import difference
 
 TOLERANCE = 2e-5
 BATCH_TOLERANCE = 1e-5
-WINDOW = SECONDS * RATE
 Pair = tuple[ClapModel, Clap]
 
 
@@ -35,28 +33,6 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def fused(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     theirs, folder = saved(tmp_path_factory.mktemp("clap"), fused=True)
     return theirs, zoo.load(folder, device="cpu")
-
-
-def reference(theirs: ClapModel, wave: Tensor, is_longer: bool) -> tuple[Tensor, list[Tensor]]:
-    """The embedding (D,) and the hidden states (P, D) of transformers for one clip, with crops where zoo has them."""
-    fusion = theirs.config.audio_config.enable_fusion
-    last = len(wave) // 480 - WINDOW // 480
-    picks = mock.Mock(side_effect=[0, last // 2, last])
-    with mock.patch("numpy.random.choice", picks):
-        features = extractor(fusion)(wave.double().numpy(), sampling_rate=RATE, return_tensors="pt")
-    for call, pick in zip(picks.call_args_list, (0, last // 2, last), strict=False):
-        assert pick in call.args[0], "the reference can draw this crop"
-    spectrogram, flag = features["input_features"].float(), torch.tensor([[is_longer]])
-    with torch.no_grad():
-        embedding = theirs.get_audio_features(spectrogram, is_longer=flag).pooler_output[0]
-        states = theirs.audio_model(spectrogram, is_longer=flag, output_hidden_states=True).hidden_states
-    return embedding, [state[0].flatten(1).T for state in states]
-
-
-def states_of(ours: Clap, wave: Tensor) -> list[Tensor]:
-    mel, long = ours.mel_views(wave[None], torch.tensor([len(wave)]))
-    with torch.no_grad():
-        return [state[0] for state in ours.audio.states(mel, long)]
 
 
 @pytest.mark.parametrize("samples", [1_024, 3_000, 40_000, 48_001, 70_000, WINDOW - 1, WINDOW])
@@ -189,6 +165,31 @@ def test_tokenizer_files(tmp_path: Path) -> None:
     (tmp_path / "vocab.json").write_text('{"a": 0}')
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     with pytest.raises(CheckpointError, match="not a RoBERTa tokenizer: its vocabulary lacks <pad>, <unk>, <s>, </s>"):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"normalizer": {"type": "NFC"}}, "normalizer is"),
+        ({"pre_tokenizer__add_prefix_space": True}, "pre_tokenizer.add_prefix_space is True"),
+        ({"pre_tokenizer": {"type": "Whitespace"}}, "pre_tokenizer is 'Whitespace', not a ByteLevel"),
+        ({"model__type": "Unigram"}, "model is 'Unigram', not a BPE"),
+        ({"model__dropout": 0.1}, "model.dropout is 0.1"),
+        ({"model__byte_fallback": True}, "model.byte_fallback is True"),
+        ({"model__vocab": {"a": 1}}, "ids are not 0 to 0"),
+        ({"model__merges": "a b"}, "model.merges must be a list"),
+        ({"model__merges": [["a", "zz"]]}, "a merge makes or takes 'zz', which is no token"),
+        ({"model__merges": [3]}, "a merge must name two tokens"),
+        ({"post_processor": None}, "post_processor must make <s> text </s>"),
+        ({"added_tokens": [{"id": 9, "content": "<s>"}]}, "has the id 9"),
+    ],
+)
+def test_components_that_no_roberta_has_are_refused(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    tokenizer_files(tmp_path)
+    Tokenizer.load(tmp_path).save(tmp_path / "tokenizer.json")
+    edit(tmp_path / "tokenizer.json", **changes)
+    with pytest.raises(CheckpointError, match=rf"tokenizer\.json: .*{reason}"):
         Tokenizer.load(tmp_path)
 
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -275,6 +276,13 @@ def test_options_that_ctc_does_not_support(reader: Encoder) -> None:
         zoo.create("hubert-base", **SMALL["hubert"]).transcribe(clip, 16_000)
     reader.provenance = {"languages": ["de"]}
     assert reader.transcribe(clip, 16_000).language == "de"
+    assert reader.transcribe(clip, 16_000, language="German").language == "de"
+    for options, message in (
+        ({"beam_size": 5.0}, "beam_size 5.0: give a whole"),
+        ({"language": 5}, "language 5: give"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            reader.transcribe(clip, 16_000, **options)
     with pytest.raises(ConfigError, match="trained on de"):
         reader.transcribe(clip, 16_000, language="en")
 
@@ -335,3 +343,32 @@ def test_zoo_transcribe_with_ctc(reader: Encoder, tmp_path: Path) -> None:
     transcript = json.loads((tmp_path / "out" / "a.json").read_text())
     assert transcript["text"] == reader.transcribe(tmp_path / "a.wav").text and transcript["language"] == "en"
     assert transcript["segments"][0]["words"]
+
+
+@pytest.mark.parametrize("line", ["\\²-grams:", "\\0-grams:", "\\999999999999-grams:"])
+def test_headings_of_no_order_are_no_headings(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "odd.arpa"
+    path.write_text(f"{line}\n-1 a\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="holds no n-grams"):
+        NGram.read(path)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_probabilities_are_numbers(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "odd.arpa"
+    path.write_text(f"\\1-grams:\n{number}\ta\n")
+    with pytest.raises(ConfigError, match=r"odd\.arpa:2: not a 1-gram"):
+        NGram.read(path)
+
+
+def test_a_line_without_end_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.arpa.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(64):
+            file.write(b"x" * (1 << 20))
+    tracemalloc.start()
+    with pytest.raises(ConfigError, match=r"bomb\.arpa\.gz:1: longer than"):
+        NGram.read(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20

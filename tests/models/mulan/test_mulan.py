@@ -64,6 +64,21 @@ def test_spectrogram_layout_is_declared(model: MuLan) -> None:
         model.embed_spectrogram(mel.transpose(1, 2))
 
 
+def test_similarity_takes_a_single_text(model: MuLan) -> None:
+    clips = [noise(3, 1), noise(2, 2)]
+    both = model.similarity(clips, CAPTIONS[:2], 16_000)
+    torch.testing.assert_close(model.similarity(clips, CAPTIONS[1], 16_000), both[:, 1])
+    torch.testing.assert_close(model.similarity(clips[0], CAPTIONS[1], 16_000), both[0, 1])
+
+
+def test_an_empty_text_is_refused(model: MuLan) -> None:
+    for texts in ("", " \n", ["piano", ""]):
+        with pytest.raises(ConfigError, match="is empty; describe the audio"):
+            model.embed_text(texts)
+        with pytest.raises(ConfigError, match="is empty; describe the audio"):
+            model.similarity(noise(2, 5), texts, 16_000)
+
+
 def test_text_does_not_depend_on_its_batch_and_is_truncated(model: MuLan) -> None:
     together = model.embed_text(CAPTIONS)
     for text, vector in zip(CAPTIONS, together, strict=True):
@@ -83,9 +98,8 @@ def test_zero_shot_probabilities(model: MuLan) -> None:
 
 def test_a_string_is_not_a_list_of_labels(model: MuLan) -> None:
     clip = noise(2, 5)
-    for arguments in ({"texts": "slow piano"}, {"texts": []}):
-        with pytest.raises(ConfigError, match=r"texts: give a list of strings"):
-            model.similarity(clip, sample_rate=16_000, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"texts: give a list of strings"):
+        model.similarity(clip, [], 16_000)
     wrong: list[tuple[Any, Any, str]] = [
         ("piano", ["{}"], "labels: give a list"),
         ([], ["{}"], "labels: give a list"),

@@ -11,8 +11,8 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as Backend
-from tokenizers import models
 
 import zoo
 from zoo import corpora
@@ -249,3 +249,83 @@ def test_the_packaged_vocabulary_comes_from_the_captions_of_the_corpus(tmp_path:
     captions = [caption for entry in entries if entry.split == "train" for caption in entry.captions]
     packaged = zoo.create("mulan-mini").tokenizer
     assert Tokenizer.train(captions, 1000).fingerprint() == packaged.fingerprint()
+
+
+def write_file(tokenizer: Tokenizer, folder: Path, **changes: object) -> None:
+    """Write tokenizer.json with changed components; "model.vocab" is a field of one."""
+    content = json.loads(tokenizer._backend.to_str())
+    for name, value in changes.items():
+        component, _, field = name.partition("__")
+        if field:
+            content[component][field] = value
+        else:
+            content[component] = value
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+
+
+BOMB = [{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}] * 30
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "/////w=="}}, "normalizer is 'Precompiled'"),
+        ({"normalizer": {"type": "Sequence", "normalizers": BOMB}}, "normalizer is 'Sequence'"),
+        ({"normalizer": None}, "normalizer is None"),
+        ({"normalizer__lowercase": "yes"}, "lowercase is 'yes'"),
+        ({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$"}}}, "pre_tokenizer is 'Split'"),
+        ({"model__type": "Unigram"}, "model is 'Unigram'"),
+        ({"model__max_input_chars_per_word": 10**12}, "max_input_chars_per_word is 1000000000000"),
+        ({"model__unk_token": "[MASK]"}, "unk_token is"),
+        ({"model__continuing_subword_prefix": ""}, "continuing_subword_prefix is"),
+        ({"model__vocab": {"a": 10**9}}, "ids are not 0 to 0"),
+        ({"model__vocab": ["a"]}, "must be a table"),
+        ({"model__vocab": {"a": 0, "b": 0}}, "each once"),
+        ({"post_processor": None}, "post_processor must make"),
+        ({"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}]}}, "must make"),
+        ({"post_processor__special_tokens": {}}, "post_processor must make"),
+        ({"post_processor__single": [[]]}, "post_processor must make"),
+        ({"added_tokens": [{"id": 10**6, "content": "x"}]}, "has the id 1000000"),
+        ({"added_tokens": [{"id": 0, "content": "[CLS]"}]}, "has the id 0"),
+        ({"added_tokens": 3}, "added_tokens"),
+        ({"added_tokens": [3]}, "added_tokens"),
+        ({"added_tokens": [{"id": "0"}]}, "added_tokens"),
+    ],
+)
+def test_components_that_no_bert_has_are_refused(
+    tokenizer: Tokenizer, tmp_path: Path, changes: dict[str, object], reason: str
+) -> None:
+    """The tokenizers library panics on some of them, ends the process, or never comes back."""
+    write_file(tokenizer, tmp_path, **changes)
+    with pytest.raises(CheckpointError, match=rf"tokenizer\.json: .*{reason}"):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_file_without_changes_gives_the_same_tokenizer(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    write_file(tokenizer, tmp_path)
+    assert Tokenizer.load(tmp_path).fingerprint() == tokenizer.fingerprint()
+    number = {token: tokenizer._backend.token_to_id(token) for token in ("[CLS]", "[SEP]")}
+    older = {"type": "BertProcessing", "cls": ["[CLS]", number["[CLS]"]], "sep": ["[SEP]", number["[SEP]"]]}
+    write_file(tokenizer, tmp_path, post_processor=older)
+    assert torch.equal(Tokenizer.load(tmp_path).encode(CAPTIONS, 64)[0], tokenizer.encode(CAPTIONS, 64)[0])
+
+
+def test_added_tokens_keep_their_ids_and_flags(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    backend = Backend.from_str(tokenizer._backend.to_str())
+    backend.add_tokens([AddedToken("BPM", single_word=True, normalized=False)])
+    backend.add_special_tokens([AddedToken("[TAG]", lstrip=True)])
+    backend.save(str(tmp_path / "tokenizer.json"))
+    loaded = Tokenizer.load(tmp_path)
+    assert len(loaded) == len(tokenizer) + 2
+    for text in ("fast BPM drums [TAG]", "fastBPM", "calm [TAG] bpm"):
+        assert loaded.encode([text], 64)[0][0].tolist() == backend.encode(text).ids
+
+
+def test_a_tokenizer_with_more_ids_than_embeddings_is_refused(tmp_path: Path) -> None:
+    model = zoo.load("mulan")
+    model.save(tmp_path / "model")
+    backend = Backend.from_file(str(tmp_path / "model" / "tokenizer.json"))
+    backend.add_tokens([f"word{i}" for i in range(model.config.vocab_size)])
+    backend.save(str(tmp_path / "model" / "tokenizer.json"))
+    with pytest.raises(CheckpointError, match=r"the tokenizer has \d+ ids, but the weights have"):
+        zoo.load(tmp_path / "model")

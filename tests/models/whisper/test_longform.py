@@ -19,10 +19,11 @@ from zoo.errors import AudioError, ConfigError, MissingDependencyError
 from zoo.models.whisper import longform, segmenters
 from zoo.models.whisper.decoding import Decoded, DecodingOptions
 from zoo.models.whisper.longform import transcribe
-from zoo.text.transcript import Transcript
+from zoo.text.transcript import Transcript, Word
 
 RATE = 16_000
 Z = small_whisper().tokenizer.timestamp_begin  # type: ignore[union-attr]
+VOCABULARY = small_whisper().config.vocab_size
 PLAIN: dict[str, Any] = {"vad": "none", "temperature": 0.0}
 MODES = ("batched", "sequential")
 
@@ -105,7 +106,7 @@ def sound(kind: str, samples: int, seed: int) -> torch.Tensor:
             "timestamps": st.booleans(),
             "word_timestamps": st.booleans(),
             "prompt": st.sampled_from([None, "the", "and the " * 40]),
-            "suppress_tokens": st.sampled_from([(), tuple(range(268)), tuple(range(2000))]),
+            "suppress_tokens": st.sampled_from([(), tuple(range(268)), tuple(range(VOCABULARY))]),
             "suppress_blank": st.booleans(),
         }
     ),
@@ -135,10 +136,12 @@ class Script:
         def decode(model: Any, batch: Any, settings: Any) -> Any:
             self.batches.append(len(batch))
             for w in batch:
+                self.languages.append(w.request.language)
                 self.seen.append((len(w.segmenter.clip), w.start / RATE, w.stop / RATE, w.request.prompt))
             return [answer(w.seconds) for w in batch], None
 
         self.batches: list[int] = []
+        self.languages: list[str | None] = []
         monkeypatch.setattr(longform, "_decode", decode)
 
 
@@ -184,6 +187,27 @@ def test_the_next_window_begins_at_the_last_pair_of_timestamps(monkeypatch: pyte
     assert script.batches == [2, 1, 1, 1]
 
 
+def test_a_text_that_failed_at_every_temperature_is_no_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the text of temperature 0 is kept, because it is the likeliest."""
+    answers = iter([decoded([*stamps(0), 65, *stamps(30)], log_probability=-1.5)] * 2)
+    script = Script(monkeypatch, lambda seconds: next(answers))
+    options = {"vad": "none", "mode": "sequential", "language": "en", "condition_on_previous_text": True}
+    transcribe(small_whisper(), torch.zeros(60 * RATE), RATE, **options)
+    assert [prompt for _, _, _, prompt in script.seen] == [(), ()]
+
+
+def test_no_segment_is_without_duration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words may have no duration, but their segment keeps its own times then."""
+    segmenter = segmenters.ChunkedSegmenter(noise(6.0), small_whisper(), DecodingOptions(), "en", spans=[(0, 6 * RATE)])
+    (window,) = segmenter.windows()
+    result = decoded([*stamps(0), 65, *stamps(2, 2), 66, *stamps(6, 6), 67, *stamps(9)])
+    cut = segmenter.cut(window, result)
+    words = [[Word("a", 2.0, 2.0, 0.5)], [Word("b", 2.0, 6.0, 0.5)], [Word("c", 6.0, 6.0, 0.5)]]
+    segmenter.consume(window, result, cut, words)
+    segments = segmenter.transcript().segments
+    assert [(s.start, s.end, s.tokens[1]) for s in segments] == [(0, 2, 65), (2, 6, 66)]
+
+
 def test_text_of_a_high_temperature_is_no_prompt_and_silence_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(
         [
@@ -216,19 +240,19 @@ def test_windows_of_all_recordings_share_batches_longest_first(monkeypatch: pyte
     assert [len(t.segments) for t in found] == [1, 3, 1, 1]
 
 
-def test_the_language_of_the_first_window_is_used_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_windows_have_the_language_of_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(monkeypatch, lambda seconds: decoded([*stamps(0), 65, *stamps(1)]))
-    counts: list[int] = []
-    whole = longform.BatchScheduler.of
-    monkeypatch.setattr(longform.BatchScheduler, "of", lambda *a: counts.append(a[-1]) or whole(*a))
+    monkeypatch.setattr(longform, "language_probabilities", lambda *_: torch.tensor([[0.1, 0.7, 0.2]]))
     found = transcribe(small_whisper(), torch.zeros(100 * RATE), RATE, vad="none")
-    assert counts == [4], "the number of workers depends on all windows, not only on the first one"
-    assert script.batches == [1, 3] and isinstance(found, Transcript) and found.language == "en"
+    assert script.batches == [4] and isinstance(found, Transcript)
+    code = list(small_whisper().tokenizer.languages)[1]  # type: ignore[union-attr]
+    assert found.language == code and found.language_probability == pytest.approx(0.7)
+    assert script.languages == [code] * 4
 
 
-def test_text_at_a_border_keeps_its_order_whichever_window_ends_first() -> None:
+def test_text_behind_its_window_is_dropped_whichever_window_ends_first() -> None:
     segmenter = segmenters.ChunkedSegmenter(
-        noise(20.0), small_whisper(), DecodingOptions(), "en", cuts=[(0, 8 * RATE), (8 * RATE, 20 * RATE)]
+        noise(20.0), small_whisper(), DecodingOptions(), "en", spans=[(0, 8 * RATE), (8 * RATE, 20 * RATE)]
     )
     first, second = segmenter.windows()
     early = decoded([*stamps(0), 65, *stamps(8, 8), 67, *stamps(9)])  # the window ends at 8
@@ -236,7 +260,7 @@ def test_text_at_a_border_keeps_its_order_whichever_window_ends_first() -> None:
     for window, result in ((second, late), (first, early)):
         segmenter.consume(window, result, segmenter.cut(window, result), None)
     found = [(s.start, s.end, s.tokens[1]) for s in segmenter.transcript().segments]
-    assert found == [(0, 8, 65), (8, 8, 67), (8, 9, 66)]
+    assert found == [(0, 8, 65), (8, 9, 66)]
 
 
 BURSTS = torch.cat([noise(10.0, seed=1), torch.zeros(2 * RATE), noise(6.0, seed=2), torch.zeros(RATE)])
@@ -318,7 +342,33 @@ REFUSED = [
     ({"condition_on_previous_text": True}, 'needs mode="sequential"'),
     ({"batch_size": 0}, "batch_size 0"),
     ({"padding": "60s"}, "padding '60s' is unknown; choose one of 30s, none"),
-    ({"beams": 3}, "unknown option 'beams'; options are .*language.*temperature.*vad"),
+    ({"volume": 3}, "unknown option 'volume'; options are .*language.*temperature.*vad"),
+    ({"beam_sizes": 3}, "unknown option 'beam_sizes'; did you mean beam_size?"),
+    ({"initial_prompt": "Zoo"}, "unknown option 'initial_prompt': it is called prompt here"),
+    ({"hotwords": "Zoo"}, "'hotwords': not supported; put the words into prompt"),
+    ({"vad_filter": True}, "'vad_filter': it is called vad here"),
+    ({"return_timestamps": "word"}, "'return_timestamps': .* word_timestamps=True"),
+    ({"vad": True}, "vad True is unknown"),
+    ({"suppress_tokens": "-1"}, "suppress_tokens '-1': give ids of tokens"),
+    ({"suppress_tokens": (-1,)}, r"suppress_tokens \(-1,\): .*suppress_non_speech=True"),
+    ({"suppress_tokens": [10**6]}, "suppress_tokens: 1000000 is not an id of this model"),
+    ({"suppress_tokens": 5}, "suppress_tokens 5: give ids"),
+    ({"beam_size": 5.0}, "beam_size 5.0: give a whole number"),
+    ({"beam_size": True}, "beam_size True: give a whole number"),
+    ({"beam_size": 10**5}, "beam_size 100000: the vocabulary has"),
+    ({"word_timestamps": "yes"}, "word_timestamps 'yes': give True or False"),
+    ({"batch_size": "4"}, "batch_size '4': give a whole number or None"),
+    ({"logprob_threshold": float("nan")}, "logprob_threshold nan: give a number or None"),
+    ({"prompt": ["a", "b"]}, "prompt .*: give one text for all recordings, or the ids"),
+    ({"prompt": [10**6]}, "prompt: 1000000 is not an id"),
+    ({"prompt": [-1]}, "prompt: -1 is not an id"),
+    ({"prompt": [Z - 1]}, "prompt: .* is not an id of a text token"),
+    ({"prompt": 5}, "prompt 5: give ids"),
+    ({"prefix": [1.5]}, "prefix .*: give ids"),
+    ({"progress": True}, "progress True: give a function"),
+    ({"language": 5}, "language 5: give a code"),
+    ({"language": [["en"]]}, "language .*'en'.*: give a code"),
+    ({"language": "frensh"}, "language 'frensh' is unknown; did you mean French?"),
     ({"temperature": "warm"}, "temperature 'warm': give a number"),
     ({"temperature": (0, None)}, "temperature .* give a number"),
     ({"vad": "loud"}, "vad 'loud' is unknown"),
@@ -331,6 +381,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("options", "words"), REFUSED)
 def test_options_that_are_not_supported_are_refused(options: dict[str, Any], words: str) -> None:
+    options = dict(options)
     wave = noise(options.pop("wave", 1.0))
     with pytest.raises(ConfigError, match=words):
         transcribe(small_whisper(), [wave], RATE, **{**PLAIN, **options})
@@ -353,12 +404,20 @@ def test_options_are_checked_before_recordings() -> None:
     for options, words in (
         ({"language": "tlh"}, "'tlh'"),
         ({"language": ["en", "tlh"]}, "'tlh'"),
-        ({"beams": 3}, "beams"),
+        *[case for case in REFUSED if "wave" not in case[0] and case[0].get("language") != ["en", "de"]],
     ):
         with pytest.raises(ConfigError, match=words):
             transcribe(small_whisper(), ["nowhere.wav"], **options)
     with pytest.raises(AudioError, match="empty"):
         transcribe(small_whisper(), [], language="en", **PLAIN)
+
+
+def test_languages_have_names() -> None:
+    for language in ("English", "EN", " english "):
+        found = transcribe(small_whisper(), noise(1.0), RATE, **PLAIN, language=language)
+        assert isinstance(found, Transcript) and found.language == "en"
+    with pytest.raises(ConfigError, match="task 'translate': this model is English-only; use a multilingual model"):
+        transcribe(small_whisper(languages=0), noise(1.0), RATE, task="translate")
 
 
 def test_a_missing_detector_is_an_error_before_recordings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,9 +445,34 @@ def test_words_of_the_longest_texts_fit_into_the_context(options: dict[str, Any]
     assert found["segments"][-1]["words"]
 
 
-def test_a_prefix_begins_the_text() -> None:
-    found = transcribe(small_whisper(), noise(2.0), RATE, **PLAIN, prefix="and the", timestamps=False)
+PREFIX_WAYS: list[dict[str, Any]] = [
+    {"timestamps": False},
+    {},
+    {"mode": "sequential"},
+    {"beam_size": 3},
+    {"temperature": (0.4,), "best_of": 2},
+    {"word_timestamps": True},
+]
+
+
+@pytest.mark.parametrize("options", PREFIX_WAYS, ids=lambda o: ",".join(o) or "plain")
+def test_a_prefix_begins_the_text_and_the_text_goes_on(options: dict[str, Any]) -> None:
+    found = transcribe(small_whisper(), noise(2.0), RATE, **{**PLAIN, **options}, prefix="and the")
     assert isinstance(found, Transcript) and found.text.startswith("and the")
+    text = [token for segment in found.segments for token in segment.tokens if token < Z]
+    prefix = small_whisper().tokenizer.encode(" and the")  # type: ignore[union-attr]
+    assert text[: len(prefix)] == prefix and len(text) > len(prefix)
+    assert found.segments[0].end > found.segments[0].start
+
+
+def test_a_prefix_is_the_same_beside_windows_without_one() -> None:
+    clips = [noise(40.0, seed=1), noise(2.0, seed=2)]
+    options = {**PLAIN, "mode": "sequential", "prefix": "and the", "language": "en"}
+    together = transcribe(small_whisper(), clips, RATE, **options)
+    assert isinstance(together, list)
+    for clip, found in zip(clips, together, strict=True):
+        alone = transcribe(small_whisper(), clip, RATE, **options)
+        assert isinstance(alone, Transcript) and alone.text == found.text and found.text.startswith("and the")
 
 
 def test_progress_and_single_results() -> None:

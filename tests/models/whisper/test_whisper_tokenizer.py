@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 from whisper_tokens import WORDS, tokenizer, write_tiktoken
 
 from zoo.errors import CheckpointError, ConfigError
-from zoo.models.whisper.tokenizer import LANGUAGES, TIMESTAMPS, WhisperTokenizer
+from zoo.models.whisper.tokenizer import TIMESTAMPS, WhisperTokenizer
+from zoo.text.languages import LANGUAGES
 
 FIRST = 256 + len(WORDS)  # id of the first special token
 
@@ -187,3 +188,41 @@ def test_errors_name_what_is_missing(small: WhisperTokenizer, tmp_path: Path) ->
         WhisperTokenizer.from_tiktoken(tmp_path / "t.tiktoken")
     with pytest.raises(ConfigError, match="transcribe"):
         WhisperTokenizer({"a": 0}, [], {"<|endoftext|>": 1, "<|startoftranscript|>": 2})
+
+
+def test_hostile_files_are_refused_by_name(small: WhisperTokenizer, tmp_path: Path) -> None:
+    small.save(tmp_path / "good.json")
+    good = json.loads((tmp_path / "good.json").read_text())
+    vocabulary, merges = good["model"]["vocab"], good["model"]["merges"]
+    first = next(iter(vocabulary))
+
+    def reason_of(**changes: object) -> str:
+        content = good | {"model": good["model"] | changes} if "added_tokens" not in changes else good | changes
+        (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+        with pytest.raises(CheckpointError, match=r"tokenizer\.json") as caught:
+            WhisperTokenizer.from_file(tmp_path / "tokenizer.json")
+        assert len(str(caught.value)) < 600
+        return str(caught.value)
+
+    with_empty = {token: number for token, number in vocabulary.items() if token != "00"} | {"": vocabulary["00"]}
+    shorter = good["model"] | {"vocab": with_empty, "merges": [merge for merge in merges if merge != ["0", "0"]]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(good | {"model": shorter}))
+    WhisperTokenizer.from_file(tmp_path / "tokenizer.json")  # published files have an empty token
+    assert "stands for no byte" in reason_of(vocab=vocabulary | {"\u4e00": 255})
+    assert "is no token" in reason_of(merges=[*merges, ["q", "zz"]])
+    assert "not a table" in reason_of(vocab=list(vocabulary))
+    assert "has the id -1" in reason_of(vocab=vocabulary | {first: -1})
+    assert "has the id 1000000000000" in reason_of(vocab=vocabulary | {first: 10**12})
+    assert "has the id 'x'" in reason_of(vocab=vocabulary | {first: "x"})
+    assert "the same id" in reason_of(vocab=vocabulary | {first: vocabulary["t"]})
+    assert "characters" in reason_of(vocab=vocabulary | {"a" * 100_000: 3})
+    assert "must name two tokens" in reason_of(merges=[[["a"], "b"]])
+    assert "a merge" in reason_of(merges=[3])
+    assert "has the id None" in reason_of(added_tokens=[{"content": "<|endoftext|>", "id": None}])
+    assert reason_of(added_tokens=["<|endoftext|>"])
+    assert reason_of(added_tokens={"content": 3})
+    many = {"a" * 400 + f"{i:06d}": i for i in range(1000)}
+    assert "too many long tokens" in reason_of(vocab=many)
+    (tmp_path / "tokenizer.json").write_text("[" * 200_000)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: .*nested too deeply"):
+        WhisperTokenizer.from_file(tmp_path / "tokenizer.json")

@@ -27,7 +27,8 @@ from zoo.encoder import Frames, Layer
 from zoo.errors import ConfigError
 from zoo.models.clap.audio import CROPS, HTSAT, Spectrogram, views
 from zoo.models.clap.text import Tokenizer
-from zoo.models.joint import JointEncoder, cut_windows, join_windows
+from zoo.models.joint import JointEncoder
+from zoo.models.windows import cut_windows, put_back
 from zoo.nn.bert import TextTower
 from zoo.nn.linear import Linear
 from zoo.nn.losses import Temperature
@@ -144,9 +145,9 @@ class Clap(JointEncoder):
         """As Encoder.forward: x (B, T, D) of unit vectors."""
         layers = self.resolve_layers(layer)
         counts = torch.tensor([self.count_frames(n) for n in lengths.tolist()])
-        windows, real = cut_windows(waves, lengths, counts, self.hop)  # (R, samples), (R,)
+        windows, real, places = cut_windows(waves, lengths, counts, self.hop)  # (R, samples), (R,), (B, T)
         states = self.audio(*self.mel_views(windows, real))  # (R, tower width)
-        x = join_windows(F.normalize(self.audio_projection(states).float(), dim=-1), counts)  # (B, T, D)
+        x = put_back(F.normalize(self.audio_projection(states).float(), dim=-1), places)  # (B, T, D)
         x = x if isinstance(layer, int) else x.expand(len(layers), *x.shape)
         return Frames(x, counts, self.frame_rate, self.first_time)
 

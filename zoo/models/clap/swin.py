@@ -81,8 +81,10 @@ class SwinBlock(Block):
         self.attention = WindowAttention(dim, heads, side, window, shift)  # type: ignore[assignment]
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, first: int | None = None) -> Tensor:
-        """x (B, P, D) -> (B, P, D)."""
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, first: int | None = None, bias: Tensor | None = None
+    ) -> Tensor:
+        """x (B, P, D) -> (B, P, D). The other arguments have no use here."""
         x = x + self.attention(self.attention_norm(x))
         return x + self.dropout(self.ffn(self.ffn_norm(x)))
 

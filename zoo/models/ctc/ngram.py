@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from zoo.errors import ConfigError
+from zoo.io.text import shorten
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 UNSEEN = -10 * math.log(10)  # log-probability of an unknown word if the model has no <unk>
+
+LONGEST_LINE = 1 << 16  # characters
 
 Context = tuple[str, ...]
 
@@ -37,11 +42,13 @@ class NGram:
     def read(cls, path: str | Path) -> NGram:
         """Read an ARPA file, gzipped or not. Raises ConfigError, naming the line that is not an n-gram."""
         path = Path(path).expanduser()
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: not a regular file")
         try:
             with (
                 gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file
             ):
-                entries = _entries(file, path)
+                entries = _entries(_lines(file, path), path)
         except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
             raise ConfigError(f"{path}: cannot be read as an ARPA n-gram model ({error})") from None
         if not entries:
@@ -67,13 +74,27 @@ class NGram:
         return back_off + log_prob, after[max(0, len(after) - self.order + 1) :]
 
 
+def _lines(file: TextIO, path: Path) -> Iterator[str]:
+    """The lines of a file. Raises ConfigError for one that is too long: a compressed file may hold gigabytes in one."""
+    number = 0
+    while True:
+        line = file.readline(LONGEST_LINE)
+        number += 1
+        if not line:
+            return
+        if len(line) == LONGEST_LINE:
+            raise ConfigError(f"{path}:{number}: longer than {LONGEST_LINE} characters, so not a line of an ARPA file")
+        yield line
+
+
 def _entries(lines: Iterable[str], path: Path) -> dict[Context, tuple[float, float]]:
     entries: dict[Context, tuple[float, float]] = {}
     length = 0
     for number, line in enumerate(lines, 1):
         text = line.strip()
-        if text.startswith("\\") and text.endswith("-grams:") and text[1:-7].isdigit():
-            length = int(text[1:-7])
+        heading = re.fullmatch(r"\\([1-9][0-9]?)-grams:", text)
+        if heading is not None:
+            length = int(heading[1])
         elif text == "\\end\\":
             break
         elif text and length:
@@ -82,7 +103,9 @@ def _entries(lines: Iterable[str], path: Path) -> dict[Context, tuple[float, flo
                 log_prob, back_off = float(parts[0]), float(parts[length + 1]) if len(parts) > length + 1 else 0.0
                 if not length + 1 <= len(parts) <= length + 2:
                     raise ValueError
+                if not (log_prob < math.inf and back_off < math.inf):  # NaN is not below either
+                    raise ValueError
             except ValueError:
-                raise ConfigError(f"{path}:{number}: not a {length}-gram of an ARPA file: {text!r}") from None
+                raise ConfigError(f"{path}:{number}: not a {length}-gram of an ARPA file: {shorten(text)}") from None
             entries[tuple(parts[1 : length + 1])] = (log_prob * math.log(10), back_off * math.log(10))
     return entries

@@ -24,7 +24,9 @@ from zoo.models.ctc.alphabet import Alphabet
 from zoo.models.ctc.beam import Fusion, beam_search
 from zoo.models.ctc.ngram import NGram
 from zoo.models.ctc.path import align, characters, collapse, greedy, words
+from zoo.text.languages import language_code
 from zoo.text.transcript import Segment, Transcript, Word
+from zoo.validation import check_types
 
 PAUSE = 0.5  # s without a character, but with a word boundary, after which a segment ends
 SILENCE = 2.0  # s without a character after which it ends in any case; CTC may write the first letters of a word early
@@ -63,6 +65,7 @@ class CtcOptions:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.beam_size < 1 or (self.batch_size is not None and self.batch_size < 1):
             raise ConfigError(f"beam_size {self.beam_size}, batch_size {self.batch_size}: both at least 1")
         if self.lm is None and (self.lm_weight, self.word_score) != (LM_WEIGHT, WORD_SCORE):
@@ -213,6 +216,9 @@ def _language(model: Any, language: str | None) -> str:
     trained = tuple(model.provenance.get("languages", ()))
     if language is None:
         return trained[0] if len(trained) == 1 else ""
+    if not isinstance(language, str):
+        raise ConfigError(f"language {language!r}: give a code such as en, a name such as English, or None")
+    language = language_code(language)
     if trained and language not in trained:
         raise ConfigError(f"language {language!r}: this model was trained on {', '.join(trained)}")
     return language

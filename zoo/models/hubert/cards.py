@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from zoo.cards import PACKAGED, ModelCard
 
@@ -10,7 +10,7 @@ ENCODER = "zoo.models.hubert.model:HuBERT"
 DEFAULT = "hubert-mini"
 _PAPER = "https://arxiv.org/abs/2106.07447"
 
-_LARGE: dict[str, Any] = {
+LARGE: dict[str, Any] = {
     "conv_norm": "layer",
     "conv_bias": True,
     "normalize": True,
@@ -87,7 +87,7 @@ CARDS = (
         "hubert-large",
         "hubert",
         "HuBERT Large, 20 ms frames, trained on Libri-Light",
-        config=_LARGE,
+        config=LARGE,
         source="hf:facebook/hubert-large-ll60k",
         license="Apache-2.0",
         training_data="Libri-Light, 60,000 h of English read speech",
@@ -99,7 +99,7 @@ CARDS = (
         "hubert-xlarge",
         "hubert",
         "HuBERT X-Large, 20 ms frames, trained on Libri-Light",
-        config=_LARGE | {"layers": 48, "dim": 1280, "ffn_dim": 5120},
+        config=LARGE | {"layers": 48, "dim": 1280, "ffn_dim": 5120},
         source="hf:facebook/hubert-xlarge-ll60k",
         license="Apache-2.0",
         training_data="Libri-Light, 60,000 h of English read speech",
@@ -124,3 +124,8 @@ CARDS = (
         paper="https://arxiv.org/abs/2309.13860",
     ),
 )
+
+Name = Literal[
+    "hubert", "hubert-mini", "hubert-base", "hubert-large", "hubert-xlarge", "hubert-fast", "hubert-fast-20ms"
+]
+"""All names, for type checkers: with one of them, zoo.load gives a HuBERT."""

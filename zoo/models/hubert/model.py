@@ -7,11 +7,10 @@ Legend: L layers, B batch, S samples, T frames, D width, C front-end channels, K
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +19,20 @@ from torch.nn.utils.rnn import pad_sequence
 from zoo import audio
 from zoo.audio import Clip
 from zoo.cluster.quantizer import Quantizer
-from zoo.encoder import Encoder, Frames, Layer
+from zoo.encoder import LATER, Frames, Layer
 from zoo.errors import CheckpointError, ConfigError
 from zoo.models.hubert.heads import LinearUnitHead, UnitHead
+from zoo.models.xvector import SpeakerEncoder, XVector
 from zoo.nn.conv import ConvPosition, FeatureProjection, LogMelFrontend, WaveformFrontend
 from zoo.nn.linear import Linear
 from zoo.nn.masking import padding_mask, zero_padding
 from zoo.nn.transformer import Transformer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from zoo.models.ctc.keywords import TranscribeOptions
+    from zoo.text.transcript import Transcript
 
 QUANTIZER = "quantizer.safetensors"
 
@@ -40,6 +46,8 @@ class HubertConfig:
     conv_norm: "group" (Base) or "layer" (Large, X-Large); normalize: waveform to zero mean, unit variance per clip.
     units: classes of each codebook for pre-training; unit_head: "cosine" (with unit_dim and temperature, as
     published) or "linear"; vocabulary: CTC symbols, blank first. Units and vocabulary are optional.
+    speaker_widths: of the five convolutions of a speaker head, empty for none; speaker_dim: width of its vectors;
+    speaker_layers: "weighted" or "last".
     """
 
     sample_rate: int = 16_000
@@ -66,14 +74,20 @@ class HubertConfig:
     unit_dim: int = 256
     temperature: float = 0.1
     vocabulary: tuple[str, ...] = ()
+    speaker_widths: tuple[int, ...] = field(default=(), metadata=LATER)
+    speaker_dim: int = field(default=512, metadata=LATER)
+    speaker_layers: str = field(default="weighted", metadata=LATER)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", tuple(self.units))
+        object.__setattr__(self, "speaker_widths", tuple(self.speaker_widths))
         object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
         if self.frontend not in ("waveform", "logmel"):
             raise ConfigError(f'frontend {self.frontend!r}: choose "waveform" or "logmel"')
         if self.unit_head not in ("cosine", "linear"):
             raise ConfigError(f'unit_head {self.unit_head!r}: choose "cosine" or "linear"')
+        if self.speaker_layers not in ("weighted", "last"):
+            raise ConfigError(f'speaker_layers {self.speaker_layers!r}: choose "weighted" or "last"')
         if self.conv_norm not in ("group", "layer"):
             raise ConfigError(f'conv_norm {self.conv_norm!r}: choose "group" or "layer"')
         if self.frame_ms not in ((20,) if self.frontend == "waveform" else (20, 40)):
@@ -85,7 +99,7 @@ class HubertConfig:
                 raise ConfigError(f"dim {self.dim} is not a multiple of {name} {count}")
 
 
-class HuBERT(Encoder):
+class HuBERT(SpeakerEncoder):
     """Layer 0 = input of the transformer (with positions), k = after block k; in a pre-norm model (Large, X-Large) the
     last layer includes the output norm.
     """
@@ -93,6 +107,7 @@ class HuBERT(Encoder):
     family = "hubert"
     Config = HubertConfig
     quantizer: Quantizer | None = None
+    transformer_class: ClassVar[type[Transformer]] = Transformer
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
@@ -105,7 +120,7 @@ class HuBERT(Encoder):
         self.projection = FeatureProjection(config.conv_dim, config.dim)
         self.mask_embedding = nn.Parameter(torch.rand(config.dim))
         self.position = ConvPosition(config.dim, config.position_kernel, config.position_groups)
-        self.transformer = Transformer(
+        self.transformer = self.transformer_class(
             config.layers,
             config.dim,
             config.heads,
@@ -118,6 +133,7 @@ class HuBERT(Encoder):
         )
         self.head = _unit_head(config) if config.units else None
         self.ctc = Linear(config.dim, len(config.vocabulary)) if config.vocabulary else None
+        self.speaker = _speaker_head(config) if config.speaker_widths else None
         self.apply(_init_weights)
 
     def norm_stats(self, clip: Clip) -> Tensor | None:
@@ -185,7 +201,7 @@ class HuBERT(Encoder):
                 f"{self.name or 'this HuBERT'} has no CTC head: its vocabulary is empty; "
                 "train one with python -m zoo.recipes.hubert.finetune"
             )
-        rows = [torch.zeros(n, len(self.config.vocabulary)) for n in self._count_all(clips)]
+        rows = [torch.zeros(n, len(self.config.vocabulary), dtype=torch.float32) for n in self._count_all(clips)]
         for batch, frames in self._forward_batches(clips, [self.num_layers]):
             with torch.no_grad():
                 x = self.ctc(frames.x[0].to(self.ctc.weight.dtype)).float().cpu()  # (B, T, V)
@@ -195,6 +211,12 @@ class HuBERT(Encoder):
                     progress((chunk.keep.stop - chunk.keep.start) / self.frame_rate)
         return rows
 
+    @overload
+    def transcribe(
+        self, waves: str | Path, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]
+    ) -> Transcript: ...
+    @overload
+    def transcribe(self, waves: Any, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]) -> Any: ...
     def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
         """Transcribe: a Transcript, or a list of them. Options: see `zoo.models.ctc.transcription.transcribe`."""
         from zoo.models.ctc.transcription import transcribe
@@ -237,17 +259,18 @@ class HuBERT(Encoder):
             units = [torch.unique_consecutive(clip, dim=0) for clip in units]
         return units[0] if single else units
 
-    def save_assets(self, directory: Path) -> None:
+    def save_assets(self, directory: Path) -> list[str]:
         if self.quantizer is None:
-            return
+            return []
         try:
             self.quantizer.check(self)
-        except CheckpointError as error:
-            warnings.warn(
-                f"{directory}: saved without the quantizer, because the weights have changed: {error}", stacklevel=2
-            )
-            return
+        except CheckpointError:
+            return [
+                "saved without the quantizer, which gives `units`: the weights have changed since it was fitted; "
+                "zoo.units.fit_quantizer fits another one"
+            ]
         self.quantizer.save(directory / QUANTIZER)
+        return []
 
     def load_assets(self, directory: Path) -> None:
         if (directory / QUANTIZER).exists():
@@ -264,6 +287,11 @@ def _unit_head(config: HubertConfig) -> UnitHead | LinearUnitHead:
     if config.unit_head == "linear":
         return LinearUnitHead(config.dim, config.units)
     return UnitHead(config.dim, config.unit_dim, config.units, config.temperature)
+
+
+def _speaker_head(config: HubertConfig) -> XVector:
+    layers = config.layers if config.speaker_layers == "weighted" else 0
+    return XVector(config.dim, config.speaker_widths, config.speaker_dim, layers)
 
 
 def _frontend(config: HubertConfig) -> WaveformFrontend | LogMelFrontend:

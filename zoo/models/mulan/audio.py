@@ -94,11 +94,11 @@ class ResNetTower(_Tower):
         channels = width
         for stage, count in enumerate(blocks):
             inner = width * 2**stage
-            sizes = [channels, *[4 * inner] * (count - 1)]
-            self.stages.append(
-                nn.ModuleList(Bottleneck(c, inner, 2 if stage and not i else 1) for i, c in enumerate(sizes))
-            )
-            channels = 4 * inner
+            bottlenecks = nn.ModuleList()
+            for block in range(count):
+                bottlenecks.append(Bottleneck(channels, inner, 2 if stage > 0 and block == 0 else 1))
+                channels = 4 * inner
+            self.stages.append(bottlenecks)
         self.step = stem_stride[0] * 2 ** len(blocks)  # mel frames from one output position to the next
         self.apply(_init_resnet)
 
@@ -162,12 +162,16 @@ class ASTTower(_Tower):
         )
         self.apply(partial(_init_ast, std=AST_STD * max(1.0, AST_WIDTH / dim) ** 0.5))
 
-    def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """mel (B, T, N) natural log, lengths (B,) real frames >= 1 -> (B, D)."""
+    def embed_patches(self, mel: Tensor, lengths: Tensor) -> Tensor:
+        """The input of the transformer: mel (B, T, N) natural log, lengths (B,) real frames -> (B, 2 + P, D)."""
         x = self.standardize(mel, lengths).to(self.embed.weight.dtype)
         x = x.unfold(1, self.patch, self.stride).unfold(2, self.patch, self.stride)  # (B, steps, bands, patch, patch)
         x = self.embed(x.flatten(3).flatten(1, 2))  # (B, P, D)
-        x = torch.cat([self.tokens.expand(len(x), -1, -1), x], dim=1) + self.position  # (B, 2 + P, D)
+        return torch.cat([self.tokens.expand(len(x), -1, -1), x], dim=1) + self.position
+
+    def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
+        """mel (B, T, N) natural log, lengths (B,) real frames >= 1 -> (B, D)."""
+        x = self.embed_patches(mel, lengths)  # (B, 2 + P, D)
         steps = ((lengths + self.stride - 1) // self.stride).clamp(max=self.steps)  # (B,) time steps with a real frame
         mask = padding_mask(2 + steps * self.bands, x)
         (x,) = self.transformer(x, mask, [len(self.transformer.blocks)], first=2)  # (B, 2, D)

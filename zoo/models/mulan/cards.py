@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from zoo.cards import PACKAGED, ModelCard
 
@@ -82,3 +82,6 @@ CARDS = (
         recipe="python -m zoo.recipes.mulan.train model.tower=ast",
     ),
 )
+
+Name = Literal["mulan", "mulan-resnet50", "mulan-ast", "mulan-mini", "mulan-mini-ast"]
+"""All names, for type checkers: with one of them, zoo.load gives a MuLan."""

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from zoo.encoder import Frames, Layer
 from zoo.errors import ConfigError
-from zoo.models.joint import JointEncoder, cut_windows, join_windows
+from zoo.models.joint import JointEncoder
 from zoo.models.mulan.audio import ASTTower, ResNetTower, SpecAugment
 from zoo.models.mulan.text import Tokenizer
+from zoo.models.windows import cut_windows, put_back
 from zoo.nn.bert import TextTower
 from zoo.nn.frontend import LogMel
 from zoo.nn.linear import Linear
@@ -128,8 +129,8 @@ class MuLan(JointEncoder):
 
     def embed_windows(self, mel: Tensor, lengths: Tensor, counts: Tensor) -> Tensor:
         """mel (B, M, N), lengths (B,) real mel frames, counts (B,) windows -> (B, T, D), zero in padding."""
-        windows, real = cut_windows(mel, lengths, counts, self.mel_frames)  # (real windows, size, N)
-        return join_windows(self.embed_spectrogram(windows, real), counts)
+        windows, remaining, places = cut_windows(mel, lengths, counts, self.mel_frames)
+        return put_back(self.embed_spectrogram(windows, remaining), places)
 
     def embed_spectrogram(
         self,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,10 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from zoo.errors import ConfigError
+from zoo.io.small_files import read_json, read_text
+from zoo.models.mulan import tokenizer_file
 from zoo.text.tokenizer import TextTokenizer, replace_surrogates
+from zoo.text.tokenizer_file import AddedTokenEntry, add_tokens
 
 PAD, UNKNOWN, START, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MIN_COUNT = 2  # pairs of word pieces that occur less often are not joined
@@ -25,7 +27,7 @@ class Tokenizer(TextTokenizer):
     lower-casing, accents and Chinese characters; by default it is lower-casing.
     """
 
-    kind = "BERT"
+    kind = tokenizer_file.KIND
     special = SPECIAL[:4]
     vocabulary = "vocab.txt"
 
@@ -37,27 +39,40 @@ class Tokenizer(TextTokenizer):
         lowercase: bool = True,
         strip_accents: bool | None = None,
         split_chinese: bool = True,
+        longest_word: int = 100,
+        added: Sequence[AddedTokenEntry] | None = None,
     ) -> Tokenizer:
         """A BERT tokenizer with these WordPiece tokens, in the order of their ids.
 
         strip_accents: None = same as lowercase. split_chinese: each Chinese character is a word.
+        longest_word: characters of a word; a longer one is unknown. added: tokens that are found before words are
+        split; None = the special tokens.
 
         Raises ConfigError for a duplicate token, and for a missing special token.
         """
         if len(set(tokens)) < len(tokens):
             raise ConfigError(f"the vocabulary has {next(t for t, n in Counter(tokens).items() if n > 1)!r} twice")
-        backend = _backend({token: i for i, token in enumerate(tokens)}, lowercase, strip_accents, split_chinese)
+        vocabulary = {token: i for i, token in enumerate(tokens)}
+        backend = _backend(vocabulary, lowercase, strip_accents, split_chinese, longest_word)
         ends = [(token, tokens.index(token)) for token in (START, END) if token in tokens]
         if len(ends) == 2:
             backend.post_processor = processors.TemplateProcessing(
                 single=f"{START} $A {END}", pair=f"{START} $A {END} $B:1 {END}:1", special_tokens=ends
             )
-        backend.add_special_tokens([token for token in SPECIAL if token in tokens])
+        if added is None:
+            backend.add_special_tokens([token for token in SPECIAL if token in vocabulary])
+        else:
+            add_tokens(backend, added)
         return cls(backend)
 
     @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Tokenizer:
+        parts = tokenizer_file.parse(content, START, END, UNKNOWN)
+        return cls.from_vocabulary(parts.tokens, added=parts.added, **parts.options)
+
+    @classmethod
     def from_file(cls, file: Path) -> Tokenizer:
-        tokens = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        tokens = read_text(file).removesuffix("\n").split("\n")
         return cls.from_vocabulary(tokens, **_normalizer_options(file.parent))
 
     @classmethod
@@ -89,9 +104,14 @@ class Tokenizer(TextTokenizer):
 
 
 def _backend(
-    vocabulary: dict[str, int], lowercase: bool, strip_accents: bool | None = None, split_chinese: bool = True
+    vocabulary: dict[str, int],
+    lowercase: bool,
+    strip_accents: bool | None = None,
+    split_chinese: bool = True,
+    longest_word: int = 100,
 ) -> tokenizers.Tokenizer:
-    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
+    model = models.WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=longest_word)
+    backend = tokenizers.Tokenizer(model)
     backend.normalizer = normalizers.BertNormalizer(
         lowercase=lowercase, strip_accents=strip_accents, handle_chinese_chars=split_chinese
     )
@@ -103,7 +123,7 @@ def _backend(
 def _normalizer_options(directory: Path) -> dict[str, Any]:
     """Normalizer options of tokenizer_config.json, as arguments of `Tokenizer.from_vocabulary`."""
     file = directory / "tokenizer_config.json"
-    settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    settings = read_json(file) if file.is_file() else {}
     return {
         "lowercase": settings.get("do_lower_case", True),
         "strip_accents": settings.get("strip_accents"),

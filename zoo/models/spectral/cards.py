@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from zoo.cards import ModelCard
 
 ENCODER = "zoo.models.spectral.model:Spectral"
@@ -19,3 +21,6 @@ CARDS = (
         "80 log-mel bands, 10 ms frames",
     ),
 )
+
+Name = Literal["mfcc", "logmel"]
+"""All names, for type checkers: with one of them, zoo.load gives a Spectral."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from zoo.cards import PACKAGED, ModelCard
 from zoo.models.whisper.sizes import PUBLISHED, WhisperSize
@@ -85,3 +85,21 @@ CARDS = (
     ),
     *(_published(size) for size in PUBLISHED),
 )
+
+Name = Literal[
+    "whisper",
+    "whisper-mini",
+    "whisper-tiny",
+    "whisper-tiny.en",
+    "whisper-base",
+    "whisper-base.en",
+    "whisper-small",
+    "whisper-small.en",
+    "whisper-medium",
+    "whisper-medium.en",
+    "whisper-large",
+    "whisper-large-v2",
+    "whisper-large-v3",
+    "whisper-turbo",
+]
+"""All names, for type checkers: with one of them, zoo.load gives a Whisper."""

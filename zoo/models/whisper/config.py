@@ -11,6 +11,12 @@ PAD_POSITIONS = 200  # positions of silence after a clip with padding "none"; wi
 MIN_POSITIONS = 400  # positions of the shortest window; published models were not trained on shorter ones
 
 
+def check_padding(padding: object) -> None:
+    """Raises ConfigError for an unknown padding."""
+    if padding not in PADDINGS:
+        raise ConfigError(f"padding {padding!r} is unknown; choose one of {', '.join(PADDINGS)}")
+
+
 @dataclass(frozen=True)
 class WhisperConfig:
     """All settings of a Whisper except its tokenizer. The defaults are those of tiny.
@@ -42,8 +48,7 @@ class WhisperConfig:
     def __post_init__(self) -> None:
         heads = tuple((int(layer), int(head)) for layer, head in self.alignment_heads)
         object.__setattr__(self, "alignment_heads", heads)
-        if self.padding not in PADDINGS:
-            raise ConfigError(f'padding {self.padding!r}: choose "30s" or "none"')
+        check_padding(self.padding)
         for name, count in (("heads", self.heads), ("decoder_heads", self.decoder_heads)):
             if self.dim % count:
                 raise ConfigError(f"dim {self.dim} is not a multiple of {name} {count}")

@@ -183,12 +183,12 @@ class Decoder(nn.Module):
         super().__init__()
         self.heads = heads
         self.text_ctx = text_ctx
-        # Without known alignment heads, all heads of the upper half, as in openai-whisper.
-        upper = tuple((layer, head) for layer in range(layers // 2, layers) for head in range(heads))
-        self.alignment_heads = tuple(alignment_heads) or upper
         self.tokens = nn.Embedding(vocab_size, dim)
         self.positions = nn.Parameter(torch.empty(text_ctx, dim).normal_(std=0.01))
         self.blocks = nn.ModuleList(DecoderBlock(dim, heads) for _ in range(layers))
+        # Without known alignment heads, all heads of the upper half, as in openai-whisper.
+        upper = tuple((layer, head) for layer in range(layers // 2, layers) for head in range(heads))
+        self.alignment_heads = tuple(alignment_heads) or upper
         self.norm = nn.LayerNorm(dim)
         self._to_logits = PackedLinear()
         self.layerdrop = 0.0  # of `forward_text`: share of blocks that a training step leaves out

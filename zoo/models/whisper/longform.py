@@ -10,89 +10,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from zoo import audio
 from zoo.audio import Clip
-from zoo.audio.vad import VoiceActivity, windows
+from zoo.audio.vad import windows
 from zoo.errors import ConfigError
 from zoo.io.threads import core_pool
-from zoo.models.whisper.config import PADDINGS
 from zoo.models.whisper.decoding import Decoded, DecodingOptions, decode
+from zoo.models.whisper.decoding.fallback import check_beam, check_prefix
 from zoo.models.whisper.decoding.language import check_languages, one_for_each
 from zoo.models.whisper.decoding.repetition import doubled
+from zoo.models.whisper.language_detection import language_probabilities
+from zoo.models.whisper.options import LongformOptions, to_ids
 from zoo.models.whisper.scheduler import BatchScheduler
-from zoo.models.whisper.segmenters import FRAME, RATE, ChunkedSegmenter, Segmenter, SequentialSegmenter, Window, Words
+from zoo.models.whisper.segmenters import (
+    FRAME,
+    JOIN_SECONDS,
+    RATE,
+    ChunkedSegmenter,
+    Segmenter,
+    SequentialSegmenter,
+    Window,
+    Words,
+)
 from zoo.models.whisper.segments import Cut
 from zoo.models.whisper.timing import find_words
 from zoo.nn.eval_mode import eval_mode
 from zoo.text.transcript import Transcript
 
-MODES = ("batched", "sequential")
-JOIN_SECONDS = 2.0  # pauses up to this length do not end a window in mode "batched"
 EDGE = 2  # mel frames beside a window whose samples its own frames include
 DecodedBatch = list[tuple[Window, Decoded, Cut, Words]]
-
-
-@dataclass(frozen=True)
-class LongformOptions:
-    """How recordings are transcribed; `decoding` has the options for each window.
-
-    mode: "batched" cuts recordings at pauses into windows of at most 30 s, which are decoded independently of each
-        other. Speech that a text misses at its end is decoded again. "sequential" begins each window at the end of the
-        last segment of the window before, as published.
-    condition_on_previous_text: gives each window the text so far; "sequential" only.
-    batch_size: windows decoded together at most, None = as many as memory and cores allow, see `BatchScheduler`.
-    padding: "30s", "none" or None for the padding of the model.
-    Raises ConfigError for values that are unknown or do not go together.
-    """
-
-    mode: str = "batched"
-    vad: VoiceActivity = field(default_factory=VoiceActivity)
-    condition_on_previous_text: bool = False
-    word_timestamps: bool = False
-    batch_size: int | None = None
-    padding: str | None = None
-    decoding: DecodingOptions = field(default_factory=DecodingOptions)
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ConfigError(f"mode {self.mode!r} is unknown; choose one of {', '.join(MODES)}")
-        if self.condition_on_previous_text and self.mode != "sequential":
-            raise ConfigError(
-                'condition_on_previous_text needs mode="sequential": in mode "batched" windows have no previous text'
-            )
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ConfigError(f"batch_size {self.batch_size}: at least 1")
-        if self.padding not in (None, *PADDINGS):
-            raise ConfigError(f"padding {self.padding!r} is unknown; choose one of {', '.join(PADDINGS)}")
-
-    @classmethod
-    def of(cls, *, vad: str | VoiceActivity = "auto", temperature: Any = None, **options: Any) -> LongformOptions:
-        """From the keyword arguments of `transcribe`. Raises ConfigError, naming the option."""
-        own_names = {f.name for f in fields(cls)} - {"decoding", "vad"}
-        decoding_names = {f.name for f in fields(DecodingOptions)} - {"temperatures"}
-        if unknown := sorted(options.keys() - own_names - decoding_names):
-            names = sorted(own_names | decoding_names | {"language", "prefix", "prompt", "temperature", "vad"})
-            raise ConfigError(f"unknown option {unknown[0]!r}; options are {', '.join(names)}")
-        decoding = {name: value for name, value in options.items() if name in decoding_names}
-        if temperature is not None:
-            decoding["temperatures"] = _numbers(temperature)
-        activity = vad if isinstance(vad, VoiceActivity) else VoiceActivity(vad)
-        own = {name: value for name, value in options.items() if name in own_names}
-        return cls(vad=activity, decoding=DecodingOptions(**decoding), **own)
-
-
-def _numbers(temperature: Any) -> tuple[float, ...]:
-    several = temperature if isinstance(temperature, (tuple, list)) else (temperature,)
-    try:
-        return tuple(float(number) for number in several)
-    except (TypeError, ValueError):
-        raise ConfigError(f"temperature {temperature!r}: give a number, or a list of them to try in turn") from None
 
 
 def transcribe(
@@ -108,7 +60,8 @@ def transcribe(
 ) -> Transcript | list[Transcript]:
     """Transcribe any number of recordings of any length. A transcript does not depend on the other recordings.
 
-    waves, sample_rate: as for `Encoder.encode`. language: one code, a code for each recording, or None to identify it.
+    waves, sample_rate: as for `Encoder.encode`. language: a code or a name ("es", "Spanish"), one for each
+        recording, or None to identify it.
     prompt: text or ids that precede each recording (names, spelling, style); prefix: text or ids with which its first
         window begins.
     progress: called with the seconds of audio that are done; silence outside of all windows is not counted.
@@ -127,7 +80,9 @@ def transcribe(
             f"weights and load it again (zoo.create makes models without a tokenizer)"
         )
     language = check_languages(language, tokenizer.languages, settings.decoding.task)
-    prompt_ids, prefix_ids = _ids(tokenizer, prompt), _ids(tokenizer, prefix)
+    prompt_ids, prefix_ids = _checked_ids(model, settings.decoding, prompt, prefix)
+    if progress is not None and not callable(progress):
+        raise ConfigError(f"progress {progress!r}: give a function that gets the seconds that are done")
     settings.vad.check()
     clips, single = audio.as_clips(waves, sample_rate, RATE)
     languages = one_for_each(language, len(clips))
@@ -135,15 +90,42 @@ def transcribe(
         _segmenter(model, clip, settings, code, prompt_ids, prefix_ids)
         for clip, code in zip(clips, languages, strict=True)
     ]
+    _identify_languages(model, segmenters, settings)
     _run(model, segmenters, settings, progress or (lambda seconds: None))
     transcripts = [segmenter.transcript() for segmenter in segmenters]
     return transcripts[0] if single else transcripts
 
 
-def _ids(tokenizer: Any, text: str | Sequence[int] | None) -> tuple[int, ...]:
+def _checked_ids(
+    model: Any, options: DecodingOptions, prompt: Any, prefix: Any
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Ids of prompt and prefix. Raises ConfigError for what does not fit the model, before any work."""
+    tokenizer, vocabulary = model.tokenizer, model.config.vocab_size
+    check_beam(options.beam_size, vocabulary)
+    beyond = [token for token in options.suppress_tokens if token >= vocabulary]
+    if beyond:
+        raise ConfigError(f"suppress_tokens: {beyond[0]} is not an id of this model; it has {vocabulary}")
+    prompt_ids, prefix_ids = _ids(tokenizer, "prompt", prompt), _ids(tokenizer, "prefix", prefix)
+    check_prefix(prefix_ids, model.config.text_ctx, tokenizer.eot)
+    if prefix_ids and options.timestamps and prefix_ids[0] < tokenizer.timestamp_begin:
+        prefix_ids = (tokenizer.timestamp_begin, *prefix_ids)  # without it a timestamp would have to follow the prefix
+    return prompt_ids, prefix_ids
+
+
+def _ids(tokenizer: Any, name: str, text: Any) -> tuple[int, ...]:
+    """Ids of a text, or checked ids. Raises ConfigError, naming the option."""
     if text is None:
         return ()
-    return tuple(tokenizer.encode(" " + text.strip()) if isinstance(text, str) else text)
+    if isinstance(text, str):
+        return tuple(tokenizer.encode(" " + text.strip()))
+    if isinstance(text, (list, tuple)) and any(isinstance(part, str) for part in text):
+        raise ConfigError(f"{name} {text!r}: give one text for all recordings, or the ids of its tokens")
+    ids = to_ids(name, text)
+    for token in ids:
+        is_text = 0 <= token < tokenizer.eot
+        if not is_text and not tokenizer.timestamp_begin <= token < len(tokenizer):
+            raise ConfigError(f"{name}: {token} is not an id of a text token or a timestamp of this model")
+    return ids
 
 
 def _segmenter(
@@ -173,7 +155,20 @@ def _segmenter(
     if prefix and len(cuts) > 1:
         raise ConfigError('prefix: mode "batched" supports it for recordings of one window only; use mode="sequential"')
     speech = None if settings.vad.detector == "none" else probabilities >= settings.vad.threshold
-    return ChunkedSegmenter(clip, model, settings.decoding, language, prompt, prefix, cuts=cuts, speech=speech)
+    return ChunkedSegmenter(clip, model, settings.decoding, language, prompt, prefix, spans=cuts, speech=speech)
+
+
+def _identify_languages(model: Any, segmenters: Sequence[Segmenter], settings: LongformOptions) -> None:
+    """Set the unknown languages of recordings of several windows. A single window identifies its own."""
+    unknown = [one for one in segmenters if one.language is None and one.has_several_windows]
+    if not unknown:
+        return
+    clips, spans = [one.clip for one in unknown], [one.spans for one in unknown]
+    padding = settings.padding or model.padding
+    best, indices = language_probabilities(model, clips, spans, padding, settings.batch_size).max(1)
+    codes = list(model.tokenizer.languages)
+    for one, probability, index in zip(unknown, best.tolist(), indices.tolist(), strict=True):
+        one.language, one.language_probability = codes[index], probability
 
 
 def _run(
@@ -181,9 +176,8 @@ def _run(
 ) -> None:
     """Decode all windows of all segmenters, the longest first, so that the windows of a batch end together."""
     ready = [window for segmenter in segmenters for window in segmenter.windows()]
-    count = len(ready) + sum(len(segmenter.pending) for segmenter in segmenters)
     padding = settings.padding or model.padding
-    scheduler = BatchScheduler.of(model, padding, settings.decoding, settings.batch_size, count)
+    scheduler = BatchScheduler.of(model, padding, settings.decoding, settings.batch_size, len(ready))
     running: set[Future[DecodedBatch]] = set()
     with eval_mode(model), core_pool(scheduler.workers, "zoo-transcribe", scheduler.cores) as pool:
         while ready or running:
@@ -262,9 +256,7 @@ def encode_batch(model: Any, batch: Sequence[Window], padding: str) -> Any:
             waves = [w.segmenter.clip[w.start : w.stop].to(model.device) for w in batch]
             return model.encode_windows(waves, padding=padding)
         mels = [_mel(model, w.segmenter.clip, w.start, w.stop, w.peak) for w in batch]
-        size = max(len(mel) for mel in mels)
-        padded = [torch.nn.functional.pad(mel, (0, 0, 0, size - len(mel))) for mel in mels]
-        return model.encode_mel(torch.stack(padded))
+        return model.encode_mel(pad_sequence(mels, batch_first=True))
 
 
 def _mel(model: Any, clip: Clip, start: int, stop: int, peak: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from zoo.audio import Clip
 from zoo.encoder import Frames, Layer
 from zoo.errors import AudioError
-from zoo.models.tokenized import TOKENIZER, TokenizedEncoder
+from zoo.models.tokenized import TOKENIZER, TokenizedEncoder, check_ids
 from zoo.models.whisper.config import WhisperConfig
 from zoo.models.whisper.decoder import AudioStates, Decoder
 from zoo.models.whisper.tokenizer import WhisperTokenizer
@@ -30,6 +30,12 @@ from zoo.nn.frontend import WhisperMel
 from zoo.nn.masking import lengths_to_mask, zero_padding
 from zoo.nn.safe_conv import conv2d
 from zoo.nn.transformer import Transformer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from zoo.models.whisper.keywords import TranscribeOptions
+    from zoo.text.transcript import Transcript
 
 MEL_HOP = 160  # samples
 CHUNK = 1_500  # positions encoded at once without gradients; this fits a CPU's caches
@@ -68,6 +74,7 @@ class Whisper(TokenizedEncoder):
     """
 
     family = "whisper"
+    detects_speech = True  # `transcribe` leaves out what its option vad does not take for speech
     Config = WhisperConfig
     tokenizer: WhisperTokenizer | None = None
 
@@ -201,11 +208,26 @@ class Whisper(TokenizedEncoder):
             x = self._encode(mel, attended, [self.num_layers])[0]  # (B, T, D)
             return AudioStates(x[:, : int(lengths.max())], lengths)
 
+    @overload
+    def transcribe(
+        self, waves: str | Path, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]
+    ) -> Transcript: ...
+    @overload
+    def transcribe(self, waves: Any, sample_rate: int | None = ..., **options: Unpack[TranscribeOptions]) -> Any: ...
     def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
         """A Transcript, or a list of them. For the options see `zoo.models.whisper.longform.transcribe`."""
         from zoo.models.whisper.longform import transcribe
 
         return transcribe(self, waves, sample_rate, **options)
+
+    def detect_language(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any:
+        """Probability of each language, the likeliest first: {code: probability}, or a list of them.
+
+        For the options see `zoo.models.whisper.language_detection.detect_language`.
+        """
+        from zoo.models.whisper.language_detection import detect_language
+
+        return detect_language(self, waves, sample_rate, **options)
 
     def preprocessing(self) -> dict[str, Any]:
         return super().preprocessing() | {"mels": self.config.mels, "padding": self.padding}
@@ -213,6 +235,7 @@ class Whisper(TokenizedEncoder):
     def load_assets(self, directory: Path) -> None:
         if (directory / TOKENIZER).is_file():
             self.tokenizer = WhisperTokenizer.from_file(directory / TOKENIZER)
+            check_ids(len(self.tokenizer), self.config.vocab_size, directory)
 
 
 def sinusoids(length: int, dim: int, longest: float = 10_000.0) -> Tensor:

@@ -20,6 +20,7 @@ from zoo.text.transcript import Segment, Transcript, Word
 
 RATE = 16_000
 FRAME = 160  # samples of one mel frame, in which windows begin and end
+JOIN_SECONDS = 2.0  # speech after a longer pause is another stretch
 MIN_STEP = 3_200  # samples; without it a decoder that repeats itself could take 50 windows for one second
 MIN_MISSED_SPEECH = 1.0  # seconds of speech after a text; with less, no further window is decoded
 MAX_CONTEXT_TEMPERATURE = 0.5  # a text that was sampled at a higher temperature is no prompt for the next window
@@ -49,8 +50,14 @@ class Segmenter(Protocol):
     """Makes the windows of one recording, and a transcript from their texts."""
 
     clip: Clip
-    pending: list[Window]
-    """Windows that cannot be decoded before the first one."""
+    language: str | None
+    language_probability: float
+    spans: Sequence[Span]
+
+    @property
+    def has_several_windows(self) -> bool:
+        """Whether the first window does not cover all of the speech."""
+        ...
 
     def windows(self) -> list[Window]:
         """The windows that can be decoded first."""
@@ -71,7 +78,10 @@ class Segmenter(Protocol):
 
 @dataclass(eq=False)
 class RecordingSegmenter:
-    """Base of both segmenters. prompt, prefix: ids."""
+    """Base of both segmenters. prompt, prefix: ids; spans: of speech, in order.
+
+    language: None to identify it in the first window, which covers all of the speech then.
+    """
 
     clip: Clip
     model: Any
@@ -81,14 +91,22 @@ class RecordingSegmenter:
     prefix: tuple[int, ...] = ()
     language_probability: float = 1.0
     segments: list[Segment] = field(default_factory=list)
-    pending: list[Window] = field(default_factory=list)
+    spans: Sequence[Span] = ()
+
+    @property
+    def has_several_windows(self) -> bool:
+        """See Segmenter."""
+        return len(self.spans) > 1
 
     def _set_language(self, decoded: Decoded) -> None:
         if self.language is None:
             self.language, self.language_probability = decoded.language, decoded.language_probability
 
     def _segments(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Segment]:
-        """Segments of a window with times in seconds of the recording, inside the window. Empty ones are left out."""
+        """Segments of a window with times in seconds of the recording, inside the window.
+
+        Segments without text or duration are left out: they lie behind the window, where nothing was heard.
+        """
         tokenizer, offset = self.model.tokenizer, window.start / RATE
         segments, previous_end = [], 0.0
         for i, part in enumerate(cut.segments):
@@ -96,10 +114,12 @@ class RecordingSegmenter:
             if not has_text(part, tokenizer.decode):
                 continue
             start, end = min(part.start, window.seconds), min(part.end, window.seconds)
-            if part_words:
+            if part_words and part_words[0].start < part_words[-1].end:
                 start, end = part_words[0].start, part_words[-1].end
             start = max(start, previous_end)
-            end = previous_end = max(end, start)
+            if end <= start:
+                continue
+            previous_end = end
             for word in part_words or ():
                 word.start, word.end = round(offset + word.start, 3), round(offset + word.end, 3)
                 word.probability = round(word.probability, 4)
@@ -120,8 +140,7 @@ class RecordingSegmenter:
 
     def transcript(self) -> Transcript:
         """See Segmenter."""
-        # Windows end in any order. A segment without duration at a border comes before one that begins there.
-        segments = sorted(self.segments, key=lambda segment: (segment.start, segment.end))
+        segments = sorted(self.segments, key=lambda segment: segment.start)  # windows end in any order
         return Transcript(self.language or "", len(self.clip) / RATE, segments, round(self.language_probability, 4))
 
 
@@ -129,15 +148,19 @@ class RecordingSegmenter:
 class SequentialSegmenter(RecordingSegmenter):
     """Each window begins at the end of the last whole segment of the window before, as in openai-whisper.
 
-    spans: of speech; a window ends with its span at the latest. longest: samples of a window.
+    A window ends with its span at the latest. longest: samples of a window.
     condition: whether the text so far is the prompt of the next window.
     """
 
-    spans: Sequence[Span] = ()
     longest: int = 30 * RATE
     condition: bool = False
     context: list[int] = field(default_factory=list)  # ids of the prompt and the text so far
     peak: Tensor | None = None
+
+    @property
+    def has_several_windows(self) -> bool:
+        """See Segmenter."""
+        return len(self.spans) > 1 or any(stop - start > self.longest for start, stop in self.spans)
 
     def windows(self) -> list[Window]:
         """See Segmenter."""
@@ -172,7 +195,9 @@ class SequentialSegmenter(RecordingSegmenter):
             return self._next(window.stop)
         segments, done = self._segments(window, decoded, cut, words), cut.done
         self.segments += segments
-        if not self.condition or decoded.temperature > MAX_CONTEXT_TEMPERATURE:
+        # Where every temperature failed, the last one counts, whichever text was kept.
+        last_temperature = self.options.temperatures[-1] if decoded.failed(self.options) else decoded.temperature
+        if not self.condition or last_temperature > MAX_CONTEXT_TEMPERATURE:
             self.context = []
         else:
             self.context += [token for segment in segments for token in segment.tokens]
@@ -187,25 +212,21 @@ class SequentialSegmenter(RecordingSegmenter):
 class ChunkedSegmenter(RecordingSegmenter):
     """Windows cut at pauses, decoded independently of each other, many at a time.
 
-    cuts: start and stop of each window. speech (T,): whether each frame of vad.FRAME samples holds speech, None =
+    spans: start and stop of each window. speech (T,): whether each frame of vad.FRAME samples holds speech, None =
     unknown. If a text ends long before the speech of its window, another window covers the speech that is missed: at a
     pause a decoder sometimes stops and leaves out whole sentences.
     """
 
-    cuts: Sequence[Span] = ()
     speech: Tensor | None = None
 
     def windows(self) -> list[Window]:
-        """See Segmenter. If the language is unknown, the first window comes alone and its language is used for all."""
-        borders = [(start // FRAME * FRAME, stop // FRAME * FRAME) for start, stop in self.cuts]
-        self.pending = [
+        """See Segmenter."""
+        borders = [(start // FRAME * FRAME, stop // FRAME * FRAME) for start, stop in self.spans]
+        return [
             Window(self, start, stop, DecodingRequest(self.language, self.prompt, self.prefix, start))
             for start, stop in borders
             if start < stop
         ]
-        first = self.pending if self.language is not None else self.pending[:1]
-        self.pending = self.pending[len(first) :]
-        return first
 
     def cut(self, window: Window, decoded: Decoded) -> Cut:
         """See Segmenter."""
@@ -215,14 +236,11 @@ class ChunkedSegmenter(RecordingSegmenter):
     def consume(self, window: Window, decoded: Decoded, cut: Cut, words: Words) -> list[Window]:
         """See Segmenter."""
         self._set_language(decoded)
-        ready, self.pending = self.pending, []
-        for other in ready:
-            other.request = DecodingRequest(self.language, self.prompt, self.prefix, other.start)
         if decoded.silent(self.options):
-            return ready
+            return []
         segments = self._segments(window, decoded, cut, words)
         self.segments += segments
-        return ready + self._missed_speech(window, segments)
+        return self._missed_speech(window, segments)
 
     def _missed_speech(self, window: Window, segments: Sequence[Segment]) -> list[Window]:
         """A window from the end of the text to the end of its window, if that holds speech."""

@@ -23,7 +23,17 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from zoo.errors import CheckpointError, ConfigError
-from zoo.models.whisper.bpe import byte_of_character, complete, merges_of, pairs
+from zoo.io.small_files import read_json, read_text
+from zoo.text.bpe import (
+    LONGEST_TOKEN,
+    byte_of_character,
+    check_bpe,
+    check_tokens,
+    complete,
+    merges_of,
+    pairs,
+)
+from zoo.text.languages import LANGUAGES
 
 EOT, SOT = "<|endoftext|>", "<|startoftranscript|>"
 TASKS = ("<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>")
@@ -33,13 +43,6 @@ NO_TIMESTAMPS = "<|notimestamps|>"
 TIMESTAMPS = 1501
 _STAMP = re.compile(r"<\|\d+\.\d\d\|>")
 _ENGLISH_EOT = 50_256  # English-only models have GPT-2's vocabulary, and language tokens that they never use
-_CODES = (
-    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
-    "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
-    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"
-)
-LANGUAGES = tuple(_CODES.split())
-"""Language codes in the order of their tokens; only large-v3 and turbo have the last one."""
 UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")
 """Languages without spaces between words."""
 _SIGNS = '"#()*+/:;<=>@[\\]^_`{|}~「」『』'
@@ -88,6 +91,10 @@ class WhisperTokenizer:
         self.timestamp_begin = self.no_timestamps + 1
         self.vocabulary = {token: i for token, i in vocabulary.items() if i < eot}
         self.merges = [(a, b) for a, b in merges]
+        try:
+            check_bpe(self.vocabulary, self.merges)
+        except ValueError as error:
+            raise ConfigError(f"not the vocabulary of a Whisper: {error}") from error
         self._specials = {t: i for t, i in specials.items() if i < self.timestamp_begin}
         self._bpe = tokenizers.Tokenizer(models.BPE(vocab=dict(self.vocabulary), merges=self.merges))
         self._bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -187,33 +194,31 @@ class WhisperTokenizer:
     def from_file(cls, path: str | Path) -> WhisperTokenizer:
         """From a tokenizer.json of the tokenizers library. Raises CheckpointError."""
         path = Path(path)
+        content = read_json(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
             model = content["model"]
-            specials = {token["content"]: int(token["id"]) for token in content["added_tokens"]}
+            specials = {token["content"]: token["id"] for token in content["added_tokens"]}
             silent = {token["content"] for token in content["added_tokens"] if token.get("special", True)}
+            check_tokens(specials)
             return cls(model["vocab"], complete(pairs(model["merges"]), model["vocab"]), specials, silent)
-        except FileNotFoundError:
-            raise CheckpointError(f"{path}: no such file") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{path}: not the tokenizer.json of a Whisper ({error})") from error
 
     @classmethod
     def from_vocabulary(cls, directory: str | Path) -> WhisperTokenizer:
         """From vocab.json, merges.txt and added_tokens.json, as transformers wrote them. Raises CheckpointError."""
         directory = Path(directory)
+        vocabulary = read_json(directory / "vocab.json")
+        lines = read_text(directory / "merges.txt").splitlines()
+        added = directory / "added_tokens.json"
+        specials = read_json(added) if added.is_file() else {}
         try:
-            vocabulary = json.loads((directory / "vocab.json").read_text(encoding="utf-8"))
-            lines = (directory / "merges.txt").read_text(encoding="utf-8").splitlines()
-            added = directory / "added_tokens.json"
-            specials = json.loads(added.read_text(encoding="utf-8")) if added.is_file() else {}
             specials |= {t: i for t, i in vocabulary.items() if t.startswith("<|") and t.endswith("|>")}
             merges = pairs([line for line in lines if line and not line.startswith("#version")])
             silent = {token for token in specials if token.startswith("<|")}
+            check_tokens(specials)
             return cls(vocabulary, complete(merges, vocabulary), specials, silent)
-        except FileNotFoundError as error:
-            raise CheckpointError(f"{error.filename}: no such file") from None
-        except (OSError, ValueError, TypeError) as error:
+        except (ValueError, LookupError, TypeError) as error:
             raise CheckpointError(f"{directory}: not the vocabulary of a Whisper ({error})") from error
 
     @classmethod
@@ -233,9 +238,14 @@ class WhisperTokenizer:
         """
         path = Path(path)
         try:
-            rows = [line.split() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
+            rows = [line.split() for line in read_text(path).splitlines() if line.strip()]
             ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
-        except (OSError, ValueError, binascii.Error) as error:
+            longest = max(map(len, ranks), default=0)
+            if longest > LONGEST_TOKEN:
+                raise ValueError(f"a token of {longest} bytes")
+        except CheckpointError:
+            raise
+        except (ValueError, binascii.Error) as error:
             raise CheckpointError(f"{path}: not a tiktoken vocabulary ({error})") from error
         names = [EOT, SOT, *(f"<|{code}|>" for code in LANGUAGES[:num_languages]), *TASKS, NO_SPEECH, NO_TIMESTAMPS]
         specials = {name: len(ranks) + i for i, name in enumerate(names)}

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from zoo import checkpoint, loading
 from zoo.errors import ConfigError
 from zoo.models.hubert.model import HuBERT, HubertConfig
-from zoo.recipes.init import model_source
+from zoo.recipes.init import load_init
 
 PRETRAINING = "python -m zoo.recipes.hubert.train"
 
 
 def pretrained(source: str) -> HuBERT:
     """Load a HuBERT from a run folder, checkpoint or name. Raises ConfigError where there is none."""
-    path = model_source(source, "model", f"make one with `{PRETRAINING}`")
-    if isinstance(path, Path) and (path / "checkpoints").is_dir() and not checkpoint.is_checkpoint(path):
-        raise ConfigError(f"init {source!r}: this run has no model yet; finish `{PRETRAINING}` first")
-    model = loading.load(path, device="cpu")
+    model = load_init(source, f"make one with `{PRETRAINING}`")
     if not isinstance(model, HuBERT):
         raise ConfigError(f"init {source!r} is a {model.family} model; give a HuBERT")
     return model

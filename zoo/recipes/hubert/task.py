@@ -84,6 +84,8 @@ class Pretrain(TrainingTask):
     codebooks are added. The feature penalty is multiplied by this count, as in fairseq.
     """
 
+    hidden = frozenset({"bits", "chance_bits", "masked_loss", "unmasked_loss", "unmasked_accuracy"})
+
     def __init__(self, model: HuBERT, loss: LossConfig, phones: Sequence[str] = ()) -> None:
         """phones: symbols of the dev set, for PNMI of the predicted units; empty if the dev set has no phones."""
         super().__init__()

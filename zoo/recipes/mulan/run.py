@@ -16,8 +16,8 @@ from zoo.importers.mulan import from_towers
 from zoo.models.mulan.audio import SpecAugment
 from zoo.models.mulan.model import MuLan
 from zoo.models.mulan.text import Tokenizer
-from zoo.recipes.init import model_source
-from zoo.recipes.mulan.config import MulanTrainConfig
+from zoo.recipes.init import load_init
+from zoo.recipes.mulan.config import Loss, MulanTrainConfig
 from zoo.recipes.mulan.evaluation import evaluate
 from zoo.recipes.mulan.report import write
 from zoo.recipes.mulan.spectra import Spectrograms, pair_loader
@@ -47,6 +47,11 @@ def train(config: MulanTrainConfig) -> str:
     )
     test = [entry for entry in entries if entry.split == "test"]
     _announce(config, test)
+    if config.loss == Loss.multiview and not config.include_self:
+        say(
+            "multiview loss, as published: its denominator leaves out the pair itself, so the loss of a good model is "
+            "below 0; `chance` is the loss of a model that finds all pairs equally similar"
+        )
     result = fit(Contrast(model, config), loader["train"], loader["dev"], config.train, config.out, recipe=config)
     line = f"{result.best}: the best of {result.step} steps by retrieval on dev"
     if len(test) < 2 or not processes.is_main():
@@ -90,7 +95,7 @@ def usable(config: MulanTrainConfig, texts: Texts) -> list[Entry]:
 def build(config: MulanTrainConfig, entries: Sequence[Entry]) -> MuLan:
     """The initial model, with tokenizer. The same configuration and entries always give the same model."""
     if config.init:
-        model = loading.load(model_source(config.init, "best", "`zoo list` shows the names"), device="cpu")
+        model = load_init(config.init, "`zoo list` shows the names")
     else:
         model = _assembled(config, entries)
     if not isinstance(model, MuLan):

@@ -45,6 +45,7 @@ class Contrast(TrainingTask):
 
     monitor = "mrr"
     maximize = True
+    hidden = frozenset({"audio_rank", "text_rank", "audio_cosine", "text_cosine"})
 
     def __init__(self, model: MuLan, config: MulanTrainConfig) -> None:
         super().__init__()

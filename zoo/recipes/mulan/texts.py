@@ -63,8 +63,13 @@ class Texts:
                 f"{source}: no clip has one of the texts {', '.join(self.weights)} (data.text); use "
                 f"captions, text, or some of the columns {columns}"
             )
-        if missing := self.weights.keys() - {kind for _, texts in texts_of for kind in texts}:
-            say(f"no clip of {source} has a text {', '.join(sorted(missing))} (data.text); columns: {columns}")
+        found = [kind for kind in self.weights if any(kind in texts for _, texts in texts_of)]
+        missing = [kind for kind in self.weights if kind not in found]
+        if missing:
+            say(
+                f"the texts of {source} are {', '.join(found)}; no clip has {', '.join(missing)}, which data.text "
+                f"names too (other columns: {columns})"
+            )
         if len(usable) < len(texts_of):
             say(f"{len(texts_of) - len(usable)} of {len(texts_of)} clips of {source} have no text and are left out")
         return usable

@@ -8,19 +8,20 @@ peft is not used: this is one class, the names of the modules stay the same, and
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
-from zoo.models.whisper.model import Whisper
 from zoo.nn.linear import Linear
 from zoo.recipes.whisper.config import LoraConfig
 
-UPDATES = ("lora_a", "lora_b")
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class LoraLinear(Linear):
@@ -38,11 +39,15 @@ class LoraLinear(Linear):
         update = F.linear(F.linear(F.dropout(x, self.dropout, self.training), self.lora_a), self.lora_b)
         return super().forward(x) + update * self.scale
 
-    def merged(self) -> Tensor:
-        return self.weight + self.scale * self.lora_b @ self.lora_a
+    def plain(self) -> Linear:
+        """A Linear with the update added to its weight."""
+        linear = Linear(self.in_features, self.out_features, self.bias is not None)
+        linear.weight = nn.Parameter((self.weight + self.scale * self.lora_b @ self.lora_a).detach())
+        linear.bias = self.bias
+        return linear.train(self.training)
 
 
-def add_lora(model: Whisper, config: LoraConfig) -> None:
+def add_lora(model: nn.Module, config: LoraConfig) -> None:
     """Freeze the model and add an update to every linear layer named by an ending in config.modules, in place.
 
     Raises ConfigError for an ending without a layer.
@@ -60,17 +65,16 @@ def add_lora(model: Whisper, config: LoraConfig) -> None:
         raise ConfigError(f"tune.lora.modules: no layer ends in {', '.join(missing)}; there are {', '.join(layers)}")
 
 
-def without_lora(model: Whisper) -> Whisper:
-    """An ordinary Whisper with the same outputs; the model itself if it has no updates."""
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLinear)}
-    if not layers:
+def without_lora(model: Model) -> Model:
+    """An ordinary model with the same outputs; the model itself if it has no updates."""
+    if not any(isinstance(module, LoraLinear) for module in model.modules()):
         return model
-    weights = {name: value for name, value in model.state_dict().items() if not name.endswith(UPDATES)}
-    weights |= {f"{name}.weight": layer.merged() for name, layer in layers.items()}
-    plain = Whisper(model.config)
-    plain.load_state_dict(weights)
-    plain.name, plain.provenance, plain.tokenizer = model.name, model.provenance, model.tokenizer
-    return plain.to(model.device)
+    plain = copy.deepcopy(model)
+    for name, module in list(plain.named_modules()):
+        if isinstance(module, LoraLinear):
+            parent, _, own = name.rpartition(".")
+            setattr(plain.get_submodule(parent), own, module.plain())
+    return plain.requires_grad_(True)
 
 
 def _ending(name: str, modules: Sequence[str]) -> str | None:

@@ -9,16 +9,15 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from zoo import loading
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.models.whisper.decoder import Decoder
 from zoo.models.whisper.model import Whisper
-from zoo.models.whisper.tokenizer import LANGUAGES
-from zoo.recipes.init import model_source
+from zoo.recipes.init import load_init
 from zoo.recipes.whisper.config import WhisperTrainConfig, WhisperTuneConfig
 from zoo.recipes.whisper.lora import add_lora
 from zoo.recipes.whisper.vocabulary import read_tokenizer, train_tokenizer
+from zoo.text.languages import LANGUAGES
 
 POSITION_SCALE = 0.01  # standard deviation of the decoder's initial positions, as in openai-whisper
 
@@ -66,7 +65,7 @@ def initialize(model: Whisper) -> None:
 
 def loaded(source: str) -> Whisper:
     """The Whisper of a run folder, checkpoint, name or file. Raises ConfigError for any other source."""
-    model = loading.load(model_source(source, "best", "`zoo list` shows the names"), device="cpu")
+    model = load_init(source, "`zoo list` shows the names")
     if not isinstance(model, Whisper):
         raise ConfigError(f"init {source!r} is a {model.family}; this recipe starts from a Whisper")
     if model.tokenizer is None:

@@ -20,6 +20,10 @@ REFUSED = [
     ({"temperatures": ()}, "temperatures"),
     ({"temperatures": (-0.1,)}, "temperatures"),
     ({"beam_size": 0}, "beam_size 0"),
+    ({"beam_size": 2.5}, "beam_size 2.5: give a whole number"),
+    ({"temperatures": 0.0}, "temperatures 0.0: give a list: a number each"),
+    ({"seed": "now"}, "seed 'now': give a whole number"),
+    ({"task": None}, "task None: give a text"),
     ({"beam_size": 5, "temperatures": (0.2,)}, "beams need the temperature 0"),
     ({"best_of": 5, "temperatures": (0.0,)}, "best_of: samples differ at a temperature above 0 only"),
     ({"best_of": 0}, "best_of 0"),
@@ -66,12 +70,24 @@ def test_only_failed_windows_are_tried_again() -> None:
         {0.0: (-0.1, 0.0, 2.5, False)},
         {0.0: (-1.5, 0.7, 1.0, False)},  # silence
         {0.0: (-0.1, 0.0, 1.0, True)},
-        {t / 10: BAD for t in range(0, 11, 2)},
+        {t / 10: (-1.5 - abs(t - 4), 0.0, 1.0, False) for t in range(0, 11, 2)},
     ]
     results, log = scripted(script)
-    assert [r.temperature for r in results] == [0.0, 0.4, 0.2, 0.0, 0.2, 1.0]
+    assert [r.temperature for r in results] == [0.0, 0.4, 0.2, 0.0, 0.2, 0.4]
     assert log[:3] == [(0.0, [0, 1, 2, 3, 4, 5]), (0.2, [1, 2, 4, 5]), (0.4, [1, 5])]
     assert [r.silent(DecodingOptions()) for r in results] == [False, False, False, True, False, False]
+
+
+def test_of_failed_attempts_the_likeliest_is_used_that_does_not_repeat_itself() -> None:
+    temperatures = (0.0, 0.4, 1.0)
+    script = [
+        {0.0: (-3.4, 0.0, 1.0, False), 0.4: (-1.2, 0.0, 1.0, False), 1.0: (-3.4, 0.0, 1.0, False)},
+        {0.0: (-0.1, 0.0, 9.0, False), 0.4: (-1.2, 0.0, 1.0, False), 1.0: (-0.1, 0.0, 1.0, True)},
+        {0.0: (-0.3, 0.0, 9.0, False), 0.4: (-0.1, 0.0, 1.0, True), 1.0: (-0.5, 0.0, 5.0, False)},
+    ]
+    results, log = scripted(script, temperatures=temperatures)
+    assert [result.temperature for result in results] == [0.4, 0.4, 0.4]
+    assert log == [(t, [0, 1, 2]) for t in temperatures]
 
 
 def test_thresholds_can_be_switched_off() -> None:
@@ -138,7 +154,7 @@ def test_languages() -> None:
         ("en", {}, "translate"),
         ("xx", {"en": 4}, "transcribe"),
     ):
-        with pytest.raises(ConfigError, match=r"English-only|'xx' is unknown; use a code: en"):
+        with pytest.raises(ConfigError, match=r"English-only|'xx' is unknown; use a name or a code: en"):
             check_language(language, languages, task)
     with pytest.raises(ConfigError, match="1 codes for 2 recordings"):
         one_for_each(["en"], 2)

@@ -72,6 +72,21 @@ def test_the_grammar_of_timestamps(history: list[int], expected: list[int]) -> N
     assert allowed(rules(), after(rules(), history), LOUD_WORDS) == [expected]
 
 
+PREFIXES = [
+    ([], list(range(Z, IDS.size))),
+    ([Z, 4, 7], [*range(12), IDS.eot, *range(Z + 1, IDS.size)]),  # the text goes on
+    ([4, 7], [*range(12), IDS.eot, *range(Z, IDS.size)]),  # without a timestamp too
+    ([Z, 4, Z + 3], [IDS.eot, *range(Z + 3, IDS.size)]),
+]
+
+
+def test_a_prefix_goes_on_and_shares_a_batch_with_rows_that_begin() -> None:
+    state = rules().begin(len(PREFIXES), [prefix for prefix, _ in PREFIXES])
+    assert allowed(rules(), state, LOUD_WORDS.repeat(len(PREFIXES), 1)) == [expected for _, expected in PREFIXES]
+    state.select(torch.tensor([1, 0, 1]))
+    assert allowed(rules(), state, LOUD_WORDS.repeat(3, 1)) == [PREFIXES[i][1] for i in (1, 0, 1)]
+
+
 def test_a_timestamp_is_forced_if_their_sum_exceeds_every_word() -> None:
     state = after(rules(), [Z, 4])
     logits = torch.zeros(1, IDS.size)

@@ -8,6 +8,7 @@ Legend: W windows, K beams, C continuations, P candidates, R = W x K rows, V voc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,11 +54,19 @@ class Pool:
 
 
 def beam_search(
-    rows: Rows, logits: Tensor, rules: Rules, limits: Tensor, *, beam_size: int, patience: float = 1.0
+    rows: Rows,
+    logits: Tensor,
+    rules: Rules,
+    limits: Tensor,
+    *,
+    beam_size: int,
+    patience: float = 1.0,
+    prefixes: Sequence[Sequence[int]] | None = None,
 ) -> list[list[Hypothesis]]:
     """Continue every window until enough hypotheses have ended, or to its limit.
 
     logits (W, V): of the first token; limits (W,): maximum number of tokens of each window.
+    prefixes: ids with which the transcript of each window begins; they are part of its prompt.
     Returns the ended hypotheses of each window. If they are fewer than beams, unfinished ones follow.
     """
     windows, steps = len(logits), int(limits.max())
@@ -66,7 +75,7 @@ def beam_search(
     live, done = torch.arange(windows), torch.zeros(windows, dtype=torch.bool)
     beams, score = 1, torch.zeros(windows, 1)  # until the first step a window has one row
     out = torch.zeros(windows, 1, steps, dtype=torch.long)  # (live W, K, U)
-    state = rules.begin(windows)
+    state = rules.begin(windows, prefixes)
     for step in range(steps):
         norm = rules.apply_(logits, state)  # (R,)
         best, tokens = logits.topk(beam_size + 1, 1)  # (R, K + 1)

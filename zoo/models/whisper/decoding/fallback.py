@@ -50,8 +50,7 @@ class Search:
 
     def __post_init__(self) -> None:
         options = self.options
-        if options.beam_size >= self.vocabulary:
-            raise ConfigError(f"beam_size {options.beam_size}: the vocabulary has {self.vocabulary} tokens")
+        check_beam(options.beam_size, self.vocabulary)
         initial = options.max_initial_timestamp
         self.rules = Rules(
             self.tokenizer,
@@ -71,8 +70,7 @@ class Search:
         that is longer.
         """
         half, tokenizer = self.context // 2, self.tokenizer
-        if len(request.prefix) > half - 4:
-            raise ConfigError(f"prefix: {len(request.prefix)} tokens; at most {half - 4} leave room for a transcript")
+        check_prefix(request.prefix, self.context, tokenizer.eot)
         previous = [tokenizer.sot_prev, *request.prompt[-(half - 1) :]] if request.prompt and half > 1 else []
         return [*previous, *start_sequence(tokenizer, request.language, self.options), *request.prefix]
 
@@ -88,12 +86,21 @@ class Search:
         """Decode the windows with these indices at one temperature."""
         options, prompts = self.options, [self.prompt(request) for request in requests]
         limits = torch.tensor([self._max_tokens(*pair) for pair in zip(requests, prompts, strict=True)])
+        prefixes = [request.prefix for request in requests]
         rows = self.rows_of(windows, prompts, int(limits.max()))
         logits, at_start = rows.begin()
         no_speech = at_start.softmax(1)[:, self.tokenizer.no_speech].tolist()
         if temperature == 0 and options.beam_size > 1:
             patience = options.patience or 1.0
-            candidates = beam_search(rows, logits, self.rules, limits, beam_size=options.beam_size, patience=patience)
+            candidates = beam_search(
+                rows,
+                logits,
+                self.rules,
+                limits,
+                beam_size=options.beam_size,
+                patience=patience,
+                prefixes=prefixes,
+            )
         else:
             uniform = None
             if temperature > 0:
@@ -107,6 +114,7 @@ class Search:
                 temperature=temperature,
                 uniform=uniform,
                 repetition_stop=options.repetition_stop,
+                prefixes=prefixes,
             )
         return [
             self._decoded(best(hypotheses, options.length_penalty), request, temperature, silence)
@@ -166,18 +174,24 @@ def decode(
 def search_all(
     search: Search, requests: Sequence[DecodingRequest], temperatures: Sequence[float] | None = None
 ) -> list[Decoded]:
-    """Identify unknown languages, then try one temperature after the other."""
+    """Identify unknown languages, then try one temperature after the other.
+
+    If every attempt at a window failed, the likeliest one is used, and one that repeats itself only if all do, as in
+    faster-whisper. openai-whisper uses the last one.
+    """
     requests, probabilities = _with_languages(search, requests)
-    results: list[Decoded] = []
+    attempts: list[list[Decoded]] = [[] for _ in requests]
     pending = list(range(len(requests)))
     for temperature in temperatures or search.options.temperatures:
         decoded = search.attempt(pending, [requests[w] for w in pending], temperature)
-        results = results or list(decoded)
         for w, result in zip(pending, decoded, strict=True):
-            results[w] = result
-        pending = [w for w in pending if results[w].failed(search.options)]
+            attempts[w].append(result)
+        pending = [w for w in pending if attempts[w][-1].failed(search.options)]
         if not pending:
             break
+    results = [tried[-1] for tried in attempts]
+    for w in pending:
+        results[w] = max(attempts[w], key=lambda one: (not one.repeats(search.options), one.log_probability))
     for result, probability in zip(results, probabilities, strict=True):
         result.language_probability = probability
     return results
@@ -193,6 +207,19 @@ def _with_languages(search: Search, requests: Sequence[DecodingRequest]) -> tupl
         for w, (code, probability) in zip(unknown, identify(logits, languages), strict=True):
             requests[w], probabilities[w] = replace(requests[w], language=code), probability
     return requests, probabilities
+
+
+def check_beam(beam_size: int, vocabulary: int) -> None:
+    """Raises ConfigError for more beams than tokens."""
+    if beam_size >= vocabulary:
+        raise ConfigError(f"beam_size {beam_size}: the vocabulary has {vocabulary} tokens")
+
+
+def check_prefix(prefix: Sequence[int], context: int, eot: int) -> None:
+    """Raises ConfigError for a prefix that leaves no room for a transcript."""
+    size, most = sum(token < eot for token in prefix), context // 2 - 4
+    if size > most:
+        raise ConfigError(f"prefix: {size} tokens; at most {most} leave room for a transcript")
 
 
 def start_sequence(tokenizer: SpeechTokenizer, language: str | None, options: DecodingOptions) -> list[int]:

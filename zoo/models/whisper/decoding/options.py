@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.errors import ConfigError
+from zoo.validation import check_types
 
 TASKS = ("transcribe", "translate")
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -22,15 +23,16 @@ class DecodingOptions:
     temperatures: tried in turn until an attempt succeeds. 0 is greedy search or a beam. Above 0, `best_of` samples are
         drawn; the random numbers depend on `seed` and the window's start in its recording only.
     An attempt fails if its text compresses more than compression_ratio_threshold times, if its mean log-probability is
-        below logprob_threshold, or if it runs into a loop (repetition_stop). A window counts as silence if the
-        probability of <|nospeech|> exceeds no_speech_threshold and the mean log-probability is below its threshold.
+        below logprob_threshold, or if it runs into a loop (repetition_stop). If all fail, the likeliest one is
+        used. A window counts as silence if the probability of <|nospeech|> exceeds no_speech_threshold and the mean
+        log-probability is below its threshold.
     patience: hypotheses to finish, in multiples of beam_size (Kasai et al. 2022); length_penalty: exponent of Wu et al.
         2016, None divides the log-probability by the length.
     max_initial_timestamp: seconds into the window at which speech must begin at the latest; None = any time.
     suppress_non_speech: no brackets, notes and speaker dashes; suppress_tokens: further ids that are never chosen.
     max_tokens: per window; None = half the context.
     repetition_stop: stop an attempt that repeats the same few words again and again, and cut the repetitions off.
-    Raises ConfigError for values that are out of range or do not go together.
+    Raises ConfigError for values of a wrong type, out of range, or that do not go together.
     """
 
     task: str = "transcribe"
@@ -52,6 +54,7 @@ class DecodingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         _require(self.task in TASKS, f"task {self.task!r} is unknown; choose one of {', '.join(TASKS)}")
         _require(
             bool(self.temperatures) and all(0 <= t < math.inf for t in self.temperatures),
@@ -100,8 +103,9 @@ class DecodingOptions:
 class DecodingRequest:
     """Decoding input of one window.
 
-    language: code, None to identify it; prompt: ids of preceding text, only its end is used if it is long;
-    prefix: ids with which the transcript begins; start: first sample of the window, which random numbers depend on.
+    language: code, None to identify it; prompt: ids of preceding text, only its end is used if it is long.
+    prefix: ids with which the transcript begins, a timestamp first if it has timestamps.
+    start: first sample of the window, which random numbers depend on.
     """
 
     language: str | None = None
@@ -134,11 +138,12 @@ class Decoded:
         """Whether the next temperature should be tried."""
         unlikely = options.logprob_threshold is not None and self.log_probability < options.logprob_threshold
         silence = options.no_speech_threshold is not None and self.no_speech > options.no_speech_threshold
-        repeats = (
-            options.compression_ratio_threshold is not None
-            and self.compression_ratio > options.compression_ratio_threshold
-        )
-        return not (silence and unlikely) and (self.looped or repeats or unlikely)
+        return not (silence and unlikely) and (self.repeats(options) or unlikely)
+
+    def repeats(self, options: DecodingOptions) -> bool:
+        """Whether the text ran into a loop or compresses too well."""
+        threshold = options.compression_ratio_threshold
+        return self.looped or (threshold is not None and self.compression_ratio > threshold)
 
 
 def _require(condition: Any, message: str) -> None:

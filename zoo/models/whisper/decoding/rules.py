@@ -11,7 +11,7 @@ Legend: R rows, V vocabulary, Z timestamps (1501).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -44,22 +44,33 @@ class Ids(Protocol):
 class State:
     """Grammar state of each row.
 
-    step: tokens sampled so far; was_stamp, before_was_stamp (R,): whether the last token and the one before it are
-    timestamps, True if there is no such token; latest (R,): index of the latest timestamp, -1 for none.
+    step: tokens sampled so far; fresh (R,): whether a row began without a prefix;
+    was_stamp, before_was_stamp (R,): whether the last token and the one before it are timestamps, True if there is no
+    such token; latest (R,): index of the latest timestamp, -1 for none.
     """
 
     step: int
+    fresh: Tensor
     was_stamp: Tensor
     before_was_stamp: Tensor
     latest: Tensor
 
     @classmethod
-    def begin(cls, rows: int, device: torch.device | None = None) -> State:
-        none = torch.ones(rows, dtype=torch.bool, device=device)
-        return cls(0, none, none, torch.full((rows,), -1, device=device))
+    def begin(cls, prefixes: Sequence[Sequence[int]], begin_stamps: int, device: torch.device | None = None) -> State:
+        """The state after the prefix of each row, which may be empty."""
+        fresh, was_stamp, before_was_stamp, latest = [], [], [], []
+        for prefix in prefixes:
+            stamps = [token for token in prefix if token >= begin_stamps]
+            fresh.append(not prefix)
+            was_stamp.append(not prefix or prefix[-1] >= begin_stamps)
+            before_was_stamp.append(len(prefix) < 2 or prefix[-2] >= begin_stamps)
+            latest.append(stamps[-1] - begin_stamps if stamps else -1)
+        flags = torch.tensor([fresh, was_stamp, before_was_stamp], dtype=torch.bool, device=device)
+        return cls(0, flags[0], flags[1], flags[2], torch.tensor(latest, dtype=torch.long, device=device))
 
     def select(self, rows: Tensor) -> None:
-        """Keep these rows (R',), in this order."""
+        """Keep these rows (R',), in this order, repeats allowed."""
+        self.fresh = self.fresh[rows]
         self.was_stamp, self.before_was_stamp = self.was_stamp[rows], self.before_was_stamp[rows]
         self.latest = self.latest[rows]
 
@@ -93,8 +104,9 @@ class Rules:
         self.blank = torch.tensor(sorted(blank), dtype=torch.long, device=device)
         self.stamp_indices = torch.arange(vocabulary - self.begin_stamps, device=device)  # (Z,)
 
-    def begin(self, rows: int) -> State:
-        return State.begin(rows, self.never.device)
+    def begin(self, rows: int, prefixes: Sequence[Sequence[int]] | None = None) -> State:
+        """The state of each row before its first token. prefixes: ids that a row has already, timestamps included."""
+        return State.begin(prefixes or [()] * rows, self.begin_stamps, self.never.device)
 
     def advance(self, state: State, tokens: Tensor) -> None:
         """Update the state with the tokens (R,) that were chosen."""
@@ -121,12 +133,29 @@ class Rules:
         return norm
 
     def _apply_grammar_(self, logits: Tensor, state: State) -> Tensor:
+        if state.step or not state.fresh.any():
+            return self._continue_(logits, state)
+        if state.fresh.all():
+            return self._begin_(logits)
+        norm = torch.empty_like(logits[:, 0])
+        for is_fresh in (True, False):  # rows with and without a prefix
+            rows = (state.fresh == is_fresh).nonzero()[:, 0]
+            part, part_state = logits[rows], replace(state)
+            part_state.select(rows)
+            norm[rows] = self._apply_grammar_(part, part_state)
+            logits[rows] = part
+        return norm
+
+    def _begin_(self, logits: Tensor) -> Tensor:
+        """Only a timestamp begins a transcript."""
+        stamps = logits[:, self.begin_stamps :]  # (R, Z)
+        logits[:, : self.begin_stamps] = NEVER
+        if self.max_initial is not None:
+            stamps[:, self.max_initial + 1 :] = NEVER
+        return stamps.logsumexp(1)
+
+    def _continue_(self, logits: Tensor, state: State) -> Tensor:
         text, stamps = logits[:, : self.begin_stamps], logits[:, self.begin_stamps :]  # (R, V - Z), (R, Z)
-        if not state.step:
-            text.fill_(NEVER)
-            if self.max_initial is not None:
-                stamps[:, self.max_initial + 1 :] = NEVER
-            return stamps.logsumexp(1)
         closes = (
             state.was_stamp & ~state.before_was_stamp
         )  # the end of a segment: the same timestamp again, or the end token, may follow

@@ -5,6 +5,7 @@ Legend: W windows, G candidates a window, R = W x G rows, V vocabulary, U tokens
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,21 +36,25 @@ def sample(
     temperature: float = 0.0,
     uniform: Tensor | None = None,
     repetition_stop: bool = False,
+    prefixes: Sequence[Sequence[int]] | None = None,
 ) -> list[list[Hypothesis]]:
     """Continue every window to its end token or its limit.
 
     logits (W, V): of the first token; limits (W,): maximum number of tokens of each window.
     uniform (W, G, U): numbers in [0, 1), one for each token, that draw it at a temperature above 0; None = greedy.
+    prefixes: ids with which the transcript of each window begins; they are part of its prompt.
     Returns G hypotheses for each window.
     """
     windows, group = len(logits), 1 if uniform is None else uniform.shape[1]
     out = torch.full((windows, group, int(limits.max())), rules.eot)
     score = torch.zeros(windows, group)
     ended, looped = (torch.zeros(windows, group, dtype=torch.bool) for _ in range(2))
+    state, live = rules.begin(windows, prefixes), torch.arange(windows)
     if group > 1:
-        rows.select(torch.arange(windows).repeat_interleave(group))
+        copies = live.repeat_interleave(group)
+        rows.select(copies)
+        state.select(copies)
         logits = logits.repeat_interleave(group, 0)
-    state, live = rules.begin(windows * group), torch.arange(windows)
     for step in range(out.shape[2]):
         norm = rules.apply_(logits, state)  # (R,)
         tokens = logits.argmax(1) if uniform is None else _draw(logits, temperature, uniform[live, :, step].flatten())

@@ -1,0 +1,1 @@
+"""AST: an audio spectrogram transformer over 10 s windows."""

@@ -1,0 +1,1 @@
+"""WavLM: HuBERT with gated relative position bias."""

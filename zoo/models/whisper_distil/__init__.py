@@ -1,0 +1,1 @@
+"""Cards of distil-whisper, which Whisper computes."""

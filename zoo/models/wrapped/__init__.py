@@ -1,0 +1,1 @@
+"""Models of transformers that zoo does not implement, behind the contract."""
