@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo.checkpoint import assign
 from zoo.errors import CheckpointError
 from zoo.importers.bert import bert_arguments, bert_tensors
-from zoo.models.mulan.text import TextTower
+from zoo.nn.bert import TextTower
 
 CONFIG = transformers.BertConfig(
     vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64

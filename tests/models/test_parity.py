@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import foreign_clap
 import pytest
 import torch
 from foreign_wrapped import WRAPPED, expected_states, foreign
@@ -91,4 +92,22 @@ def test_all_layers_and_batches_of_wrapped_models(kind: str) -> None:
     clips = [noise(4.0, seed)[:size] for seed, size in enumerate(sizes)]
     layers, batch = _compare(ours, clips, [expected_states(theirs, extractor, clip) for clip in clips])
     _add_row(f"wrapped: {kind}", type(theirs).__name__, layers, "-", batch)
+    assert layers.max() <= LAYERS and batch <= BATCH, _rows[-1]
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["unfused", "fused"])
+def test_all_stages_and_batches_of_clap(fused: bool, tmp_path: Path) -> None:
+    theirs, folder = foreign_clap.saved(tmp_path, fused)
+    ours = zoo.load(folder, device="cpu")
+    sizes = (1_024, 30_000, 70_000, foreign_clap.WINDOW, *((150_000, 290_000) if fused else ()))
+    clips = [noise(7.0, seed, foreign_clap.RATE)[:size] for seed, size in enumerate(sizes)]
+    gaps = []
+    for clip in clips:
+        embedding, states = foreign_clap.reference(theirs, clip, is_longer=len(clip) > foreign_clap.WINDOW)
+        found = [*foreign_clap.states_of(ours, clip), ours.embed(clip, foreign_clap.RATE)]
+        gaps.append(torch.stack([(a - b).abs().max() for a, b in zip(found, [*states, embedding], strict=True)]))
+    together = ours.embed(clips, foreign_clap.RATE)
+    batch = max(difference(a, ours.embed(clip, foreign_clap.RATE)) for a, clip in zip(together, clips, strict=True))
+    layers = torch.stack(gaps).amax(0)
+    _add_row(f"CLAP, {'fused' if fused else 'unfused'}: stages, embedding", "ClapModel", layers, "-", batch)
     assert layers.max() <= LAYERS and batch <= BATCH, _rows[-1]

@@ -1,4 +1,4 @@
-"""A saved MuLan with `zoo index` and `zoo search`: its tokenizer, and queries by text and by audio."""
+"""A saved MuLan or CLAP with `zoo index` and `zoo search`: its tokenizer, and queries by text and by audio."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from small import noise
+from foreign_clap import tokenizer_files
+from small import noise, small
 from typer.testing import CliRunner
 
 import zoo
 from zoo.cli.main import app
+from zoo.models.clap.text import Tokenizer as ClapTokenizer
 from zoo.models.mulan.model import MuLan
 
 
@@ -22,13 +24,20 @@ def command(*arguments: str | Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(params=["mulan-mini", "mulan-mini-ast"])
+@pytest.fixture(params=["mulan-mini", "mulan-mini-ast", "clap-htsat-unfused", "clap-htsat-fused"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    zoo.create(request.param).save(tmp_path / "model")
+    if request.param.startswith("clap"):
+        model = small(request.param)
+        tokenizer_files(tmp_path / "tokens")
+        model.tokenizer = ClapTokenizer.load(tmp_path / "tokens")
+    else:
+        model = zoo.create(request.param)
+    model.save(tmp_path / "model")
     return tmp_path / "model"
 
 
+@pytest.mark.parametrize("checkpoint", ["mulan-mini", "mulan-mini-ast"], indirect=True)
 def test_the_mini_model_has_its_tokenizer(checkpoint: Path) -> None:
     model = zoo.load(checkpoint)
     assert isinstance(model, MuLan) and model.tokenizer is not None

@@ -49,6 +49,7 @@ IMPORTERS: tuple[Importer, ...] = (
     Importer(
         "Hugging Face Whisper directory", lambda c: c.get("model_type") == "whisper", "zoo.importers.whisper_hf:read"
     ),
+    Importer("Hugging Face CLAP directory", lambda c: c.get("model_type") == "clap", "zoo.importers.clap:read"),
     Importer("openai-whisper .pt", lambda c: {"dims", "model_state_dict"} <= c.keys(), "zoo.importers.openai:read"),
     Importer(
         "CTranslate2 Whisper directory",

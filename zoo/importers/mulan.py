@@ -28,7 +28,7 @@ from zoo.io.paths import expand_path
 from zoo.io.small_files import check_regular, read_json
 from zoo.io.text import shorten
 from zoo.models.mulan.model import MuLan
-from zoo.models.mulan.text import FILES, Tokenizer
+from zoo.models.mulan.text import Tokenizer
 
 # Argument of ASTTower -> field of MulanConfig.
 _AST_FIELDS = {"mels": "mels", "patch": "patch", "stride": "patch_stride"} | {
@@ -123,7 +123,7 @@ def _text(source: str | Path) -> tuple[dict[str, Any], Weights, Tokenizer | None
     dim = arguments["dim"]
     blocks, words = arguments["layers"] * dim * arguments["ffn_dim"], arguments["vocab"] * dim
     _check_sizes(config, [blocks, words, arguments["positions"] * dim], tensors, str(source))
-    tokenizer = Tokenizer.load(path) if any((path / name).is_file() for name in FILES) else None
+    tokenizer = Tokenizer.load(path) if Tokenizer.find(path) else None
     return config, lambda model: tensors, tokenizer
 
 

@@ -1,6 +1,6 @@
-"""Spectrograms cut into windows of one size, for encoders whose frames are windows.
+"""Spectrograms or waveforms cut into windows of one size, for encoders whose frames are windows.
 
-Legend: B batch, T windows of the longest clip, W real windows of all clips, M mel frames, N mels, D width.
+Legend: B batch, T windows of the longest clip, W real windows of all clips, M mel frames or samples, D width.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from torch import Tensor
 from zoo.nn.masking import lengths_to_mask, select_frames
 
 
-def cut_windows(mel: Tensor, lengths: Tensor, counts: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The real windows of all clips in order, with zeros where the spectrogram ends, and their places.
+def cut_windows(x: Tensor, lengths: Tensor, counts: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The real windows of all clips in order, with zeros where x ends, and their places.
 
-    mel (B, M, N), lengths (B,) real mel frames, counts (B,) windows of each clip, size: mel frames of a window ->
-    windows (W, size, N); real mel frames of each (W,); places (B, T), True = real. All but the windows on the CPU.
+    x (B, M, ...), lengths (B,) real mel frames or samples, counts (B,) windows of each clip, size: of a window ->
+    windows (W, size, ...); how much of each is real (W,); places (B, T), True = real. All but the windows on the CPU.
     """
-    clips, longest = len(mel), int(counts.max())
-    mel = F.pad(mel[:, : longest * size], (0, 0, 0, max(0, longest * size - mel.shape[1])))
-    mel = mel.reshape(clips, longest, size, -1)  # (B, T, size, N)
+    longest = int(counts.max())
+    missing = max(0, longest * size - x.shape[1])
+    x = F.pad(x[:, : longest * size], (0, 0) * (x.ndim - 2) + (0, missing)).unflatten(1, (longest, size))
     start = torch.arange(longest) * size
     remaining = (lengths[:, None] - start).clamp(0, size)  # (B, T)
     places = lengths_to_mask(counts, longest)  # (B, T)
-    return select_frames(mel, places), remaining[places], places
+    return select_frames(x, places), remaining[places], places
 
 
 def put_back(x: Tensor, places: Tensor) -> Tensor:

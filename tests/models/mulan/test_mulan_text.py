@@ -20,7 +20,8 @@ from zoo.checkpoint import assign
 from zoo.data import manifest
 from zoo.errors import CheckpointError, ConfigError
 from zoo.importers.bert import bert_arguments, bert_tensors
-from zoo.models.mulan.text import SPECIAL, TextTower, Tokenizer
+from zoo.models.mulan.text import SPECIAL, Tokenizer
+from zoo.nn.bert import TextTower
 
 SMALL = {"vocab_size": 99, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96}
 CAPTIONS = [

@@ -7,9 +7,7 @@ Legend: B batch, S samples, T 10 s windows (the frames of this encoder), M mel f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -18,18 +16,16 @@ from torch import Tensor
 
 from zoo.encoder import Frames, Layer
 from zoo.errors import ConfigError
+from zoo.models.joint import JointEncoder
 from zoo.models.mulan.audio import ASTTower, ResNetTower, SpecAugment
-from zoo.models.mulan.text import FILES, TextTower, Tokenizer
-from zoo.models.tokenized import TokenizedEncoder, check_ids
+from zoo.models.mulan.text import Tokenizer
 from zoo.models.windows import cut_windows, put_back
-from zoo.nn.eval_mode import eval_mode
+from zoo.nn.bert import TextTower
 from zoo.nn.frontend import LogMel
 from zoo.nn.linear import Linear
 from zoo.nn.losses import Temperature
-from zoo.text.prompts import embed_prompts
 from zoo.validation import check_range
 
-TEXT_BATCH = 64
 SHORTEST_WINDOW = 0.1  # s
 _COUNTS = (
     *("dim", "mels", "vocab_size", "resnet_width", "resnet_stem_stride", "patch", "patch_stride"),
@@ -86,22 +82,18 @@ class MulanConfig:
             raise ConfigError(f"text_length {self.text_length} exceeds text_positions {self.text_positions}; lower it")
 
 
-class MuLan(TokenizedEncoder):
-    """Its frames are unit embeddings of consecutive 10 s windows. The only layer is 0.
-
-    The last window of a clip is used if at least half of it is real audio, or if it is the only one. Its missing part
-    is masked. `embed` returns the mean over windows, normalized to unit length.
-    """
+class MuLan(JointEncoder):
+    """Its frames are unit embeddings of consecutive 10 s windows, the missing part of the last one masked."""
 
     family = "mulan"
     Config = MulanConfig
-    num_layers = 0
+    tokenizer_class = Tokenizer
     tokenizer: Tokenizer | None = None
 
     def __init__(self, config: MulanConfig) -> None:
         super().__init__()
         self.config = config
-        self.sample_rate, self.dim = config.sample_rate, config.dim
+        self.sample_rate, self.dim, self.text_length = config.sample_rate, config.dim, config.text_length
         self.logmel = LogMel(config.sample_rate, config.mels)
         self.hop = round(config.window_seconds * config.sample_rate)
         self.min_samples = (
@@ -125,10 +117,6 @@ class MuLan(TokenizedEncoder):
     @property
     def frame_samples(self) -> int:
         return self.hop + self.logmel.window - self.logmel.hop
-
-    def count_frames(self, samples: int) -> int:
-        """The number of windows of a clip: at least one; the last one counts if half of it is real."""
-        return 0 if samples < self.min_samples else max(1, (samples + self.hop // 2) // self.hop)
 
     def forward(self, waves: Tensor, lengths: Tensor, *, layer: Layer = -1, norm_stats: Tensor | None = None) -> Frames:
         """As Encoder.forward: x (B, T, D) of unit vectors."""
@@ -176,68 +164,9 @@ class MuLan(TokenizedEncoder):
         """The differentiable text path: token ids (B, T), lengths (B,) -> unit embeddings (B, D)."""
         return F.normalize(self.text_projection(self.text(ids, lengths)).float(), dim=-1)
 
-    def postprocess_pooled(self, pooled: Tensor, pooling: str) -> Tensor:
-        return F.normalize(pooled, dim=-1) if pooling == "mean" else pooled
-
-    def embed_text(self, texts: str | Sequence[str]) -> Tensor:
-        """Unit embeddings of texts, cut after config.text_length tokens: (N, D), or (D,) for a single string.
-
-        Raises ConfigError for an empty text, and if the model has no tokenizer.
-        """
-        if self.tokenizer is None:
-            raise ConfigError(f"{self.name or 'this MuLan'} has no tokenizer; set model.tokenizer to a Tokenizer")
-        text_list = [texts] if isinstance(texts, str) else list(texts)
-        for text in text_list:
-            if isinstance(text, str) and not text.strip():
-                raise ConfigError(f"texts: {text!r} is empty; describe the audio to search for")
-        out = torch.zeros(len(text_list), self.dim, dtype=torch.float32)
-        for start in range(0, len(text_list), TEXT_BATCH):
-            ids, lengths = self.tokenizer.encode(text_list[start : start + TEXT_BATCH], self.config.text_length)
-            with eval_mode(self):
-                out[start : start + TEXT_BATCH] = self.forward_text(ids.to(self.device), lengths).cpu()
-        return out[0] if isinstance(texts, str) else out
-
-    def similarity(self, waves: Any, texts: str | Sequence[str], sample_rate: int | None = None) -> Tensor:
-        """Cosines (B, N) of clips and texts; (N,) for a single clip, without N for a single text.
-
-        Raises ConfigError if there are no texts, and for an empty one.
-        """
-        if isinstance(texts, str):
-            return self.embed(waves, sample_rate) @ self.embed_text(texts)
-        return self.embed(waves, sample_rate) @ self.embed_text(_text_list("texts", texts)).T
-
-    def classify(
-        self,
-        waves: Any,
-        labels: Sequence[str],
-        sample_rate: int | None = None,
-        *,
-        templates: Sequence[str] = ("{}",),
-    ) -> Tensor:
-        """Zero-shot probabilities (B, N) of labels: softmax of cosine / temperature; (N,) for a single clip.
-
-        templates: prompts with {} for the label. The embedding of a label is the normalized mean over its prompts.
-        Raises ConfigError if labels or templates are not lists, or a template has no {}.
-        """
-        labels, templates = _text_list("labels", labels), _text_list("templates", templates)
-        classes = F.normalize(embed_prompts(labels, templates, self.embed_text).mean(0), dim=-1)  # (N, D)
-        return (self.embed(waves, sample_rate) @ classes.T / self.temperature().detach().cpu()).softmax(-1)
-
     def preprocessing(self) -> dict[str, Any]:
         settings = {k: v for k, v in asdict(self.config).items() if k in ("mels", "window_seconds", "text_length")}
         return super().preprocessing() | {"clip_seconds": settings.pop("window_seconds")} | settings
-
-    def load_assets(self, directory: Path) -> None:
-        if any((directory / name).is_file() for name in FILES):
-            self.tokenizer = Tokenizer.load(directory)
-            check_ids(len(self.tokenizer), self.config.vocab_size, directory)
-
-
-def _text_list(name: str, texts: Sequence[str]) -> list[str]:
-    """The texts as a list. A single string is an error, because it would become a list of letters."""
-    if isinstance(texts, str) or not texts:
-        raise ConfigError(f"{name}: give a list of strings, not {texts!r}")
-    return list(texts)
 
 
 def _audio_tower(config: MulanConfig, frames: int) -> ResNetTower | ASTTower:

@@ -24,7 +24,7 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from zoo.errors import CheckpointError, ConfigError
 from zoo.io.small_files import read_json, read_text
-from zoo.models.whisper.bpe import (
+from zoo.text.bpe import (
     LONGEST_TOKEN,
     byte_of_character,
     check_bpe,

@@ -1,0 +1,1 @@
+"""CLAP: sounds and music, and text about them, in one space."""
