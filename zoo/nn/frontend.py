@@ -27,10 +27,12 @@ class Samples(Protocol):
     def __getitem__(self, span: slice, /) -> Tensor: ...
 
 
-@torch.compiler.assume_constant_result  # a compiled graph takes them as they are
 def mel_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
     """Triangular filters on the HTK mel scale from 0 to half the sample rate: (Q, N) float32."""
     return _mel_filters(fft, sample_rate, mels, device)
+
+
+mel_filters._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as assume_constant_result does, without loading dynamo
 
 
 @lru_cache(maxsize=16)
@@ -74,10 +76,12 @@ class LogMel(nn.Module):
             return (power @ filters).clamp(min=self.floor).log()
 
 
-@torch.compiler.assume_constant_result  # a compiled graph takes them as they are
 def slaney_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
     """Triangular filters of equal area on Slaney's mel scale from 0 to half the sample rate: (Q, N) float32."""
     return _slaney_filters(fft, sample_rate, mels, device)
+
+
+slaney_filters._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as assume_constant_result does, without loading dynamo
 
 
 @lru_cache(maxsize=4)

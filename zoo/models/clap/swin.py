@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
-from zoo.nn.dropout import Dropout
+from zoo.nn.kernels.dropout import Dropout
 from zoo.nn.linear import Linear
 from zoo.nn.transformer import Block
 
