@@ -11,13 +11,17 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+from zoo.nn import frontend
 
 META = torch.device("meta")
 CPU = torch.device("cpu")
@@ -58,6 +62,9 @@ class PretendGPU(TorchDispatchMode):
         return sum(self.waits.values())
 
     def __enter__(self) -> PretendGPU:
+        self._patch = mock.patch("torch.autocast", lambda *_, **__: nullcontext())  # it has no effect on "meta"
+        self._patch.start()
+        _forget_filters()
         self._factories.__enter__()
         super().__enter__()
         return self
@@ -65,6 +72,8 @@ class PretendGPU(TorchDispatchMode):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         self._factories.__exit__(*error)
+        _forget_filters()
+        self._patch.stop()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -107,6 +116,12 @@ class PretendGPU(TorchDispatchMode):
             self.waits[name] += by_mask or from_cpu
         else:
             assert not plain or target is not None, f"{name} mixes tensors of the GPU and the CPU"
+
+
+def _forget_filters() -> None:
+    """Filters are kept for each device; those of the stand-in are nothing for others on "meta"."""
+    for filters in (frontend.mel_filters, frontend.slaney_filters):
+        filters.cache_clear()
 
 
 def _wrapped(x: Tensor, known: Mapping[int, OnDevice]) -> OnDevice:

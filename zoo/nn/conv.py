@@ -93,7 +93,7 @@ class WaveformFrontend(nn.Module):
         frames = waves.unfold(1, k, s)  # (B, T0, K)
         frames = zero_padding(frames, lengths_to_mask(counts, frames.shape[1], waves.device)).double()
         products = frames.transpose(1, 2) @ frames  # (B, K, K)
-        wave = waves.double()  # zero in padding
+        wave = torch.where(lengths_to_mask(lengths, waves.shape[1], waves.device), waves, 0.0).double()
         sizes = torch.stack([lengths, counts]).to(waves.device, torch.float64, non_blocking=True)  # (2, B)
         sums = torch.stack([sizes[0], wave.sum(1), wave.square().sum(1), sizes[1]], dim=1)  # (B, 4)
         return torch.cat([sums, frames.sum(1), products.flatten(1)], dim=1)
