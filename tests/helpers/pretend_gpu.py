@@ -99,6 +99,9 @@ class PretendGPU(TorchDispatchMode):
     ) -> None:
         name = str(func)
         plain = [x for x in tensors if not isinstance(x, OnDevice) and x.dim()]
+        assert all(x.device != META for x in plain), (
+            f"{name} has an argument without values, such as the index x[[0, 1]]"
+        )
         if func in READS or (target == CPU and func is aten._to_copy.default):
             self.waits[name] += 1
         elif func is aten._to_copy.default or func is aten.copy_.default:
