@@ -6,7 +6,7 @@ BASE_PYTHON ?= python3
 PYTHON ?= $(VENV)/bin/python
 READY = $(if $(VENV),$(VENV)/.ready)
 
-.PHONY: demo test check lint wheel docs tables fresh speed clean
+.PHONY: demo test check lint wheel docs tables fresh speed gpu clean
 
 demo: $(READY)  ## one page, demo/index.html: the packaged models at work on generated clips; about a minute
 	$(PYTHON) -m zoo demo --out demo
@@ -41,6 +41,9 @@ tables: $(READY)  ## update the tables in README, model cards and result pages f
 
 speed: $(READY)  ## side by side with transformers and torchaudio; needs ZOO_DATA and a quiet machine
 	$(PYTHON) benchmarks/speed/embed.py
+
+gpu:  ## everything on one GPU, in at most 8 minutes, into benchmarks/results/gpu-DATE; without set-up: .venv if there is one
+	$$(command -v $(PYTHON) || command -v python3) -m benchmarks.gpu.run
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BASE_PYTHON) -m venv $(VENV)

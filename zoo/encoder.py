@@ -112,12 +112,15 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def __call__(self, waves: Tensor, lengths: Tensor | None = None, **options: Any) -> Frames:
-        """`forward`, with hooks. Without lengths, no clip is padded. Raises AudioError unless `waves` is (B, S)."""
+        """`forward`, with hooks, and lengths on the CPU. Without lengths, no clip is padded.
+
+        Raises AudioError unless `waves` is (B, S).
+        """
         if waves.dim() != 2:
             raise AudioError("waves", f"has shape {tuple(waves.shape)}; pass a batch (B, S), one clip as wave[None]")
         if lengths is None:
-            lengths = torch.full(waves.shape[:1], waves.shape[1], device=waves.device)
-        return super().__call__(waves, lengths, **options)
+            lengths = torch.full(waves.shape[:1], waves.shape[1])
+        return super().__call__(waves, lengths.cpu(), **options)
 
     def __repr__(self) -> str:
         """One line; torch.nn.Module.__repr__(model) lists all modules."""

@@ -35,21 +35,12 @@ def check_encoder(model: Encoder, *, tolerance: float = TOLERANCE, saved: bool =
 
     Raises ContractError, naming the promise and the size of the difference.
     """
-    checks: list[Callable[[Encoder, float], None]] = [
-        _check_shapes,
-        _check_batch,
-        _check_padding,
-        _check_gradients,
-        _check_determinism,
-        _check_long_clips,
-    ]
     was_training = model.training
-    model.eval()
     try:
-        for check in checks:
-            check(model, tolerance)
-        if saved:
-            _check_checkpoint(model)
+        for name, check in PROMISES.items():
+            if name != "checkpoint" or saved:
+                model.eval()
+                check(model, tolerance)
     finally:
         model.train(was_training)
 
@@ -157,7 +148,7 @@ def _check_long_clips(model: Encoder, tolerance: float) -> None:
     _require(gap <= tolerance, f"stream of a long clip differs by {gap:.2g} from encode")
 
 
-def _check_checkpoint(model: Encoder) -> None:
+def _check_checkpoint(model: Encoder, tolerance: float) -> None:
     clip = _clips(model)[0]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
@@ -175,3 +166,15 @@ def _batch(model: Encoder) -> tuple[Tensor, Tensor]:
     waves[1, end:] = 0
     lengths = torch.tensor([waves.shape[1], end])
     return waves.to(model.device), lengths.to(model.device)
+
+
+PROMISES: dict[str, Callable[[Encoder, float], None]] = {
+    "shapes": _check_shapes,
+    "batch": _check_batch,
+    "padding": _check_padding,
+    "gradients": _check_gradients,
+    "determinism": _check_determinism,
+    "long clips": _check_long_clips,
+    "checkpoint": _check_checkpoint,
+}
+"""The checks of `check_encoder` by name: each takes a model in eval mode and a tolerance, and raises ContractError."""

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import tempfile
@@ -32,6 +31,7 @@ from pathlib import Path
 import torch
 import torchaudio
 import transformers
+from inputs import processor
 from rich.console import Console
 from torch import Tensor
 from torchaudio.models.wav2vec2.utils import import_huggingface_model
@@ -163,16 +163,6 @@ def main() -> None:
     Console().print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
     if options.out:
         options.out.write_text("\n".join(lines) + "\n")
-
-
-def processor() -> str:
-    """Name and relevant vector extensions of the processor."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    extensions = {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"} & set(
-        fields.get("flags", "").split()
-    )
-    return f"{fields.get('model name', platform.processor())} ({', '.join(sorted(extensions))})"
 
 
 def report(

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from embed import processor
+from inputs import processor
 from rich.console import Console
 from torch import Tensor, nn
 

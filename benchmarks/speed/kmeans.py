@@ -29,24 +29,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from embed import processor
+from inputs import mixture, processor
 from rich.console import Console
-from torch import Tensor
 
 from zoo.cluster import KMeans
 
 PACKAGES = {"zoo": "audiozoo", "faiss": "faiss-cpu", "scikit-learn": "scikit-learn"}
-
-
-def mixture(rows: int, width: int, groups: int = 500, latent: int = 64) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    share = torch.rand(groups, generator=generator).pow(3) + 0.02
-    group = torch.multinomial(share, rows, True, generator=generator)
-    shape = torch.randn(latent, width, generator=generator) * torch.arange(1, latent + 1).pow(-0.5)[:, None]
-    centers = 1.2 * torch.randn(groups, latent, generator=generator)
-    spread = 0.6 + torch.rand(groups, 1, generator=generator)
-    x = (centers[group] + spread[group] * torch.randn(rows, latent, generator=generator)) @ shape
-    return x + 0.3 * torch.randn(rows, width, generator=generator)
 
 
 def fit(system: str, x: np.ndarray, k: int, seed: int) -> np.ndarray:

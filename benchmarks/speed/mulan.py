@@ -26,7 +26,8 @@ from pathlib import Path
 import torch
 import torchvision
 import transformers
-from embed import ceiling, processor
+from embed import ceiling
+from inputs import processor
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel

@@ -27,20 +27,17 @@ import torch
 import torch.nn.functional as F
 import torchaudio
 import transformers
-from embed import processor
+from batches import UNITS, unit_batch
+from inputs import processor
 from rich.console import Console
 from torch import Tensor, nn
 
-from zoo.data.manifest import Entry
 from zoo.models.hubert.heads import UnitHead
 from zoo.models.hubert.model import HuBERT, HubertConfig
-from zoo.recipes.hubert.config import LossConfig, MaskConfig
-from zoo.recipes.hubert.masking import span_mask
+from zoo.recipes.hubert.config import LossConfig
 from zoo.recipes.hubert.task import Pretrain, UnitBatch
 from zoo.train.malloc import set_malloc_options
 
-UNITS = 500
-RATE = 16_000
 BASE = {  # torchaudio.models.hubert_pretrain_base, which fixes the number of layers
     "extractor_mode": "group_norm",
     "extractor_conv_bias": False,
@@ -73,21 +70,6 @@ BASE = {  # torchaudio.models.hubert_pretrain_base, which fixes the number of la
     "final_dim": 256,
     "feature_grad_mult": 0.1,
 }
-
-
-def make_batch(clips: int, seconds: float) -> UnitBatch:
-    frames = int(seconds * RATE - 400) // 320 + 1
-    waves = torch.randn(clips, int(seconds * RATE)) * 0.1
-    return UnitBatch(
-        waves=waves,
-        lengths=torch.full((clips,), waves.shape[1]),
-        indices=torch.arange(clips),
-        starts=torch.zeros(clips, dtype=torch.int64),
-        seeds=torch.arange(clips),
-        entries=[Entry(Path(f"{i}.wav"), seconds, "train") for i in range(clips)],
-        targets=torch.randint(0, UNITS, (clips, frames, 1)),
-        masked=torch.stack([span_mask(frames, i, MaskConfig()) for i in range(clips)]),
-    )
 
 
 class Transformers(nn.Module):
@@ -152,7 +134,7 @@ def main() -> None:
     memory_kept = not options.as_is and set_malloc_options()
     torch.manual_seed(0)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    batch = make_batch(options.clips, options.seconds)
+    batch = unit_batch(options.clips, options.seconds)
     systems = {
         f"{name} {'bf16' if bf16 else 'fp32'}": stepper(make(options.layers), bf16)
         for name, make in (("transformers", Transformers), ("torchaudio", Torchaudio), ("zoo", Zoo))

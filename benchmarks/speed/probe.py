@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import sklearn
 import torch
-from embed import processor
+from inputs import processor
 from joblib import Parallel, delayed
 from rich.console import Console
 from sklearn.exceptions import ConvergenceWarning

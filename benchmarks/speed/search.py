@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from embed import processor
+from inputs import processor
 from rich.console import Console
 from torch.nn.functional import normalize
 

@@ -26,41 +26,19 @@ from pathlib import Path
 
 import torch
 import transformers
-from embed import processor
+from batches import RATE, speech_batch
+from inputs import processor
 from rich.console import Console
 from torch import Tensor, nn
 
 import zoo
-from zoo.data.manifest import Entry
 from zoo.models.whisper.model import Whisper
 from zoo.recipes.whisper.config import WhisperTuneConfig
-from zoo.recipes.whisper.data import IGNORED, SpeechBatch
+from zoo.recipes.whisper.data import SpeechBatch
 from zoo.recipes.whisper.task import Transcribe
 from zoo.recipes.whisper.vocabulary import train_tokenizer
 from zoo.text.languages import LANGUAGES
 from zoo.train.malloc import set_malloc_options
-
-RATE = 16_000
-CONTEXT = 4  # tokens without a loss: start, language, task, no timestamps
-
-
-def make_batch(model: Whisper, windows: int, tokens: int, positions: int) -> SpeechBatch:
-    """Random spectra of `positions` each, and texts of `tokens`."""
-    ids = torch.randint(0, model.config.vocab_size, (windows, tokens + 1))
-    targets = ids[:, 1:].clone()
-    targets[:, : CONTEXT - 1] = IGNORED
-    return SpeechBatch(
-        waves=torch.zeros(windows, 1),
-        lengths=torch.full((windows,), positions * 320),
-        indices=torch.arange(windows),
-        starts=torch.zeros(windows, dtype=torch.int64),
-        seeds=torch.arange(windows),
-        entries=[Entry(Path(f"{i}.wav"), positions / 50, "train") for i in range(windows)],
-        mel=torch.randn(windows, 2 * positions, model.config.mels) * 0.5,
-        positions=torch.full((windows,), positions),
-        tokens=ids[:, :-1],
-        targets=targets,
-    )
 
 
 class Transformers(nn.Module):
@@ -142,8 +120,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = Path(folder) / "tokenizer.json"
         train_tokenizer(["a text"], 256, LANGUAGES[:99]).save(tokenizer)
-        batch = make_batch(sized, options.windows, options.tokens, sized.config.audio_ctx)
-        short = make_batch(sized, options.windows, options.tokens, round(options.seconds * 50))
+        batch = speech_batch(sized, options.windows, options.tokens, sized.config.audio_ctx)
+        short = speech_batch(sized, options.windows, options.tokens, round(options.seconds * 50))
         systems: dict[str, tuple[Callable[[], float], SpeechBatch]] = {}
         for bf16 in (False, True):
             peer = Transformers(sized)

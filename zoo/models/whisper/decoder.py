@@ -27,6 +27,7 @@ from zoo.nn.attention import SelfAttention
 from zoo.nn.kernels.linear import PackedLinear
 from zoo.nn.linear import Linear
 from zoo.nn.masking import padding_mask
+from zoo.nn.transfer import to_device
 from zoo.nn.transformer import FeedForward
 
 
@@ -61,26 +62,27 @@ class Cross:
         return self.keys.shape[1]
 
     def keep(self, windows: Tensor) -> None:
-        """Keep these windows, in ascending order; the others are overwritten."""
+        """Keep these windows, numbers on the CPU in ascending order; the others are overwritten."""
         for i, window in enumerate(windows.tolist()):
             if i != window:
                 self.keys[:, i], self.values[:, i] = self.keys[:, window], self.values[:, window]
         self.keys, self.values = self.keys[:, : len(windows)], self.values[:, : len(windows)]
-        self.mask = None if self.mask is None else self.mask[windows]
+        self.mask = None if self.mask is None else self.mask[to_device(windows, self.mask.device)]
 
 
 class Cache:
     """Keys and values of the tokens so far, in buffers of fixed size: per layer (R, H, C, d) each.
 
-    length: filled columns; padding (R,): columns at the left of each row without a token.
+    length: filled columns; padding (R,): columns at the left of each row without a token; cpu_padding: the same on the
+    CPU, so that the longest text is known without waiting.
     """
 
     def __init__(self, like: Tensor, layers: int, heads: int, capacity: int, padding: Tensor) -> None:
-        """like (..., D): a tensor of the width, type and device of the keys."""
+        """like (..., D): a tensor of the width, type and device of the keys; padding (R,): on the CPU."""
         shape = (len(padding), heads, capacity, like.shape[-1] // heads)
         self.keys = [like.new_zeros(shape) for _ in range(layers)]
         self.values = [like.new_zeros(shape) for _ in range(layers)]
-        self.padding = padding
+        self.padding, self.cpu_padding = to_device(padding, like.device), padding
         self.length = 0
 
     @property
@@ -92,7 +94,9 @@ class Cache:
         return self.keys[0].shape[2]
 
     def select(self, rows: Tensor) -> None:
-        """Keep these rows, in this order, repeats allowed: drops ended rows and reorders beams."""
+        """Keep these rows, numbers on the CPU, repeats allowed: drops ended rows and reorders beams."""
+        self.cpu_padding = self.cpu_padding[rows]
+        rows = to_device(rows, self.padding.device)
         used = slice(0, self.length)
         for buffers in (self.keys, self.values):
             for i, buffer in enumerate(buffers):
@@ -225,9 +229,9 @@ class Decoder(nn.Module):
         return self.norm(x), scores
 
     def new_cache(self, rows: int, capacity: int, padding: Tensor | None = None) -> Cache:
-        """An empty cache of `capacity` columns. padding (R,): columns at the left of each row without a token."""
+        """An empty cache of `capacity` columns. padding (R,), on the CPU: columns at the left without a token."""
         like = self.tokens.weight
-        padding = torch.zeros(rows, dtype=torch.long, device=like.device) if padding is None else padding
+        padding = torch.zeros(rows, dtype=torch.long) if padding is None else padding
         return Cache(like, len(self.blocks), self.heads, capacity, padding)
 
     def forward(
@@ -248,7 +252,7 @@ class Decoder(nn.Module):
         """
         start, end = cache.length, cache.length + tokens.shape[1]
         position = torch.arange(start, end, device=tokens.device) - cache.padding[:, None]  # (R, U)
-        if end > cache.capacity or int(position.max()) >= self.text_ctx:
+        if end > cache.capacity or end - int(cache.cpu_padding.min()) > self.text_ctx:
             raise ConfigError(
                 f"{end} tokens, but the cache holds {cache.capacity} and the decoder has {self.text_ctx} positions"
             )

@@ -109,7 +109,7 @@ def _attend(model: Any, states: Any, prompts: Sequence[Sequence[int]]) -> tuple[
     pads = [size - len(prompt) for prompt in prompts]
     device = model.device
     padded = [[model.tokenizer.sot] * pad + list(prompt) for pad, prompt in zip(pads, prompts, strict=True)]
-    cache = model.decoder.new_cache(len(prompts), size, torch.tensor(pads, device=device))
+    cache = model.decoder.new_cache(len(prompts), size, torch.tensor(pads))
     tokens = torch.tensor(padded, device=device)
     cross = model.decoder.cross(states)
     logits, scores = model.decoder(tokens, cross, cache, last_only=False, need_attention=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from zoo.models.whisper.decoding.rows import Rows
 from zoo.models.whisper.decoding.rules import NEVER, Rules
 from zoo.models.whisper.decoding.sampling import Hypothesis, must_drop
+from zoo.nn.transfer import to_cpu_together, to_device
 
 
 @dataclass
@@ -79,9 +80,10 @@ def beam_search(
     for step in range(steps):
         norm = rules.apply_(logits, state)  # (R,)
         best, tokens = logits.topk(beam_size + 1, 1)  # (R, K + 1)
-        gained = (best - norm[:, None]).cpu().view(len(live), beams, -1) + score[..., None]
+        tokens, gain = to_cpu_together(tokens, best - norm[:, None])  # the only wait of a step
+        gained = gain.view(len(live), beams, -1) + score[..., None]
         total, order = gained.flatten(1).sort(dim=1, descending=True, stable=True)  # (live W, C)
-        chosen = tokens.cpu().view(len(live), -1).gather(1, order)
+        chosen = tokens.view(len(live), -1).gather(1, order)
         parent = order // (beam_size + 1)
         ends = chosen == rules.eot
         ahead = (~ends).cumsum(1)  # continuations that go on, up to and including this one
@@ -101,12 +103,12 @@ def beam_search(
         drop = must_drop(~on, step + 1 >= limits[live])
         remaining = on.nonzero()[:, 0] if drop else torch.arange(len(live))
         source = (remaining[:, None] * beams + parent[remaining]).flatten()  # (R',)
-        following = chosen[remaining].flatten()
+        following = to_device(chosen[remaining].flatten(), logits.device)
         rows.select(source, remaining if len(remaining) < len(live) else None)
         state.select(source)
         live, score, out, beams = live[remaining], score[remaining], out[remaining], beam_size
-        rules.advance(state, following.to(logits.device))
-        logits = rows.step(following.to(logits.device))
+        rules.advance(state, following)
+        logits = rows.step(following)
     return [_finish(pool, w, unfinished[w], beam_size) for w in range(windows)]
 
 

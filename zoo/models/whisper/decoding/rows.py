@@ -28,7 +28,7 @@ class Rows(Protocol):
     def select(self, rows: Tensor, windows: Tensor | None = None) -> None:
         """Keep these rows, in this order, repetitions allowed.
 
-        windows: the windows to keep, ascending; None = all.
+        windows: the windows to keep, ascending; None = all. Both are numbers on the CPU.
         """
         ...
 
@@ -46,8 +46,7 @@ class DecoderRows:
         pads = [longest - len(prompt) for prompt in prompts]
         padded = [[sot] * pad + list(prompt) for pad, prompt in zip(pads, prompts, strict=True)]
         self.prompts = torch.tensor(padded, device=self.device)  # (W, U)
-        padding = torch.tensor(pads, device=self.device)
-        self.cache = decoder.new_cache(len(prompts), longest + steps, padding)
+        self.cache = decoder.new_cache(len(prompts), longest + steps, torch.tensor(pads))
 
     def begin(self) -> tuple[Tensor, Tensor]:
         """See Rows. Prompts are aligned at their ends, so that all rows write to the same column from here on."""

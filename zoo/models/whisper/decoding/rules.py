@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.whisper.tokenizer import TIMESTAMPS
+from zoo.nn.transfer import to_device
 
 NEVER = float("-inf")
 
@@ -44,7 +45,7 @@ class Ids(Protocol):
 class State:
     """Grammar state of each row.
 
-    step: tokens sampled so far; fresh (R,): whether a row began without a prefix;
+    step: tokens sampled so far; fresh (R,): whether a row began without a prefix, on the CPU;
     was_stamp, before_was_stamp (R,): whether the last token and the one before it are timestamps, True if there is no
     such token; latest (R,): index of the latest timestamp, -1 for none.
     """
@@ -65,12 +66,13 @@ class State:
             was_stamp.append(not prefix or prefix[-1] >= begin_stamps)
             before_was_stamp.append(len(prefix) < 2 or prefix[-2] >= begin_stamps)
             latest.append(stamps[-1] - begin_stamps if stamps else -1)
-        flags = torch.tensor([fresh, was_stamp, before_was_stamp], dtype=torch.bool, device=device)
-        return cls(0, flags[0], flags[1], flags[2], torch.tensor(latest, dtype=torch.long, device=device))
+        flags = torch.tensor([was_stamp, before_was_stamp], dtype=torch.bool, device=device)
+        return cls(0, torch.tensor(fresh), flags[0], flags[1], torch.tensor(latest, dtype=torch.long, device=device))
 
     def select(self, rows: Tensor) -> None:
-        """Keep these rows (R',), in this order, repeats allowed."""
+        """Keep these rows (R',), numbers on the CPU, in this order, repeats allowed."""
         self.fresh = self.fresh[rows]
+        rows = to_device(rows, self.latest.device)
         self.was_stamp, self.before_was_stamp = self.was_stamp[rows], self.before_was_stamp[rows]
         self.latest = self.latest[rows]
 
@@ -127,10 +129,8 @@ class Rules:
             logits.index_fill_(1, self.blank, NEVER)
         norm = self._apply_grammar_(logits, state) if self.timestamps else logits.logsumexp(1)
         stuck = norm == NEVER
-        if stuck.any():
-            logits[stuck, self.eot] = 0.0
-            norm = torch.where(stuck, norm.new_zeros(()), norm)
-        return norm
+        logits[:, self.eot].masked_fill_(stuck, 0.0)
+        return norm.masked_fill(stuck, 0.0)
 
     def _apply_grammar_(self, logits: Tensor, state: State) -> Tensor:
         if state.step or not state.fresh.any():
@@ -139,9 +139,10 @@ class Rules:
             return self._begin_(logits)
         norm = torch.empty_like(logits[:, 0])
         for is_fresh in (True, False):  # rows with and without a prefix
-            rows = (state.fresh == is_fresh).nonzero()[:, 0]
+            numbers = (state.fresh == is_fresh).nonzero()[:, 0]
+            rows = to_device(numbers, logits.device)
             part, part_state = logits[rows], replace(state)
-            part_state.select(rows)
+            part_state.select(numbers)
             norm[rows] = self._apply_grammar_(part, part_state)
             logits[rows] = part
         return norm
@@ -162,12 +163,16 @@ class Rules:
         floor = state.latest + 1 - closes.long()
         floor = floor.masked_fill(state.was_stamp & state.before_was_stamp, len(self.stamp_indices))
         stamps.masked_fill_(self.stamp_indices < floor[:, None], NEVER)
-        if closes.any():
-            logits[closes.nonzero()[:, 0], : self.eot] = NEVER
+        forbid_(logits[:, : self.eot], closes)
         stamp_mass, likeliest = stamps.logsumexp(1), text.amax(1)  # (R,)
         norm = torch.logaddexp(text.logsumexp(1), stamp_mass)
         forced = stamp_mass > likeliest
-        if forced.any():
-            logits[forced.nonzero()[:, 0], : self.begin_stamps] = NEVER
-            norm = torch.where(forced, stamp_mass, norm)
-        return norm
+        forbid_(text, forced)
+        return torch.where(forced, stamp_mass, norm)
+
+
+def forbid_(logits: Tensor, rows: Tensor) -> None:
+    """Forbid all tokens of logits (R, V) in the rows (R,) that are True, in place. A GPU is not asked which."""
+    if rows.device.type == "cpu" and not rows.any():
+        return
+    logits += torch.where(rows, NEVER, 0.0)[:, None]

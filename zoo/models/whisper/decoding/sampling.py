@@ -14,6 +14,7 @@ from torch import Tensor
 from zoo.models.whisper.decoding.repetition import CHECK_EVERY, SPAN, loops
 from zoo.models.whisper.decoding.rows import Rows
 from zoo.models.whisper.decoding.rules import Rules
+from zoo.nn.transfer import to_cpu_together, to_device
 
 DROP = 0.25  # share of ended windows at which their rows are dropped; dropping moves the keys and values of the others
 
@@ -58,10 +59,10 @@ def sample(
     for step in range(out.shape[2]):
         norm = rules.apply_(logits, state)  # (R,)
         tokens = logits.argmax(1) if uniform is None else _draw(logits, temperature, uniform[live, :, step].flatten())
-        gain = (logits.gather(1, tokens[:, None])[:, 0] - norm).view(-1, group)
-        chosen = tokens.view(-1, group).cpu()
+        gain = logits.gather(1, tokens[:, None])[:, 0] - norm  # (R,)
+        chosen, gain = to_cpu_together(tokens.view(-1, group), gain.view(-1, group))  # the only wait of a step
         active = ~ended[live]  # (live W, G)
-        score[live] += torch.where(active, gain.cpu(), 0.0)
+        score[live] += torch.where(active, gain, 0.0)
         out[live, :, step] = torch.where(active, chosen, rules.eot)
         ended[live] |= (chosen == rules.eot) | (step + 1 >= limits[live])[:, None]
         if repetition_stop and step + 1 >= SPAN and (step + 1) % CHECK_EVERY == 0:
@@ -76,7 +77,7 @@ def sample(
             chosen_rows = (remaining[:, None] * group + torch.arange(group)).flatten()
             rows.select(chosen_rows, remaining)
             state.select(chosen_rows)
-            live, tokens = live[remaining], tokens[chosen_rows]
+            live, tokens = live[remaining], tokens[to_device(chosen_rows, tokens.device)]
         logits = rows.step(tokens)
     return [
         [_hypothesis(out[w, g], float(score[w, g]), bool(looped[w, g]), rules.eot) for g in range(group)]
@@ -103,7 +104,7 @@ def uniform_numbers(starts: list[int], group: int, steps: int, seed: int) -> Ten
 def _draw(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
     """Tokens (R,) with probability softmax(logits / temperature), by inversion of the distribution function."""
     cumulated = (logits / temperature).softmax(1).double().cumsum(1)  # (R, V)
-    threshold = uniform.to(cumulated)[:, None] * cumulated[:, -1:]
+    threshold = to_device(uniform.to(cumulated.dtype), cumulated.device)[:, None] * cumulated[:, -1:]
     return torch.searchsorted(cumulated, threshold, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
 
 
