@@ -8,7 +8,9 @@ from typing import Any
 
 from zoo.errors import ConfigError
 
-PROBES = ("class", "tags", "value", "phones")
+CLASSIFIERS = ("kshot", "knn", "mlp")
+"""Published protocols that train a classifier on frozen features."""
+PROBES = ("class", "tags", "value", "phones", *CLASSIFIERS)
 ROBUST = (*PROBES, "wer", "retrieval", "zero_shot")
 """Kinds that `robustness` supports."""
 BUILT_IN = (*ROBUST, "robustness", "units", "verification", "hallucination", "speed")

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
+from zoo.benchmarks.candidates import has_choice, pooled
 from zoo.benchmarks.features import Features, time_points
 from zoo.benchmarks.items import EvalItem, EvalItems, value_of
+from zoo.benchmarks.kinds import CLASSIFIERS
 from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.probe import Split
 from zoo.benchmarks.suite import SuiteTask
@@ -41,6 +43,12 @@ class Examples:
         """The examples where mask (N,) is True."""
         keys = [key for key, selected in zip(self.keys, mask, strict=True) if selected]
         return Examples(self.indices[mask], self.points[mask], self.targets[mask], self.groups[mask], keys)
+
+    def in_order(self) -> Examples:
+        """The examples in the order of the clips in their source."""
+        order = np.argsort(self.indices, kind="stable")
+        keys = [self.keys[row] for row in order]
+        return Examples(self.indices[order], self.points[order], self.targets[order], self.groups[order], keys)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Examples]) -> Examples:
@@ -95,6 +103,8 @@ def prepare(task: SuiteTask, items: EvalItems, failed: dict[int, str], frames: i
     prepared.notes = notes + prepared.notes
     for name in SPLITS:
         targets = prepared.splits[name].targets
+        if name == "dev" and not len(targets) and not needs_dev(task):
+            continue
         if not len(targets):
             raise ConfigError(f"the {name} split has no labeled clips")
         if targets.ndim == 1 and (targets == targets[0]).all():
@@ -102,6 +112,11 @@ def prepare(task: SuiteTask, items: EvalItems, failed: dict[int, str], frames: i
         if name != "train" and np.isnan(METRICS[task.metric](targets, targets)):
             raise ConfigError(f"{task.metric} is not defined on the {name} split: its targets are constant")
     return prepared
+
+
+def needs_dev(task: SuiteTask) -> bool:
+    """Is anything of this probe chosen on dev? Not for k-shot and kNN with a given layer and pooling."""
+    return task.kind not in ("kshot", "knn") or has_choice(task)
 
 
 def _without_failed(items: EvalItems, selected: Sequence[int], failed: dict[int, str]) -> list[str]:
@@ -186,7 +201,7 @@ def _values(task: SuiteTask, rows: Sequence[tuple[int, EvalItem]], frames: int) 
 
 
 _PREPARERS: dict[str, Callable[[SuiteTask, Sequence[tuple[int, EvalItem]], int], ProbeTargets]] = {
-    "class": _classes,
+    **dict.fromkeys(("class", *CLASSIFIERS), _classes),
     "phones": _phones,
     "tags": _tags,
     "value": _values,
@@ -218,6 +233,6 @@ def _by_split(labeled: Sequence[tuple[int, int, EvalItem, object]], dtype: type)
 def _reader(task: SuiteTask, features: Features, examples: Examples) -> Callable[[int], Tensor]:
     """A function from a layer to the features (N, D) of the examples."""
     if task.kind != "phones":
-        return lambda layer: features.pooled(layer, examples.indices, task.pooling)
+        return lambda layer: pooled(task, features, layer, examples.indices)
     clips, row = np.unique(examples.indices, return_inverse=True)
     return lambda layer: features.frames(layer, clips)[row, examples.points]
