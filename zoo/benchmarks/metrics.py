@@ -78,8 +78,9 @@ OF_KIND: dict[str, list[str]] = {
     "phones": ["accuracy", "balanced_accuracy"],
     "tags": ["roc_auc", "map"],
     "value": ["r2"],
+    "pairs": ["EER", "minDCF", "AP", "max AP"],
 }
-"""Metrics of each kind of probe, the default first."""
+"""Metrics of each kind of task with a choice, the default first."""
 _BUILT_IN = frozenset(METRICS)
 
 

@@ -11,6 +11,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "kshot": {"shots": 8, "draws": 10},
     "knn": {"neighbors": 10, "temperature": 0.07, "scale": "clips"},
     "mlp": {"recipe": "hear"},
+    "clustering": {"runs": 10, "sample": 16_384},
+    "pairs": {"pair": "", "target": 0.01},
 }
 """Options of each protocol with their defaults: those of the publication."""
 CHOICES = {"scale": ("clips", "features"), "recipe": ("hear", "xares")}

@@ -177,7 +177,7 @@ def _check(task: SuiteTask, suite: Suite, where: str) -> None:
         )
     if task.data not in suite.data and task.kind != "robustness":
         raise ConfigError(f"{where}: unknown data {task.data!r}; the suite has {', '.join(suite.data) or 'none'}")
-    if task.kind in ("class", "value", "zero_shot", *kinds.CLASSIFIERS) and not task.target:
+    if task.kind in ("class", "value", "zero_shot", *kinds.CLASSIFIERS, *kinds.UNSUPERVISED) and not task.target:
         raise ConfigError(f"{where}: name the column to predict (target)")
     for column, value in task.where.items():
         if not isinstance(value, str):  # OmegaConf lets lists through
@@ -205,7 +205,7 @@ def _check_probe(task: SuiteTask, where: str) -> None:
         raise ConfigError(f"{where}: pooling {task.pooling!r}: choose mean, stats or best")
     if task.layers not in ("best", "last", "weighted"):
         raise ConfigError(f"{where}: layers {task.layers!r}: choose best, last or weighted")
-    if task.layers == "weighted" and (task.pooling == "best" or task.kind in kinds.CLASSIFIERS):
+    if task.layers == "weighted" and (task.pooling == "best" or task.kind in OPTIONS):
         raise ConfigError(f"{where}: layers weighted: a mixture needs a probe, and one pooling: mean or stats")
     if task.pooling == "best" and task.kind == "phones":
         raise ConfigError(f"{where}: pooling best: phones are single frames, so there is no pooling")

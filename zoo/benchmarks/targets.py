@@ -97,7 +97,7 @@ def prepare(task: SuiteTask, items: EvalItems, failed: dict[int, str], frames: i
     Raises ConfigError if a split has no labels, one class only or too many failed clips.
     """
     selected = items.select(task)
-    notes = [*items.notes, *_without_failed(items, selected, failed)]
+    notes = [*items.notes, *notes_on_failed(items, selected, failed)]
     rows = [(index, items.items[index]) for index in selected if index not in failed]
     prepared = _PREPARERS[task.kind](task, rows, frames)
     prepared.notes = notes + prepared.notes
@@ -119,7 +119,7 @@ def needs_dev(task: SuiteTask) -> bool:
     return task.kind not in ("kshot", "knn") or has_choice(task)
 
 
-def _without_failed(items: EvalItems, selected: Sequence[int], failed: dict[int, str]) -> list[str]:
+def notes_on_failed(items: EvalItems, selected: Sequence[int], failed: dict[int, str]) -> list[str]:
     """A note on the failed clips. Raises ConfigError if they are too many, of all clips or of one split."""
     broken = [index for index in selected if index in failed]
     for split in ("", *SPLITS):
