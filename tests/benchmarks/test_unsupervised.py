@@ -15,6 +15,7 @@ from tone_tasks import evaluate, only
 from zoo.benchmarks import clustering, compare, pairs
 from zoo.benchmarks.significance import blocks, jackknife
 from zoo.benchmarks.suite import SuiteTask
+from zoo.benchmarks.verification import min_detection_cost
 from zoo.data import manifest
 from zoo.errors import ConfigError
 
@@ -92,7 +93,7 @@ def test_detection_cost_is_that_of_the_definition(seed: int, target: float) -> N
     rng = np.random.default_rng(seed)
     same = rng.random(300) < 0.4
     scores = (rng.normal(size=300) + 2.5 * same).round(1 if seed % 2 else 9)
-    assert pairs.min_detection_cost(scores, same, target) == pytest.approx(plain_cost(scores, same, target), abs=1e-9)
+    assert min_detection_cost(scores, same, target) == pytest.approx(plain_cost(scores, same, target), abs=1e-9)
 
 
 def test_given_pairs_need_two_clips_and_one_label() -> None:

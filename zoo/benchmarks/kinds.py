@@ -15,7 +15,7 @@ UNSUPERVISED = ("clustering", "pairs")
 """Kinds that compare the features of test clips with each other, without training."""
 ROBUST = (*PROBES, "wer", "retrieval", "zero_shot")
 """Kinds that `robustness` supports."""
-BUILT_IN = (*ROBUST, *UNSUPERVISED, "robustness", "units", "verification", "hallucination", "speed")
+BUILT_IN = (*ROBUST, *UNSUPERVISED, "abx", "robustness", "units", "verification", "hallucination", "speed")
 
 
 @dataclass(frozen=True)

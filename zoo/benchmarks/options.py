@@ -13,9 +13,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mlp": {"recipe": "hear"},
     "clustering": {"runs": 10, "sample": 16_384},
     "pairs": {"pair": "", "target": 0.01},
+    "abx": {"speakers": "within", "context": "triphone", "tokens": 10, "others": 5},
 }
 """Options of each protocol with their defaults: those of the publication."""
-CHOICES = {"scale": ("clips", "features"), "recipe": ("hear", "xares")}
+CHOICES = {
+    "scale": ("clips", "features"),
+    "recipe": ("hear", "xares"),
+    "speakers": ("within", "across"),
+    "context": ("triphone", "phone", "any"),
+}
 
 
 def with_defaults(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:

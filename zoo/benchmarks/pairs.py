@@ -1,9 +1,8 @@
 """Pair classification: are two clips of one class? Pairs of test clips are compared by the cosine of their features.
 
-    EER      equal error rate, see zoo.benchmarks.verification
-    minDCF   smallest detection cost over all thresholds, by the cost of the better constant answer (NIST SRE)
-    AP       average precision of the cosine
-    max AP   the highest average precision of cosine, dot product, Euclidean and Manhattan distance, as in MTEB
+    EER, minDCF   see zoo.benchmarks.verification
+    AP            average precision of the cosine
+    max AP        the highest average precision of cosine, dot product, Euclidean and Manhattan distance, as in MTEB
 
 Legend: N clips, D features, P pairs.
 """
@@ -14,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_curve
+from sklearn.metrics import average_precision_score
 
-from zoo.benchmarks.verification import equal_error_rate
+from zoo.benchmarks.verification import equal_error_rate, min_detection_cost
 from zoo.errors import ConfigError
 
 
@@ -72,13 +71,6 @@ def score(metric: str, values: Sequence[np.ndarray], same: np.ndarray, target: f
     if metric == "minDCF":
         return min_detection_cost(values[0], same, target)
     return max(float(average_precision_score(same, each)) for each in values)
-
-
-def min_detection_cost(scores: np.ndarray, same: np.ndarray, target: float = 0.01) -> float:
-    """minDCF of P pairs: scores (P,), higher = more alike; same (P,). A miss costs as much as a false alarm."""
-    accepted, found, _ = roc_curve(same, scores, drop_intermediate=False)
-    cost = target * (1 - found) + (1 - target) * accepted
-    return float(cost.min() / min(target, 1 - target))
 
 
 def cosine(features: np.ndarray, pairs: Pairs) -> np.ndarray:

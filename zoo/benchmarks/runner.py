@@ -111,7 +111,7 @@ def _is_for_baselines(task: SuiteTask, encoder: Encoder) -> bool:
     """Baselines get probes, added kinds, and speed. Not the speed of an untrained model: it is that of the trained."""
     if task.kind in ADDED:
         return ADDED[task.kind].baselines and not tasks.unsupported_reason(task, encoder)
-    return task.kind in (*PROBES, *UNSUPERVISED) or (
+    return task.kind in (*PROBES, *UNSUPERVISED, "abx") or (
         task.kind == "speed" and not any(True for _ in encoder.parameters())
     )
 

@@ -207,8 +207,8 @@ def _check_probe(task: SuiteTask, where: str) -> None:
         raise ConfigError(f"{where}: layers {task.layers!r}: choose best, last or weighted")
     if task.layers == "weighted" and (task.pooling == "best" or task.kind in OPTIONS):
         raise ConfigError(f"{where}: layers weighted: a mixture needs a probe, and one pooling: mean or stats")
-    if task.pooling == "best" and task.kind == "phones":
-        raise ConfigError(f"{where}: pooling best: phones are single frames, so there is no pooling")
+    if task.pooling == "best" and task.kind in ("phones", "abx"):
+        raise ConfigError(f"{where}: pooling best: {task.kind} needs frames, so there is no pooling")
 
 
 def _check_capability(task: SuiteTask, where: str) -> None:
