@@ -29,7 +29,7 @@ from zoo.benchmarks.probe import ProbeConfig, ProbeResult, probe
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, seeds_interval, statistic_interval
 from zoo.benchmarks.suite import SuiteTask
-from zoo.benchmarks.targets import Examples, ProbeTargets, needs_dev
+from zoo.benchmarks.targets import Examples, ProbeTargets
 from zoo.benchmarks.weighting import probe_weighted
 from zoo.errors import ConfigError
 
@@ -172,10 +172,7 @@ def _chance_outputs(task: SuiteTask, targets: ProbeTargets) -> np.ndarray:
 
 def _fit(task: SuiteTask, targets: ProbeTargets, features: Features, device: str, fold: int) -> ProbeResult:
     config = ProbeConfig(_kind(task), task.metric, seeds=task.seeds, balanced=task.balanced, device=device)
-    splits = dict(targets.splits)
-    if targets.fold and not needs_dev(task):
-        splits["train"] = Examples.concatenate([splits["train"], splits["dev"]]).in_order()
-    train, dev, test = (splits[name].split(task, features) for name in ("train", "dev", "test"))
+    train, dev, test = (targets.splits[name].split(task, features) for name in ("train", "dev", "test"))
     layers = candidates.of(task, features.layers)
     options = with_defaults(task.kind, task.arguments()) if task.kind in CLASSIFIERS else {}
     if task.kind == "kshot":

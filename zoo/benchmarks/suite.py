@@ -44,7 +44,9 @@ class SuiteSource:
     split_by: str = ""  # column that defines new splits, in place of those of the manifest
     dev: list[str] = field(default_factory=list)  # values of split_by for dev
     test: list[str] = field(default_factory=list)  # values of split_by for test; the rest is train
-    folds: str = ""  # column of cross-validation folds: each is test once, and the next one dev
+    folds: str = ""  # column of cross-validation folds: each is test once, and the next one dev; or random 5: five
+    whole: str = ""  # all clips are in this split, in place of those of the source
+    pair: list[str] = field(default_factory=list)  # two audio columns of a data set: each row is a pair of clips
 
 
 @dataclass

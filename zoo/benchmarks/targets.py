@@ -44,12 +44,6 @@ class Examples:
         keys = [key for key, selected in zip(self.keys, mask, strict=True) if selected]
         return Examples(self.indices[mask], self.points[mask], self.targets[mask], self.groups[mask], keys)
 
-    def in_order(self) -> Examples:
-        """The examples in the order of the clips in their source."""
-        order = np.argsort(self.indices, kind="stable")
-        keys = [self.keys[row] for row in order]
-        return Examples(self.indices[order], self.points[order], self.targets[order], self.groups[order], keys)
-
     @classmethod
     def concatenate(cls, parts: Sequence[Examples]) -> Examples:
         """All examples of the parts, in order."""
@@ -83,7 +77,7 @@ class ProbeTargets:
 def prepare_folds(task: SuiteTask, items: EvalItems, failed: dict[int, str], frames: int) -> list[ProbeTargets]:
     """Targets of a task for each fold; one entry without folds. Raises what `prepare` raises."""
     parts = []
-    for fold, part in items.folds():
+    for fold, part in items.folds(dev=needs_dev(task)):
         try:
             parts.append(replace(prepare(task, part, failed, frames), fold=fold))
         except ConfigError as error:
