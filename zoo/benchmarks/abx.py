@@ -26,10 +26,10 @@ from zoo.benchmarks.options import with_defaults
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.significance import blocks, jackknife
 from zoo.benchmarks.suite import SuiteTask
+from zoo.data.alignments import SILENCES
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError
 
-SILENCES = ("", "_", "#", "pau", "sil", "SIL", "sp", "spn", "SPN")
 _GAP = 0.002  # s between neighbors
 
 
