@@ -11,6 +11,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from small import small
 from synthetic import splits
 from tone_tasks import evaluate, only
 from torch import Tensor, nn
@@ -232,3 +233,32 @@ def test_a_given_layer_needs_no_dev(corpus: Path, tmp_path: Path) -> None:
     assert only(evaluate(corpus, tmp_path / "out", last)).status == "ok"
     record = only(evaluate(corpus, tmp_path / "two", SuiteTask("pitch", kind="kshot", target="pitch")))
     assert record.status == "skipped" and "the dev split has no labeled clips" in record.reason
+
+
+def test_baselines_and_robustness_of_k_shot(corpus: Path, tmp_path: Path) -> None:
+    tasks = [
+        SuiteTask("pitch", kind="kshot", target="pitch", pooling="best", options={"draws": "2"}),
+        SuiteTask("pitch, changed", kind="robustness", of="pitch", conditions=["white 60", "white -20"]),
+    ]
+    store = evaluate(corpus, tmp_path / "out", *tasks, baselines=True)
+    records = {(record.task, record.model): record for record in store.records.values()}
+    assert (records["pitch", "logmel"].score or 0) > 0.8 > (records["pitch", "chance"].score or 0)
+    assert (
+        records["pitch", "mfcc"].status == "ok" and records["pitch", "logmel"].seeds != records["pitch", "mfcc"].seeds
+    )
+    changed = records["pitch, changed", "logmel"]
+    assert changed.status == "ok", changed.reason
+    assert changed.details["clean"] == pytest.approx(records["pitch", "logmel"].score)
+    assert changed.details["conditions"]["white 60"]["change"] == 0
+    assert changed.details["conditions"]["white -20"]["change"] < -0.1
+
+
+@pytest.mark.parametrize("layers", ["best", "last"])
+def test_layers_and_poolings_of_a_linear_probe(corpus: Path, tmp_path: Path, layers: str) -> None:
+    model = small("hubert-base")
+    task = SuiteTask("pitch", kind="class", target="pitch", layers=layers, pooling="best")
+    record = only(evaluate(corpus, tmp_path / "out", task, models=[model]))
+    assert record.status == "ok", record.reason
+    assert len(record.curves["dev"]) == (model.num_layers + 1 if layers == "best" else 1)
+    assert layers == "best" or record.layer == model.num_layers
+    assert record.layer is not None and 0 <= record.layer <= model.num_layers
