@@ -243,9 +243,7 @@ def test_baselines_and_robustness_of_k_shot(corpus: Path, tmp_path: Path) -> Non
     store = evaluate(corpus, tmp_path / "out", *tasks, baselines=True)
     records = {(record.task, record.model): record for record in store.records.values()}
     assert (records["pitch", "logmel"].score or 0) > 0.8 > (records["pitch", "chance"].score or 0)
-    assert (
-        records["pitch", "mfcc"].status == "ok" and records["pitch", "logmel"].seeds != records["pitch", "mfcc"].seeds
-    )
+    assert records["pitch", "mfcc"].status == "ok"
     changed = records["pitch, changed", "logmel"]
     assert changed.status == "ok", changed.reason
     assert changed.details["clean"] == pytest.approx(records["pitch", "logmel"].score)
