@@ -58,9 +58,7 @@ class EvalItems:
     def folds(self, *, dev: bool = True) -> list[tuple[str, EvalItems]]:
         """(name of the test fold, the clips with that split), for each fold in alphabetical order.
 
-        The next fold is dev, or part of train if `dev` is False.
-
-        Without folds: one entry with an empty name, and the clips as they are.
+        The next fold is dev, or part of train if `dev` is False. Without folds: ("", the clips as they are).
         """
         names = sorted({item.fold for item in self.items})
         if names == [""]:
@@ -206,12 +204,6 @@ def _split(entries: list[Entry], source: SuiteSource) -> list[Entry]:
             )
         for entry in entries:
             entry.split = "test"
-        return entries
-    if source.whole:
-        if source.whole not in SPLITS or source.split_by:
-            raise ConfigError(f"whole: {source.whole!r}: choose one of {', '.join(SPLITS)}, without split_by")
-        for entry in entries:
-            entry.split = source.whole
         return entries
     if not source.split_by:
         if source.dev or source.test:

@@ -8,18 +8,26 @@ from sklearn.model_selection import KFold
 
 from zoo.benchmarks.suite import SuiteSource
 from zoo.data import sources
-from zoo.data.manifest import Entry
+from zoo.data.manifest import SPLITS, Entry
 from zoo.errors import ConfigError
 
 
 def read_entries(source: SuiteSource) -> list[Entry]:
-    """The entries of a source. Of a data set with two audio columns: those of the first, then those of the second.
+    """The entries of a source, all in one split if it is `whole`; of rows with two audio columns, as pairs.
 
-    Then the label `pair` is the number of the row. Raises what reading a source raises; ConfigError for pairs that are
-    not complete.
+    Raises what reading a source raises; ConfigError for pairs that are not complete, and for an unknown split.
     """
-    if not source.pair:
-        return sources.open(source.source)
+    entries = _read_pairs(source) if source.pair else sources.open(source.source)
+    if source.whole:
+        if source.whole not in SPLITS or source.split_by or source.folds:
+            raise ConfigError(f"whole: {source.whole!r}: choose one of {', '.join(SPLITS)}, without split_by and folds")
+        for entry in entries:
+            entry.split = source.whole
+    return entries
+
+
+def _read_pairs(source: SuiteSource) -> list[Entry]:
+    """The clips of the first audio column, then those of the second. The label `pair` is the number of the row."""
     if len(source.pair) != 2 or source.limit:
         raise ConfigError("pair: name two audio columns, and set no limit: it would separate the clips of a pair")
     first, second = (sources.open(source.source, {"audio": column}) for column in source.pair)
