@@ -127,7 +127,7 @@ def test_unknown_metrics_and_kinds_tell_how_to_add_them() -> None:
     data = {"d": suite.SuiteSource("corpus:speech/tiny")}
     for task, hint in (
         (SuiteTask("a", "d", "class", "x", metric="f1"), "register_metric"),
-        (SuiteTask("a", "d", "knn"), "register_task_kind"),
+        (SuiteTask("a", "d", "nearest"), "register_task_kind"),
     ):
         with pytest.raises(ConfigError, match=hint):
             suite.check(suite.Suite(data=data, tasks=[task]), "mine")

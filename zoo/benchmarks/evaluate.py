@@ -14,12 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from zoo.benchmarks import robustness
+from zoo.benchmarks import candidates, robustness
 from zoo.benchmarks.conditions import Condition, parse
 from zoo.benchmarks.confusion import MAX_CLASSES, class_details
 from zoo.benchmarks.features import Features
 from zoo.benchmarks.item_scores import item_scores
+from zoo.benchmarks.kinds import CLASSIFIERS
+from zoo.benchmarks.knn import nearest_neighbors
+from zoo.benchmarks.kshot import k_shot
 from zoo.benchmarks.metrics import METRICS, SHARES
+from zoo.benchmarks.mlp import network
+from zoo.benchmarks.options import with_defaults
 from zoo.benchmarks.probe import ProbeConfig, ProbeResult, probe
 from zoo.benchmarks.results import Record, Rows
 from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, seeds_interval, statistic_interval
@@ -36,7 +41,7 @@ def run_probe(
 
     Raises ConfigError if no probe can be trained.
     """
-    fits = [_fit(task, targets, features, device) for targets in folds]
+    fits = [_fit(task, targets, features, device, number) for number, targets in enumerate(folds)]
     _fill_choices(record, folds, fits)
     predictions = Predictions.of(folds, _tests(folds), [fit.outputs for fit in fits])
     if _kind(task) == "class":
@@ -58,7 +63,7 @@ def run_robustness(
     extract: features of the clips with these indices, corrupted.
     Raises ConfigError if no probe can be trained or tested.
     """
-    fits = [_fit(base, targets, features, device) for targets in folds]
+    fits = [_fit(base, targets, features, device, number) for number, targets in enumerate(folds)]
     tests = _tests(folds)
     clips = np.unique(np.concatenate([test.indices for test in tests]))
     corrupted = {name: extract(clips.tolist(), parse(name)) for name in task.conditions}
@@ -130,6 +135,8 @@ def _fill_choices(record: Record, folds: Sequence[ProbeTargets], fits: Sequence[
     names = ("weights",) if fits[0].weights else ("dev", "test")
     record.curves = {name: np.mean([getattr(fit, name) for fit in fits], axis=0).tolist() for name in names}
     record.layer, record.penalty = Counter((fit.layer, fit.penalty) for fit in fits).most_common(1)[0][0]
+    if fits[0].chosen:
+        record.details["chosen"] = [fit.chosen for fit in fits]
     if len(folds) > 1:
         record.details["folds"] = {
             targets.fold: {"layer": fit.layer, "penalty": fit.penalty, "score": float(np.mean(fit.scores))}
@@ -163,11 +170,31 @@ def _chance_outputs(task: SuiteTask, targets: ProbeTargets) -> np.ndarray:
     return np.broadcast_to(train.mean(0), (1, count, train.shape[1]))
 
 
-def _fit(task: SuiteTask, targets: ProbeTargets, features: Features, device: str) -> ProbeResult:
+def _fit(task: SuiteTask, targets: ProbeTargets, features: Features, device: str, fold: int) -> ProbeResult:
     config = ProbeConfig(_kind(task), task.metric, seeds=task.seeds, balanced=task.balanced, device=device)
     train, dev, test = (targets.splits[name].split(task, features) for name in ("train", "dev", "test"))
-    run = probe_weighted if task.layers == "weighted" else probe
-    return run(train, dev, test, range(features.layers), config)
+    layers = candidates.of(task, features.layers)
+    options = with_defaults(task.kind, task.arguments()) if task.kind in CLASSIFIERS else {}
+    if task.kind == "kshot":
+        fit = k_shot(train, dev, test, layers, config, **options, fold=fold)
+    elif task.kind == "knn":
+        fit = nearest_neighbors(train, dev, test, layers, config, **options)
+    elif task.kind == "mlp":
+        fit = network(train, dev, test, layers, config, **options)
+    else:
+        run = probe_weighted if task.layers == "weighted" else probe
+        fit = run(train, dev, test, layers, config)
+    return _of_layers(task, fit, features.layers)
+
+
+def _of_layers(task: SuiteTask, fit: ProbeResult, count: int) -> ProbeResult:
+    """The result with the layer and the pooling of its candidate, and the curves of that pooling over layers."""
+    layer, pooling = candidates.layer_and_pooling(task, count, fit.layer)
+    if task.pooling == "best":
+        half = len(fit.dev) // 2
+        part = slice(half) if pooling == "mean" else slice(half, None)
+        fit = replace(fit, dev=fit.dev[part], test=fit.test[part], chosen=fit.chosen | {"pooling": pooling})
+    return replace(fit, layer=layer)
 
 
 def _rows(task: SuiteTask, predictions: Predictions) -> Rows:
@@ -201,4 +228,4 @@ def _interval(task: SuiteTask, outputs: np.ndarray, test: Examples) -> Interval:
 
 
 def _kind(task: SuiteTask) -> str:
-    return "class" if task.kind == "phones" else task.kind
+    return "class" if task.kind in ("phones", *CLASSIFIERS) else task.kind

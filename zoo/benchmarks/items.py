@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zoo.benchmarks.published_splits import random_folds, read_entries
 from zoo.benchmarks.suite import SuiteSource, SuiteTask
-from zoo.data import manifest, sources
+from zoo.data import manifest
 from zoo.data.manifest import SPLITS, Entry, Label
 from zoo.errors import ConfigError, ZooError
 
@@ -35,8 +36,8 @@ class EvalItem:
     key: str
     fold: str = ""
 
-    def with_split(self, test: str, dev: str) -> EvalItem:
-        """A copy in the split of its fold, with these folds as test and dev."""
+    def with_split(self, test: str, dev: str | None) -> EvalItem:
+        """A copy in the split of its fold, with these folds as test and dev. None: no clip is in dev."""
         split = "test" if self.fold == test else "dev" if self.fold == dev else "train"
         return replace(self, entry=replace(self.entry, split=split))
 
@@ -54,19 +55,19 @@ class EvalItems:
         total = hashlib.sha256(f"{self.fingerprint} {list(indices)}".encode())
         return EvalItems(tuple(self.items[index] for index in indices), total.hexdigest()[:16], self.notes)
 
-    def folds(self) -> list[tuple[str, EvalItems]]:
-        """(name of the test fold, the clips with that split), for each fold in alphabetical order. The next one is dev.
+    def folds(self, *, dev: bool = True) -> list[tuple[str, EvalItems]]:
+        """(name of the test fold, the clips with that split), for each fold in alphabetical order.
 
-        Without folds: one entry with an empty name, and the clips as they are.
+        The next fold is dev, or part of train if `dev` is False. Without folds: ("", the clips as they are).
         """
         names = sorted({item.fold for item in self.items})
         if names == [""]:
             return [("", self)]
-        following = names[1:] + names[:1]
-        return [
-            (test, replace(self, items=tuple(item.with_split(test, dev) for item in self.items)))
-            for test, dev in zip(names, following, strict=True)
-        ]
+        parts = []
+        for test, following in zip(names, names[1:] + names[:1], strict=True):
+            clips = tuple(item.with_split(test, following if dev else None) for item in self.items)
+            parts.append((test, replace(self, items=clips)))
+        return parts
 
     def select(self, task: SuiteTask) -> list[int]:
         """Indices of the clips that a task uses. Raises ConfigError if no clip has one of its columns."""
@@ -96,7 +97,7 @@ def open_source(source: SuiteSource) -> EvalItems:
     unless `shared` gives the reason. Raises what reading a manifest raises; ConfigError for a source without clips, and
     for fields that do not fit.
     """
-    entries = _limit(_split(sources.open(source.source), source), source.limit)
+    entries = _limit(_split(read_entries(source), source), source.limit)
     if not entries:
         raise ConfigError("no clips are left: check limit, dev and test of the source")
     columns = _group_columns(entries, source)
@@ -223,6 +224,8 @@ def _folds(entries: Sequence[Entry], source: SuiteSource) -> list[str]:
     """The fold of each clip; empty if the source has none. Raises ConfigError if the column gives no valid folds."""
     if not source.folds:
         return [""] * len(entries)
+    if source.folds.startswith("random "):
+        return random_folds(len(entries), source.folds)
     values = [value_of(entry, source.folds) for entry in entries]
     if missing := sum(value in (None, "") for value in values):
         what = f"{missing} of {len(entries)} clips have no value in this column; {_columns(entries)}"

@@ -8,10 +8,14 @@ from typing import Any
 
 from zoo.errors import ConfigError
 
-PROBES = ("class", "tags", "value", "phones")
+CLASSIFIERS = ("kshot", "knn", "mlp")
+"""Published protocols that train a classifier on frozen features."""
+PROBES = ("class", "tags", "value", "phones", *CLASSIFIERS)
+UNSUPERVISED = ("clustering", "pairs")
+"""Kinds that compare the features of test clips with each other, without training."""
 ROBUST = (*PROBES, "wer", "retrieval", "zero_shot")
 """Kinds that `robustness` supports."""
-BUILT_IN = (*ROBUST, "robustness", "units", "verification", "hallucination", "speed")
+BUILT_IN = (*ROBUST, *UNSUPERVISED, "abx", "robustness", "units", "verification", "hallucination", "speed")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from zoo.benchmarks.kinds import PROBES
+from zoo.benchmarks.kinds import CLASSIFIERS, PROBES
 from zoo.errors import ConfigError
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -74,12 +74,13 @@ METRICS: dict[str, Metric] = {
 SHARES = {"accuracy", "balanced_accuracy", "map", "roc_auc"}
 """Metrics from 0 to 1. Their mean over tasks is a rough measure of quality."""
 OF_KIND: dict[str, list[str]] = {
-    "class": ["accuracy", "balanced_accuracy"],
+    **{kind: ["accuracy", "balanced_accuracy"] for kind in ("class", *CLASSIFIERS)},
     "phones": ["accuracy", "balanced_accuracy"],
     "tags": ["roc_auc", "map"],
     "value": ["r2"],
+    "pairs": ["EER", "minDCF", "AP", "max AP"],
 }
-"""Metrics of each kind of probe, the default first."""
+"""Metrics of each kind of task with a choice, the default first."""
 _BUILT_IN = frozenset(METRICS)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,17 +70,19 @@ class ProbeResult:
 
     dev, test (L,): mean score over seeds, with each layer's best penalty on dev; for curves. The test score never
     decides a choice. predict: function from another split to its outputs. weights (L,): learned weights of the layers,
-    if any; `layer` is then the one with the largest weight.
+    if any; `layer` is then the one with the largest weight. chosen: what else was chosen on dev, by name. penalty: None
+    for classifiers without one.
     """
 
     layer: int
-    penalty: float
+    penalty: float | None
     outputs: np.ndarray
     scores: np.ndarray
     predict: Callable[[Split], np.ndarray]
     dev: list[float] = field(default_factory=list)
     test: list[float] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
+    chosen: dict[str, Any] = field(default_factory=dict)
 
 
 def probe(train: Split, dev: Split, test: Split, layers: Sequence[int], config: ProbeConfig) -> ProbeResult:

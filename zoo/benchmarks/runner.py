@@ -12,12 +12,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from zoo.benchmarks import evaluate, pages, robustness, table, tasks
+from zoo.benchmarks import evaluate, pages, robustness, table, tasks, unsupervised
 from zoo.benchmarks.conditions import Condition, parse
 from zoo.benchmarks.features import Features, extract
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import EvalItems, LeakError, open_source
-from zoo.benchmarks.kinds import ADDED, PROBES
+from zoo.benchmarks.kinds import ADDED, PROBES, UNSUPERVISED
 from zoo.benchmarks.results import Record, Rows, Store
 from zoo.benchmarks.suite import Suite, SuiteTask, check, load
 from zoo.benchmarks.targets import ProbeTargets, prepare_folds
@@ -111,7 +111,9 @@ def _is_for_baselines(task: SuiteTask, encoder: Encoder) -> bool:
     """Baselines get probes, added kinds, and speed. Not the speed of an untrained model: it is that of the trained."""
     if task.kind in ADDED:
         return ADDED[task.kind].baselines and not tasks.unsupported_reason(task, encoder)
-    return task.kind in PROBES or (task.kind == "speed" and not any(True for _ in encoder.parameters()))
+    return task.kind in (*PROBES, *UNSUPERVISED, "abx") or (
+        task.kind == "speed" and not any(True for _ in encoder.parameters())
+    )
 
 
 class _Session:
@@ -144,6 +146,9 @@ class _Session:
             if task.kind in PROBES:
                 features, folds = self._prepare(task, model)
                 rows = evaluate.run_probe(record, task, folds, features, str(model.encoder.device))
+            elif task.kind in UNSUPERVISED:
+                features = self._features_of(task, model)
+                rows = unsupervised.run(record, task, self.sources[task.data], features)
             elif task.kind == "robustness":
                 rows = self._robustness(record, task, model)
             else:
@@ -220,7 +225,12 @@ class _Session:
         return self._fingerprints[id(encoder)]
 
     def _prepare(self, task: SuiteTask, model: TestedModel) -> tuple[Features, list[ProbeTargets]]:
-        """Features of a model for a probe, and the targets of each fold. All tasks on a source share the features."""
+        """Features of a model for a probe, and the targets of each fold."""
+        features = self._features_of(task, model)
+        return features, prepare_folds(task, self.sources[task.data], features.failed, self.suite.frames)
+
+    def _features_of(self, task: SuiteTask, model: TestedModel) -> Features:
+        """Features of a model, of all clips of a source. All tasks on the source share them."""
         key, items = (task.data, self._fingerprint(model.encoder)), self.sources[task.data]
         if key not in self._features:
             message = one_line(f"{model.name}: reading {len(items.items)} clips of {task.data}")
@@ -236,7 +246,7 @@ class _Session:
                     frames=frames,
                     advance=lambda seconds: bar.advance(reading, seconds),
                 )
-        return self._features[key], prepare_folds(task, items, self._features[key].failed, self.suite.frames)
+        return self._features[key]
 
     def _frames(self, source: str) -> int:
         """Number of time points per clip of a source. 0 without tasks on phones."""

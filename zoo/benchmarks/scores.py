@@ -55,4 +55,4 @@ def bounds(low: float | None, high: float | None, shown: Callable[[float | None]
 
 def in_percent(metric: str) -> bool:
     """Whether scores of this metric are shown in percent: error rates, as their fields do."""
-    return metric == "EER" or "WER" in metric
+    return metric == "EER" or "WER" in metric or metric.startswith("ABX error")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -206,3 +207,41 @@ def _unanimous(value: float, count: int, level: float) -> Interval:
         return Interval(value, value, level)
     margin = 1 - ((1 - level) / 2) ** (1 / count)
     return Interval(0.0, margin, level) if value == 0 else Interval(1 - margin, 1.0, level)
+
+
+def jackknife(
+    score: float, without: np.ndarray, names: Sequence[str], *, level: float = LEVEL, share: bool = True
+) -> tuple[Interval, list[dict[str, Any]]]:
+    """Interval of a score that is no ratio of sums over items, and a row for each block of groups, for paired tests.
+
+    without (G,): the score without each block of `blocks`; NaN where it is not defined. names: of the blocks. The rows
+    hold the pseudo-values G t - (G - 1) t_g. Their mean is the score, up to its bias, and the interval is score +- t
+    times their standard error (Tukey 1958; Efron & Tibshirani 1993, chapter 11). share: the score goes from 0 to 1.
+    Fewer than three blocks give no interval and no rows.
+    """
+    defined = np.isfinite(without)
+    count = int(defined.sum())
+    if count < 3:
+        return Interval(float("nan"), float("nan"), level), []
+    values = count * score - (count - 1) * without[defined]
+    rows = [
+        {"item": name, "group": name, "value": float(value), "weight": 1.0}
+        for name, value in zip(np.array(names)[defined].tolist(), values, strict=True)
+    ]
+    margin = float(stats.t.ppf((1 + level) / 2, count - 1) * values.std(ddof=1) / np.sqrt(count))
+    if share and score in (0.0, 1.0) and margin == 0:
+        return _unanimous(score, count, level), rows
+    low, high = score - margin, score + margin
+    return Interval(max(low, 0.0) if share else low, min(high, 1.0) if share else high, level), rows
+
+
+def blocks(groups: Sequence[str], limit: int = 100) -> tuple[np.ndarray, list[str]]:
+    """The number of the block of each item (N,), and the names of the blocks, for `jackknife`.
+
+    A block is a group. More groups than `limit` are joined at random: then there are `limit` blocks.
+    """
+    names, number = np.unique(groups, return_inverse=True)
+    if len(names) <= limit:
+        return number, names.tolist()
+    of_group = np.random.default_rng(0).permutation(len(names)) % limit
+    return of_group[number], [f"block {block}" for block in range(limit)]

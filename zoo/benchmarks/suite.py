@@ -21,6 +21,7 @@ from zoo import config
 from zoo.benchmarks import conditions, kinds
 from zoo.benchmarks.kinds import PROBES, ROBUST
 from zoo.benchmarks.metrics import OF_KIND
+from zoo.benchmarks.options import OPTIONS, with_defaults
 from zoo.errors import ConfigError
 from zoo.text.normalizers import NORMALIZERS
 
@@ -43,7 +44,9 @@ class SuiteSource:
     split_by: str = ""  # column that defines new splits, in place of those of the manifest
     dev: list[str] = field(default_factory=list)  # values of split_by for dev
     test: list[str] = field(default_factory=list)  # values of split_by for test; the rest is train
-    folds: str = ""  # column of cross-validation folds: each is test once, and the next one dev
+    folds: str = ""  # column of cross-validation folds: each is test once, and the next one dev; or random 5: five
+    whole: str = ""  # all clips are in this split, in place of those of the source
+    pair: list[str] = field(default_factory=list)  # two audio columns of a data set: each row is a pair of clips
 
 
 @dataclass
@@ -60,15 +63,15 @@ class SuiteTask:
     where: dict[str, str] = field(default_factory=dict)  # only clips with these values in these columns
     metric: str = ""  # default by kind
     balanced: bool = False  # all classes have the same weight in the loss
-    pooling: str = "stats"  # mean, or stats = mean and standard deviation over time
-    layers: str = "best"  # best on dev, or weighted: a learned mixture of all, as SUPERB
+    pooling: str = "stats"  # mean, stats = mean and standard deviation over time, or the best of both on dev
+    layers: str = "best"  # best on dev, last, or weighted: a learned mixture of all, as SUPERB
     seeds: int = 5
     of: str = ""  # robustness: name of the base task ...
     conditions: list[str] = field(default_factory=list)  # ... and corruptions of its test clips: pink 10, room 0.6, ...
     templates: list[str] = field(default_factory=lambda: ["{}"])  # zero_shot: prompts
     options: dict[str, str] = field(
         default_factory=dict
-    )  # wer, hallucination: arguments of transcribe; added kinds: their own
+    )  # wer, hallucination: arguments of transcribe; others: zoo.benchmarks.options
 
     def arguments(self) -> dict[str, Any]:
         """The options as Python values."""
@@ -176,7 +179,7 @@ def _check(task: SuiteTask, suite: Suite, where: str) -> None:
         )
     if task.data not in suite.data and task.kind != "robustness":
         raise ConfigError(f"{where}: unknown data {task.data!r}; the suite has {', '.join(suite.data) or 'none'}")
-    if task.kind in ("class", "value", "zero_shot") and not task.target:
+    if task.kind in ("class", "value", "zero_shot", *kinds.CLASSIFIERS, *kinds.UNSUPERVISED) and not task.target:
         raise ConfigError(f"{where}: name the column to predict (target)")
     for column, value in task.where.items():
         if not isinstance(value, str):  # OmegaConf lets lists through
@@ -200,15 +203,24 @@ def _check_probe(task: SuiteTask, where: str) -> None:
         raise ConfigError(f"{where}: seeds is {task.seeds}, but must be at least 1")
     if task.balanced and task.kind not in ("class", "phones"):
         raise ConfigError(f"{where}: balanced: only classes can be balanced, and {task.kind} has none")
-    if task.pooling not in ("mean", "stats"):
-        raise ConfigError(f"{where}: pooling {task.pooling!r}: choose mean or stats")
-    if task.layers not in ("best", "weighted"):
-        raise ConfigError(f"{where}: layers {task.layers!r}: choose best or weighted")
+    if task.pooling not in ("mean", "stats", "best"):
+        raise ConfigError(f"{where}: pooling {task.pooling!r}: choose mean, stats or best")
+    if task.layers not in ("best", "last", "weighted"):
+        raise ConfigError(f"{where}: layers {task.layers!r}: choose best, last or weighted")
+    if task.layers == "weighted" and (task.pooling == "best" or task.kind in OPTIONS):
+        raise ConfigError(f"{where}: layers weighted: a mixture needs a probe, and one pooling: mean or stats")
+    if task.pooling == "best" and task.kind in ("phones", "abx"):
+        raise ConfigError(f"{where}: pooling best: {task.kind} needs frames, so there is no pooling")
 
 
 def _check_capability(task: SuiteTask, where: str) -> None:
-    if task.options and task.kind not in ("wer", "hallucination", *kinds.ADDED):
-        raise ConfigError(f"{where}: options are for wer and hallucination: they are arguments of transcribe")
+    if task.kind in OPTIONS:
+        try:
+            with_defaults(task.kind, task.arguments())
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+    elif task.options and task.kind not in ("wer", "hallucination", *kinds.ADDED):
+        raise ConfigError(f"{where}: options are for wer, hallucination, {', '.join(OPTIONS)}, not {task.kind}")
     if task.kind == "zero_shot" and not (task.templates and all("{}" in template for template in task.templates)):
         raise ConfigError(f"{where}: templates: at least one is needed, with {{}} in each for the name of the class")
 

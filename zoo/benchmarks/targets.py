@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
+from zoo.benchmarks.candidates import has_choice, pooled
 from zoo.benchmarks.features import Features, time_points
 from zoo.benchmarks.items import EvalItem, EvalItems, value_of
+from zoo.benchmarks.kinds import CLASSIFIERS
 from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.probe import Split
 from zoo.benchmarks.suite import SuiteTask
@@ -75,7 +77,7 @@ class ProbeTargets:
 def prepare_folds(task: SuiteTask, items: EvalItems, failed: dict[int, str], frames: int) -> list[ProbeTargets]:
     """Targets of a task for each fold; one entry without folds. Raises what `prepare` raises."""
     parts = []
-    for fold, part in items.folds():
+    for fold, part in items.folds(dev=needs_dev(task)):
         try:
             parts.append(replace(prepare(task, part, failed, frames), fold=fold))
         except ConfigError as error:
@@ -89,12 +91,14 @@ def prepare(task: SuiteTask, items: EvalItems, failed: dict[int, str], frames: i
     Raises ConfigError if a split has no labels, one class only or too many failed clips.
     """
     selected = items.select(task)
-    notes = [*items.notes, *_without_failed(items, selected, failed)]
+    notes = [*items.notes, *notes_on_failed(items, selected, failed)]
     rows = [(index, items.items[index]) for index in selected if index not in failed]
     prepared = _PREPARERS[task.kind](task, rows, frames)
     prepared.notes = notes + prepared.notes
     for name in SPLITS:
         targets = prepared.splits[name].targets
+        if name == "dev" and not len(targets) and not needs_dev(task):
+            continue
         if not len(targets):
             raise ConfigError(f"the {name} split has no labeled clips")
         if targets.ndim == 1 and (targets == targets[0]).all():
@@ -104,7 +108,12 @@ def prepare(task: SuiteTask, items: EvalItems, failed: dict[int, str], frames: i
     return prepared
 
 
-def _without_failed(items: EvalItems, selected: Sequence[int], failed: dict[int, str]) -> list[str]:
+def needs_dev(task: SuiteTask) -> bool:
+    """Is anything of this probe chosen on dev? Not for k-shot and kNN with a given layer and pooling."""
+    return task.kind not in ("kshot", "knn") or has_choice(task)
+
+
+def notes_on_failed(items: EvalItems, selected: Sequence[int], failed: dict[int, str]) -> list[str]:
     """A note on the failed clips. Raises ConfigError if they are too many, of all clips or of one split."""
     broken = [index for index in selected if index in failed]
     for split in ("", *SPLITS):
@@ -186,7 +195,7 @@ def _values(task: SuiteTask, rows: Sequence[tuple[int, EvalItem]], frames: int) 
 
 
 _PREPARERS: dict[str, Callable[[SuiteTask, Sequence[tuple[int, EvalItem]], int], ProbeTargets]] = {
-    "class": _classes,
+    **dict.fromkeys(("class", *CLASSIFIERS), _classes),
     "phones": _phones,
     "tags": _tags,
     "value": _values,
@@ -218,6 +227,6 @@ def _by_split(labeled: Sequence[tuple[int, int, EvalItem, object]], dtype: type)
 def _reader(task: SuiteTask, features: Features, examples: Examples) -> Callable[[int], Tensor]:
     """A function from a layer to the features (N, D) of the examples."""
     if task.kind != "phones":
-        return lambda layer: features.pooled(layer, examples.indices, task.pooling)
+        return lambda layer: pooled(task, features, layer, examples.indices)
     clips, row = np.unique(examples.indices, return_inverse=True)
     return lambda layer: features.frames(layer, clips)[row, examples.points]

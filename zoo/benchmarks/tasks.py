@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from zoo.benchmarks import chance, hallucination, speed, units, verification, wer
+from zoo.benchmarks import abx, chance, hallucination, speed, units, verification, wer
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.confusion import class_details
 from zoo.benchmarks.evaluated import embed_items, items_with, read_clips, set_score, test_items, transcribe_clips
@@ -175,6 +175,7 @@ CORRUPTIBLE: dict[str, Callable[..., Rows]] = {"wer": _wer, "retrieval": _retrie
 _RUNNERS: dict[str, Callable[..., Rows]] = {
     "speed": _speed,
     "units": units.run,
+    "abx": abx.run,
     "verification": verification.run,
     "hallucination": hallucination.run,
 }

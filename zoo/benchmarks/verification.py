@@ -2,6 +2,7 @@
 
     EER    equal error rate: the share of errors at the threshold where as many equal pairs are refused as different
            ones are accepted
+    minDCF smallest detection cost over all thresholds, by the cost of the better constant answer (NIST SRE)
 
 Legend: N clips, P pairs.
 """
@@ -42,6 +43,13 @@ def equal_error_rate(scores: np.ndarray, same: np.ndarray, weights: np.ndarray |
     return float(accepted[before] + share * (accepted[after] - accepted[before]))
 
 
+def min_detection_cost(scores: np.ndarray, same: np.ndarray, target: float = 0.01) -> float:
+    """minDCF of P pairs: scores (P,), higher = more alike; same (P,). A miss costs as much as a false alarm."""
+    accepted, found, _ = roc_curve(same, scores, drop_intermediate=False)
+    cost = target * (1 - found) + (1 - target) * accepted
+    return float(cost.min() / min(target, 1 - target))
+
+
 def run(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> Rows:
     """Fill the record. Raises ConfigError if the test clips do not have pairs of one speaker and pairs of two.
 
@@ -67,6 +75,7 @@ def run(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> 
     record.lower_is_better = True
     set_score(record, "EER", rate, interval, speakers.tolist())
     record.details = {"pairs of one speaker": int(same.sum()), "pairs of two": int((~same).sum()), "chance": 0.5}
+    record.details["minDCF"] = min_detection_cost(scores, same)
     np.fill_diagonal(cosines, -np.inf)
     nearest = speakers[cosines.argmax(1)].tolist()
     rows = zip(tested, speakers.tolist(), nearest, strict=True)

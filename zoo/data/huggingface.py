@@ -20,7 +20,7 @@ _FORM = 2  # increase it if the same data set gives other entries than before, s
 
 
 def read(name: str, columns: Mapping[str, str] | None = None) -> list[Entry]:
-    """Entries of "owner/name", "owner/name:config" or a folder saved by `datasets`.
+    """Entries of "owner/name", "owner/name@revision:config" or a folder saved by `datasets`.
 
     Audio inside the data set is written once to the cache (ZOO_CACHE), together with a manifest.
 
@@ -52,8 +52,13 @@ def _open(name: str) -> dict[str, Any]:
     except ImportError:
         raise MissingDependencyError(f"Hugging Face data sets need: {install('datasets')}") from None
     path, _, config = os.path.expanduser(name).partition(":")  # noqa: PTH111 (a name on the hub stays as it is)
+    repository, _, revision = path.partition("@")
+    pinned = {"revision": revision} if revision else {}
     try:
-        loaded = datasets.load_from_disk(path) if Path(path).is_dir() else datasets.load_dataset(path, config or None)
+        if Path(path).is_dir():
+            loaded = datasets.load_from_disk(path)
+        else:
+            loaded = datasets.load_dataset(repository, config or None, **pinned)
     except Exception as error:  # the package raises many types
         raise ConfigError(f"hf:{name}: `datasets` cannot open it ({error})") from error
     splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}

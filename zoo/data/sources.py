@@ -3,7 +3,7 @@
     data/manifest.jsonl     a manifest (zoo.data.manifest)
     recordings/             all audio files in a folder and its subfolders, or its manifest.jsonl
     table.csv .tsv .parquet one row per clip; columns with known names become fields, all others labels
-    hf:owner/name[:config]  a Hugging Face data set with an audio column, or hf:FOLDER saved by `datasets`
+    hf:owner/name[@revision][:config]  a Hugging Face data set with an audio column, or hf:FOLDER saved by `datasets`
     corpus:speech/small     a generated corpus, made on first use
     A + B [speaker=ann|bob] several sources, each with an optional filter in brackets
 
