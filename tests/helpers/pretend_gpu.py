@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from zoo.models.ast import fbank
 from zoo.nn import frontend
 
 META = torch.device("meta")
@@ -123,7 +124,7 @@ class PretendGPU(TorchDispatchMode):
 
 def _forget_filters() -> None:
     """Filters are kept for each device; those of the stand-in are nothing for others on "meta"."""
-    for filters in (frontend.mel_filters, frontend.slaney_filters):
+    for filters in (frontend._mel_filters, frontend._slaney_filters, fbank._kaldi_filters):
         filters.cache_clear()
 
 
