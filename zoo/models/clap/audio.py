@@ -19,6 +19,7 @@ import torch.nn.functional as F
 import torchaudio
 from torch import Tensor, nn
 
+from zoo.ambient import ordinary_tensors
 from zoo.models.clap.swin import Swin
 from zoo.nn.linear import Linear
 
@@ -37,7 +38,7 @@ def mel_filters(
     The lowest HTK filters may be narrower than a bin, and stay empty, as in training.
     """
     scale, norm = ("slaney", "slaney") if slaney else ("htk", None)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ordinary_tensors():  # the filters serve all later calls
         warnings.simplefilter("ignore")  # about empty filters
         filters = torchaudio.functional.melscale_fbanks(
             fft // 2 + 1, low, high, mels, sample_rate, norm=norm, mel_scale=scale
@@ -65,7 +66,7 @@ class Spectrogram(nn.Module):
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """waves (R, S), lengths (R,) >= 1 real samples, on the CPU -> (R, T, N). Values in padding have no effect."""
-        taper = torch.hann_window(self.fft, device=waves.device)
+        taper = torch.hann_window(self.fft, dtype=torch.float32, device=waves.device)
         frames = self.extend(waves.float(), lengths).unfold(1, self.fft, self.hop) * taper  # (R, T, fft)
         spectrum = torch.fft.rfft(frames)
         power = spectrum.real.square() + spectrum.imag.square()  # (R, T, fft // 2 + 1)
