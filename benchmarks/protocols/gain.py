@@ -81,6 +81,8 @@ def table(found: Sequence[Gain]) -> str:
     lines.append("")
     for model in dict.fromkeys(gain.chosen.model for gain in found):
         values = np.array([gain.comparison.difference for gain in found if gain.chosen.model == model])
+        if len(values) < 2:
+            continue
         margin = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
         mean = values.mean()
         lines.append(

@@ -91,8 +91,7 @@ def value_of(entry: Entry, column: str) -> Label:
 def open_source(source: SuiteSource) -> EvalItems:
     """Read a source and check it.
 
-    Clips with a missing file are kept: they fail when they are decoded, and are counted. If the source has folds, all
-    clips are in test, because each of them is tested once.
+    Clips with a missing file are kept: they fail when they are decoded, and are counted. With folds, all are in test.
     Raises LeakError if splits, or folds, share a recording; also if they share a group or spans of one audio file,
     unless `shared` gives the reason. Raises what reading a manifest raises; ConfigError for a source without clips, and
     for fields that do not fit.
