@@ -19,10 +19,13 @@ from zoo.benchmarks.results import Record
 from zoo.benchmarks.significance import Interval
 from zoo.benchmarks.suite import SuiteTask
 from zoo.benchmarks.targets import MAX_FAILED_SHARE
+from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError
 
 BATCH = 16  # clips
+LANGUAGE_OF_CLIP = "clip"
+"""Value of the option `language`: each clip is transcribed in its own language, if the model has a token for it."""
 
 
 def test_items(task: SuiteTask, items: EvalItems) -> list[EvalItem]:
@@ -86,14 +89,33 @@ def embed_items(
     return [item for item, _ in usable], vectors
 
 
-def transcribe_clips(task: SuiteTask, encoder: Encoder, clips: Sequence[Clip]) -> list[str]:
-    """Transcripts of N clips, with the options of the task."""
+def transcribe_clips(
+    task: SuiteTask, encoder: Encoder, clips: Sequence[Clip], entries: Sequence[Entry] | None = None
+) -> list[str]:
+    """Transcripts of N clips, with the options of the task. entries: of the clips, for their languages."""
     texts: list[str] = []
+    options = task.arguments()
+    by_clip = options.get("language") == LANGUAGE_OF_CLIP
+    if by_clip and entries is None:
+        raise ConfigError(f"language {LANGUAGE_OF_CLIP}: these clips have no language; name one")
     for start in range(0, len(clips), BATCH):
         batch = list(clips[start : start + BATCH])
-        transcripts = encoder.transcribe(batch, encoder.sample_rate, **task.arguments())  # type: ignore[operator]
+        if by_clip:
+            options["language"] = languages_of((entries or ())[start : start + BATCH], encoder)
+        transcripts = encoder.transcribe(batch, encoder.sample_rate, **options)  # type: ignore[operator]
         texts += [transcript.text for transcript in transcripts]
     return texts
+
+
+def languages_of(entries: Sequence[Entry], encoder: Encoder) -> list[str | None]:
+    """The language of each clip if the model has a token for it; None: the model identifies it."""
+    tokens = getattr(getattr(encoder, "tokenizer", None), "languages", {})
+    return [entry.lang if entry.lang in tokens else None for entry in entries]
+
+
+def caption(item: EvalItem) -> str:
+    """The first caption that is not empty; "" without any."""
+    return next((caption for caption in item.entry.captions if caption.strip()), "")
 
 
 def set_score(record: Record, metric: str, value: float, interval: Interval, groups: Sequence[str]) -> None:

@@ -11,6 +11,10 @@ from zoo.errors import ConfigError
 PROBES = ("class", "tags", "value", "phones")
 ROBUST = (*PROBES, "wer", "retrieval", "zero_shot")
 """Kinds that `robustness` supports."""
+OF_TEXT = ("retrieval", "zero_shot")
+"""Kinds for models that embed audio and text. Ridge regression is their baseline."""
+WITHOUT_ENCODER_BASELINES = (*OF_TEXT, "wer", "units", "hallucination")
+"""Kinds that MFCC, log-mel and untrained models do not take part in."""
 BUILT_IN = (*ROBUST, "robustness", "units", "hallucination", "speed")
 
 

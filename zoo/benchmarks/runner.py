@@ -12,12 +12,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from zoo import loading
 from zoo.benchmarks import evaluate, pages, robustness, table, tasks
 from zoo.benchmarks.conditions import Condition, parse
+from zoo.benchmarks.evaluated import caption
 from zoo.benchmarks.features import Features, extract
+from zoo.benchmarks.floors import RIDGE, MostFrequentText, RidgeOnLogmel, ridge_fingerprint
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import EvalItems, LeakError, open_source
-from zoo.benchmarks.kinds import ADDED, PROBES
+from zoo.benchmarks.kinds import ADDED, OF_TEXT, PROBES, WITHOUT_ENCODER_BASELINES
 from zoo.benchmarks.results import Record, Rows, Store
 from zoo.benchmarks.suite import Suite, SuiteTask, check, load
 from zoo.benchmarks.targets import ProbeTargets, prepare_folds
@@ -61,7 +64,9 @@ def run(
     cache = Path(cache or default_cache())
     console = console or messages.console()
     folder = Path(out)
-    tested = load_tested_models(models, baselines=baselines, device=device, dtype=dtype)
+    kinds = {(suite.base(task) if task.of else task).kind for task in selected}
+    with_encoders = baselines and not kinds <= set(WITHOUT_ENCODER_BASELINES)
+    tested = load_tested_models(models, baselines=with_encoders, device=device, dtype=dtype)
     sources = {name: _open(name, suite) for name in dict.fromkeys(task.data for task in selected)}
     with lock_folder(folder):
         store = Store(folder, suite.name, command)
@@ -71,6 +76,9 @@ def run(
             for task in selected:
                 session.evaluate(task, model)
         if baselines:
+            for model in [each for each in tested if each.role == "model"]:
+                for task in selected:
+                    session.evaluate_ridge(task, model)
             for task in selected:
                 session.evaluate_chance(task)
         store.of_this_run = session.records
@@ -124,6 +132,7 @@ class _Session:
         self.records: list[Record] = []  # of this run, computed now or before
         self._features: dict[tuple[str, str], Features] = {}
         self._fingerprints: dict[int, str] = {}
+        self._ridges: dict[tuple[str, str], RidgeOnLogmel] = {}
 
     def evaluate(self, task: SuiteTask, model: TestedModel) -> None:
         """Evaluate one model on one task: take the result from the store, compute it, or skip it with a reason."""
@@ -158,18 +167,45 @@ class _Session:
             self._add(record, rows)
 
     def evaluate_chance(self, task: SuiteTask) -> None:
-        """Evaluate the chance baseline on a probe task."""
-        if task.kind not in PROBES:
+        """Evaluate the chance baseline on a probe task, or the most frequent text of train on one of word errors."""
+        items = self.sources[task.data]
+        has_texts = any(item.entry.split == "train" and item.entry.text for item in items.items)
+        if task.kind not in PROBES and not (task.kind == "wer" and has_texts):
             return
         record = self._new_record(task)
         if self._stored(record):
             return
         try:
-            folds = prepare_folds(task, self.sources[task.data], {}, self.suite.frames)
-            self._add(record, evaluate.run_chance(record, task, folds))
+            if task.kind == "wer":
+                rows = tasks.run(record, task, items, MostFrequentText(items))  # type: ignore[arg-type]
+                record.notes.append(f"chance is the most frequent text of train: {MostFrequentText(items).text!r}")
+            else:
+                rows = evaluate.run_chance(record, task, prepare_folds(task, items, {}, self.suite.frames))
         except ConfigError as error:
-            record.status, record.reason = "skipped", str(error)
-            self._add(record, [])
+            record.status, record.reason, rows = "skipped", str(error), []
+        self._add(record, rows)
+
+    def evaluate_ridge(self, task: SuiteTask, model: TestedModel) -> None:
+        """Evaluate ridge regression on log-mel, for a task on text. The source needs captions in train and dev."""
+        items = self.sources[task.data]
+        if task.kind not in OF_TEXT or tasks.unsupported_reason(task, model.encoder):
+            return
+        if {"train", "dev"} - {item.entry.split for item in items.items if caption(item)}:
+            return
+        logmel = loading.load("logmel", device=str(model.encoder.device))
+        record = self._new_record(task, model)
+        record.model, record.role = f"{model.name}, {RIDGE}", "baseline"
+        record.fingerprint = ridge_fingerprint(record.fingerprint, self._fingerprint(logmel))
+        if self._stored(record):
+            return
+        key = (task.data, record.fingerprint)
+        try:
+            if key not in self._ridges:
+                self._ridges[key] = RidgeOnLogmel(model.encoder, logmel, items, self.cache)
+            rows = tasks.run(record, task, items, self._ridges[key])  # type: ignore[arg-type]
+        except (ConfigError, AudioError) as error:
+            record.status, record.reason, rows = "skipped", str(error), []
+        self._add(record, rows)
 
     def _robustness(self, record: Record, task: SuiteTask, model: TestedModel) -> Rows:
         base, encoder = self.suite.base(task), model.encoder

@@ -55,7 +55,7 @@ class SuiteTask:
     kind: str = (
         ""  # class, tags, value, phones, wer, retrieval, zero_shot, robustness, units, ...: zoo.benchmarks.kinds
     )
-    target: str = ""  # column to predict
+    target: str = ""  # column to predict; retrieval: clips with its value are equally right (default: with the caption)
     columns: list[str] = field(default_factory=list)  # tags: each value of these columns is a tag
     where: dict[str, str] = field(default_factory=dict)  # only clips with these values in these columns
     metric: str = ""  # default by kind
@@ -66,9 +66,10 @@ class SuiteTask:
     of: str = ""  # robustness: name of the base task ...
     conditions: list[str] = field(default_factory=list)  # ... and corruptions of its test clips: pink 10, room 0.6, ...
     templates: list[str] = field(default_factory=lambda: ["{}"])  # zero_shot: prompts
+    queries: str = "text"  # retrieval: text finds clips, or audio finds captions
     options: dict[str, str] = field(
         default_factory=dict
-    )  # wer, hallucination: arguments of transcribe; added kinds: their own
+    )  # wer, hallucination: arguments of transcribe (language: clip is that of each clip); added kinds: their own
 
     def arguments(self) -> dict[str, Any]:
         """The options as Python values."""
@@ -209,6 +210,8 @@ def _check_probe(task: SuiteTask, where: str) -> None:
 def _check_capability(task: SuiteTask, where: str) -> None:
     if task.options and task.kind not in ("wer", "hallucination", *kinds.ADDED):
         raise ConfigError(f"{where}: options are for wer and hallucination: they are arguments of transcribe")
+    if task.queries not in ("text", "audio") or (task.queries == "audio" and task.kind != "retrieval"):
+        raise ConfigError(f"{where}: queries {task.queries!r}: choose text or audio; audio is for retrieval only")
     if task.kind == "zero_shot" and not (task.templates and all("{}" in template for template in task.templates)):
         raise ConfigError(f"{where}: templates: at least one is needed, with {{}} in each for the name of the class")
 

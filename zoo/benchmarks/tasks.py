@@ -7,40 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor
 
 from zoo.benchmarks import chance, hallucination, speed, units, wer
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.confusion import class_details
-from zoo.benchmarks.evaluated import embed_items, items_with, read_clips, set_score, test_items, transcribe_clips
-from zoo.benchmarks.items import EvalItem, EvalItems, value_of
+from zoo.benchmarks.evaluated import (
+    caption,
+    embed_items,
+    items_with,
+    read_clips,
+    set_score,
+    test_items,
+    transcribe_clips,
+)
+from zoo.benchmarks.items import EvalItems, value_of
 from zoo.benchmarks.kinds import ADDED, TaskKind
 from zoo.benchmarks.results import Record, Rows
-from zoo.benchmarks.retrieval import classify, retrieve
-from zoo.benchmarks.significance import ratio_interval
+from zoo.benchmarks.retrieval import Retrieval, classify, relevance_groups, retrieve
+from zoo.benchmarks.significance import Interval, ratio_interval, statistic_interval
 from zoo.benchmarks.suite import SuiteTask
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError
 
 
-@runtime_checkable
-class Transcribes(Protocol):
-    def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any: ...
-
-
-@runtime_checkable
-class EmbedsText(Protocol):
-    def embed_text(self, texts: Any) -> Tensor: ...
-
-
 def unsupported_reason(task: SuiteTask, encoder: Encoder) -> str:
     """Why this encoder does not support this task; empty if it does."""
-    if task.kind in ("wer", "hallucination") and not isinstance(encoder, Transcribes):
+    if task.kind in ("wer", "hallucination") and not hasattr(encoder, "transcribe"):
         return "it does not transcribe"
-    if task.kind in ("retrieval", "zero_shot") and not isinstance(encoder, EmbedsText):
+    if task.kind in ("retrieval", "zero_shot") and not hasattr(encoder, "embed_text"):
         return "it does not embed text"
     if task.kind == "units" and getattr(encoder, "quantizer", None) is None:
         return "it has no quantizer"
@@ -88,8 +84,8 @@ def _wer(
 ) -> Rows:
     with_text = items_with(record, "a transcript", test_items(task, items), lambda item: bool(item.entry.text))
     clips = read_clips(record, with_text, encoder.sample_rate, condition)
-    hypotheses = transcribe_clips(task, encoder, [clip for _, clip in clips])
     tested = [item for item, _ in clips]
+    hypotheses = transcribe_clips(task, encoder, [clip for _, clip in clips], [item.entry for item in tested])
     truth, groups = [str(item.entry.text) for item in tested], [item.group for item in tested]
     rates = wer.all_error_rates(truth, hypotheses, np.array(groups))
     chosen = rates[task.metric or "basic"]
@@ -111,28 +107,41 @@ def _wer(
 def _retrieval(
     record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None
 ) -> Rows:
-    with_caption = items_with(record, "a caption", test_items(task, items), lambda item: bool(_caption(item)))
+    with_caption = items_with(record, "a caption", test_items(task, items), lambda item: bool(caption(item)))
     tested, vectors = embed_items(record, with_caption, encoder, condition)
-    captions = [_caption(item) for item in tested]
-    same = np.unique(captions, return_inverse=True)[1]
+    captions = [caption(item) for item in tested]
+    same = relevance_groups([item.entry for item in tested], captions, task.target)
     texts = encoder.embed_text(captions)  # type: ignore[operator]
-    result = retrieve(vectors, texts, np.arange(len(tested)), same)
+    answers, queries = (texts, vectors) if task.queries == "audio" else (vectors, texts)
+    result = retrieve(answers, queries, np.arange(len(tested)), same)
     groups = [item.group for item in tested]
-    interval = ratio_interval(1 / result.ranks, np.ones(len(tested)), np.array(groups))
+    metrics = _retrieval_metrics(result, np.array(groups))
+    interval = Interval(metrics["MRR"]["low"], metrics["MRR"]["high"])
     set_score(record, "MRR", result.mean_reciprocal_rank, interval, groups)
     record.details = {
         "recall@1": result.recall(1),
         "recall@10": result.recall(10),
         "median rank": result.median_rank,
-        "chance": chance.retrieval((same[:, None] == same).sum(1), len(same))["MRR"],
+        "chance": metrics["MRR"]["chance"],
+        "metrics": metrics,
     }
     rows = zip(tested, captions, result.ranks.tolist(), strict=True)
-    return [{"item": i.key, "group": i.group, "truth": caption, "rank": rank} for i, caption, rank in rows]
+    return [{"item": i.key, "group": i.group, "truth": truth, "rank": rank} for i, truth, rank in rows]
 
 
-def _caption(item: EvalItem) -> str:
-    """The first caption that is not empty; "" without any."""
-    return next((caption for caption in item.entry.captions if caption.strip()), "")
+def _retrieval_metrics(result: Retrieval, groups: np.ndarray) -> dict[str, dict[str, float]]:
+    """Each metric with its interval, and its value for a random order."""
+    by_chance = chance.retrieval(result.relevant.sum(1), len(groups))
+    metrics = {}
+    for name, values in result.per_query().items():
+        interval = ratio_interval(values, np.ones(len(values)), groups)
+        metrics[name] = {"score": float(values.mean()), "low": interval.low, "high": interval.high}
+    ranks = result.ranks
+    interval = statistic_interval(lambda chosen: float(np.median(ranks[chosen])), groups)
+    metrics["median rank"] = {"score": result.median_rank, "low": interval.low, "high": interval.high}
+    for name, metric in metrics.items():
+        metric["chance"] = by_chance[name]
+    return metrics
 
 
 def _zero_shot(

@@ -30,7 +30,7 @@ CONFIG, ENVIRONMENT = "config.yaml", "env.json"
 DATA = {"data": "the training data", "dev": "the dev data"}  # data set -> its name in messages
 # Fields that may change when a run is resumed: they do not change the training.
 FREE = {"log_every", "validate_every", "save_every", "keep", "device", "workers", "cache_hours", "spectra", "out"}
-FREE |= {"name", "zero_shot", "probes", "train_clips", "ridge_clips"}
+FREE |= {"name", "zero_shot", "probes", "train_clips"}
 
 
 def prepare(folder: Path, config: Any, data: Mapping[str, str], resuming: bool) -> None:

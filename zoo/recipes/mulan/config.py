@@ -119,15 +119,13 @@ class EvaluationConfig:
     """Evaluation of the trained model on the test split."""
 
     same: str | None = "piece"  # column; a caption is right for all clips with its value; null: only for its own clip
-    group: str | None = "piece"  # column; confidence intervals resample its values; null: single clips
+    group: str | None = "piece"  # column; confidence intervals resample its values; null: speaker, piece, artist, ...
     zero_shot: list[ZeroShot] = field(default_factory=prompts)
     probes: list[str] = field(default_factory=lambda: ["instrument", "family", "style", "tempo", "meter", "drums"])
-    train_clips: int = 1500  # maximum number of training clips for probes
-    ridge_clips: int = 20_000  # maximum number of training clips for ridge regression
+    train_clips: int = 1500  # maximum number of training clips for probes and for ridge regression
 
     def __post_init__(self) -> None:
         check_range("evaluation.train_clips", self.train_clips, 2)
-        check_range("evaluation.ridge_clips", self.ridge_clips, 2)
 
 
 def mini_model() -> MulanConfig:

@@ -16,11 +16,11 @@ from zoo.importers.mulan import from_towers
 from zoo.models.mulan.audio import SpecAugment
 from zoo.models.mulan.model import MuLan
 from zoo.models.mulan.text import Tokenizer
+from zoo.recipes.evaluation import BEFORE, evaluate
 from zoo.recipes.init import load_init
 from zoo.recipes.mulan.config import Loss, MulanTrainConfig
-from zoo.recipes.mulan.evaluation import evaluate
-from zoo.recipes.mulan.report import write
-from zoo.recipes.mulan.spectra import Spectrograms, pair_loader
+from zoo.recipes.mulan.spectra import pair_loader
+from zoo.recipes.mulan.suite import has_column, write_mulan_suite
 from zoo.recipes.mulan.task import Contrast
 from zoo.recipes.mulan.texts import Texts
 from zoo.train import fit, processes
@@ -57,13 +57,10 @@ def train(config: MulanTrainConfig) -> str:
     if len(test) < 2 or not processes.is_main():
         return line
     trained = loading.load(result.best, device=str(device))
-    assert isinstance(trained, MuLan)
-    datasets = {split: loader[split].dataset for split in loader} | {"test": Spectrograms(test, model, config.data)}
-    try:
-        rows = evaluate(trained, build(config, entries).to(device), datasets, texts, config.evaluation)
-    except ConfigError as error:  # the clips are unsuitable, but the trained model is still useful
-        return f"{line}\nno evaluation: {error}"
-    return f"{line}\n{write(Path(config.out), rows, config)}"
+    before = build(config, entries).to(device)
+    before.name = BEFORE
+    suite = write_mulan_suite(config, entries, texts)
+    return f"{line}\n{evaluate(suite, [trained, before], Path(config.out), str(device))}"
 
 
 def _announce(config: MulanTrainConfig, test: Sequence[Entry]) -> None:
@@ -74,9 +71,9 @@ def _announce(config: MulanTrainConfig, test: Sequence[Entry]) -> None:
             "evaluation, which needs at least 2"
         )
         return
-    columns = {name for entry in test for name, value in entry.labels.items() if value is not None}
     needed = [task.column for task in config.evaluation.zero_shot] + config.evaluation.probes
-    if missing := [name for name in dict.fromkeys(needed) if name not in columns]:
+    missing = [name for name in dict.fromkeys(needed) if not has_column(test, name)]
+    if missing:
         say(f"test clips have no column {', '.join(missing)}: the evaluation leaves out the tasks that need them")
 
 
