@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace as changed_copy
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -21,7 +22,7 @@ from zoo.benchmarks.floors import RIDGE, MostFrequentText, RidgeOnLogmel, ridge_
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import EvalItems, LeakError, open_source
 from zoo.benchmarks.kinds import ADDED, OF_TEXT, PROBES, WITHOUT_ENCODER_BASELINES
-from zoo.benchmarks.results import Record, Rows, Store
+from zoo.benchmarks.results import Record, Rows, Store, TaskResult
 from zoo.benchmarks.suite import Suite, SuiteTask, check, load
 from zoo.benchmarks.targets import ProbeTargets, prepare_folds
 from zoo.benchmarks.tested_models import CHANCE, TestedModel, load_tested_models
@@ -141,27 +142,10 @@ class _Session:
         if stored and stored.status == "ok":  # a skipped task is tried again
             self.records.append(stored)
             return
-        started = time.monotonic()
-        rows: Rows = []
         base = self.suite.base(task) if task.of else task
-        unsupported = tasks.unsupported_reason(base, model.encoder)
         if model.role == "baseline" and not _is_for_baselines(base, model.encoder):
             return
-        try:
-            if unsupported:
-                raise ConfigError(unsupported)
-            if task.kind in PROBES:
-                features, folds = self._prepare(task, model)
-                rows = evaluate.run_probe(record, task, folds, features, str(model.encoder.device))
-            elif task.kind == "robustness":
-                rows = self._robustness(record, task, model)
-            else:
-                rows = tasks.run(record, task, self.sources[task.data], model.encoder)
-        except (ConfigError, MissingDependencyError, AudioError) as error:
-            record.status, record.reason, record.score = "skipped", str(error), None
-        if record.status == "ok" and not (record.score is not None and math.isfinite(record.score)):
-            record.status, record.reason, record.score = "skipped", "the score is not a number", None
-        record.seconds = round(time.monotonic() - started, 2)
+        record, rows = self._finish(record, lambda: self._compute(task, base, model))
         self.records.append(record)
         if not stored or (stored.status, stored.reason) != (record.status, record.reason):
             self._add(record, rows)
@@ -173,17 +157,8 @@ class _Session:
         if task.kind not in PROBES and not (task.kind == "wer" and has_texts):
             return
         record = self._new_record(task)
-        if self._stored(record):
-            return
-        try:
-            if task.kind == "wer":
-                rows = tasks.run(record, task, items, MostFrequentText(items))  # type: ignore[arg-type]
-                record.notes.append(f"chance is the most frequent text of train: {MostFrequentText(items).text!r}")
-            else:
-                rows = evaluate.run_chance(record, task, prepare_folds(task, items, {}, self.suite.frames))
-        except ConfigError as error:
-            record.status, record.reason, rows = "skipped", str(error), []
-        self._add(record, rows)
+        if not self._stored(record):
+            self._add(*self._finish(record, lambda: self._chance(task, items)))
 
     def evaluate_ridge(self, task: SuiteTask, model: TestedModel) -> None:
         """Evaluate ridge regression on log-mel, for a task on text. The source needs captions in train and dev."""
@@ -196,19 +171,48 @@ class _Session:
         record = self._new_record(task, model)
         record.model, record.role = f"{model.name}, {RIDGE}", "baseline"
         record.fingerprint = ridge_fingerprint(record.fingerprint, self._fingerprint(logmel))
-        if self._stored(record):
-            return
-        key = (task.data, record.fingerprint)
-        try:
-            if key not in self._ridges:
-                self._ridges[key] = RidgeOnLogmel(model.encoder, logmel, items, self.cache)
-            rows = tasks.run(record, task, items, self._ridges[key])  # type: ignore[arg-type]
-        except (ConfigError, AudioError) as error:
-            record.status, record.reason, rows = "skipped", str(error), []
-        self._add(record, rows)
+        if not self._stored(record):
+            ridge = partial(self._ridge, (task.data, record.fingerprint), model.encoder, logmel)
+            self._add(*self._finish(record, lambda: tasks.run(task, items, ridge())))
 
-    def _robustness(self, record: Record, task: SuiteTask, model: TestedModel) -> Rows:
-        base, encoder = self.suite.base(task), model.encoder
+    def _finish(self, record: Record, compute: Callable[[], TaskResult]) -> tuple[Record, Rows]:
+        """The record with the result and its rows; skipped, without rows, if the task cannot be evaluated."""
+        started = time.monotonic()
+        rows: Rows = ()
+        try:
+            result = compute()
+            record, rows = record.with_result(result), result.rows
+        except (ConfigError, MissingDependencyError, AudioError) as error:
+            record = record.skipped(str(error))
+        return changed_copy(record, seconds=round(time.monotonic() - started, 2)), rows
+
+    def _compute(self, task: SuiteTask, base: SuiteTask, model: TestedModel) -> TaskResult:
+        """The result of one model on one task. base: the task itself, or the base task of robustness."""
+        if unsupported := tasks.unsupported_reason(base, model.encoder):
+            raise ConfigError(unsupported)
+        if task.kind in PROBES:
+            features, folds = self._prepare(task, model)
+            return evaluate.run_probe(task, folds, features, str(model.encoder.device))
+        if task.kind == "robustness":
+            return self._robustness(task, base, model)
+        return tasks.run(task, self.sources[task.data], model.encoder)
+
+    def _chance(self, task: SuiteTask, items: EvalItems) -> TaskResult:
+        if task.kind in PROBES:
+            return evaluate.run_chance(task, prepare_folds(task, items, {}, self.suite.frames))
+        most_frequent = MostFrequentText(items)
+        result = tasks.run(task, items, most_frequent)  # type: ignore[arg-type]
+        result.notes.append(f"chance is the most frequent text of train: {most_frequent.text!r}")
+        return result
+
+    def _ridge(self, key: tuple[str, str], model: Encoder, logmel: Encoder) -> Any:
+        """Ridge regression to the texts of a model, fitted once for each source. key: the source and a fingerprint."""
+        if key not in self._ridges:
+            self._ridges[key] = RidgeOnLogmel(model, logmel, self.sources[key[0]], self.cache)
+        return self._ridges[key]
+
+    def _robustness(self, task: SuiteTask, base: SuiteTask, model: TestedModel) -> TaskResult:
+        encoder = model.encoder
         items = self.sources[base.data]
         if base.kind in PROBES:
             features, folds = self._prepare(base, model)
@@ -218,17 +222,18 @@ class _Session:
                     encoder, items.subset(indices), self.cache, frames=self._frames(base.data), condition=condition
                 )
 
-            return evaluate.run_robustness(record, task, base, folds, features, corrupted, str(encoder.device))
+            return evaluate.run_robustness(task, base, folds, features, corrupted, str(encoder.device))
         self.evaluate(base, model)  # the predictions on clean clips, if the store lacks them
         clean = self.store.get(self._new_record(base, model))
         if clean is None or clean.status != "ok":
             raise ConfigError(f"{base.name} was skipped")
         changed = {}
+        notes = []
         for name in task.conditions:
-            corrupted_record = changed_copy(clean, notes=[], details={})
-            changed[name] = tasks.run(corrupted_record, base, items, encoder, parse(name))
-            record.notes += [f"{name}: {note}" for note in corrupted_record.notes if note not in clean.notes]
-        return robustness.from_rows(record, clean, read_rows(self.store.folder, clean), changed)
+            result = tasks.run(base, items, encoder, parse(name))
+            changed[name] = result.rows
+            notes += [f"{name}: {note}" for note in result.notes if note not in clean.notes]
+        return robustness.from_rows(clean, read_rows(self.store.folder, clean), changed, notes)
 
     def _new_record(self, task: SuiteTask, model: TestedModel | None = None) -> Record:
         """An empty record of a model on a task. Without a model: of the chance baseline."""
