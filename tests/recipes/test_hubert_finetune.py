@@ -86,7 +86,7 @@ def settings(words: Path, start: Path, out: Path, **train: Any) -> CtcTrainConfi
         out=str(out),
         name="tones",
         init=str(start),
-        data=DataConfig(source=str(words), batch_seconds=30.0, min_seconds=0.1),
+        data=DataConfig(sources=str(words), batch_seconds=30.0, min_seconds=0.1),
         tune=replace(NO_MASKS, freeze_steps=5),
         train=TrainConfig(**options | train),
     )

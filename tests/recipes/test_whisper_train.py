@@ -205,7 +205,7 @@ def test_a_stopped_run_ends_in_the_same_weights(tones: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_two_processes_are_one(tones: Path, tmp_path: Path) -> None:
     options = [
-        f"data.source={tones}",
+        f"data.sources={tones}",
         "data.batch_seconds=4",
         "data.min_seconds=0.1",
         "train.steps=4",
@@ -259,7 +259,7 @@ def test_mini_is_the_default() -> None:
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    monkeypatch.setattr("sys.argv", ["train", f"data.source={tmp_path / 'none'}"])
+    monkeypatch.setattr("sys.argv", ["train", f"data.sources={tmp_path / 'none'}"])
     with pytest.raises(SystemExit) as stopped:
         train.main()
     assert stopped.value.code == 1 and "no such folder or file" in capsys.readouterr().err

@@ -96,7 +96,7 @@ def open_source(source: SuiteSource) -> EvalItems:
     unless `shared` gives the reason. Raises what reading a manifest raises; ConfigError for a source without clips, and
     for fields that do not fit.
     """
-    entries = _limit(_split(sources.open(source.source), source), source.limit)
+    entries = _limit(_split(sources.open(source.sources), source), source.limit)
     if not entries:
         raise ConfigError("no clips are left: check limit, dev and test of the source")
     columns = _group_columns(entries, source)
@@ -226,7 +226,7 @@ def _folds(entries: Sequence[Entry], source: SuiteSource) -> list[str]:
     values = [value_of(entry, source.folds) for entry in entries]
     if missing := sum(value in (None, "") for value in values):
         what = f"{missing} of {len(entries)} clips have no value in this column; {_columns(entries)}"
-        raise ConfigError(f"folds {source.folds!r}: {what}; leave them out (source: manifest.jsonl [column=value])")
+        raise ConfigError(f"folds {source.folds!r}: {what}; leave them out (sources: manifest.jsonl [column=value])")
     folds = [str(value) for value in values]
     if len(names := sorted({*folds})) < 3:
         raise ConfigError(f"folds {source.folds!r}: train, dev and test need 3 values or more, there are {names}")
@@ -246,14 +246,7 @@ def _limit(entries: list[Entry], limit: dict[str, int]) -> list[Entry]:
         raise ConfigError(
             f"limit: {negative[0]}: {limit[negative[0]]} clips is negative; remove the limit to use all clips"
         )
-    selected: set[int] = set()
-    for split in SPLITS:
-        indices = [index for index, entry in enumerate(entries) if entry.split == split]
-        indices.sort(
-            key=lambda index: hashlib.sha256(entries[index].audio.name.encode(errors="surrogateescape")).digest()
-        )
-        selected.update(indices[: limit.get(split, len(indices))])
-    return [entry for index, entry in enumerate(entries) if index in selected]
+    return sources.limited(entries, limit)
 
 
 def _check_leaks(

@@ -21,6 +21,7 @@ from zoo import config
 from zoo.benchmarks import conditions, kinds
 from zoo.benchmarks.kinds import PROBES, ROBUST
 from zoo.benchmarks.metrics import OF_KIND
+from zoo.data.sources import Source, parse
 from zoo.errors import ConfigError
 from zoo.text.normalizers import NORMALIZERS
 
@@ -34,9 +35,11 @@ _TEXTS = ("prompt", "prefix")
 
 @dataclass
 class SuiteSource:
-    """A source of clips, and its splits."""
+    """Clips, and their splits."""
 
-    source: str = ""  # what zoo.data.sources opens; ${oc.env:NAME} stands for an environment variable
+    sources: list[Source] = field(  # or their short form; ${oc.env:NAME} stands for an environment variable
+        default_factory=list, metadata={config.PARSER: parse}
+    )
     limit: dict[str, int] = field(default_factory=dict)  # largest number of clips of each split
     group: str = ""  # column that no two splits may share; the unit of intervals (default: speaker, ..., or file)
     shared: str = ""  # reason why splits may share groups or audio files, if the published split does so
@@ -44,6 +47,9 @@ class SuiteSource:
     dev: list[str] = field(default_factory=list)  # values of split_by for dev
     test: list[str] = field(default_factory=list)  # values of split_by for test; the rest is train
     folds: str = ""  # column of cross-validation folds: each is test once, and the next one dev
+
+    def __post_init__(self) -> None:
+        self.sources = parse(self.sources)
 
 
 @dataclass
@@ -161,8 +167,8 @@ def check(suite: Suite, where: str) -> None:
                 f"{where}: task {task.name!r}: tags need a source without folds: they rank clips of one probe"
             )
     for key, source in suite.data.items():
-        if not source.source:
-            raise ConfigError(f"{where}: data {key!r} needs a source")
+        if not source.sources or not all(each.path for each in source.sources):
+            raise ConfigError(f"{where}: data {key!r} needs sources, each with a path")
     for name, count in Counter(task.name for task in suite.tasks).items():
         if count > 1:
             raise ConfigError(f"{where}: {count} tasks have the name {name!r}; give each task its own name")

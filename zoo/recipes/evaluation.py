@@ -17,6 +17,7 @@ from zoo.benchmarks import compare, differences, pages, runner
 from zoo.benchmarks.suite import Suite, SuiteSource, SuiteTask
 from zoo.data import manifest
 from zoo.data.manifest import Entry
+from zoo.data.sources import Source
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError, ZooError
 from zoo.io.atomic import replacing_file
@@ -48,7 +49,7 @@ def write_suite(out: Path, about: str, clips: Mapping[str, EvaluationClips], tas
     for number, (name, source) in enumerate(clips.items()):
         path = folder / f"clips-{number}.jsonl"
         manifest.write(path, source.entries)
-        sources[name] = SuiteSource(str(path), source.limit, source.group, shared="as in the training data")
+        sources[name] = SuiteSource([Source(str(path))], source.limit, source.group, shared="as in the training data")
     suite = Suite(out.absolute().name, about, data=sources, tasks=list(tasks))
     with replacing_file(folder / SUITE) as partial:
         partial.write_text(config.to_yaml(suite), encoding="utf-8")

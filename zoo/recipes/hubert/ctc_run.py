@@ -29,7 +29,7 @@ def train(config: CtcTrainConfig) -> str:
     processes.start(config.train.device)
     processes.check_shares(config.train.batches_per_step)
     start = pretrained(config.init)
-    entries = sources.open(config.data.source)
+    entries = sources.open(config.data.sources)
     entries, alphabet = ctc_data.usable(entries, config.data, config.text_normalizer, start, processes.say)
     torch.manual_seed(config.train.seed)
     model = with_head(start, alphabet.symbols, config.tune, processes.say)
@@ -39,7 +39,7 @@ def train(config: CtcTrainConfig) -> str:
         "recipe": "zoo.recipes.hubert.finetune",
         "init": config.init,
         "init_fingerprint": start.fingerprint(),
-        "data": config.data.source,
+        "data": sources.text_of(config.data.sources),
         "text_normalizer": config.text_normalizer,
         "languages": sorted({entry.lang for entry in entries if entry.lang and entry.split == "train"}),
     }
@@ -63,7 +63,7 @@ def train(config: CtcTrainConfig) -> str:
     if not test or not processes.is_main():
         return line
     train_clips = [entry for entry in entries if entry.split == "train"]
-    about = f"{config.name}: trained on {config.data.source}, {config.train.steps} steps"
+    about = f"{config.name}: trained on {sources.text_of(config.data.sources)}, {config.train.steps} steps"
     suite = write_wer_suite(Path(config.out), about, config.text_normalizer, {TEST: test}, train_clips, {})
     trained = loading.load(result.best, device=config.train.device)
     return f"{line}\n{evaluate(suite, [trained], Path(config.out), config.train.device)}"

@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
+from zoo.config import PARSER
 from zoo.data.loader import DataConfig
+from zoo.data.sources import Source, parse
 from zoo.errors import ConfigError
 from zoo.models.mulan.model import SHORTEST_WINDOW, MulanConfig
 from zoo.recipes.naming import name_of_run
@@ -26,8 +28,9 @@ class Loss(str, Enum):
 class MusicConfig(DataConfig):
     """Clips with texts. Windows have the length of the model's windows, or max_seconds if that is shorter."""
 
-    source: str = "corpus:music/large"  # manifest .jsonl, .csv/.tsv/.parquet, hf:owner/name, corpus:KIND/SIZE
-    columns: dict[str, str] = field(default_factory=dict)  # field: column, for tables with other column names
+    sources: list[Source] = field(  # or their short form: A + B [column=value|value]; zoo.data.sources.Source
+        default_factory=lambda: parse("corpus:music/large"), metadata={PARSER: parse}
+    )
     text: dict[str, float] = field(  # weight of each kind of text: captions, text, columns, or tags from column+column
         default_factory=lambda: {"captions": 1.0, "instrument+family+style+tempo+meter": 1.0}
     )

@@ -67,7 +67,7 @@ def _announce(config: MulanTrainConfig, test: Sequence[Entry]) -> None:
     """Say before training which parts of the evaluation will be missing."""
     if len(test) < 2:
         say(
-            f"{config.data.source} has {len(test)} test clips with text: there will be no "
+            f"{sources.text_of(config.data.sources)} has {len(test)} test clips with text: there will be no "
             "evaluation, which needs at least 2"
         )
         return
@@ -79,14 +79,14 @@ def _announce(config: MulanTrainConfig, test: Sequence[Entry]) -> None:
 
 def usable(config: MulanTrainConfig, texts: Texts) -> list[Entry]:
     """The clips of the source that are long enough and have a text."""
-    entries = sources.open(config.data.source, config.data.columns or None)
+    entries = sources.open(config.data.sources)
+    name = sources.text_of(config.data.sources)
     long = [entry for entry in entries if entry.duration >= config.data.min_seconds]
     if not long:
         raise ConfigError(
-            f"{config.data.source}: all {len(entries)} clips are shorter than data.min_seconds; lower "
-            "it, or give longer clips"
+            f"{name}: all {len(entries)} clips are shorter than data.min_seconds; lower it, or give longer clips"
         )
-    return texts.usable(long, config.data.source, say)
+    return texts.usable(long, name, say)
 
 
 def build(config: MulanTrainConfig, entries: Sequence[Entry]) -> MuLan:
@@ -105,7 +105,7 @@ def build(config: MulanTrainConfig, entries: Sequence[Entry]) -> MuLan:
     model.name = config.name
     model.provenance = dict(model.provenance) | {
         "recipe": "zoo.recipes.mulan.train",
-        "data": config.data.source,
+        "data": sources.text_of(config.data.sources),
         "loss": config.loss.value,
         "seed": config.train.seed,
         "init": config.init,

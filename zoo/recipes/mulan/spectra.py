@@ -23,6 +23,7 @@ from zoo.data.dataset import LONG, AudioDataset, Batch, LoadedClip, draw
 from zoo.data.loader import Loader
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler
+from zoo.data.sources import text_of
 from zoo.errors import AudioError, ConfigError
 from zoo.io.atomic import replacing_file
 from zoo.models.mulan.model import MuLan
@@ -169,7 +170,9 @@ def pair_loader(
     """Batches of one split; for "train" shuffled and with random texts. Raises ConfigError for fewer than 2 clips."""
     chosen = [entry for entry in entries if entry.split == split]
     if len(chosen) < 2:
-        raise ConfigError(f"{config.source}: split {split!r} has {len(chosen)} clips with text; at least 2 are needed")
+        raise ConfigError(
+            f"{text_of(config.sources)}: split {split!r} has {len(chosen)} clips with text; at least 2 are needed"
+        )
     dataset = Spectrograms(chosen, model, config)
     training = split == "train"
     sampler = BatchSampler(

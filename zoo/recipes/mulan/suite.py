@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zoo.benchmarks.suite import Suite, SuiteTask
 from zoo.data.manifest import Entry
+from zoo.data.sources import text_of
 from zoo.recipes.evaluation import EvaluationClips, write_suite
 from zoo.recipes.mulan.config import MulanTrainConfig
 from zoo.recipes.mulan.texts import Texts
@@ -34,7 +35,8 @@ def write_mulan_suite(config: MulanTrainConfig, entries: Sequence[Entry], texts:
             tasks.append(SuiteTask(f"probe {column}", CLIPS, "class", column, pooling="mean"))
     captioned = [replace(entry, captions=_texts_in_order(entry, texts)) for entry in entries]
     clips = EvaluationClips(captioned, {"train": settings.train_clips}, group or "")
-    about = f"{config.name}: trained on {config.data.source}, {config.train.steps} steps, {config.loss.value} loss"
+    source = text_of(config.data.sources)
+    about = f"{config.name}: trained on {source}, {config.train.steps} steps, {config.loss.value} loss"
     return write_suite(Path(config.out), about, {CLIPS: clips}, tasks)
 
 

@@ -12,6 +12,7 @@ from zoo import loading
 from zoo.benchmarks.evaluated import LANGUAGE_OF_CLIP
 from zoo.data import sources
 from zoo.data.manifest import Entry
+from zoo.data.sources import Source
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError
 from zoo.models.whisper.decoder import Decoder
@@ -34,16 +35,17 @@ def train(config: WhisperTrainConfig) -> str:
     """
     processes.start(config.train.device)
     processes.check_shares(config.train.batches_per_step)
-    entries, all_entries = opened(config.data.source)
+    source = sources.text_of(config.data.sources)
+    entries, all_entries = opened(config.data.sources)
     test = _test_clips(config, entries)
     normalize = normalizer(config.windows.text_normalizer)
     model = starting_model(config, [e for e in entries if e.text], normalize)
     assert model.tokenizer is not None
     seconds = data.window_seconds(config, model.config)
     entries = data.usable(entries, config.data, normalize, seconds, processes.say)
-    data.check_languages(entries, model.tokenizer.languages, config.data.source)
+    data.check_languages(entries, model.tokenizer.languages, source)
     target_encoder = TargetEncoder(model.tokenizer, model.config.text_ctx)
-    entries = data.fitting(entries, target_encoder, config.data.source, processes.say)
+    entries = data.fitting(entries, target_encoder, source, processes.say)
     student, teacher, entries = _student_and_teacher(config, model, entries)
     loaders = [data.split_loader(config, entries, split, student, all_entries) for split in ("train", "dev")]
     task = Transcribe(
@@ -66,15 +68,15 @@ def train(config: WhisperTrainConfig) -> str:
         models.append(before)
     options = {"vad": "none", "timestamps": str(config.windows.timestamps > 0), "language": LANGUAGE_OF_CLIP}
     train_clips = [entry for entry in entries if entry.split == "train"]
-    about = f"{config.name}: trained on {config.data.source}, {config.train.steps} steps"
+    about = f"{config.name}: trained on {source}, {config.train.steps} steps"
     suite = write_wer_suite(Path(config.out), about, config.wer_normalizer, test, train_clips, options)
     return f"{line}\n{evaluate(suite, models, Path(config.out), config.train.device)}"
 
 
-def opened(source: str) -> tuple[list[Entry], list[Entry]]:
-    """The entries of a source, and the entries of the same source without its choices in brackets."""
-    entries, whole = sources.open(source), sources.without_filters(source)
-    return entries, entries if whole == source.strip() else sources.open(whole)
+def opened(chosen: Sequence[Source]) -> tuple[list[Entry], list[Entry]]:
+    """The entries of some sources, and all entries of the same sources, whatever they choose."""
+    entries, whole = sources.open(chosen), sources.whole(chosen)
+    return entries, entries if whole == list(chosen) else sources.open(whole)
 
 
 def _student_and_teacher(
@@ -100,7 +102,7 @@ def _student_and_teacher(
         "recipe": "zoo.recipes.whisper.train",
         "init": config.init,
         "init_fingerprint": model.fingerprint() if config.init else None,
-        "data": config.data.source,
+        "data": sources.text_of(config.data.sources),
         "text_normalizer": config.windows.text_normalizer,
         "seed": config.train.seed,
     }
