@@ -112,11 +112,9 @@ def open_source(source: SuiteSource) -> EvalItems:
     ]
     total = hashlib.sha256(f"{source.group}\n".encode() if source.group else b"")  # other groups give other intervals
     total.update(f"folds {source.folds}\n".encode() if source.folds else b"")
-    for item, file in zip(items, files, strict=True):
+    for item in items:
         line = f"{item.digest} {manifest.dump(item.entry, item.entry.audio.parent)}\n"
         total.update(line.encode(errors="surrogateescape"))
-        if item.group == file != item.digest:  # older versions treated such spans as separate groups
-            total.update(file.encode())
     return EvalItems(tuple(items), total.hexdigest()[:16], tuple(notes))
 
 
