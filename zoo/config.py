@@ -13,24 +13,22 @@ Use Enum, not Literal, and lists of dataclasses, not of tuples: OmegaConf does n
 from __future__ import annotations
 
 import difflib
-import inspect
-import io
 import re
 import sys
-import tokenize
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
-from enum import Enum
+from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from zoo.config_help import describe
 from zoo.errors import ConfigError
 
 C = TypeVar("C")
+PARSER = "parser"  # metadata of a field, a list of dataclasses: the function that reads their short form, a text
 _LIST_ITEM = re.compile(r"\[\d+\]|\.\d+(\.|$)")
 
 _USAGE = """\
@@ -129,59 +127,6 @@ def to_yaml(config: Any) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def describe(config: Any, prefix: str = "") -> Iterator[str]:
-    """Help text, line by line: every field with its value and its comment, nested dataclasses last."""
-    comments = _comments(type(config))
-    nested: list[tuple[str, Any]] = []
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            nested.append((f"{prefix}{field.name}", value))
-        else:
-            yield f"  {f'{prefix}{field.name}={_inline(value)}':<44} {comments.get(field.name, '')}".rstrip()
-    for name, inner in nested:
-        yield ""
-        yield f"{name}: {(inspect.getdoc(inner) or '').partition('Raises ')[0].strip()}"
-        yield from describe(inner, f"{name}.")
-
-
-def _inline(value: Any) -> str:
-    """The value as written after key=: text without quotes, everything else as one line of YAML."""
-    plain = _plain(value)
-    if isinstance(plain, str):
-        return plain
-    shown = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000)
-    return shown.removesuffix("\n").removesuffix("\n...")
-
-
-def _plain(value: Any) -> Any:
-    """The value made of plain types: enums as their values, dataclasses as mappings without None."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if is_dataclass(value):
-        return {name: _plain(each) for name, each in vars(value).items() if each is not None}
-    return value
-
-
-def _comments(schema: type) -> dict[str, str]:
-    """field -> the comment on its line, base classes included; empty if the source code is not available."""
-    comments: dict[str, str] = {}
-    for owner in reversed(schema.__mro__[:-1]):
-        try:
-            source = inspect.getsource(owner)
-        except (OSError, TypeError):
-            continue
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            name = token.line.partition(":")[0].strip()
-            if token.type == tokenize.COMMENT and name.isidentifier():
-                comments[name] = token.string.lstrip("# ")
-    return comments
-
-
 def _read(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
@@ -213,12 +158,34 @@ def _merge(schema: type, base: Any, change: Any, where: str) -> Any:
     if not isinstance(change, DictConfig):
         raise ConfigError(f"{where}: expected a mapping of fields to values")
     try:
+        change = OmegaConf.create(_expand(schema, OmegaConf.to_container(change, resolve=False)))
         return OmegaConf.merge(base, change)
     except OmegaConfBaseException as error:
         _fail(schema, where, error, change)
     except TypeError:  # containers of two kinds
         names = ", ".join(str(key) for key in change)
         raise ConfigError(f"{where}: in {names}: a mapping stands where a list is needed, or the reverse") from None
+
+
+def _expand(schema: Any, content: Any) -> Any:
+    """Plain content in which fields with a parser have what their text stands for, in nested dataclasses too."""
+    if isinstance(content, dict) and get_origin(schema) is dict:
+        return {key: _expand(get_args(schema)[1], value) for key, value in content.items()}
+    if isinstance(content, list) and get_origin(schema) is list:
+        return [_expand(get_args(schema)[0], value) for value in content]
+    if not isinstance(content, dict) or not is_dataclass(schema):
+        return content
+    hints = get_type_hints(schema)
+    expanded = {name: _expand(hints.get(name), value) for name, value in content.items()}
+    for field in fields(schema):
+        if PARSER in field.metadata and field.name in content:
+            value = content[field.name]
+            items = value if isinstance(value, list) else [value]
+            parsed = [field.metadata[PARSER](item) if isinstance(item, str) else [item] for item in items]
+            expanded[field.name] = [
+                each if isinstance(each, dict) else asdict(each) for part in parsed for each in part
+            ]
+    return expanded
 
 
 def _wrong_item(change: Any, owner: type) -> str:

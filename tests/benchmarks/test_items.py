@@ -103,24 +103,6 @@ def test_digests_of_files_and_spans_match_cached_features(corpus: Path) -> None:
     assert digests == [hashlib.sha256(data + span).hexdigest()[:24] for span in (b"", b"0.0 0.1")]
 
 
-def test_spans_change_the_fingerprint_unless_they_have_a_speaker(corpus: Path) -> None:
-    def fingerprints() -> tuple[str, str]:
-        items = open_source(SuiteSource(str(corpus)))
-        total = hashlib.sha256()
-        for item in items.items:
-            total.update(f"{item.digest} {manifest.dump(item.entry, item.entry.audio.parent)}\n".encode())
-        return items.fingerprint, total.hexdigest()[:16]
-
-    now, then = fingerprints()
-    assert now == then, "cached features of whole files stay valid"
-    entries = spans(corpus, (0.0, 0.1, "train"), (0.05, 0.15, "train"))
-    now, then = fingerprints()
-    assert now != then
-    manifest.write(corpus, [replace(entry, speaker="s") for entry in entries])
-    now, then = fingerprints()
-    assert now == then
-
-
 def test_a_file_is_read_once_for_all_its_spans(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spans(corpus, *((0.01 * number, 0.1, "train") for number in range(5)))
     opened: list[str] = []

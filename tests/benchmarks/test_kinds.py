@@ -36,10 +36,6 @@ def evaluate(
     return {record.task: record for record in store.records.values()}
 
 
-def blank(kind: str) -> Record:
-    return Record("task", kind, "model", "model", "", "", "")
-
-
 # Robustness
 
 
@@ -130,9 +126,9 @@ def test_metrics_that_are_not_means_over_items_are_resampled() -> None:
     groups = np.repeat(np.arange(10), 6)
     truth = np.random.default_rng(0).normal(size=(60, 1))
     test = Examples(np.arange(60), np.zeros(60, dtype=int), truth, groups, [str(i) for i in range(60)])
-    record, base = blank("robustness"), Record("a", "value", "", "", "", "", "", metric="r2")
+    base = Record("a", "value", "", "", "", "", "", metric="r2")
     clean = np.stack([truth, truth])
-    robustness.from_outputs(record, base, test, clean, {"x": clean * 0.5, "y": clean})
+    record = robustness.from_outputs(base, test, clean, {"x": clean * 0.5, "y": clean})
     assert record.details["conditions"]["x"]["change"] == pytest.approx(-0.25, abs=0.02)
     assert record.details["conditions"]["y"] == {"score": 1.0, "change": 0.0, "low": 0.0, "high": 0.0}
     assert record.score == pytest.approx(-0.125, abs=0.01) and record.groups == 10
@@ -157,15 +153,16 @@ class Writer:
 
 
 def test_words_without_speech_are_counted_by_sound(corpus: Path) -> None:
-    items, record = open_source(SuiteSource(str(corpus))), blank("hallucination")
-    rows = tasks.run(record, SuiteTask("h", "tones", "hallucination"), items, Writer())  # type: ignore[arg-type]
+    items = open_source(SuiteSource(str(corpus)))
+    record = tasks.run(SuiteTask("h", "tones", "hallucination"), items, Writer())  # type: ignore[arg-type]
     assert list(record.details) == ["silence", "white noise", "pink noise", "music"]
     assert [record.details[sound]["words"] for sound in record.details] == [0, 0, 0, 24], "the tones are loud"
     minutes = sum(record.details[sound]["minutes"] for sound in record.details)
     assert record.score == pytest.approx(24 / minutes) and record.lower_is_better
     assert record.details["silence"]["clips"] == 16 and record.details["music"]["longest"] == "High tone."
-    assert sum(row["value"] for row in rows) / sum(row["weight"] for row in rows) == pytest.approx(record.score)
-    tasks.run(record, SuiteTask("h", "tones", "hallucination"), items, Writer(loud=2.0))  # type: ignore[arg-type]
+    words, weights = (sum(row[key] for row in record.rows) for key in ("value", "weight"))
+    assert words / weights == pytest.approx(record.score)
+    record = tasks.run(SuiteTask("h", "tones", "hallucination"), items, Writer(loud=2.0))  # type: ignore[arg-type]
     assert record.score == 0 and record.low == 0 and (record.high or 0) > 0, (
         "no words in some clips do not prove a rate of 0"
     )
@@ -173,15 +170,15 @@ def test_words_without_speech_are_counted_by_sound(corpus: Path) -> None:
 
 
 def test_word_errors_in_noise_are_paired_with_those_on_clean_clips(corpus: Path, tmp_path: Path) -> None:
-    items, base, record = open_source(SuiteSource(str(corpus))), blank("wer"), blank("robustness")
+    items = open_source(SuiteSource(str(corpus)))
     task = SuiteTask("w", "tones", "wer")
-    clean = tasks.run(base, task, items, Writer())  # type: ignore[arg-type]
-    rows = {"white 20": tasks.run(blank("wer"), task, items, Writer("Low."), parse("white 20"))}  # type: ignore[arg-type]
-    robustness.from_rows(record, base, clean, rows)
-    assert record.details["clean"] == base.score and record.lower_is_better
-    assert record.details["conditions"]["white 20"]["score"] == pytest.approx(
-        sum(r["errors"] for r in rows["white 20"]) / 24
-    )
+    clean = tasks.run(task, items, Writer())  # type: ignore[arg-type]
+    noisy = tasks.run(task, items, Writer("Low."), parse("white 20"))  # type: ignore[arg-type]
+    base = Record("w", "wer", "writer", "model", "", "", "").with_result(clean)
+    record = robustness.from_rows(base, clean.rows, {"white 20": noisy.rows}, ["a note"])
+    assert record.details["clean"] == clean.score and record.lower_is_better and record.notes == ["a note"]
+    errors = sum(row["errors"] for row in noisy.rows)
+    assert record.details["conditions"]["white 20"]["score"] == pytest.approx(errors / 24)
 
 
 # Units

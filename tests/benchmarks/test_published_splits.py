@@ -101,7 +101,8 @@ def test_a_revision_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_suites_of_others_pin_their_data(name: str) -> None:
     loaded = suite.load(name)
     for source in loaded.data.values():
-        assert source.source.startswith("hf:") and len(source.source.partition("@")[2].partition(":")[0]) == 40
+        (of_hub,) = source.sources
+        assert of_hub.path.startswith("hf:") and len(of_hub.path.partition("@")[2].partition(":")[0]) == 40
     for task in loaded.tasks:
         assert task.layers == "last" and task.pooling == "mean", "the published protocols choose nothing"
 

@@ -40,10 +40,10 @@ def macro_f1(predicted: np.ndarray, truth: np.ndarray) -> float:
     return f1_score(truth, predicted, average="macro", zero_division=0)
 
 
-def nearest(record: Any, task: SuiteTask, items: Any, encoder: Any) -> list[dict[str, Any]]:
+def nearest(notes: list[str], task: SuiteTask, items: Any, encoder: Any) -> list[dict[str, Any]]:
     """1 for each test clip whose nearest clip of train has its label."""
     selected = [items.items[index] for index in items.select(task)]
-    clips, vectors = embed_items(record, selected, encoder)
+    clips, vectors = embed_items(notes, selected, encoder)
     train = [index for index, clip in enumerate(clips) if clip.entry.split == "train"]
     rows = []
     for index, clip in enumerate(clips):
@@ -85,6 +85,16 @@ def test_a_kind_from_outside_has_an_interval_baselines_and_paired_tests(corpus: 
     assert "pitch (accuracy of the nearest)" in (store.folder / "results.md").read_text()
 
 
+def test_a_kind_from_outside_may_return_details_and_add_notes(corpus: Path, tmp_path: Path) -> None:
+    def counted(notes: list[str], task: SuiteTask, items: Any, encoder: Any) -> Any:
+        notes.append("counted by hand")
+        return nearest(notes, task, items, encoder), {"by hand": 3}
+
+    benchmarks.register_task_kind("counted", counted, metric="accuracy of the nearest")
+    record = only(evaluate(corpus, tmp_path / "out", SuiteTask("pitch", kind="counted", target="pitch")))
+    assert record.details == {"by hand": 3} and record.notes == ["counted by hand"]
+
+
 def test_what_a_kind_from_outside_may_return(corpus: Path, tmp_path: Path) -> None:
     def evaluated(name: str, rows: Any) -> Any:
         benchmarks.register_task_kind(name, rows, metric="seconds", lower_is_better=True)
@@ -92,7 +102,7 @@ def test_what_a_kind_from_outside_may_return(corpus: Path, tmp_path: Path) -> No
 
     longest = evaluated(
         "long",
-        lambda record, task, items, encoder: [
+        lambda notes, task, items, encoder: [
             result_row(item, 3 * item.entry.duration, 2) for item in items_of_test(task, items)
         ],
     )

@@ -28,6 +28,15 @@ def test_clips_with_the_same_caption_are_equally_right() -> None:
     assert retrieve(audio, texts, np.arange(3), np.array([0, 0, 1])).ranks.tolist() == [1, 1, 1]
 
 
+def test_average_precision_by_hand_with_equal_captions_as_ties() -> None:
+    texts = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    result = retrieve(texts, torch.tensor([[1.0, 0.1]] * 4), np.arange(4), np.array([0, 0, 1, 2]))
+    assert result.average_precision() == pytest.approx([1, 1, 1 / 4, 1 / 3])
+    later = retrieve(texts, torch.tensor([[0.5, 1.0]] * 2 + [[1.0, 0.0]] * 2), np.arange(4), np.array([0, 0, 1, 2]))
+    assert later.average_precision() == pytest.approx([2 / 4, 2 / 4, 1 / 4, 1 / 3]), "a tie is one threshold"
+    assert set(result.per_query()) == {"R@1", "R@5", "R@10", "MRR", "mAP"}
+
+
 def test_a_model_with_constant_output_is_at_chance() -> None:
     result = retrieve(torch.ones(21, 4), torch.ones(21, 4), np.arange(21))
     assert set(result.ranks.tolist()) == {11.0} and result.recall(1) == pytest.approx(1 / 21)

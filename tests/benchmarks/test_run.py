@@ -135,7 +135,8 @@ def test_a_checkpoint_of_the_wrong_kind_stops_the_run(corpus: Path, tmp_path: Pa
 
 
 def test_a_run_without_a_supporting_model_gives_an_empty_page(corpus: Path, tmp_path: Path) -> None:
-    assert not evaluate(corpus, tmp_path / "out", SuiteTask("words", kind="wer"), models=[], baselines=True).records
+    task = SuiteTask("captions", kind="retrieval")
+    assert not evaluate(corpus, tmp_path / "out", task, models=[], baselines=True).records
     assert (tmp_path / "out" / "results.md").read_text().startswith("# tones")
 
 
@@ -257,7 +258,7 @@ def test_untrained_is_the_same_architecture_and_reproducible() -> None:
 def write_suite(corpus: Path, folder: Path, task: str) -> Path:
     path = folder / "mine.yaml"
     path.write_text(
-        f"data: {{tones: {{source: '{corpus}'}}}}\ntasks: [{{name: pitch, data: tones, seeds: 2, {task}}}]\n"
+        f"data: {{tones: {{sources: '{corpus}'}}}}\ntasks: [{{name: pitch, data: tones, seeds: 2, {task}}}]\n"
     )
     return path
 
@@ -287,7 +288,7 @@ def test_quiet_prints_nothing_and_a_missing_manifest_is_named(corpus: Path, tmp_
     assert "pitch (accuracy)" in bench(suite, out, "--no-baselines").output
     for missing in ("manifst.jsonl", "table.csv", "folder"):
         suite.write_text(
-            f"data: {{tones: {{source: '{tmp_path / missing}'}}}}\ntasks: [{{name: t, data: tones, kind: wer}}]"
+            f"data: {{tones: {{sources: '{tmp_path / missing}'}}}}\ntasks: [{{name: t, data: tones, kind: wer}}]"
         )
         message = str(bench(suite, tmp_path / "no").exception)
         assert message.startswith("data 'tones': ") and missing in message and "no such" in message

@@ -29,7 +29,9 @@ def test_packaged_suites_load(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_mini_suite_needs_no_outside_data() -> None:
     assert suite.outline("mini").variables == []
-    assert all(source.source.startswith("corpus:") for source in suite.load("mini").data.values())
+    assert all(
+        each.path.startswith("corpus:") for source in suite.load("mini").data.values() for each in source.sources
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_mistakes_are_named(tmp_path: Path, change: str, message: str) -> None:
     fields = {"name": "a", "data": "d", "kind": "class", "target": "x"}
     lines = ", ".join([f"{key}: {value}" for key, value in fields.items() if f"{key}: " not in change] + [change])
     path = tmp_path / "own.yaml"
-    path.write_text(f"data: {{d: {{source: 'corpus:speech/tiny'}}}}\ntasks: [{{{lines}}}]\n")
+    path.write_text(f"data: {{d: {{sources: 'corpus:speech/tiny'}}}}\ntasks: [{{{lines}}}]\n")
     with pytest.raises(ConfigError, match=message) as error:
         suite.load(path)
     assert str(error.value).count(str(path)) == 1
@@ -112,7 +114,7 @@ def test_options_are_values_and_languages_stay_words() -> None:
 def test_options_need_no_quotes(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     options = "{language: no, temperature: [0, 0.2], prompt: 'Names: Zoë, Ann'}"
-    path.write_text(f"data: {{d: {{source: x}}}}\ntasks: [{{name: a, data: d, kind: wer, options: {options}}}]\n")
+    path.write_text(f"data: {{d: {{sources: x}}}}\ntasks: [{{name: a, data: d, kind: wer, options: {options}}}]\n")
     (task,) = suite.load(path).tasks
     assert task.arguments() == {"language": "no", "temperature": [0, 0.2], "prompt": "Names: Zoë, Ann"}
     path.write_text(path.read_text().replace(f"options: {options}", "where: {lang: no, calm: yes}"))
@@ -125,7 +127,7 @@ def test_options_need_no_quotes(tmp_path: Path) -> None:
 def test_a_variable_that_is_not_set_is_named_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ZOO_DATA", raising=False)
     with pytest.raises(
-        ConfigError, match=r"real\.yaml: .*data\.an4\.source': the environment variable ZOO_DATA is not set"
+        ConfigError, match=r"real\.yaml: .*data\.an4\.sources\[0\]\.path': the environment variable ZOO_DATA is not set"
     ):
         suite.load("real")
 
@@ -134,7 +136,7 @@ def test_metrics_go_with_the_kind(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     for kind, message in (("wer", "for wer choose raw, basic, english"), ("retrieval", "none: its metric is fixed")):
         task = f"{{name: a, data: d, kind: {kind}, metric: accuracy}}"
-        path.write_text(f"data: {{d: {{source: 'corpus:speech/tiny'}}}}\ntasks: [{task}]\n")
+        path.write_text(f"data: {{d: {{sources: 'corpus:speech/tiny'}}}}\ntasks: [{task}]\n")
         with pytest.raises(ConfigError, match=message):
             suite.load(path)
 
@@ -147,7 +149,7 @@ def test_robustness_needs_a_base_task_that_exists(tmp_path: Path) -> None:
         ("a", "[pnk 3]", "pnk"),
     ):
         path.write_text(
-            "data: {d: {source: 'corpus:speech/tiny'}}\n"
+            "data: {d: {sources: 'corpus:speech/tiny'}}\n"
             "tasks: [{name: a, data: d, kind: class, target: x}, "
             f"{{name: r, kind: robustness, of: {of}, conditions: {conditions}}}]\n"
         )

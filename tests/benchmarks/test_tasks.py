@@ -13,7 +13,6 @@ from tone_tasks import Parrot, evaluate, only
 from zoo.benchmarks import speed, tasks
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import open_source
-from zoo.benchmarks.results import Record
 from zoo.benchmarks.suite import SuiteSource, SuiteTask
 from zoo.data import manifest
 from zoo.errors import ConfigError
@@ -133,13 +132,12 @@ def test_clips_without_a_transcript_are_counted_and_many_broken_ones_raise(corpu
         entry.text, entry.captions = "", []
     manifest.write(corpus, entries)
     task, parrot = SuiteTask("words", "tones", "wer"), Parrot()
-    record = Record("words", "wer", "parrot", "model", "", "", "")
-    tasks.run(record, task, open_source(SuiteSource(str(corpus))), parrot)  # type: ignore[arg-type]
+    record = tasks.run(task, open_source(SuiteSource(str(corpus))), parrot)  # type: ignore[arg-type]
     assert record.test_items == 10 and record.notes == ["2 of 12 clips of test without a transcript are left out"]
     for index in (48, 49):
         (corpus.parent / f"{index:03d}.wav").write_text("no audio")
     with pytest.raises(ConfigError, match=r"2 of 10 clips cannot be used, e\.g\. tones/048\.wav"):
-        tasks.run(record, task, open_source(SuiteSource(str(corpus))), parrot)  # type: ignore[arg-type]
+        tasks.run(task, open_source(SuiteSource(str(corpus))), parrot)  # type: ignore[arg-type]
 
 
 def test_an_encoder_with_outputs_that_are_not_finite_is_skipped(corpus: Path, tmp_path: Path) -> None:
@@ -154,10 +152,9 @@ def test_an_encoder_with_outputs_that_are_not_finite_is_skipped(corpus: Path, tm
 
 
 def test_word_errors_of_any_model_that_transcribes(corpus: Path) -> None:
-    record = Record("words", "wer", "parrot", "model", "", "", "")
     items = open_source(SuiteSource(str(corpus)))
-    rows = tasks.run(record, SuiteTask("words", "tones", "wer"), items, Parrot())  # type: ignore[arg-type]
-    wrong = sum(row["truth"] == "low tone" for row in rows)
+    record = tasks.run(SuiteTask("words", "tones", "wer"), items, Parrot())  # type: ignore[arg-type]
+    wrong = sum(row["truth"] == "low tone" for row in record.rows)
     assert record.score == pytest.approx(wrong / 24) and record.lower_is_better
     assert record.details["raw"]["wer"] > record.details["basic"]["wer"] == record.score
     assert record.details["basic"]["substitutions"] == wrong

@@ -168,10 +168,10 @@ def test_loaders_of_a_manifest(entries: list[Entry], tmp_path: Path) -> None:
     for entry in entries[::6]:
         entry.split = "dev"
     write(tmp_path / "m.jsonl", entries)
-    config = DataConfig(source=str(tmp_path / "m.jsonl"), min_seconds=0.6, max_seconds=1.0)
+    config = DataConfig(sources=str(tmp_path / "m.jsonl"), min_seconds=0.6, max_seconds=1.0)
     train, dev = loaders(config, sample_rate=RATE)
     usable = [entry.split for entry in entries if entry.duration >= 0.6]
     assert (len(train.dataset), len(dev.dataset)) == (usable.count("train"), usable.count("dev"))
     assert train.sampler.shuffle and not dev.sampler.shuffle
     with pytest.raises(ConfigError, match="none of 0 usable clips"):
-        loaders(DataConfig(source=str(tmp_path / "m.jsonl"), min_seconds=9.0), sample_rate=RATE)
+        loaders(DataConfig(sources=str(tmp_path / "m.jsonl"), min_seconds=9.0), sample_rate=RATE)

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from recordings import write_wav
 
-from zoo import audio
+from zoo import audio, config
+from zoo.config_help import describe
 from zoo.data import manifest, sources, tables
+from zoo.data.loader import DataConfig
 from zoo.data.manifest import Entry
+from zoo.data.sources import Source
 from zoo.errors import ConfigError, ManifestError
 
 ROWS: list[dict[str, Any]] = [
@@ -213,14 +217,67 @@ def test_hugging_face_errors(tmp_path: Path) -> None:
         sources.open(f"hf:{tmp_path / 'empty'}")
 
 
-def test_a_source_without_its_filters(tmp_path: Path) -> None:
-    assert (
-        sources.without_filters("a.jsonl [lang=en]") == "a.jsonl"
-        and sources.without_filters("corpus:speech") == "corpus:speech"
-    )
-    assert sources.without_filters("a.jsonl + b c.jsonl [x=1|2 y=3] + d [4]") == "a.jsonl + b c.jsonl + d [4]"
+def test_the_short_form_stands_for_a_list_of_sources(tmp_path: Path) -> None:
+    assert sources.parse("a.jsonl + b c.jsonl [x=1|2 y=3] + d [4]") == [
+        Source("a.jsonl"),
+        Source("b c.jsonl", {"x": ["1", "2"], "y": "3"}),
+        Source("d [4]"),
+    ]
+    assert sources.text_of(sources.parse("a + b c [x=1|2 y=3]")) == "a + b c [x=1|2 y=3]"
+    assert str(Source("a", {"x": 1}, repeat=2, split="dev", limit=3)) == "a [x=1 split=dev limit=3 repeat=2]"
+    assert sources.whole("a [lang=en] + a [lang=de] + b") == [Source("a"), Source("b")]
     (tmp_path / "calls [lang=en]").mkdir()
-    assert sources.without_filters(tmp_path / "calls [lang=en]") == str(tmp_path / "calls [lang=en]")
+    assert sources.parse(tmp_path / "calls [lang=en]") == [Source(str(tmp_path / "calls [lang=en]"))]
+    with pytest.raises(ConfigError, match="column=value"):
+        sources.parse("a [digits x=1]")
+    for wrong in ({"repeat": 0}, {"limit": -1}, {"split": "valid"}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            Source("a", **wrong)
+
+
+def test_a_source_chooses_repeats_and_limits_clips(folder: Path) -> None:
+    entries = []
+    for i in range(8):
+        split = ("train", "train", "dev", "test")[i % 4]
+        span = {"start": float(i), "end": i + 0.5, "duration": 0.5}
+        entries.append(replace(expected_entries(folder)[0], split=split, speaker=f"s{i}", **span))
+    path = str(folder / "all.jsonl")
+    manifest.write(path, entries)
+    assert [e.split for e in sources.open(Source(path, repeat=3))] == [e.split for e in entries] + ["train"] * 8
+    assert {e.speaker for e in sources.open(Source(path, {"speaker": ["s0", "s3"]}))} == {"s0", "s3"}
+    assert len(sources.open(Source(path, limit=1))) == 3 and len(sources.open([Source(path, split="train")])) == 4
+    assert len(sources.open([Source(path, {"speaker": "s0"}), Source(path, {"speaker": "s1"})])) == 2
+    with pytest.raises(ConfigError, match=r"8 clips are chosen by two sources; .* use repeat"):
+        sources.open([Source(path), Source(path)])
+    with pytest.raises(ConfigError, match=r"no clip has split=dev"):
+        sources.open(Source(path, {"speaker": "s0"}, split="dev"))
+
+
+def test_columns_belong_to_a_source(folder: Path) -> None:
+    (folder / "t.csv").write_text("audio,clean\na.wav,so\n")
+    assert [entry.text for entry in sources.open(Source(str(folder / "t.csv"), columns={"text": "clean"}))] == ["so"]
+
+
+@pytest.mark.parametrize("form", ["yaml", "short", "items", "command"])
+def test_configurations_read_sources_in_both_forms(form: str, tmp_path: Path) -> None:
+    texts = {
+        "yaml": "sources: [{path: a.jsonl, repeat: 2}, {path: '${oc.env:HERE}/b.jsonl', where: {lang: [en, de]}}]",
+        "short": "sources: 'a.jsonl + ${oc.env:HERE}/b.jsonl [lang=en|de]'",
+        "items": "sources: ['a.jsonl + ${oc.env:HERE}/b.jsonl [lang=en|de]']",
+        "command": "{}",
+    }
+    (tmp_path / "c.yaml").write_text(texts[form])
+    overrides = ["sources=a.jsonl + here/b.jsonl [lang=en|de]"] if form == "command" else []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HERE", "here")
+        read = config.load(DataConfig, [tmp_path / "c.yaml"], overrides)
+    a, b = read.sources
+    assert a == Source("a.jsonl", repeat=2 if form == "yaml" else 1)
+    assert b == Source("here/b.jsonl", {"lang": ["en", "de"]})
+    (tmp_path / "again.yaml").write_text(config.to_yaml(read))
+    assert config.load(DataConfig, [tmp_path / "again.yaml"]) == read
+    (line,) = [line for line in describe(read) if line.startswith("  sources=")]
+    assert "here/b.jsonl [lang=en|de]" in line and "path" not in line.partition("#")[0]
 
 
 def test_clips_are_selected_by_their_columns() -> None:
@@ -229,13 +286,11 @@ def test_clips_are_selected_by_their_columns() -> None:
         Entry(Path("b.wav"), 1.0, "train", lang="de", labels={"style": "digits"}),
         Entry(Path("c.wav"), 1.0, "train", lang="en", labels={"style": "sentence"}),
     ]
-    assert sources.select(entries, "style=digits|keyword lang=en", "x") == entries[:1]
-    assert sources.select(entries, "take=1", "x") == entries[:1]
-    assert sources.select(entries, "", "x") == entries
+    assert sources.select(entries, {"style": ["digits", "keyword"], "lang": "en"}, "x") == entries[:1]
+    assert sources.select(entries, {"take": 1}, "x") == entries[:1]
+    assert sources.select(entries, {}, "x") == entries
     with pytest.raises(ConfigError, match=r"x: no clip has style=song"):
-        sources.select(entries, "style=song", "x")
-    with pytest.raises(ConfigError, match="column=value"):
-        sources.select(entries, "digits", "x")
+        sources.select(entries, {"style": "song"}, "x")
 
 
 def test_values_in_filters_may_have_spaces_and_be_true(tmp_path: Path) -> None:
@@ -244,16 +299,17 @@ def test_values_in_filters_may_have_spaces_and_be_true(tmp_path: Path) -> None:
     for only, count in (("instrument=acoustic guitar|oboe", 1), ("solo=true", 1), ("solo=False", 1), ("solo=1 ", 0)):
         for more in (f"{only}, speaker=Ann B", f" speaker=Ann B|Cy {only}"):
             with nullcontext() if count else pytest.raises(ConfigError, match="no clip has solo=1"):
-                assert len(sources.select(entries, more, "x")) == count
+                (source,) = sources.parse(f"x [{more}]")
+                assert len(sources.select(entries, source.where, "x")) == count
 
 
 def test_several_sources_each_with_a_filter(folder: Path) -> None:
     path = folder / "all.jsonl"
     manifest.write(path, expected_entries(folder))
     anna, ben = expected_entries(folder)
-    assert sources.open(f"{path} [mood=angry|sad] + {path}") == [ben, anna, ben]
+    assert sources.open(f"{path} [mood=angry|sad] + {path} [mood=calm]") == [ben, anna]
     with pytest.raises(ConfigError, match="no clip has mood=sad"):
-        sources.open(f"{path} + {path} [mood=sad]")
+        sources.open(f"{path} [mood=calm] + {path} [mood=sad]")
     with pytest.raises(ConfigError, match="no such folder"):
         sources.open(f"{path} + {folder / 'none'}")
     unusual = folder / "calm + angry [mood=sad].jsonl"

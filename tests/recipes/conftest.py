@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,21 @@ from typing import Any
 import pytest
 from tones import tones_config, write_tones
 
+from zoo.benchmarks import runner
 from zoo.data import sources
 from zoo.models.mulan.audio import SpecAugment
 from zoo.recipes.mulan.run import build
 from zoo.recipes.mulan.spectra import pair_loader
 from zoo.recipes.mulan.task import Contrast
 from zoo.recipes.mulan.texts import Texts
+
+
+@pytest.fixture(scope="session", autouse=True)
+def features_stay_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The evaluation of a run stores features in the cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "default_cache", lambda: tmp_path_factory.getbasetemp() / "features")
+        yield
 
 
 @pytest.fixture(scope="session")

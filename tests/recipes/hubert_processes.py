@@ -25,7 +25,7 @@ def run(manifest: Path, folder: Path) -> Path:
     config = HubertTrainConfig(out=str(folder), final_units=8)
     config.model = HubertConfig(**{**SMALL["hubert"], **NO_DROPOUT, "frontend": "logmel", "layers": 2})
     config.rounds = [Round(FeatureKind.mfcc, units=[16]), Round(FeatureKind.layer, units=[12])]
-    config.data = replace(config.data, source=str(manifest), batch_seconds=10.0)
+    config.data = replace(config.data, sources=str(manifest), batch_seconds=10.0)
     config.train = replace(config.train, steps=4, batches_per_step=2, log_every=1, validate_every=2, save_every=2)
     return train(config)
 

@@ -151,14 +151,14 @@ def test_unusable_clips_are_left_out() -> None:
         Entry(Path("f.wav"), 2.0, "dev", text="xylophone"),
     ]
     messages: list[str] = []
-    usable, alphabet = ctc_data.usable(entries, DataConfig(source="here"), "basic", fresh(), messages.append)
+    usable, alphabet = ctc_data.usable(entries, DataConfig(sources="here"), "basic", fresh(), messages.append)
     assert [entry.audio.name for entry in usable] == ["a.wav", "f.wav"] and usable[0].text == "it s fine"
     assert alphabet.symbols == ("<blank>", "|", *"efinst"), "the alphabet is that of the training set"
     assert messages == [
         "here: 2 of 6 clips are used; left out: 1 without text, 1 too short, 1 too long, 1 more characters than frames"
     ]
     with pytest.raises(ConfigError, match=r'no clip of split "train" can be used \(1 without text\)'):
-        ctc_data.usable(entries[1:2], DataConfig(source="here"), "basic", fresh(), messages.append)
+        ctc_data.usable(entries[1:2], DataConfig(sources="here"), "basic", fresh(), messages.append)
 
 
 def test_a_head_with_all_characters_is_kept() -> None:

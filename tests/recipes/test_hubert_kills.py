@@ -32,7 +32,7 @@ TINY = [
 
 
 def start(manifest_path: Path, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "zoo.recipes.hubert.train", f"data.source={manifest_path}", f"out={out}", *TINY]
+    command = [sys.executable, "-m", "zoo.recipes.hubert.train", f"data.sources={manifest_path}", f"out={out}", *TINY]
     out.parent.mkdir(exist_ok=True)
     log = out.with_suffix(".log").open("ab")
     return subprocess.Popen(command, env=environment(Path(__file__).parent, 1), stdout=log, stderr=log)

@@ -218,7 +218,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_config(corpus: Path, out: Path) -> HubertTrainConfig:
     config = HubertTrainConfig(out=str(out), final_units=12, model=HubertConfig(**{**vars(HubertConfig()), **TINY}))
     config.rounds = [Round(FeatureKind.mfcc, units=[16, 8]), Round(FeatureKind.layer, units=[20], centered=True)]
-    config.data = replace(config.data, source=str(corpus), batch_seconds=20.0)
+    config.data = replace(config.data, sources=str(corpus), batch_seconds=20.0)
     config.train = replace(config.train, steps=6, log_every=2, validate_every=3, save_every=2)
     return config
 
@@ -321,7 +321,7 @@ def test_ten_utterances_are_memorized(corpus: Path, tmp_path: Path) -> None:
     manifest.write(tmp_path / "ten.jsonl", entries)
     config = HubertTrainConfig(out=str(tmp_path / "run"), final_units=0, rounds=[Round(FeatureKind.mfcc, units=[50])])
     config.augment = HubertAugmentConfig()
-    config.data = replace(config.data, source=str(tmp_path / "ten.jsonl"))
+    config.data = replace(config.data, sources=str(tmp_path / "ten.jsonl"))
     config.train = replace(config.train, steps=700, validate_every=100, learning_rate=1.5e-3)
     train(config)
     lines = [json.loads(line) for line in (tmp_path / "run/round-1/run/metrics.jsonl").read_text().splitlines()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -18,21 +17,23 @@ from transformers import BertConfig, BertModel
 
 import zoo
 from zoo import config as configuration
+from zoo.benchmarks import runner
+from zoo.benchmarks.compare import compare
+from zoo.benchmarks.results import read_records
 from zoo.data import manifest
 from zoo.data.sampler import Cursor
 from zoo.errors import ConfigError, TrainingError
 from zoo.models.mulan.model import MuLan
 from zoo.nn.losses import Temperature
 from zoo.recipes.mulan.collapse import CollapseChecks, mean_cosine
-from zoo.recipes.mulan.compare import compare
 from zoo.recipes.mulan.config import CollapseConfig, EvaluationConfig, Loss, MulanTrainConfig, TowerConfig, ZeroShot
-from zoo.recipes.mulan.evaluation import embed_clips
 from zoo.recipes.mulan.run import train
 from zoo.recipes.mulan.spectra import PairBatch, Spectrograms, pair_loader
 from zoo.recipes.mulan.task import Contrast
 from zoo.recipes.mulan.texts import Texts
 from zoo.train import Output, fit
 
+METRICS = {"R@1", "R@5", "R@10", "MRR", "mAP", "median rank"}
 PRESETS = sorted((Path(zoo.recipes.mulan.__file__).parent / "presets").glob("*.yaml"))
 
 
@@ -58,26 +59,12 @@ def test_windows_are_crops_of_the_spectrogram_stored_or_not(make: Any, tmp_path:
         file.write_bytes(damage)
         damaged = Spectrograms(entries, task.model, replace(config, spectra=str(tmp_path / "spectra")))
         assert torch.equal(damaged.spectrogram(5), fresh.spectrogram(5))
-    assert loader.dataset.readable() is loader.dataset
-    some = loader.dataset.readable(9)
-    assert some.entries == list(entries[:40:5]) and torch.equal(some.spectrogram(1), fresh.spectrogram(5))
-    gone = replace(entries[1], audio=tmp_path / "gone.wav")
-    remaining = Spectrograms([entries[0], gone, entries[2]], task.model, config).readable()
-    assert remaining.entries == [entries[0], entries[2]] and torch.equal(remaining.spectrogram(1), fresh.spectrogram(2))
     batch = loader.batch(Cursor(), [0, 1, 2])
     assert batch.mel.shape == (3, 50, 32) and batch.ids.shape[0] == 3 and batch.lengths.tolist() == [8000] * 3
 
 
 def backward(output: Output) -> None:
     output.loss.backward()
-
-
-def test_evaluation_embeddings_equal_those_of_the_model(make: Any) -> None:
-    task, loader = make()
-    indices = np.array([0, 3, 7])
-    files = [loader.dataset.entries[i].audio for i in indices]
-    embeddings = embed_clips(task.model.eval(), loader.dataset, indices)
-    torch.testing.assert_close(embeddings, task.model.embed(files), atol=2e-3, rtol=0)  # spectra are rounded to float16
 
 
 def learn(task: Contrast, loader: Any, steps: int) -> list[str]:
@@ -241,33 +228,33 @@ def test_a_whole_run_learns_and_a_rerun_only_reads(make: Any, tones: Path, tmp_p
     line = train(config)
     model = zoo.load(tmp_path / "run" / "best")
     assert isinstance(model, MuLan) and model.tokenizer is not None and model.provenance["loss"] == "multiview"
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
-    rows = {(r["task"], r["metric"], r["model"]): r for r in results["rows"]}
-    mrr = rows["text to music", "MRR", "trained"]
-    assert mrr["chance"] < mrr["low"] <= mrr["value"] <= mrr["high"]
-    assert rows["zero-shot word", "accuracy", "trained"]["value"] >= 0.25, "twice chance"
-    assert set(rows["zero-shot word", "accuracy", "trained"]["details"]["by prompt"]) == {"{}", "A {} tone."}
-    for name in ("trained", "before training", "ridge on log-mel"):
-        assert {("music to text", m, name) for m in ("R@1", "R@5", "R@10", "MRR", "mAP", "median rank")} <= set(rows)
-        assert ("probe word", "accuracy", name) in rows
-    differences = {(c["task"], c["trained minus"]): c for c in results["comparisons"] if c["metric"] == "MRR"}
-    assert differences["text to music", "before training"]["difference"] > 0
-    summary = (tmp_path / "run" / "summary.md").read_text()
-    assert summary in line and "| chance |" in summary
+    folder = tmp_path / "run" / "evaluation"
+    records = {(r.task, r.model): r for r in read_records(folder / "results.json")}
+    mrr = records["text to music", "mulan-run"]
+    assert mrr.details["metrics"]["MRR"]["chance"] < mrr.low <= mrr.score <= mrr.high
+    zero_shot = records["zero-shot word", "mulan-run"]
+    assert zero_shot.score >= 0.25, "twice chance"
+    assert set(zero_shot.details["by template"]) == {"{}", "A {} tone."}
+    for name in ("mulan-run", "before training", "mulan-run, ridge on log-mel"):
+        assert set(records["music to text", name].details["metrics"]) == METRICS
+    for name in ("mulan-run", "before training", "logmel", "chance"):
+        assert ("probe word", name) in records
+    assert mrr.score > records["text to music", "before training"].score
+    assert (folder / "results.md").read_text() in line and "difference to the best" in line
+    assert (folder / "report.html").is_file()
     weights = (tmp_path / "run" / "best" / "model.safetensors").read_bytes()
     assert train(config) == line
     assert (tmp_path / "run" / "best" / "model.safetensors").read_bytes() == weights
     with pytest.raises(ConfigError, match="loss"):
         train(replace(config, loss=Loss.infonce))
-    fewer = train(replace(config, evaluation=replace(config.evaluation, probes=[])))
-    assert "zero-shot accuracy" in fewer and "probe" not in fewer, "a finished run is evaluated with other settings"
-    lines = compare([[tmp_path / "run"], [tmp_path / "run"] * 2]).splitlines()
-    assert len(lines) == 2 + 2 * 4 and lines[4].startswith(
-        f"| text to music, MRR | {tmp_path}/run | {mrr['value']:.3f} ("
+    more = train(replace(config, evaluation=replace(config.evaluation, zero_shot=[ZeroShot("piece")])))
+    assert "zero-shot piece" in more and "zero-shot piece" not in line, (
+        "a finished run is evaluated with other settings"
     )
-    assert lines[5].endswith("| +0.000 (+0.000 to +0.000) | 1.000 |")
-    with pytest.raises(ConfigError, match=r"tones.*: not the folder of a finished MuLan run"):
-        compare([[tmp_path / "run"], [tones.parent]])
+    model.name = "other"
+    runner.run([model], folder / "suite.yaml", tmp_path / "other", baselines=False)  # as zoo bench run --suite
+    compared = {each.task: each for each in compare([folder, tmp_path / "other"])}
+    assert {"mulan-run", "other"} <= {each.record.model for each in compared["text to music"].models}
     task, _ = make(init=str(tmp_path / "run"))
     torch.testing.assert_close(dict(task.model.state_dict()), dict(model.state_dict()))
 
@@ -296,22 +283,29 @@ def test_an_item_with_a_bad_loss_is_found(make: Any) -> None:
     assert [bool(torch.isfinite(task.run(batch.only(i)).loss)) for i in range(3)] == [True, False, True]
 
 
-def test_a_failed_evaluation_keeps_the_model(tones: Path, tmp_path: Path) -> None:
+def test_a_failed_evaluation_keeps_the_model(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entries = manifest.read(tones)
     lost = [replace(entry, audio=tmp_path / "gone.wav") if entry.split == "test" else entry for entry in entries]
     manifest.write(tmp_path / "lost.jsonl", lost)
     same = [replace(entry, captions=["A tone."], labels={}) for entry in entries]
     manifest.write(tmp_path / "same.jsonl", same)
-    for name, reason in (("lost", "0 of 16 test clips can be read; at least 2"), ("same", "the same for all items")):
+    leaking = [*entries, replace(entries[0], split="test")]
+    manifest.write(tmp_path / "leaking.jsonl", leaking)
+    for name, reason in (
+        ("lost", "no evaluation: nothing was evaluated: text to music: 16 of 16 clips cannot be used"),
+        ("leaking", "no evaluation: data 'clips': 1 recordings are in more than one split"),
+        ("same", "ridge on log-mel: text to music: skipped: the value to predict is the same for all items of train"),
+    ):
         output = train(tones_config(tmp_path / f"{name}.jsonl", tmp_path / name, steps=2, validate_every=2))
-        assert "best of 2 steps" in output and "no evaluation: " in output and reason in output
+        output += capsys.readouterr().err
+        assert "best of 2 steps" in output and reason in " ".join(output.split()), name
         assert (tmp_path / name / "best" / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize(
     "override",
     [
-        *("collapse.chance_steps=0", "evaluation.train_clips=0", "evaluation.ridge_clips=1", "augment.freq_masks=-1"),
+        *("collapse.chance_steps=0", "evaluation.train_clips=0", "augment.freq_masks=-1"),
         *("data.max_seconds=0.001", "audio.learning_rate=-1", "temperature_rate=-1"),
     ],
 )

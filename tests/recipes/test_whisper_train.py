@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +19,9 @@ from tiny_whisper import settings
 import zoo
 import zoo.text.transcript
 from zoo import config as configuration
+from zoo.benchmarks.evaluated import languages_of
+from zoo.benchmarks.item_scores import read_rows
+from zoo.benchmarks.results import read_records
 from zoo.data import manifest
 from zoo.errors import ConfigError, TrainingStopped
 from zoo.models.whisper.model import Whisper
@@ -33,7 +35,6 @@ from zoo.recipes.whisper.config import (
     WhisperTuneConfig,
     WindowConfig,
 )
-from zoo.recipes.whisper.evaluation import WhisperEvaluation, write
 from zoo.recipes.whisper.model import loaded
 from zoo.recipes.whisper.run import train as run
 from zoo.recipes.whisper.task import Transcribe
@@ -55,7 +56,7 @@ def finished(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 def test_ten_clips_are_learned_without_an_error(finished: tuple[Path, str], tones: Path) -> None:
     """WER 0 on the training clips, by the exported model and the library's own transcription."""
     out, line = finished
-    assert "by WER on dev" in line and "test: WER" in line
+    assert "by WER on dev" in line and "test (WER, basic)" in line
     model = zoo.load(out / "best", device="cpu")
     assert isinstance(model, Whisper) and model.name == "tones" and model.padding == "none"
     learned = [entry for entry in manifest.read(tones) if entry.split == "train"]
@@ -69,11 +70,11 @@ def test_ten_clips_are_learned_without_an_error(finished: tuple[Path, str], tone
 
 
 def test_results_of_the_evaluation_are_written(finished: tuple[Path, str]) -> None:
-    found = json.loads((finished[0] / "test.json").read_text())["test"]
-    assert found["clips"] == 4 and found["normalize"] == "basic"
-    assert 0 <= found["after"]["interval"][0] <= found["after"]["wer"] < found["most frequent text"]["wer"]
-    rows = [line.split("\t") for line in (finished[0] / "test.tsv").read_text().splitlines()]
-    assert rows[0][:3] == ["source", "model", "file"] and len(rows) == 1 + 2 * 4
+    trained, chance = read_records(finished[0] / "evaluation" / "results.json")
+    assert trained.task == "test" and trained.test_items == 4 and trained.metric == "WER, basic"
+    assert 0 <= trained.low <= trained.score < chance.score
+    assert {row["predicted"] for row in read_rows(finished[0] / "evaluation", chance)} == {"Ba"}
+    assert len(read_rows(finished[0] / "evaluation", trained)) == 4
 
 
 def test_fine_tuning_is_compared_with_its_start(finished: tuple[Path, str], tones: Path, tmp_path: Path) -> None:
@@ -88,12 +89,14 @@ def test_fine_tuning_is_compared_with_its_start(finished: tuple[Path, str], tone
     model = zoo.load(tmp_path / "tuned" / "best", device="cpu")
     start = zoo.load(finished[0] / "best", device="cpu")
     assert model.provenance["init_fingerprint"] == start.fingerprint() != model.fingerprint()
-    found = json.loads((tmp_path / "tuned" / "test.json").read_text())
-    assert list(found) == ["test", str(tones)] and found[str(tones)]["clips"] == 18
-    assert found["test"]["difference"]["wer"] == pytest.approx(
-        found["test"]["after"]["wer"] - found["test"]["before"]["wer"]
-    )
-    assert 0 < found["test"]["difference"]["p"] <= 1 and "p = " in line
+    records = {(r.task, r.model): r for r in read_records(tmp_path / "tuned" / "evaluation" / "results.json")}
+    assert list(records) == [
+        *[(task, name) for name in ("tuned", "before training") for task in ("test", str(tones))],
+        ("test", "chance"),
+    ]
+    assert records[str(tones), "tuned"].test_items == 18
+    assert records["test", "before training"].fingerprint == start.fingerprint()
+    assert "difference to the best" in line
 
 
 def test_a_clip_without_a_language_stops_a_run_before_it_begins(tones: Path, tmp_path: Path) -> None:
@@ -151,37 +154,7 @@ def test_languages_with_a_token_are_requested(
     monkeypatch.setattr(model.tokenizer, "languages", {"de": 50_261})
     entries = [entry for entry in manifest.read(tones) if entry.split == "test"]
     entries = [replace(entries[0], lang="de"), *(replace(entry, lang="tlh") for entry in entries[1:])]
-    requested: list[str | None] = []
-
-    def transcribe(clips: list[Any], sample_rate: int, *, language: list[str | None], **options: Any) -> list[Any]:
-        requested.extend(language)
-        return [SimpleNamespace(text="one")] * len(clips)
-
-    monkeypatch.setattr(model, "transcribe", transcribe)
-    WhisperEvaluation("test", entries, "basic").evaluate("after", model)
-    assert requested == ["de", *[None] * (len(entries) - 1)]
-
-
-def test_evaluation_leaves_out_recordings_that_cannot_be_read(
-    finished: tuple[Path, str], tones: Path, tmp_path: Path
-) -> None:
-    model = zoo.load(finished[0] / "best", device="cpu")
-    entries = [entry for entry in manifest.read(tones) if entry.split == "test"]
-    gone = replace(entries[0], audio=tmp_path / "gone.wav")
-    evaluation = WhisperEvaluation("test", [entries[0], gone, *entries[1:]], "basic", with_timestamps=False)
-    evaluation.add_most_frequent_text(entries)
-    with pytest.warns(UserWarning, match=r"gone.wav"):
-        evaluation.evaluate("after", model)
-    whole = WhisperEvaluation("test", entries, "basic", with_timestamps=False)
-    whole.add_most_frequent_text(entries)
-    whole.evaluate("after", model)
-    assert evaluation.results() == whole.results() and evaluation.results()["clips"] == len(entries)
-    whole.transcripts["after"] = ["one\ttwo\nthree"] * len(entries)
-    write([whole], tmp_path)
-    rows = [line.split("\t") for line in (tmp_path / "test.tsv").read_text().splitlines()]
-    assert {len(row) for row in rows} == {6} and len(rows) == 1 + 2 * len(entries)
-    with pytest.warns(UserWarning), pytest.raises(ConfigError, match=r"none of its 1 recordings can be read"):
-        WhisperEvaluation("test", [gone], "basic").evaluate("after", model)
+    assert languages_of(entries, model) == ["de", *[None] * (len(entries) - 1)]
 
 
 def test_a_distilled_run(finished: tuple[Path, str], tones: Path, tmp_path: Path) -> None:
@@ -232,7 +205,7 @@ def test_a_stopped_run_ends_in_the_same_weights(tones: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_two_processes_are_one(tones: Path, tmp_path: Path) -> None:
     options = [
-        f"data.source={tones}",
+        f"data.sources={tones}",
         "data.batch_seconds=4",
         "data.min_seconds=0.1",
         "train.steps=4",
@@ -286,7 +259,7 @@ def test_mini_is_the_default() -> None:
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    monkeypatch.setattr("sys.argv", ["train", f"data.source={tmp_path / 'none'}"])
+    monkeypatch.setattr("sys.argv", ["train", f"data.sources={tmp_path / 'none'}"])
     with pytest.raises(SystemExit) as stopped:
         train.main()
     assert stopped.value.code == 1 and "no such folder or file" in capsys.readouterr().err

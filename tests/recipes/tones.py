@@ -61,7 +61,7 @@ def tones_config(source: Path, out: Path, tower: str = "resnet", **train: Any) -
     """A run of a few seconds: two micro-batches of eight pairs in a step."""
     config = MulanTrainConfig(out=str(out), model=MulanConfig(**SIZE, tower=tower, vocab_size=200))
     config.data = replace(
-        config.data, source=str(source), max_items=8, min_seconds=0.3, text={"captions": 2.0, "word": 1.0}
+        config.data, sources=str(source), max_items=8, min_seconds=0.3, text={"captions": 2.0, "word": 1.0}
     )
     config.evaluation = EvaluationConfig(
         same="word", zero_shot=[ZeroShot("word", ["{}", "A {} tone."])], probes=["word"]

@@ -20,10 +20,10 @@ import torch
 
 from zoo.benchmarks import abx_score, candidates
 from zoo.benchmarks.abx_score import Token
-from zoo.benchmarks.evaluated import BATCH, drop_short, items_with, read_clips, set_score
+from zoo.benchmarks.evaluated import BATCH, drop_short, items_with, read_clips, task_result
 from zoo.benchmarks.items import EvalItem, EvalItems
 from zoo.benchmarks.options import with_defaults
-from zoo.benchmarks.results import Record, Rows
+from zoo.benchmarks.results import TaskResult
 from zoo.benchmarks.significance import blocks, jackknife
 from zoo.benchmarks.suite import SuiteTask
 from zoo.data.alignments import SILENCES
@@ -33,28 +33,31 @@ from zoo.errors import ConfigError
 _GAP = 0.002  # s between neighbors
 
 
-def run(record: Record, task: SuiteTask, source: EvalItems, encoder: Encoder) -> Rows:
-    """Fill the record; return a row for each block of groups. Layers are chosen on dev.
+def run(task: SuiteTask, source: EvalItems, encoder: Encoder) -> TaskResult:
+    """The ABX error, with a row for each block of groups. Layers are chosen on dev.
 
     Raises ConfigError if a split has no clips with phones, or no two phones to compare.
     """
     options = with_defaults(task.kind, task.arguments())
     layers = candidates.of(task, encoder.num_layers + 1)
     best = layers[0]
+    curves = {}
+    notes: list[str] = []
     if len(layers) > 1:
-        errors = _Split(record, task, source, encoder, options, "dev").errors(layers)
+        errors = _Split(notes, task, source, encoder, options, "dev").errors(layers)
         best = layers[int(np.argmin(errors))]
-        record.curves = {"dev": errors}
-    test = _Split(record, task, source, encoder, options, "test")
+        curves["dev"] = errors
+    test = _Split(notes, task, source, encoder, options, "test")
     block, names = blocks([item.group for item in test.items])
     cells = test.cells(best, block)
     error = cells.error()
     without = np.array([cells.error_without(number) for number in range(len(names))])
     interval, rows = jackknife(error, without, names)
-    record.layer, record.lower_is_better = best, True
-    set_score(record, f"ABX error, {options['speakers']} speakers", error, interval, [i.group for i in test.items])
-    record.details = {"tokens": len(test.tokens), "cells": len(cells.errors), "chance": 0.5}
-    return rows
+    groups = [item.group for item in test.items]
+    result = task_result(f"ABX error, {options['speakers']} speakers", error, interval, groups, notes=notes, rows=rows)
+    result.layer, result.lower_is_better, result.curves = best, True, curves
+    result.details = {"tokens": len(test.tokens), "cells": len(cells.errors), "chance": 0.5}
+    return result
 
 
 class _Split:
@@ -62,7 +65,7 @@ class _Split:
 
     def __init__(
         self,
-        record: Record,
+        notes: list[str],
         task: SuiteTask,
         source: EvalItems,
         encoder: Encoder,
@@ -73,8 +76,8 @@ class _Split:
         selected = [source.items[row] for row in source.select(task) if source.items[row].entry.split == split]
         if not selected:
             raise ConfigError(f"the {split} split has no clips for this task")
-        with_phones = items_with(record, "phones", selected, lambda item: bool(item.entry.phones))
-        clips = drop_short(record, read_clips(record, with_phones, encoder.sample_rate), encoder)
+        with_phones = items_with(notes, "phones", selected, lambda item: bool(item.entry.phones))
+        clips = drop_short(notes, read_clips(notes, with_phones, encoder.sample_rate), encoder)
         self.items = [item for item, _ in clips]
         self.tokens = choose_tokens(self.items, options["context"], options["tokens"])
         self.frames: list[np.ndarray] = [np.zeros(0)] * len(self.tokens)  # (L, T, D) each

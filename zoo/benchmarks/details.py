@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from zoo.benchmarks import confusion
 from zoo.benchmarks.results import Record
 from zoo.benchmarks.scores import bounds, cell, number
 from zoo.io.markdown import block, plain, row
 
+RETRIEVAL = ("R@1", "R@5", "R@10", "MRR", "mAP", "median rank")
 _FEW = 5  # classes and pairs in the table about classes
 
 
@@ -30,6 +32,10 @@ def sheets(records: Sequence[Record]) -> list[Sheet]:
         kind_rows = [row for record in detailed if record.kind == kind for row in rows(record)]
         if kind_rows:
             found.append(Sheet(title, ["", *head], kind_rows))
+    retrieval = [record for record in detailed if record.kind == "retrieval" and "metrics" in record.details]
+    if retrieval:
+        rows_of_metrics = [_retrieval_metrics(record) for record in retrieval]
+        found.append(Sheet("Retrieval, all metrics", ["", *RETRIEVAL, "of a random order"], rows_of_metrics))
     robust = [record for record in detailed if record.kind == "robustness"]
     tasks = dict.fromkeys(record.task for record in robust)
     found += [_robustness([record for record in robust if record.task == task]) for task in tasks]
@@ -150,6 +156,22 @@ def _text_to_audio(record: Record) -> list[list[str]]:
         return [[_label(record), cell(record), f"{details['chance']:.3f}", by_template]]
     ranks = [f"{details[key]:.3f}" for key in ("recall@1", "recall@10")]
     return [[_label(record), cell(record), f"{details['chance']:.3f}", *ranks, f"{details['median rank']:g}"]]
+
+
+def _retrieval_metrics(record: Record) -> list[str]:
+    """All metrics with their intervals, then their values for a random order."""
+    cells = []
+    by_chance = []
+    for name in RETRIEVAL:
+        metric = record.details["metrics"][name]
+        shown = partial(_rounded, digits=1 if name == "median rank" else 3)
+        cells.append(f"{shown(metric['score'])} ({bounds(metric['low'], metric['high'], shown)})")
+        by_chance.append(f"{name} {shown(metric['chance'])}")
+    return [_label(record), *cells, ", ".join(by_chance)]
+
+
+def _rounded(value: float | None, digits: int) -> str:
+    return "?" if value is None else f"{value:.{digits}f}"
 
 
 _Rows = Callable[[Record], list[list[str]]]

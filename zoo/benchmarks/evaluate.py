@@ -17,6 +17,7 @@ import numpy as np
 from zoo.benchmarks import candidates, robustness
 from zoo.benchmarks.conditions import Condition, parse
 from zoo.benchmarks.confusion import MAX_CLASSES, class_details
+from zoo.benchmarks.evaluated import task_result
 from zoo.benchmarks.features import Features
 from zoo.benchmarks.item_scores import item_scores
 from zoo.benchmarks.kinds import CLASSIFIERS
@@ -26,7 +27,7 @@ from zoo.benchmarks.metrics import METRICS, SHARES
 from zoo.benchmarks.mlp import network
 from zoo.benchmarks.options import with_defaults
 from zoo.benchmarks.probe import ProbeConfig, ProbeResult, probe
-from zoo.benchmarks.results import Record, Rows
+from zoo.benchmarks.results import Record, Rows, TaskResult
 from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, seeds_interval, statistic_interval
 from zoo.benchmarks.suite import SuiteTask
 from zoo.benchmarks.targets import Examples, ProbeTargets
@@ -34,31 +35,31 @@ from zoo.benchmarks.weighting import probe_weighted
 from zoo.errors import ConfigError
 
 
-def run_probe(
-    record: Record, task: SuiteTask, folds: Sequence[ProbeTargets], features: Features, device: str = "cpu"
-) -> Rows:
-    """Fill the record; return a row with the prediction for each test example.
-
-    Raises ConfigError if no probe can be trained.
-    """
+def run_probe(task: SuiteTask, folds: Sequence[ProbeTargets], features: Features, device: str = "cpu") -> TaskResult:
+    """The score of the best probe, with a row for each test example. Raises ConfigError if no probe can be trained."""
     fits = [_fit(task, targets, features, device, number) for number, targets in enumerate(folds)]
-    _fill_choices(record, folds, fits)
     predictions = Predictions.of(folds, _tests(folds), [fit.outputs for fit in fits])
+    result = _result(task, folds, predictions)
+    result.layer, result.penalty = Counter((fit.layer, fit.penalty) for fit in fits).most_common(1)[0][0]
+    result.curves = _curves(fits)
+    details: dict[str, Any] = _choices(folds, fits) if len(folds) > 1 else {}
+    if fits[0].chosen:
+        details["chosen"] = [fit.chosen for fit in fits]
     if _kind(task) == "class":
-        record.details |= class_details(predictions.names, predictions.test.targets, predictions.outputs)
-    return _fill(record, task, folds, predictions)
+        details |= class_details(predictions.names, predictions.test.targets, predictions.outputs)
+    result.details = details | result.details
+    return result
 
 
 def run_robustness(
-    record: Record,
     task: SuiteTask,
     base: SuiteTask,
     folds: Sequence[ProbeTargets],
     features: Features,
     extract: Callable[[list[int], Condition], Features],
     device: str = "cpu",
-) -> Rows:
-    """Fill the record of a robustness task on a probe; return a row with the item score of each test example.
+) -> TaskResult:
+    """The change of the score of a probe on corrupted clips, with a row for each test example.
 
     extract: features of the clips with these indices, corrupted.
     Raises ConfigError if no probe can be trained or tested.
@@ -71,8 +72,7 @@ def run_robustness(
     usable = [np.array([index not in failed for index in test.indices.tolist()], dtype=bool) for test in tests]
     if not any(each.any() for each in usable):
         raise ConfigError("no test clip can be used after the corruption")
-    if failed:
-        record.notes.append(f"{len(failed)} test clips could not be used after the corruption")
+    notes = [f"{len(failed)} test clips could not be used after the corruption"] if failed else []
     usable_tests = [test.subset(each) for test, each in zip(tests, usable, strict=True)]
     clean = Predictions.of(folds, usable_tests, [fit.outputs[:, each] for fit, each in zip(fits, usable, strict=True)])
     renumbered = [test.with_indices(np.searchsorted(clips, test.indices)) for test in usable_tests]
@@ -88,16 +88,15 @@ def run_robustness(
     before = _rows(base, clean)
     if item_scores(base.kind, base.metric, before):
         rows = {name: _rows(base, predictions) for name, predictions in changed.items()}
-        return robustness.from_rows(record, original, before, rows)
+        return robustness.from_rows(original, before, rows, notes)
     outputs = {name: predictions.outputs for name, predictions in changed.items()}
-    robustness.from_outputs(record, original, clean.test, clean.outputs, outputs)
-    return []
+    return robustness.from_outputs(original, clean.test, clean.outputs, outputs, notes)
 
 
-def run_chance(record: Record, task: SuiteTask, folds: Sequence[ProbeTargets]) -> Rows:
+def run_chance(task: SuiteTask, folds: Sequence[ProbeTargets]) -> TaskResult:
     """The best prediction without audio, from train: the most frequent class, tag frequencies, or the mean value."""
     predictions = Predictions.of(folds, _tests(folds), [_chance_outputs(task, targets) for targets in folds])
-    return _fill(record, task, folds, predictions)
+    return _result(task, folds, predictions)
 
 
 @dataclass(frozen=True)
@@ -128,38 +127,29 @@ def _tests(folds: Sequence[ProbeTargets]) -> list[Examples]:
     return [targets.splits["test"] for targets in folds]
 
 
-def _fill_choices(record: Record, folds: Sequence[ProbeTargets], fits: Sequence[ProbeResult]) -> None:
-    """Fill in layer and penalty chosen on dev, and the curves. With folds: the most frequent choice, the mean curves,
-    and the choice of each fold.
-    """
+def _curves(fits: Sequence[ProbeResult]) -> dict[str, list[float]]:
+    """Scores, or weights, by layer. With folds: their mean."""
     names = ("weights",) if fits[0].weights else ("dev", "test")
-    record.curves = {name: np.mean([getattr(fit, name) for fit in fits], axis=0).tolist() for name in names}
-    record.layer, record.penalty = Counter((fit.layer, fit.penalty) for fit in fits).most_common(1)[0][0]
-    if fits[0].chosen:
-        record.details["chosen"] = [fit.chosen for fit in fits]
-    if len(folds) > 1:
-        record.details["folds"] = {
-            targets.fold: {"layer": fit.layer, "penalty": fit.penalty, "score": float(np.mean(fit.scores))}
-            for targets, fit in zip(folds, fits, strict=True)
-        }
+    return {name: np.mean([getattr(fit, name) for fit in fits], axis=0).tolist() for name in names}
 
 
-def _fill(record: Record, task: SuiteTask, folds: Sequence[ProbeTargets], predictions: Predictions) -> Rows:
+def _choices(folds: Sequence[ProbeTargets], fits: Sequence[ProbeResult]) -> dict[str, Any]:
+    """Layer and penalty chosen on dev, and the score, of each fold."""
+    choices = {}
+    for targets, fit in zip(folds, fits, strict=True):
+        choices[targets.fold] = {"layer": fit.layer, "penalty": fit.penalty, "score": float(np.mean(fit.scores))}
+    return {"folds": choices}
+
+
+def _result(task: SuiteTask, folds: Sequence[ProbeTargets], predictions: Predictions) -> TaskResult:
     test = predictions.test
+    seeds = [METRICS[task.metric](seed, test.targets) for seed in predictions.outputs]
     interval = _interval(task, predictions.outputs, test)
-    record.seeds = [METRICS[task.metric](seed, test.targets) for seed in predictions.outputs]
-    record.metric = task.metric
-    record.score = float(np.mean(record.seeds))
-    record.low = interval.low
-    record.high = interval.high
-    record.test_items = len(test.targets)
-    record.groups = len(np.unique(test.groups))
-    for targets in folds:
-        record.notes += [note for note in targets.notes if note not in record.notes]
-    train_sizes = [len(targets.splits["train"].targets) for targets in folds]
-    record.details["classes"] = predictions.names[:MAX_CLASSES]
-    record.details["train_items"] = round(np.mean(train_sizes))
-    return _rows(task, predictions)
+    notes = dict.fromkeys(note for targets in folds for note in targets.notes)
+    train_items = round(np.mean([len(targets.splits["train"].targets) for targets in folds]))
+    details = {"classes": predictions.names[:MAX_CLASSES], "train_items": train_items}
+    fields = {"seeds": seeds, "details": details, "notes": list(notes), "rows": _rows(task, predictions)}
+    return task_result(task.metric, float(np.mean(seeds)), interval, test.groups.tolist(), **fields)
 
 
 def _chance_outputs(task: SuiteTask, targets: ProbeTargets) -> np.ndarray:

@@ -15,14 +15,17 @@ from zoo.audio import Clip
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.features import read
 from zoo.benchmarks.items import EvalItem, EvalItems
-from zoo.benchmarks.results import Record
+from zoo.benchmarks.results import TaskResult
 from zoo.benchmarks.significance import Interval
 from zoo.benchmarks.suite import SuiteTask
 from zoo.benchmarks.targets import MAX_FAILED_SHARE
+from zoo.data.manifest import Entry
 from zoo.encoder import Encoder
 from zoo.errors import AudioError, ConfigError, MissingDependencyError
 
 BATCH = 16  # clips
+LANGUAGE_OF_CLIP = "clip"
+"""Value of the option `language`: each clip is transcribed in its own language, if the model has a token for it."""
 
 
 def test_items(task: SuiteTask, items: EvalItems) -> list[EvalItem]:
@@ -30,22 +33,27 @@ def test_items(task: SuiteTask, items: EvalItems) -> list[EvalItem]:
     return [items.items[index] for index in items.select(task) if items.items[index].entry.split == "test"]
 
 
-def items_with(record: Record, what: str, items: Sequence[EvalItem], has: Callable[[EvalItem], bool]) -> list[EvalItem]:
-    """Clips that have `what`. A note counts the others. Raises ConfigError if none has it."""
+def items_with(
+    notes: list[str], what: str, items: Sequence[EvalItem], has: Callable[[EvalItem], bool]
+) -> list[EvalItem]:
+    """Clips that have `what`. A line in `notes` counts the others. Raises ConfigError if none has it."""
     selected = [item for item in items if has(item)]
     if not items:
         raise ConfigError("the test split has no clips for this task")
     if not selected:
         raise ConfigError(f"no clip of test has {what}")
     if len(selected) < len(items):
-        record.notes.append(f"{len(items) - len(selected)} of {len(items)} clips of test without {what} are left out")
+        notes.append(f"{len(items) - len(selected)} of {len(items)} clips of test without {what} are left out")
     return selected
 
 
 def read_clips(
-    record: Record, items: Sequence[EvalItem], sample_rate: int, condition: Condition | None = None
+    notes: list[str], items: Sequence[EvalItem], sample_rate: int, condition: Condition | None = None
 ) -> list[tuple[EvalItem, Clip]]:
-    """Clips that can be decoded. A note counts the others. Raises ConfigError if too many fail, or if there is none."""
+    """Clips that can be decoded. A line in `notes` counts the others.
+
+    Raises ConfigError if too many fail, or if there is none.
+    """
     if not items:
         raise ConfigError("the test split has no clips for this task")
     decoded, failed = [], []
@@ -57,25 +65,30 @@ def read_clips(
     if len(failed) > MAX_FAILED_SHARE * len(items):
         raise ConfigError(f"{len(failed)} of {len(items)} clips cannot be used, e.g. {failed[0]}")
     if failed:
-        record.notes.append(f"{len(failed)} of {len(items)} clips could not be used, e.g. {failed[0]}")
+        notes.append(f"{len(failed)} of {len(items)} clips could not be used, e.g. {failed[0]}")
     return decoded
 
 
-def drop_short(record: Record, clips: Sequence[tuple[EvalItem, Clip]], encoder: Encoder) -> list[tuple[EvalItem, Clip]]:
-    """Clips that give one frame or more. A note counts the others. Raises ConfigError if none does."""
+def drop_short(
+    notes: list[str], clips: Sequence[tuple[EvalItem, Clip]], encoder: Encoder
+) -> list[tuple[EvalItem, Clip]]:
+    """Clips that give one frame or more. A line in `notes` counts the others. Raises ConfigError if none does."""
     usable = [(item, clip) for item, clip in clips if encoder.count_frames(len(clip))]
     if len(usable) < len(clips):
-        record.notes.append(f"{len(clips) - len(usable)} clips are too short for this encoder and are left out")
+        notes.append(f"{len(clips) - len(usable)} clips are too short for this encoder and are left out")
     if not usable:
         raise ConfigError("no clip of test is long enough for this encoder")
     return usable
 
 
 def embed_items(
-    record: Record, items: Sequence[EvalItem], encoder: Encoder, condition: Condition | None = None
+    notes: list[str], items: Sequence[EvalItem], encoder: Encoder, condition: Condition | None = None
 ) -> tuple[list[EvalItem], Tensor]:
-    """Clips that can be embedded, and their vectors (N, D). Raises ConfigError if a vector is not finite."""
-    usable = drop_short(record, read_clips(record, items, encoder.sample_rate, condition), encoder)
+    """Clips that can be embedded, and their vectors (N, D); lines in `notes` count the others.
+
+    Raises ConfigError if a vector is not finite.
+    """
+    usable = drop_short(notes, read_clips(notes, items, encoder.sample_rate, condition), encoder)
     batches = [
         encoder.embed([clip for _, clip in usable[start : start + BATCH]], encoder.sample_rate)
         for start in range(0, len(usable), BATCH)
@@ -86,20 +99,40 @@ def embed_items(
     return [item for item, _ in usable], vectors
 
 
-def transcribe_clips(task: SuiteTask, encoder: Encoder, clips: Sequence[Clip]) -> list[str]:
-    """Transcripts of N clips, with the options of the task."""
+def transcribe_clips(
+    task: SuiteTask, encoder: Encoder, clips: Sequence[Clip], entries: Sequence[Entry] | None = None
+) -> list[str]:
+    """Transcripts of N clips, with the options of the task. entries: of the clips, for their languages."""
     texts: list[str] = []
+    options = task.arguments()
+    by_clip = options.get("language") == LANGUAGE_OF_CLIP
+    if by_clip and entries is None:
+        raise ConfigError(f"language {LANGUAGE_OF_CLIP}: these clips have no language; name one")
     for start in range(0, len(clips), BATCH):
         batch = list(clips[start : start + BATCH])
-        transcripts = encoder.transcribe(batch, encoder.sample_rate, **task.arguments())  # type: ignore[operator]
+        if by_clip:
+            options["language"] = languages_of((entries or ())[start : start + BATCH], encoder)
+        transcripts = encoder.transcribe(batch, encoder.sample_rate, **options)  # type: ignore[operator]
         texts += [transcript.text for transcript in transcripts]
     return texts
 
 
-def set_score(record: Record, metric: str, value: float, interval: Interval, groups: Sequence[str]) -> None:
-    """Fill in the score. groups: the group of each test item."""
-    record.metric, record.score, record.low, record.high = metric, value, interval.low, interval.high
-    record.test_items, record.groups = len(groups), len(set(groups))
+def languages_of(entries: Sequence[Entry], encoder: Encoder) -> list[str | None]:
+    """The language of each clip if the model has a token for it; None: the model identifies it."""
+    tokens = getattr(getattr(encoder, "tokenizer", None), "languages", {})
+    return [entry.lang if entry.lang in tokens else None for entry in entries]
+
+
+def caption(item: EvalItem) -> str:
+    """The first caption that is not empty; "" without any."""
+    return next((caption for caption in item.entry.captions if caption.strip()), "")
+
+
+def task_result(metric: str, value: float, interval: Interval, groups: Sequence[str], **others: Any) -> TaskResult:
+    """The result with this score. groups: the group of each test item. others: more fields of the result."""
+    return TaskResult(
+        metric, value, interval.low, interval.high, test_items=len(groups), groups=len(set(groups)), **others
+    )
 
 
 def result_row(item: EvalItem, value: float, weight: float = 1.0, **columns: Any) -> dict[str, Any]:

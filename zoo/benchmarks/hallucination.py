@@ -17,9 +17,9 @@ from torch import Tensor
 
 from zoo.audio import Clip
 from zoo.benchmarks.corruptions import noise
-from zoo.benchmarks.evaluated import read_clips, set_score, test_items, transcribe_clips
+from zoo.benchmarks.evaluated import read_clips, task_result, test_items, transcribe_clips
 from zoo.benchmarks.items import EvalItems
-from zoo.benchmarks.results import Record, Rows
+from zoo.benchmarks.results import TaskResult
 from zoo.benchmarks.significance import ratio_interval
 from zoo.benchmarks.suite import SuiteTask
 from zoo.encoder import Encoder
@@ -35,9 +35,10 @@ DRAWS = 3  # random clips of each length
 LEVEL = 10 ** (-30 / 20)
 
 
-def run(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> Rows:
-    """Fill the record: the score, and words per minute for each sound. Raises ConfigError if no music can be read."""
-    music = read_clips(record, test_items(task, items), encoder.sample_rate)
+def run(task: SuiteTask, items: EvalItems, encoder: Encoder) -> TaskResult:
+    """Words per minute, of all clips and for each sound. Raises ConfigError if no music can be read."""
+    notes: list[str] = []
+    music = read_clips(notes, test_items(task, items), encoder.sample_rate)
     clips = [
         *clips_without_speech(encoder.sample_rate),
         *(("music", item.key, item.group, clip) for item, clip in music),
@@ -47,24 +48,25 @@ def run(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> 
     words = np.array([len(clean(text).split()) for text in predictions], dtype=float)
     minutes = np.array([len(clip) / encoder.sample_rate / 60 for _, _, _, clip in clips])
     kinds, groups = np.array([sound for sound, _, _, _ in clips]), [group for _, _, group, _ in clips]
-    record.lower_is_better = True
-    interval = ratio_interval(words, minutes, np.array(groups), share=False)
-    set_score(record, "words a minute", float(words.sum() / minutes.sum()), interval, groups)
+    details = {}
     for sound in dict.fromkeys(kinds.tolist()):
         of_sound = kinds == sound
         longest = max((text for text, selected in zip(predictions, of_sound, strict=True) if selected), key=len)
-        record.details[sound] = {
+        details[sound] = {
             "words": int(words[of_sound].sum()),
             "minutes": float(minutes[of_sound].sum()),
             "clips": int(of_sound.sum()),
             "clips with words": int((words[of_sound] > 0).sum()),
             "longest": longest[:200],
         }
-    rows = zip(clips, predictions, words.tolist(), minutes.tolist(), strict=True)
-    return [
-        {"item": key, "group": group, "truth": "", "predicted": text, "value": count, "weight": length}
-        for (_, key, group, _), text, count, length in rows
-    ]
+    rows = []
+    for (_, key, group, _), text, count, length in zip(clips, predictions, words, minutes, strict=True):
+        row = {"item": key, "group": group, "truth": "", "predicted": text}
+        rows.append(row | {"value": float(count), "weight": float(length)})
+    score = float(words.sum() / minutes.sum())
+    interval = ratio_interval(words, minutes, np.array(groups), share=False)
+    fields = {"lower_is_better": True, "details": details, "notes": notes, "rows": rows}
+    return task_result("words a minute", score, interval, groups, **fields)
 
 
 def clips_without_speech(sample_rate: int) -> Iterator[tuple[str, str, str, Clip]]:

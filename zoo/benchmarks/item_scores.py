@@ -50,8 +50,8 @@ def item_scores(kind: str, metric: str, rows: Rows) -> dict[str, ItemScore]:
             return {}
         if row["item"] in scores:
             raise ConfigError(
-                f"item {row['item']!r} occurs twice, but items are paired by name; if an older version made these "
-                "predictions, run the benchmark again, into another folder"
+                f"item {row['item']!r} occurs twice, but items are paired by name; run the benchmark again, into "
+                "another folder"
             )
         scores[row["item"]] = ItemScore(float(value), float(weight), row["group"])
     return scores

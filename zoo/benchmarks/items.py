@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zoo.benchmarks.published_splits import random_folds, read_entries
 from zoo.benchmarks.suite import SuiteSource, SuiteTask
-from zoo.data import manifest
+from zoo.data import manifest, sources
 from zoo.data.manifest import SPLITS, Entry, Label
 from zoo.errors import ConfigError, ZooError
 
@@ -112,11 +112,9 @@ def open_source(source: SuiteSource) -> EvalItems:
     ]
     total = hashlib.sha256(f"{source.group}\n".encode() if source.group else b"")  # other groups give other intervals
     total.update(f"folds {source.folds}\n".encode() if source.folds else b"")
-    for item, file in zip(items, files, strict=True):
+    for item in items:
         line = f"{item.digest} {manifest.dump(item.entry, item.entry.audio.parent)}\n"
         total.update(line.encode(errors="surrogateescape"))
-        if item.group == file != item.digest:  # older versions treated such spans as separate groups
-            total.update(file.encode())
     return EvalItems(tuple(items), total.hexdigest()[:16], tuple(notes))
 
 
@@ -228,7 +226,7 @@ def _folds(entries: Sequence[Entry], source: SuiteSource) -> list[str]:
     values = [value_of(entry, source.folds) for entry in entries]
     if missing := sum(value in (None, "") for value in values):
         what = f"{missing} of {len(entries)} clips have no value in this column; {_columns(entries)}"
-        raise ConfigError(f"folds {source.folds!r}: {what}; leave them out (source: manifest.jsonl [column=value])")
+        raise ConfigError(f"folds {source.folds!r}: {what}; leave them out (sources: manifest.jsonl [column=value])")
     folds = [str(value) for value in values]
     if len(names := sorted({*folds})) < 3:
         raise ConfigError(f"folds {source.folds!r}: train, dev and test need 3 values or more, there are {names}")
@@ -248,14 +246,7 @@ def _limit(entries: list[Entry], limit: dict[str, int]) -> list[Entry]:
         raise ConfigError(
             f"limit: {negative[0]}: {limit[negative[0]]} clips is negative; remove the limit to use all clips"
         )
-    selected: set[int] = set()
-    for split in SPLITS:
-        indices = [index for index, entry in enumerate(entries) if entry.split == split]
-        indices.sort(
-            key=lambda index: hashlib.sha256(entries[index].audio.name.encode(errors="surrogateescape")).digest()
-        )
-        selected.update(indices[: limit.get(split, len(indices))])
-    return [entry for index, entry in enumerate(entries) if index in selected]
+    return sources.limited(entries, limit)
 
 
 def _check_leaks(

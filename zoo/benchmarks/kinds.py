@@ -15,6 +15,10 @@ UNSUPERVISED = ("clustering", "pairs")
 """Kinds that compare the features of test clips with each other, without training."""
 ROBUST = (*PROBES, "wer", "retrieval", "zero_shot")
 """Kinds that `robustness` supports."""
+OF_TEXT = ("retrieval", "zero_shot")
+"""Kinds for models that embed audio and text. Ridge regression is their baseline."""
+WITHOUT_ENCODER_BASELINES = (*OF_TEXT, "wer", "units", "hallucination")
+"""Kinds that MFCC, log-mel and untrained models do not take part in."""
 BUILT_IN = (*ROBUST, *UNSUPERVISED, "abx", "robustness", "units", "verification", "hallucination", "speed")
 
 
@@ -48,10 +52,10 @@ def register_task_kind(
 ) -> None:
     """Add a kind of task; `kind: NAME` in a suite then uses it.
 
-    run: called with (record, task, items, encoder): an empty Record, the SuiteTask, all clips of the source as
-    EvalItems, and the Encoder. It returns a row for each test clip, made by zoo.benchmarks.evaluated.result_row. The
-    score is the sum of the values divided by the sum of the weights; its interval and comparisons with other models are
-    computed from the rows. `record.notes` and `record.details` may be filled. A ConfigError skips the task.
+    run: called with (notes, task, items, encoder): a list of remarks to add to, the SuiteTask, all clips of the source
+    as EvalItems, and the Encoder. It returns a row for each test clip, made by zoo.benchmarks.evaluated.result_row, or
+    a pair: these rows, and a dictionary of details. The score is the sum of the values divided by the sum of the
+    weights; its interval and comparisons with other models are computed from the rows. A ConfigError skips the task.
     metric: the name of the score in tables. baselines: evaluate MFCC, log-mel and untrained models too.
     unsupported: called with an encoder; why it does not support these tasks, or "".
 

@@ -1,5 +1,8 @@
 """Metrics of probes. Higher is always better. `register_metric` adds one.
 
+They equal those of scikit-learn, which a test checks. Those cost 4 to 400 times as much a call, because each one checks
+its arguments, and intervals call a metric hundreds of times.
+
 Legend: N items, C classes, tags or values.
 """
 

@@ -17,7 +17,7 @@ def read_entries(source: SuiteSource) -> list[Entry]:
 
     Raises what reading a source raises; ConfigError for pairs that are not complete, and for an unknown split.
     """
-    entries = _read_pairs(source) if source.pair else sources.open(source.source)
+    entries = _read_pairs(source) if source.pair else sources.open(source.sources)
     if source.whole:
         if source.whole not in SPLITS or source.split_by or source.folds:
             raise ConfigError(f"whole: {source.whole!r}: choose one of {', '.join(SPLITS)}, without split_by and folds")
@@ -30,7 +30,7 @@ def _read_pairs(source: SuiteSource) -> list[Entry]:
     """The clips of the first audio column, then those of the second. The label `pair` is the number of the row."""
     if len(source.pair) != 2 or source.limit:
         raise ConfigError("pair: name two audio columns, and set no limit: it would separate the clips of a pair")
-    first, second = (sources.open(source.source, {"audio": column}) for column in source.pair)
+    first, second = (sources.open(source.sources, {"audio": column}) for column in source.pair)
     if len(first) != len(second):
         counts = f"{len(first)} and {len(second)} clips"
         raise ConfigError(f"pair {' and '.join(source.pair)}: {counts}; every row needs audio in both columns")

@@ -8,7 +8,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,26 @@ Rows = Sequence[Mapping[str, Any]]
 """One row per test item, for the file of predictions."""
 RESULTS, PREDICTIONS = "results.json", "predictions"
 _NAME_PART = 28  # characters; two of these, of four bytes each, and a hash fit into a file's name
+
+
+@dataclass
+class TaskResult:
+    """What a model achieves on a task: the fields of a Record that do not name them. rows: one per test item."""
+
+    metric: str
+    score: float | None = None
+    low: float | None = None
+    high: float | None = None
+    lower_is_better: bool = False
+    seeds: list[float] = field(default_factory=list)
+    layer: int | None = None
+    penalty: float | None = None
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    test_items: int = 0
+    groups: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    rows: Rows = ()
 
 
 @dataclass
@@ -67,6 +87,17 @@ class Record:
     @property
     def identity(self) -> tuple[str, ...]:
         return (self.task, self.model, self.fingerprint, self.data, self.task_key)
+
+    def with_result(self, result: TaskResult) -> Record:
+        """A copy with a result. It is skipped if the score is not a number."""
+        if result.score is None or not math.isfinite(result.score):
+            return self.skipped("the score is not a number")
+        values = {key: value for key, value in vars(result).items() if key != "rows"}
+        return replace(self, **values)
+
+    def skipped(self, reason: str) -> Record:
+        """A copy without a result, for this reason."""
+        return replace(self, status="skipped", reason=reason)
 
 
 class Store:

@@ -1,6 +1,6 @@
 """Evaluate a joint embedding of audio and text: find clips by caption, and classify without training (zero-shot).
 
-Legend: N clips, M captions, C classes, D width.
+Legend: N clips, M queries, C classes, D width.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from zoo.benchmarks.metrics import average_precision
+from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.text.prompts import embed_prompts
 
@@ -21,15 +23,18 @@ EmbedText = Callable[[Sequence[str]], Tensor]
 
 @dataclass(frozen=True)
 class Retrieval:
-    """The rank of the best right clip for each text. All arrays are (M,).
+    """The rank of the best right answer for each query. Arrays are (M,), unless noted.
 
-    before: number of wrong clips that score higher than the best right one. wrong, right: number of wrong and right
-    clips with exactly its score, itself included. Ties count as their expected value over random orders.
+    before: number of wrong answers that score higher than the best right one. wrong, right: number of wrong and right
+    answers with exactly its score, itself included. Ties count as their expected value over random orders.
+    scores (M, N): cosines of queries and answers. relevant (M, N): whether the answer is right.
     """
 
     before: np.ndarray
     wrong: np.ndarray
     right: np.ndarray
+    scores: np.ndarray
+    relevant: np.ndarray
 
     @property
     def ranks(self) -> np.ndarray:
@@ -43,6 +48,19 @@ class Retrieval:
             left = np.maximum(self.wrong - drawn, 0) / np.maximum(self.wrong + self.right - drawn, 1)
             missed *= np.where(self.before + drawn < k, left, 1.0)
         return 1 - missed
+
+    def average_precision(self) -> np.ndarray:
+        """(M,): average precision over all right answers of each query. Their mean is the mAP.
+
+        Scores are compared as float32, so that equal captions are ties, in whatever order their products were summed.
+        """
+        pairs = zip(self.scores.astype(np.float32), self.relevant, strict=True)
+        return np.array([average_precision(scores, relevant) for scores, relevant in pairs])
+
+    def per_query(self) -> dict[str, np.ndarray]:
+        """Scores of each query (M,), by the name of the metric: R@1, R@5, R@10, MRR and mAP."""
+        scores = {f"R@{k}": self.found_in(k) for k in (1, 5, 10)}
+        return scores | {"MRR": 1 / self.ranks, "mAP": self.average_precision()}
 
     def recall(self, k: int) -> float:
         return float(self.found_in(k).mean())
@@ -59,7 +77,7 @@ class Retrieval:
 def retrieve(audio: Tensor, texts: Tensor, owner: np.ndarray, same: np.ndarray | None = None) -> Retrieval:
     """Text to audio: audio (N, D), texts (M, D), owner (M,): index of the clip that each text describes.
 
-    same (N,): clips with the same number are equally right, for example clips with the same caption.
+    same (N,): clips with the same number are equally right, see `relevance_groups`. For audio to text, exchange both.
     Raises ConfigError for fewer than two clips, and for vectors that are not finite.
     """
     if len(audio) < 2:
@@ -76,7 +94,20 @@ def retrieve(audio: Tensor, texts: Tensor, owner: np.ndarray, same: np.ndarray |
     wrong_above = (higher & ~right).sum(1)
     wrong_equal = (equal & ~right).sum(1)
     right_equal = (equal & right).sum(1)
-    return Retrieval(wrong_above, wrong_equal, right_equal)
+    return Retrieval(wrong_above, wrong_equal, right_equal, scores, right)
+
+
+def relevance_groups(entries: Sequence[Entry], texts: Sequence[str], column: str | None) -> np.ndarray:
+    """A number for each clip (N,): clips with the same number are equally right answers.
+
+    They have the same value in the label column; a clip without a value is alone. Without a column, or if no clip has
+    it, they have the same text.
+    """
+    values = [entry.labels.get(column) if column else None for entry in entries]
+    names = list(texts)
+    if any(value is not None for value in values):
+        names = [f"item {i}" if value is None else f"value {value}" for i, value in enumerate(values)]
+    return np.unique(names, return_inverse=True)[1]
 
 
 def classify(

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace as changed_copy
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
+from zoo import loading
 from zoo.benchmarks import evaluate, pages, robustness, table, tasks, unsupervised
 from zoo.benchmarks.conditions import Condition, parse
+from zoo.benchmarks.evaluated import caption
 from zoo.benchmarks.features import Features, extract
+from zoo.benchmarks.floors import RIDGE, MostFrequentText, RidgeOnLogmel, ridge_fingerprint
 from zoo.benchmarks.item_scores import read_rows
 from zoo.benchmarks.items import EvalItems, LeakError, open_source
-from zoo.benchmarks.kinds import ADDED, PROBES, UNSUPERVISED
-from zoo.benchmarks.results import Record, Rows, Store
+from zoo.benchmarks.kinds import ADDED, OF_TEXT, PROBES, UNSUPERVISED, WITHOUT_ENCODER_BASELINES
+from zoo.benchmarks.results import Record, Rows, Store, TaskResult
 from zoo.benchmarks.suite import Suite, SuiteTask, check, load
 from zoo.benchmarks.targets import ProbeTargets, prepare_folds
 from zoo.benchmarks.tested_models import CHANCE, TestedModel, load_tested_models
@@ -61,7 +65,9 @@ def run(
     cache = Path(cache or default_cache())
     console = console or messages.console()
     folder = Path(out)
-    tested = load_tested_models(models, baselines=baselines, device=device, dtype=dtype)
+    kinds = {(suite.base(task) if task.of else task).kind for task in selected}
+    with_encoders = baselines and not kinds <= set(WITHOUT_ENCODER_BASELINES)
+    tested = load_tested_models(models, baselines=with_encoders, device=device, dtype=dtype)
     sources = {name: _open(name, suite) for name in dict.fromkeys(task.data for task in selected)}
     with lock_folder(folder):
         store = Store(folder, suite.name, command)
@@ -71,6 +77,9 @@ def run(
             for task in selected:
                 session.evaluate(task, model)
         if baselines:
+            for model in [each for each in tested if each.role == "model"]:
+                for task in selected:
+                    session.evaluate_ridge(task, model)
             for task in selected:
                 session.evaluate_chance(task)
         store.of_this_run = session.records
@@ -126,6 +135,7 @@ class _Session:
         self.records: list[Record] = []  # of this run, computed now or before
         self._features: dict[tuple[str, str], Features] = {}
         self._fingerprints: dict[int, str] = {}
+        self._ridges: dict[tuple[str, str], RidgeOnLogmel] = {}
 
     def evaluate(self, task: SuiteTask, model: TestedModel) -> None:
         """Evaluate one model on one task: take the result from the store, compute it, or skip it with a reason."""
@@ -134,50 +144,79 @@ class _Session:
         if stored and stored.status == "ok":  # a skipped task is tried again
             self.records.append(stored)
             return
-        started = time.monotonic()
-        rows: Rows = []
         base = self.suite.base(task) if task.of else task
-        unsupported = tasks.unsupported_reason(base, model.encoder)
         if model.role == "baseline" and not _is_for_baselines(base, model.encoder):
             return
-        try:
-            if unsupported:
-                raise ConfigError(unsupported)
-            if task.kind in PROBES:
-                features, folds = self._prepare(task, model)
-                rows = evaluate.run_probe(record, task, folds, features, str(model.encoder.device))
-            elif task.kind in UNSUPERVISED:
-                features = self._features_of(task, model)
-                rows = unsupervised.run(record, task, self.sources[task.data], features)
-            elif task.kind == "robustness":
-                rows = self._robustness(record, task, model)
-            else:
-                rows = tasks.run(record, task, self.sources[task.data], model.encoder)
-        except (ConfigError, MissingDependencyError, AudioError) as error:
-            record.status, record.reason, record.score = "skipped", str(error), None
-        if record.status == "ok" and not (record.score is not None and math.isfinite(record.score)):
-            record.status, record.reason, record.score = "skipped", "the score is not a number", None
-        record.seconds = round(time.monotonic() - started, 2)
+        record, rows = self._finish(record, lambda: self._compute(task, base, model))
         self.records.append(record)
         if not stored or (stored.status, stored.reason) != (record.status, record.reason):
             self._add(record, rows)
 
     def evaluate_chance(self, task: SuiteTask) -> None:
-        """Evaluate the chance baseline on a probe task."""
-        if task.kind not in PROBES:
+        """Evaluate the chance baseline on a probe task, or the most frequent text of train on one of word errors."""
+        items = self.sources[task.data]
+        has_texts = any(item.entry.split == "train" and item.entry.text for item in items.items)
+        if task.kind not in PROBES and not (task.kind == "wer" and has_texts):
             return
         record = self._new_record(task)
-        if self._stored(record):
-            return
-        try:
-            folds = prepare_folds(task, self.sources[task.data], {}, self.suite.frames)
-            self._add(record, evaluate.run_chance(record, task, folds))
-        except ConfigError as error:
-            record.status, record.reason = "skipped", str(error)
-            self._add(record, [])
+        if not self._stored(record):
+            self._add(*self._finish(record, lambda: self._chance(task, items)))
 
-    def _robustness(self, record: Record, task: SuiteTask, model: TestedModel) -> Rows:
-        base, encoder = self.suite.base(task), model.encoder
+    def evaluate_ridge(self, task: SuiteTask, model: TestedModel) -> None:
+        """Evaluate ridge regression on log-mel, for a task on text. The source needs captions in train and dev."""
+        items = self.sources[task.data]
+        if task.kind not in OF_TEXT or tasks.unsupported_reason(task, model.encoder):
+            return
+        if {"train", "dev"} - {item.entry.split for item in items.items if caption(item)}:
+            return
+        logmel = loading.load("logmel", device=str(model.encoder.device))
+        record = self._new_record(task, model)
+        record.model, record.role = f"{model.name}, {RIDGE}", "baseline"
+        record.fingerprint = ridge_fingerprint(record.fingerprint, self._fingerprint(logmel))
+        if not self._stored(record):
+            ridge = partial(self._ridge, (task.data, record.fingerprint), model.encoder, logmel)
+            self._add(*self._finish(record, lambda: tasks.run(task, items, ridge())))
+
+    def _finish(self, record: Record, compute: Callable[[], TaskResult]) -> tuple[Record, Rows]:
+        """The record with the result and its rows; skipped, without rows, if the task cannot be evaluated."""
+        started = time.monotonic()
+        rows: Rows = ()
+        try:
+            result = compute()
+            record, rows = record.with_result(result), result.rows
+        except (ConfigError, MissingDependencyError, AudioError) as error:
+            record = record.skipped(str(error))
+        return changed_copy(record, seconds=round(time.monotonic() - started, 2)), rows
+
+    def _compute(self, task: SuiteTask, base: SuiteTask, model: TestedModel) -> TaskResult:
+        """The result of one model on one task. base: the task itself, or the base task of robustness."""
+        if unsupported := tasks.unsupported_reason(base, model.encoder):
+            raise ConfigError(unsupported)
+        if task.kind in PROBES:
+            features, folds = self._prepare(task, model)
+            return evaluate.run_probe(task, folds, features, str(model.encoder.device))
+        if task.kind in UNSUPERVISED:
+            return unsupervised.run(task, self.sources[task.data], self._features_of(task, model))
+        if task.kind == "robustness":
+            return self._robustness(task, base, model)
+        return tasks.run(task, self.sources[task.data], model.encoder)
+
+    def _chance(self, task: SuiteTask, items: EvalItems) -> TaskResult:
+        if task.kind in PROBES:
+            return evaluate.run_chance(task, prepare_folds(task, items, {}, self.suite.frames))
+        most_frequent = MostFrequentText(items)
+        result = tasks.run(task, items, most_frequent)  # type: ignore[arg-type]
+        result.notes.append(f"chance is the most frequent text of train: {most_frequent.text!r}")
+        return result
+
+    def _ridge(self, key: tuple[str, str], model: Encoder, logmel: Encoder) -> Any:
+        """Ridge regression to the texts of a model, fitted once for each source. key: the source and a fingerprint."""
+        if key not in self._ridges:
+            self._ridges[key] = RidgeOnLogmel(model, logmel, self.sources[key[0]], self.cache)
+        return self._ridges[key]
+
+    def _robustness(self, task: SuiteTask, base: SuiteTask, model: TestedModel) -> TaskResult:
+        encoder = model.encoder
         items = self.sources[base.data]
         if base.kind in PROBES:
             features, folds = self._prepare(base, model)
@@ -187,17 +226,18 @@ class _Session:
                     encoder, items.subset(indices), self.cache, frames=self._frames(base.data), condition=condition
                 )
 
-            return evaluate.run_robustness(record, task, base, folds, features, corrupted, str(encoder.device))
+            return evaluate.run_robustness(task, base, folds, features, corrupted, str(encoder.device))
         self.evaluate(base, model)  # the predictions on clean clips, if the store lacks them
         clean = self.store.get(self._new_record(base, model))
         if clean is None or clean.status != "ok":
             raise ConfigError(f"{base.name} was skipped")
         changed = {}
+        notes = []
         for name in task.conditions:
-            corrupted_record = changed_copy(clean, notes=[], details={})
-            changed[name] = tasks.run(corrupted_record, base, items, encoder, parse(name))
-            record.notes += [f"{name}: {note}" for note in corrupted_record.notes if note not in clean.notes]
-        return robustness.from_rows(record, clean, read_rows(self.store.folder, clean), changed)
+            result = tasks.run(base, items, encoder, parse(name))
+            changed[name] = result.rows
+            notes += [f"{name}: {note}" for note in result.notes if note not in clean.notes]
+        return robustness.from_rows(clean, read_rows(self.store.folder, clean), changed, notes)
 
     def _new_record(self, task: SuiteTask, model: TestedModel | None = None) -> Record:
         """An empty record of a model on a task. Without a model: of the chance baseline."""

@@ -22,6 +22,7 @@ from zoo.benchmarks import conditions, kinds
 from zoo.benchmarks.kinds import PROBES, ROBUST
 from zoo.benchmarks.metrics import OF_KIND
 from zoo.benchmarks.options import OPTIONS, with_defaults
+from zoo.data.sources import Source, parse
 from zoo.errors import ConfigError
 from zoo.text.normalizers import NORMALIZERS
 
@@ -35,9 +36,11 @@ _TEXTS = ("prompt", "prefix")
 
 @dataclass
 class SuiteSource:
-    """A source of clips, and its splits."""
+    """Clips, and their splits."""
 
-    source: str = ""  # what zoo.data.sources opens; ${oc.env:NAME} stands for an environment variable
+    sources: list[Source] = field(  # or their short form; ${oc.env:NAME} stands for an environment variable
+        default_factory=list, metadata={config.PARSER: parse}
+    )
     limit: dict[str, int] = field(default_factory=dict)  # largest number of clips of each split
     group: str = ""  # column that no two splits may share; the unit of intervals (default: speaker, ..., or file)
     shared: str = ""  # reason why splits may share groups or audio files, if the published split does so
@@ -47,6 +50,9 @@ class SuiteSource:
     folds: str = ""  # column of cross-validation folds: each is test once, and the next one dev; or random 5: five
     whole: str = ""  # all clips are in this split, in place of those of the source
     pair: list[str] = field(default_factory=list)  # two audio columns of a data set: each row is a pair of clips
+
+    def __post_init__(self) -> None:
+        self.sources = parse(self.sources)
 
 
 @dataclass
@@ -58,7 +64,7 @@ class SuiteTask:
     kind: str = (
         ""  # class, tags, value, phones, wer, retrieval, zero_shot, robustness, units, ...: zoo.benchmarks.kinds
     )
-    target: str = ""  # column to predict
+    target: str = ""  # column to predict; retrieval: clips with its value are equally right (default: with the caption)
     columns: list[str] = field(default_factory=list)  # tags: each value of these columns is a tag
     where: dict[str, str] = field(default_factory=dict)  # only clips with these values in these columns
     metric: str = ""  # default by kind
@@ -69,9 +75,10 @@ class SuiteTask:
     of: str = ""  # robustness: name of the base task ...
     conditions: list[str] = field(default_factory=list)  # ... and corruptions of its test clips: pink 10, room 0.6, ...
     templates: list[str] = field(default_factory=lambda: ["{}"])  # zero_shot: prompts
+    queries: str = "text"  # retrieval: text finds clips, or audio finds captions
     options: dict[str, str] = field(
         default_factory=dict
-    )  # wer, hallucination: arguments of transcribe; others: zoo.benchmarks.options
+    )  # wer, hallucination: arguments of transcribe (language: clip = its own); others: zoo.benchmarks.options
 
     def arguments(self) -> dict[str, Any]:
         """The options as Python values."""
@@ -163,8 +170,8 @@ def check(suite: Suite, where: str) -> None:
                 f"{where}: task {task.name!r}: tags need a source without folds: they rank clips of one probe"
             )
     for key, source in suite.data.items():
-        if not source.source:
-            raise ConfigError(f"{where}: data {key!r} needs a source")
+        if not source.sources or not all(each.path for each in source.sources):
+            raise ConfigError(f"{where}: data {key!r} needs sources, each with a path")
     for name, count in Counter(task.name for task in suite.tasks).items():
         if count > 1:
             raise ConfigError(f"{where}: {count} tasks have the name {name!r}; give each task its own name")
@@ -221,6 +228,8 @@ def _check_capability(task: SuiteTask, where: str) -> None:
             raise ConfigError(f"{where}: {error}") from None
     elif task.options and task.kind not in ("wer", "hallucination", *kinds.ADDED):
         raise ConfigError(f"{where}: options are for wer, hallucination, {', '.join(OPTIONS)}, not {task.kind}")
+    if task.queries not in ("text", "audio") or (task.queries == "audio" and task.kind != "retrieval"):
+        raise ConfigError(f"{where}: queries {task.queries!r}: choose text or audio; audio is for retrieval only")
     if task.kind == "zero_shot" and not (task.templates and all("{}" in template for template in task.templates)):
         raise ConfigError(f"{where}: templates: at least one is needed, with {{}} in each for the name of the class")
 

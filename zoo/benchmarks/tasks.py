@@ -7,40 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor
 
 from zoo.benchmarks import abx, chance, hallucination, speed, units, verification, wer
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.confusion import class_details
-from zoo.benchmarks.evaluated import embed_items, items_with, read_clips, set_score, test_items, transcribe_clips
-from zoo.benchmarks.items import EvalItem, EvalItems, value_of
+from zoo.benchmarks.evaluated import (
+    caption,
+    embed_items,
+    items_with,
+    read_clips,
+    task_result,
+    test_items,
+    transcribe_clips,
+)
+from zoo.benchmarks.items import EvalItems, value_of
 from zoo.benchmarks.kinds import ADDED, TaskKind
-from zoo.benchmarks.results import Record, Rows
-from zoo.benchmarks.retrieval import classify, retrieve
-from zoo.benchmarks.significance import ratio_interval
+from zoo.benchmarks.results import TaskResult
+from zoo.benchmarks.retrieval import Retrieval, classify, relevance_groups, retrieve
+from zoo.benchmarks.significance import Interval, ratio_interval, statistic_interval
 from zoo.benchmarks.suite import SuiteTask
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError
 
 
-@runtime_checkable
-class Transcribes(Protocol):
-    def transcribe(self, waves: Any, sample_rate: int | None = None, **options: Any) -> Any: ...
-
-
-@runtime_checkable
-class EmbedsText(Protocol):
-    def embed_text(self, texts: Any) -> Tensor: ...
-
-
 def unsupported_reason(task: SuiteTask, encoder: Encoder) -> str:
     """Why this encoder does not support this task; empty if it does."""
-    if task.kind in ("wer", "hallucination") and not isinstance(encoder, Transcribes):
+    if task.kind in ("wer", "hallucination") and not hasattr(encoder, "transcribe"):
         return "it does not transcribe"
-    if task.kind in ("retrieval", "zero_shot") and not isinstance(encoder, EmbedsText):
+    if task.kind in ("retrieval", "zero_shot") and not hasattr(encoder, "embed_text"):
         return "it does not embed text"
     if task.kind == "units" and getattr(encoder, "quantizer", None) is None:
         return "it has no quantizer"
@@ -51,23 +47,24 @@ def unsupported_reason(task: SuiteTask, encoder: Encoder) -> str:
     return ""
 
 
-def run(
-    record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None
-) -> Rows:
-    """Fill the record; return a row with the prediction for each test clip. Raises ConfigError if there is no clip.
+def run(task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None) -> TaskResult:
+    """The score, with a row for each test clip. Raises ConfigError if there is no clip.
 
     condition: corruption of the clips, for `CORRUPTIBLE` tasks only.
     """
     if condition:
-        return CORRUPTIBLE[task.kind](record, task, items, encoder, condition)
+        return CORRUPTIBLE[task.kind](task, items, encoder, condition)
     if task.kind in ADDED:
-        return _run_added(ADDED[task.kind], record, task, items, encoder)
-    return (CORRUPTIBLE | _RUNNERS)[task.kind](record, task, items, encoder)
+        return _run_added(ADDED[task.kind], task, items, encoder)
+    return (CORRUPTIBLE | _RUNNERS)[task.kind](task, items, encoder)
 
 
-def _run_added(kind: TaskKind, record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> Rows:
-    """Fill in the score from the rows: the sum of the values divided by the sum of the weights."""
-    rows = list(kind.run(record, task, items, encoder))
+def _run_added(kind: TaskKind, task: SuiteTask, items: EvalItems, encoder: Encoder) -> TaskResult:
+    """The score from the rows: the sum of the values divided by the sum of the weights."""
+    notes: list[str] = []
+    returned = kind.run(notes, task, items, encoder)
+    rows, details = returned if isinstance(returned, tuple) else (returned, {})
+    rows = list(rows)
     if not rows:
         raise ConfigError("the test split has no clips for this task")
     for row in rows:
@@ -80,99 +77,110 @@ def _run_added(kind: TaskKind, record: Record, task: SuiteTask, items: EvalItems
     groups = [str(row["group"]) for row in rows]
     share = bool((value >= 0).all() and (value <= weight).all())
     interval = ratio_interval(value, weight, np.array(groups), share=share)
-    record.lower_is_better = kind.lower_is_better
-    set_score(record, kind.metric, float(value.sum() / weight.sum()), interval, groups)
-    return rows
+    fields = {"lower_is_better": kind.lower_is_better, "details": details, "notes": notes, "rows": rows}
+    return task_result(kind.metric, float(value.sum() / weight.sum()), interval, groups, **fields)
 
 
-def _wer(
-    record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None
-) -> Rows:
-    with_text = items_with(record, "a transcript", test_items(task, items), lambda item: bool(item.entry.text))
-    clips = read_clips(record, with_text, encoder.sample_rate, condition)
-    hypotheses = transcribe_clips(task, encoder, [clip for _, clip in clips])
+def _wer(task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None) -> TaskResult:
+    notes: list[str] = []
+    with_text = items_with(notes, "a transcript", test_items(task, items), lambda item: bool(item.entry.text))
+    clips = read_clips(notes, with_text, encoder.sample_rate, condition)
     tested = [item for item, _ in clips]
+    hypotheses = transcribe_clips(task, encoder, [clip for _, clip in clips], [item.entry for item in tested])
     truth, groups = [str(item.entry.text) for item in tested], [item.group for item in tested]
     rates = wer.all_error_rates(truth, hypotheses, np.array(groups))
     chosen = rates[task.metric or "basic"]
-    record.lower_is_better = True
-    set_score(record, f"WER, {task.metric or 'basic'}", chosen.wer, chosen.interval, groups)
-    fields = ("wer", "cer", "substitutions", "deletions", "insertions", "wordless")
-    record.details = {
-        name: {f: getattr(rate, f) for f in fields}
-        | {"low": rate.interval.low, "high": rate.interval.high, "words": int(rate.words.sum())}
-        for name, rate in rates.items()
-    }
+    names = ("wer", "cer", "substitutions", "deletions", "insertions", "wordless")
+    details = {}
+    for normalizer, rate in rates.items():
+        details[normalizer] = {name: getattr(rate, name) for name in names}
+        details[normalizer] |= {"low": rate.interval.low, "high": rate.interval.high, "words": int(rate.words.sum())}
     errors, words = chosen.errors.tolist(), chosen.words.tolist()
-    rows = zip(tested, truth, hypotheses, errors, words, strict=True)
-    return [
-        {"item": i.key, "group": i.group, "truth": t, "predicted": h, "errors": e, "words": w} for i, t, h, e, w in rows
-    ]
+    rows = []
+    for item, text, hypothesis, error, length in zip(tested, truth, hypotheses, errors, words, strict=True):
+        row = {"item": item.key, "group": item.group, "truth": text, "predicted": hypothesis}
+        rows.append(row | {"errors": error, "words": length})
+    fields = {"lower_is_better": True, "details": details, "notes": notes, "rows": rows}
+    return task_result(f"WER, {task.metric or 'basic'}", chosen.wer, chosen.interval, groups, **fields)
 
 
-def _retrieval(
-    record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None
-) -> Rows:
-    with_caption = items_with(record, "a caption", test_items(task, items), lambda item: bool(_caption(item)))
-    tested, vectors = embed_items(record, with_caption, encoder, condition)
-    captions = [_caption(item) for item in tested]
-    same = np.unique(captions, return_inverse=True)[1]
+def _retrieval(task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None) -> TaskResult:
+    notes: list[str] = []
+    with_caption = items_with(notes, "a caption", test_items(task, items), lambda item: bool(caption(item)))
+    tested, vectors = embed_items(notes, with_caption, encoder, condition)
+    captions = [caption(item) for item in tested]
+    same = relevance_groups([item.entry for item in tested], captions, task.target)
     texts = encoder.embed_text(captions)  # type: ignore[operator]
-    result = retrieve(vectors, texts, np.arange(len(tested)), same)
+    answers, queries = (texts, vectors) if task.queries == "audio" else (vectors, texts)
+    result = retrieve(answers, queries, np.arange(len(tested)), same)
     groups = [item.group for item in tested]
-    interval = ratio_interval(1 / result.ranks, np.ones(len(tested)), np.array(groups))
-    set_score(record, "MRR", result.mean_reciprocal_rank, interval, groups)
-    record.details = {
+    metrics = _retrieval_metrics(result, np.array(groups))
+    interval = Interval(metrics["MRR"]["low"], metrics["MRR"]["high"])
+    details = {
         "recall@1": result.recall(1),
         "recall@10": result.recall(10),
         "median rank": result.median_rank,
-        "chance": chance.retrieval((same[:, None] == same).sum(1), len(same))["MRR"],
+        "chance": metrics["MRR"]["chance"],
+        "metrics": metrics,
     }
-    rows = zip(tested, captions, result.ranks.tolist(), strict=True)
-    return [{"item": i.key, "group": i.group, "truth": caption, "rank": rank} for i, caption, rank in rows]
+    rows = []
+    for item, text, rank in zip(tested, captions, result.ranks.tolist(), strict=True):
+        rows.append({"item": item.key, "group": item.group, "truth": text, "rank": rank})
+    fields = {"details": details, "notes": notes, "rows": rows}
+    return task_result("MRR", result.mean_reciprocal_rank, interval, groups, **fields)
 
 
-def _caption(item: EvalItem) -> str:
-    """The first caption that is not empty; "" without any."""
-    return next((caption for caption in item.entry.captions if caption.strip()), "")
+def _retrieval_metrics(result: Retrieval, groups: np.ndarray) -> dict[str, dict[str, float]]:
+    """Each metric with its interval, and its value for a random order."""
+    by_chance = chance.retrieval(result.relevant.sum(1), len(groups))
+    metrics = {}
+    for name, values in result.per_query().items():
+        interval = ratio_interval(values, np.ones(len(values)), groups)
+        metrics[name] = {"score": float(values.mean()), "low": interval.low, "high": interval.high}
+    ranks = result.ranks
+    interval = statistic_interval(lambda chosen: float(np.median(ranks[chosen])), groups)
+    metrics["median rank"] = {"score": result.median_rank, "low": interval.low, "high": interval.high}
+    for name, metric in metrics.items():
+        metric["chance"] = by_chance[name]
+    return metrics
 
 
-def _zero_shot(
-    record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None
-) -> Rows:
+def _zero_shot(task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None) -> TaskResult:
+    notes: list[str] = []
     with_target = items_with(
-        record, task.target, test_items(task, items), lambda item: value_of(item.entry, task.target) is not None
+        notes, task.target, test_items(task, items), lambda item: value_of(item.entry, task.target) is not None
     )
     classes = sorted({str(value_of(item.entry, task.target)) for item in with_target})
     if len(classes) < 2:
         raise ConfigError(f"the test split has one class only: {classes[0]}")
-    tested, vectors = embed_items(record, with_target, encoder, condition)
+    tested, vectors = embed_items(notes, with_target, encoder, condition)
     together, single = classify(vectors, classes, encoder.embed_text, task.templates)  # type: ignore[arg-type]
     truth = np.array([classes.index(str(value_of(item.entry, task.target))) for item in tested])
     groups = [item.group for item in tested]
     correct = together == truth
     interval = ratio_interval(correct.astype(float), np.ones(len(correct)), np.array(groups))
-    set_score(record, "accuracy", float(correct.mean()), interval, groups)
-    record.details = {
+    details = {
         "classes": classes,
         "chance": 1 / len(classes),
         "by template": dict(zip(task.templates, (single == truth).mean(1).tolist(), strict=True)),
     }
-    record.details |= class_details(classes, truth, together[None])
-    rows = zip(tested, truth, together, strict=True)
-    return [{"item": i.key, "group": i.group, "truth": classes[t], "predicted": classes[p]} for i, t, p in rows]
+    details |= class_details(classes, truth, together[None])
+    rows = []
+    for item, right, predicted in zip(tested, truth, together, strict=True):
+        row = {"item": item.key, "group": item.group}
+        rows.append(row | {"truth": classes[right], "predicted": classes[predicted]})
+    fields = {"details": details, "notes": notes, "rows": rows}
+    return task_result("accuracy", float(correct.mean()), interval, groups, **fields)
 
 
-def _speed(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> Rows:
+def _speed(task: SuiteTask, items: EvalItems, encoder: Encoder) -> TaskResult:
     measured = speed.measure(encoder)
-    record.metric, record.score = "x real time", measured.real_time_factor
-    record.low, record.high = measured.slowest, measured.fastest
-    record.details = asdict(measured)
-    return []
+    factors = measured.real_time_factor, measured.slowest, measured.fastest
+    return TaskResult("x real time", *factors, details=asdict(measured))
 
 
-CORRUPTIBLE: dict[str, Callable[..., Rows]] = {"wer": _wer, "retrieval": _retrieval, "zero_shot": _zero_shot}
-_RUNNERS: dict[str, Callable[..., Rows]] = {
+CORRUPTIBLE: dict[str, Callable[..., TaskResult]] = {"wer": _wer, "retrieval": _retrieval, "zero_shot": _zero_shot}
+_RUNNERS: dict[str, Callable[..., TaskResult]] = {
     "speed": _speed,
     "units": units.run,
     "abx": abx.run,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,9 +20,9 @@ from torch import Tensor
 from zoo.audio import Clip
 from zoo.benchmarks.conditions import parse
 from zoo.benchmarks.corruptions import corrupt
-from zoo.benchmarks.evaluated import BATCH, drop_short, items_with, read_clips, set_score, test_items
+from zoo.benchmarks.evaluated import BATCH, drop_short, items_with, read_clips, task_result, test_items
 from zoo.benchmarks.items import EvalItem, EvalItems
-from zoo.benchmarks.results import Record, Rows
+from zoo.benchmarks.results import TaskResult
 from zoo.benchmarks.significance import REPLICATES_ANEW, Interval, statistic_interval
 from zoo.benchmarks.suite import SuiteTask
 from zoo.cluster.measures import Boundaries, Measures, phones_of_frames
@@ -32,30 +32,32 @@ from zoo.encoder import Encoder
 NOISES = ("pink 20", "pink 10", "pink 0")
 
 
-def run(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> Rows:
-    """Fill the record. The score is the PNMI of the first codebook. Raises ConfigError if no test clip has phones."""
-    with_phones = items_with(record, "phones", test_items(task, items), lambda item: bool(item.entry.phones))
-    clips = drop_short(record, read_clips(record, with_phones, encoder.sample_rate), encoder)
+def run(task: SuiteTask, items: EvalItems, encoder: Encoder) -> TaskResult:
+    """The PNMI of the first codebook, and details. Raises ConfigError if no test clip has phones."""
+    notes: list[str] = []
+    with_phones = items_with(notes, "phones", test_items(task, items), lambda item: bool(item.entry.phones))
+    clips = drop_short(notes, read_clips(notes, with_phones, encoder.sample_rate), encoder)
     tested = [item for item, _ in clips]
     units = _units(encoder, [clip for _, clip in clips])
     symbols = _numbered_symbols(tested)
     sizes = cast(Quantizer, encoder.quantizer).sizes
     groups = [item.group for item in tested]
+    details: dict[str, Any] = {}
     for book, size in enumerate(sizes):
         of_book = [sequence[:, book] for sequence in units]
         tables, boundaries = _tables(encoder, tested, of_book, symbols, size)
         measures = Measures.of(tables.sum(0), boundaries)
         if book == 0:
-            set_score(record, "PNMI", measures.pnmi, _interval(tables, measures.pnmi), groups)
-        record.details[f"codebook {book}"] = asdict(measures) | _rates(of_book, encoder.frame_rate)
+            score, interval = measures.pnmi, _interval(tables, measures.pnmi)
+        details[f"codebook {book}"] = asdict(measures) | _rates(of_book, encoder.frame_rate)
     consistency = {}
     for name in task.conditions or NOISES:
         consistency[name] = _consistency(encoder, clips, units, name)
-    record.details["consistency"] = consistency
+    details["consistency"] = consistency
     rows = []
     for item, sequence in zip(tested, units, strict=True):
         rows.append({"item": item.key, "group": item.group, "predicted": sequence.tolist()})
-    return rows
+    return task_result("PNMI", score, interval, groups, details=details, notes=notes, rows=rows)
 
 
 def _numbered_symbols(items: Sequence[EvalItem]) -> dict[str, int]:

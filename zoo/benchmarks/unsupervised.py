@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from zoo.benchmarks import candidates, clustering, pairs
-from zoo.benchmarks.evaluated import set_score
+from zoo.benchmarks.evaluated import task_result
 from zoo.benchmarks.features import Features
 from zoo.benchmarks.items import EvalItem, EvalItems, value_of
 from zoo.benchmarks.options import with_defaults
-from zoo.benchmarks.results import Record, Rows
+from zoo.benchmarks.results import TaskResult
 from zoo.benchmarks.significance import blocks, jackknife
 from zoo.benchmarks.suite import SuiteTask
 from zoo.benchmarks.targets import notes_on_failed
@@ -50,30 +50,31 @@ class Clips:
         return cls(items, np.array(rows, dtype=int), np.array([str(value_of(i.entry, task.target)) for i in items]))
 
 
-def run(record: Record, task: SuiteTask, source: EvalItems, features: Features) -> Rows:
-    """Fill the record; return a row for each block of groups.
+def run(task: SuiteTask, source: EvalItems, features: Features) -> TaskResult:
+    """The score, with a row for each block of groups.
 
     Raises ConfigError if test, or dev where something is chosen on it, has too few clips with labels.
     """
-    record.notes += [*source.notes, *notes_on_failed(source, source.select(task), features.failed)]
+    notes = [*source.notes, *notes_on_failed(source, source.select(task), features.failed)]
     options = with_defaults(task.kind, task.arguments())
     test = Clips.of(task, source, features.failed, "test")
     measure = _measure(task, test, options, "test")
     possible = candidates.of(task, features.layers)
     best = possible[0]
+    curves = {}
     if len(possible) > 1:
         dev = Clips.of(task, source, features.failed, "dev")
-        best, curve = _best_on_dev(task, features, dev, possible, options)
-        record.curves = {"dev": curve}
-    record.layer, pooling = candidates.layer_and_pooling(task, features.layers, best)
+        best, curves["dev"] = _best_on_dev(task, features, dev, possible, options)
+    layer, pooling = candidates.layer_and_pooling(task, features.layers, best)
     block, names = blocks([item.group for item in test.items])
     values = candidates.pooled(task, features, best, test.rows).numpy()
     score, without = measure.jackknifed(values, block)
     interval, rows = jackknife(score, without, names)
-    record.lower_is_better = measure.metric in LOWER_IS_BETTER
-    set_score(record, measure.metric, score, interval, [item.group for item in test.items])
-    record.details = measure.details | {"pooling": pooling}
-    return rows
+    groups = [item.group for item in test.items]
+    result = task_result(measure.metric, score, interval, groups, layer=layer, curves=curves, notes=notes, rows=rows)
+    result.lower_is_better = measure.metric in LOWER_IS_BETTER
+    result.details = measure.details | {"pooling": pooling}
+    return result
 
 
 def _best_on_dev(

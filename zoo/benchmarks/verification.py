@@ -10,6 +10,7 @@ Legend: N clips, P pairs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +18,9 @@ from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from zoo.audio import Clip
-from zoo.benchmarks.evaluated import BATCH, drop_short, items_with, read_clips, set_score, test_items
+from zoo.benchmarks.evaluated import BATCH, drop_short, items_with, read_clips, task_result, test_items
 from zoo.benchmarks.items import EvalItem, EvalItems, value_of
-from zoo.benchmarks.results import Record, Rows
+from zoo.benchmarks.results import TaskResult
 from zoo.benchmarks.significance import REPLICATES_ANEW, statistic_interval
 from zoo.benchmarks.suite import SuiteTask
 from zoo.encoder import Encoder
@@ -50,15 +51,16 @@ def min_detection_cost(scores: np.ndarray, same: np.ndarray, target: float = 0.0
     return float(cost.min() / min(target, 1 - target))
 
 
-def run(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> Rows:
-    """Fill the record. Raises ConfigError if the test clips do not have pairs of one speaker and pairs of two.
+def run(task: SuiteTask, items: EvalItems, encoder: Encoder) -> TaskResult:
+    """The equal error rate. Raises ConfigError if the test clips do not have pairs of one speaker and pairs of two.
 
     The column of the speakers is `target`, "speaker" by default. Clips too short for a speaker vector are left out.
     """
     column = task.target or "speaker"
-    known = items_with(record, column, test_items(task, items), lambda item: value_of(item.entry, column) is not None)
-    clips = drop_short(record, read_clips(record, known, encoder.sample_rate), encoder)
-    tested, vectors = _embed(record, clips, encoder)
+    notes: list[str] = []
+    known = items_with(notes, column, test_items(task, items), lambda item: value_of(item.entry, column) is not None)
+    clips = drop_short(notes, read_clips(notes, known, encoder.sample_rate), encoder)
+    tested, vectors = _embed(notes, clips, encoder)
     speakers = np.array([str(value_of(item.entry, column)) for item in tested])
     first, second = np.triu_indices(len(tested), k=1)  # (P,) each
     cosines = (vectors @ vectors.T).numpy()  # (N, N)
@@ -72,24 +74,25 @@ def run(record: Record, task: SuiteTask, items: EvalItems, encoder: Encoder) -> 
         return equal_error_rate(scores, same, weights) if possible else rate
 
     interval = statistic_interval(resampled, speakers, replicates=REPLICATES_ANEW, share=True)
-    record.lower_is_better = True
-    set_score(record, "EER", rate, interval, speakers.tolist())
-    record.details = {"pairs of one speaker": int(same.sum()), "pairs of two": int((~same).sum()), "chance": 0.5}
-    record.details["minDCF"] = min_detection_cost(scores, same)
+    details: dict[str, Any] = {"pairs of one speaker": int(same.sum()), "pairs of two": int((~same).sum())}
+    details |= {"chance": 0.5, "minDCF": min_detection_cost(scores, same)}
     np.fill_diagonal(cosines, -np.inf)
     nearest = speakers[cosines.argmax(1)].tolist()
-    rows = zip(tested, speakers.tolist(), nearest, strict=True)
-    return [{"item": i.key, "group": i.group, "truth": truth, "nearest": found} for i, truth, found in rows]
+    rows = []
+    for item, truth, found in zip(tested, speakers.tolist(), nearest, strict=True):
+        rows.append({"item": item.key, "group": item.group, "truth": truth, "nearest": found})
+    groups = speakers.tolist()
+    return task_result("EER", rate, interval, groups, lower_is_better=True, details=details, notes=notes, rows=rows)
 
 
-def _embed(record: Record, clips: Sequence[tuple[EvalItem, Clip]], encoder: Encoder) -> tuple[list[EvalItem], Tensor]:
+def _embed(notes: list[str], clips: Sequence[tuple[EvalItem, Clip]], encoder: Encoder) -> tuple[list[EvalItem], Tensor]:
     """Clips that are long enough, and their speaker vectors (N, D). Raises ConfigError if a vector is not finite."""
     vectors: list[Tensor | None] = []
     for start in range(0, len(clips), BATCH):
         vectors += _vectors(encoder, [clip for _, clip in clips[start : start + BATCH]])
     usable = [(item, vector) for (item, _), vector in zip(clips, vectors, strict=True) if vector is not None]
     if len(usable) < len(clips):
-        record.notes.append(f"{len(clips) - len(usable)} clips are too short for a speaker vector and are left out")
+        notes.append(f"{len(clips) - len(usable)} clips are too short for a speaker vector and are left out")
     if not usable:
         raise ConfigError("no clip of test is long enough for a speaker vector")
     stacked = torch.stack([vector for _, vector in usable])

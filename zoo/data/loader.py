@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from zoo.config import PARSER
 from zoo.data import sources
 from zoo.data.dataset import AudioDataset, Batch, LoadedClip
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler, Cursor
+from zoo.data.sources import Source
 from zoo.errors import AudioError, ConfigError, ManifestError, MissingDependencyError
 from zoo.io.seeds import mix
 from zoo.io.threads import core_pool
@@ -34,7 +36,9 @@ Collate = Callable[[Sequence[LoadedClip]], Any]
 class DataConfig:
     """The audio source, and how audio is cropped and batched."""
 
-    source: str = "corpus:speech/small"  # manifest .jsonl, folder, .csv/.tsv/.parquet, hf:owner/name, corpus:KIND/SIZE
+    sources: list[Source] = field(  # or their short form: A + B [column=value|value]; zoo.data.sources.Source
+        default_factory=lambda: sources.parse("corpus:speech/small"), metadata={PARSER: sources.parse}
+    )
     batch_seconds: float = 60.0  # s of audio in one micro-batch, padding included
     max_items: int | None = None  # items in one micro-batch
     max_seconds: float | None = 15.0  # longer items are cropped at random
@@ -43,6 +47,7 @@ class DataConfig:
     workers: int = 2  # decoding threads
 
     def __post_init__(self) -> None:
+        self.sources = sources.parse(self.sources)
         check_range("data.batch_seconds", self.batch_seconds, 0, above=True)
         check_range("data.max_items", self.max_items, 1)
         check_range("data.max_seconds", self.max_seconds, 0, above=True)
@@ -220,7 +225,7 @@ def loaders(
     Raises ConfigError if one of the splits is empty; other errors as `sources.open`.
     """
     entries = [
-        e for e in sources.open(config.source) if e.duration >= max(config.min_seconds, min_samples / sample_rate)
+        e for e in sources.open(config.sources) if e.duration >= max(config.min_seconds, min_samples / sample_rate)
     ]
     return (
         split_loader(config, entries, "train", sample_rate, min_samples, seed, collate),
@@ -242,8 +247,9 @@ def split_loader(
     of_split = [entry for entry in entries if entry.split == split]
     if not of_split:
         raise ConfigError(
-            f"{config.source}: none of {len(entries)} usable clips is in split {split!r}; add a column `split` "
-            f"(train, dev, test), put files into folders with these names, or add a source with clips in {split}"
+            f"{sources.text_of(config.sources)}: none of {len(entries)} usable clips is in split {split!r}; add a "
+            "column `split` (train, dev, test), put files into folders with these names, or add a source with clips in "
+            f"{split}"
         )
     dataset = kind(
         of_split,

@@ -12,6 +12,7 @@ from rich.console import Console
 from zoo.benchmarks import runner
 from zoo.benchmarks.results import Store
 from zoo.benchmarks.suite import Suite, SuiteSource, SuiteTask
+from zoo.data.sources import parse
 from zoo.demo.clips import DemoClip, write_folds
 
 COMMAND = "zoo bench run -m hubert -m mulan -m whisper --suite mini --out bench"
@@ -61,7 +62,7 @@ def _run(model: str, task: SuiteTask, clips: Sequence[DemoClip], folder: Path) -
     """Evaluate a model and its baselines on one task, each fold in turn."""
     folder.mkdir(parents=True)
     manifest = write_folds(clips, folder / "manifest.jsonl")
-    source = SuiteSource(str(manifest), folds="fold")
+    source = SuiteSource(parse(str(manifest)), folds="fold")
     suite = Suite(name="demo", frames=FRAMES, data={"clips": source}, tasks=[task])
     return runner.run([model], suite, folder / "results", console=Console(quiet=True))
 

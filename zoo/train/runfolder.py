@@ -30,7 +30,7 @@ CONFIG, ENVIRONMENT = "config.yaml", "env.json"
 DATA = {"data": "the training data", "dev": "the dev data"}  # data set -> its name in messages
 # Fields that may change when a run is resumed: they do not change the training.
 FREE = {"log_every", "validate_every", "save_every", "keep", "device", "workers", "cache_hours", "spectra", "out"}
-FREE |= {"name", "zero_shot", "probes", "train_clips", "ridge_clips"}
+FREE |= {"name", "zero_shot", "probes", "train_clips"}
 
 
 def prepare(folder: Path, config: Any, data: Mapping[str, str], resuming: bool) -> None:
@@ -45,8 +45,7 @@ def prepare(folder: Path, config: Any, data: Mapping[str, str], resuming: bool) 
         changed = _changes(yaml.safe_load(file.read_text(encoding="utf-8")), current)
         recorded = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
         for name, description in DATA.items():
-            # Older runs recorded only the first part of the fingerprint, or none.
-            if not data.get(name, "").startswith(recorded.get(name, "")):
+            if data.get(name) != recorded.get(name):
                 changed.append(f"{description} (fingerprint of names and durations, and of texts if they are targets)")
         if changed:
             longer = any(line.startswith("train.steps:") for line in changed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zoo.data.loader import DataConfig
+from zoo.data.sources import parse
 from zoo.recipes.hubert.config import HubertAugmentConfig, MaskConfig
 from zoo.recipes.naming import name_of_run
 from zoo.train import Precision, Schedule, TrainConfig
@@ -41,7 +42,7 @@ class CtcTrainConfig:
     samples: int = 5  # dev transcripts shown by each validation
     data: DataConfig = field(
         default_factory=lambda: DataConfig(
-            "corpus:speech/small [style=keyword|digits lang=en]", batch_seconds=40.0, min_seconds=0.2
+            parse("corpus:speech/small [style=keyword|digits lang=en]"), batch_seconds=40.0, min_seconds=0.2
         )
     )
     tune: CtcTuneConfig = field(default_factory=CtcTuneConfig)

@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from zoo.data.dataset import AudioDataset, Batch, LoadedClip
 from zoo.data.loader import DataConfig
 from zoo.data.manifest import Entry
+from zoo.data.sources import text_of
 from zoo.errors import ConfigError
 from zoo.io.seeds import mix
 from zoo.models.ctc import Alphabet
@@ -102,10 +103,12 @@ def usable(
         else:
             usable_entries.append(replace(entry, text=text))
     if left_out := ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count):
-        say(f"{config.source}: {len(usable_entries)} of {len(entries)} clips are used; left out: {left_out}")
+        say(f"{text_of(config.sources)}: {len(usable_entries)} of {len(entries)} clips are used; left out: {left_out}")
     texts = [entry.text or "" for entry in usable_entries if entry.split == "train"]
     if not texts:
-        raise ConfigError(f'{config.source}: no clip of split "train" can be used ({left_out or "there are none"})')
+        raise ConfigError(
+            f'{text_of(config.sources)}: no clip of split "train" can be used ({left_out or "there are none"})'
+        )
     return usable_entries, Alphabet.of(texts)
 
 

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from zoo import loading
-from zoo.benchmarks.wer import error_rates
 from zoo.data import sources
 from zoo.data.loader import split_loader
-from zoo.data.manifest import Entry
-from zoo.errors import ConfigError
-from zoo.io.atomic import replacing_file
 from zoo.models.ctc import Alphabet
+from zoo.recipes.evaluation import TEST, evaluate, write_wer_suite
 from zoo.recipes.hubert import ctc_data
 from zoo.recipes.hubert.config import HubertAugmentConfig
 from zoo.recipes.hubert.ctc_config import CtcTrainConfig
 from zoo.recipes.hubert.ctc_model import with_head
 from zoo.recipes.hubert.ctc_task import CtcTask
 from zoo.recipes.hubert.init import pretrained
-from zoo.recipes.readable import readable
 from zoo.train import fit, processes
-
-TEST, TEST_TEXTS = "test.json", "test.tsv"
-GROUP = 256  # test clips transcribed together
 
 
 def train(config: CtcTrainConfig) -> str:
@@ -40,7 +29,7 @@ def train(config: CtcTrainConfig) -> str:
     processes.start(config.train.device)
     processes.check_shares(config.train.batches_per_step)
     start = pretrained(config.init)
-    entries = sources.open(config.data.source)
+    entries = sources.open(config.data.sources)
     entries, alphabet = ctc_data.usable(entries, config.data, config.text_normalizer, start, processes.say)
     torch.manual_seed(config.train.seed)
     model = with_head(start, alphabet.symbols, config.tune, processes.say)
@@ -50,7 +39,7 @@ def train(config: CtcTrainConfig) -> str:
         "recipe": "zoo.recipes.hubert.finetune",
         "init": config.init,
         "init_fingerprint": start.fingerprint(),
-        "data": config.data.source,
+        "data": sources.text_of(config.data.sources),
         "text_normalizer": config.text_normalizer,
         "languages": sorted({entry.lang for entry in entries if entry.lang and entry.split == "train"}),
     }
@@ -71,41 +60,10 @@ def train(config: CtcTrainConfig) -> str:
     result = fit(CtcTask(model, config.tune, config.samples), train, dev, config.train, config.out, recipe=config)
     line = f"{result.best}: the best of {result.step} steps by WER on dev"
     test = [entry for entry in entries if entry.split == "test"]
-    if test and processes.is_main():
-        line += f"; {evaluate(result.best, test, config.text_normalizer, Path(config.out), config.train.device)}"
-    return line
-
-
-def evaluate(model: Path, entries: Sequence[Entry], normalize: str, out: Path, device: str = "auto") -> str:
-    """Error rates of a model's greedy transcripts, written to test.json and, with the texts, to test.tsv.
-
-    Returns a line with the rates. The interval is over speakers, or over clips if there is only one speaker. Unreadable
-    clips are left out, with a warning. Raises ConfigError if all clips are unreadable.
-    """
-    recognizer: Any = loading.load(model, device=device)
-    used: list[Entry] = []
-    hypotheses: list[str] = []
-    for group, clips in readable(entries, recognizer.sample_rate, GROUP):
-        used += group
-        hypotheses += [transcript.text for transcript in recognizer.transcribe(clips, recognizer.sample_rate)]
-    if not used:
-        raise ConfigError(f"none of the {len(entries)} clips of the test split can be read; check their paths")
-    entries = used
-    speakers = np.array([entry.speaker or str(entry.audio) for entry in entries])
-    several = len(set(speakers)) > 1  # a single speaker has no interval
-    rates = error_rates([entry.text or "" for entry in entries], hypotheses, normalize, speakers if several else None)
-    interval = [rates.interval.low, rates.interval.high]
-    scores = {"wer": rates.wer, "cer": rates.cer, "interval": interval, "clips": len(entries), "normalize": normalize}
-    with replacing_file(out / TEST) as partial:
-        partial.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
-    with replacing_file(out / TEST_TEXTS) as partial:
-        rows = (
-            f"{entry.audio.name}\t{entry.speaker or ''}\t{entry.text}\t{hypothesis}\n"
-            for entry, hypothesis in zip(entries, hypotheses, strict=True)
-        )
-        partial.write_text("file\tspeaker\treference\ttranscript\n" + "".join(rows), encoding="utf-8")
-    units = f"{len(set(speakers))} speakers" if several and all(entry.speaker for entry in entries) else "clips"
-    return (
-        f"test: WER {rates.wer:.1%} ({interval[0]:.1%} to {interval[1]:.1%} over {units}), "
-        f"CER {rates.cer:.1%}, {len(entries)} clips"
-    )
+    if not test or not processes.is_main():
+        return line
+    train_clips = [entry for entry in entries if entry.split == "train"]
+    about = f"{config.name}: trained on {sources.text_of(config.data.sources)}, {config.train.steps} steps"
+    suite = write_wer_suite(Path(config.out), about, config.text_normalizer, {TEST: test}, train_clips, {})
+    trained = loading.load(result.best, device=config.train.device)
+    return f"{line}\n{evaluate(suite, [trained], Path(config.out), config.train.device)}"

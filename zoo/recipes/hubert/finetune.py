@@ -1,7 +1,7 @@
 """CTC fine-tuning: a pre-trained HuBERT learns to transcribe speech. A run can be stopped and resumed.
 
 python -m zoo.recipes.hubert.finetune                                           the mini HuBERT, a few minutes
-python -m zoo.recipes.hubert.finetune --config finetune data.source=my.jsonl init=hubert-base
+python -m zoo.recipes.hubert.finetune --config finetune data.sources=my.jsonl init=hubert-base
 zoo transcribe talk.wav --model runs/hubert/mini-ctc/best --out texts
 """
 

@@ -57,7 +57,7 @@ def train(config: HubertTrainConfig) -> Path:
         config = replace(config, model=replace(pretrained(config.init).config, vocabulary=()))
     skeleton = model_skeleton(config.model)
     min_seconds = max(config.data.min_seconds, skeleton.min_samples / skeleton.sample_rate)
-    entries = [entry for entry in sources.open(config.data.source) if entry.duration >= min_seconds]
+    entries = [entry for entry in sources.open(config.data.sources) if entry.duration >= min_seconds]
     loader = {split: split_loader(config.data, entries, split, skeleton.sample_rate) for split in ("train", "dev")}
     corpus = Corpus(loader["train"].dataset.entries, loader["dev"].dataset.entries)
     say(
@@ -97,7 +97,7 @@ def run_round(
         "recipe": "zoo.recipes.hubert.train",
         "round": number,
         "init": config.init,
-        "data": config.data.source,
+        "data": sources.text_of(config.data.sources),
         "units": f"{targets.train.sizes} of {targets.source.title}",
         "seed": settings.train.seed,
     }

@@ -1,7 +1,7 @@
 """HuBERT pre-training, from waveforms to re-clustered hidden units, in one command. It can be stopped and resumed.
 
 python -m zoo.recipes.hubert.train                                              the mini preset, a quarter of an hour
-python -m zoo.recipes.hubert.train --config base data.source=my.jsonl out=runs/hubert/base
+python -m zoo.recipes.hubert.train --config base data.sources=my.jsonl out=runs/hubert/base
 torchrun --nproc-per-node 8 -m zoo.recipes.hubert.train --config ...            on several GPUs
 """
 

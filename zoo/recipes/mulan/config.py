@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
+from zoo.config import PARSER
 from zoo.data.loader import DataConfig
+from zoo.data.sources import Source, parse
 from zoo.errors import ConfigError
 from zoo.models.mulan.model import SHORTEST_WINDOW, MulanConfig
 from zoo.recipes.naming import name_of_run
@@ -26,8 +28,9 @@ class Loss(str, Enum):
 class MusicConfig(DataConfig):
     """Clips with texts. Windows have the length of the model's windows, or max_seconds if that is shorter."""
 
-    source: str = "corpus:music/large"  # manifest .jsonl, .csv/.tsv/.parquet, hf:owner/name, corpus:KIND/SIZE
-    columns: dict[str, str] = field(default_factory=dict)  # field: column, for tables with other column names
+    sources: list[Source] = field(  # or their short form: A + B [column=value|value]; zoo.data.sources.Source
+        default_factory=lambda: parse("corpus:music/large"), metadata={PARSER: parse}
+    )
     text: dict[str, float] = field(  # weight of each kind of text: captions, text, columns, or tags from column+column
         default_factory=lambda: {"captions": 1.0, "instrument+family+style+tempo+meter": 1.0}
     )
@@ -119,15 +122,13 @@ class EvaluationConfig:
     """Evaluation of the trained model on the test split."""
 
     same: str | None = "piece"  # column; a caption is right for all clips with its value; null: only for its own clip
-    group: str | None = "piece"  # column; confidence intervals resample its values; null: single clips
+    group: str | None = "piece"  # column; confidence intervals resample its values; null: speaker, piece, artist, ...
     zero_shot: list[ZeroShot] = field(default_factory=prompts)
     probes: list[str] = field(default_factory=lambda: ["instrument", "family", "style", "tempo", "meter", "drums"])
-    train_clips: int = 1500  # maximum number of training clips for probes
-    ridge_clips: int = 20_000  # maximum number of training clips for ridge regression
+    train_clips: int = 1500  # maximum number of training clips for probes and for ridge regression
 
     def __post_init__(self) -> None:
         check_range("evaluation.train_clips", self.train_clips, 2)
-        check_range("evaluation.ridge_clips", self.ridge_clips, 2)
 
 
 def mini_model() -> MulanConfig:

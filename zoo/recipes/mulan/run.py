@@ -16,11 +16,11 @@ from zoo.importers.mulan import from_towers
 from zoo.models.mulan.audio import SpecAugment
 from zoo.models.mulan.model import MuLan
 from zoo.models.mulan.text import Tokenizer
+from zoo.recipes.evaluation import BEFORE, evaluate
 from zoo.recipes.init import load_init
 from zoo.recipes.mulan.config import Loss, MulanTrainConfig
-from zoo.recipes.mulan.evaluation import evaluate
-from zoo.recipes.mulan.report import write
-from zoo.recipes.mulan.spectra import Spectrograms, pair_loader
+from zoo.recipes.mulan.spectra import pair_loader
+from zoo.recipes.mulan.suite import has_column, write_mulan_suite
 from zoo.recipes.mulan.task import Contrast
 from zoo.recipes.mulan.texts import Texts
 from zoo.train import fit, processes
@@ -57,39 +57,36 @@ def train(config: MulanTrainConfig) -> str:
     if len(test) < 2 or not processes.is_main():
         return line
     trained = loading.load(result.best, device=str(device))
-    assert isinstance(trained, MuLan)
-    datasets = {split: loader[split].dataset for split in loader} | {"test": Spectrograms(test, model, config.data)}
-    try:
-        rows = evaluate(trained, build(config, entries).to(device), datasets, texts, config.evaluation)
-    except ConfigError as error:  # the clips are unsuitable, but the trained model is still useful
-        return f"{line}\nno evaluation: {error}"
-    return f"{line}\n{write(Path(config.out), rows, config)}"
+    before = build(config, entries).to(device)
+    before.name = BEFORE
+    suite = write_mulan_suite(config, entries, texts)
+    return f"{line}\n{evaluate(suite, [trained, before], Path(config.out), str(device))}"
 
 
 def _announce(config: MulanTrainConfig, test: Sequence[Entry]) -> None:
     """Say before training which parts of the evaluation will be missing."""
     if len(test) < 2:
         say(
-            f"{config.data.source} has {len(test)} test clips with text: there will be no "
+            f"{sources.text_of(config.data.sources)} has {len(test)} test clips with text: there will be no "
             "evaluation, which needs at least 2"
         )
         return
-    columns = {name for entry in test for name, value in entry.labels.items() if value is not None}
     needed = [task.column for task in config.evaluation.zero_shot] + config.evaluation.probes
-    if missing := [name for name in dict.fromkeys(needed) if name not in columns]:
+    missing = [name for name in dict.fromkeys(needed) if not has_column(test, name)]
+    if missing:
         say(f"test clips have no column {', '.join(missing)}: the evaluation leaves out the tasks that need them")
 
 
 def usable(config: MulanTrainConfig, texts: Texts) -> list[Entry]:
     """The clips of the source that are long enough and have a text."""
-    entries = sources.open(config.data.source, config.data.columns or None)
+    entries = sources.open(config.data.sources)
+    name = sources.text_of(config.data.sources)
     long = [entry for entry in entries if entry.duration >= config.data.min_seconds]
     if not long:
         raise ConfigError(
-            f"{config.data.source}: all {len(entries)} clips are shorter than data.min_seconds; lower "
-            "it, or give longer clips"
+            f"{name}: all {len(entries)} clips are shorter than data.min_seconds; lower it, or give longer clips"
         )
-    return texts.usable(long, config.data.source, say)
+    return texts.usable(long, name, say)
 
 
 def build(config: MulanTrainConfig, entries: Sequence[Entry]) -> MuLan:
@@ -108,7 +105,7 @@ def build(config: MulanTrainConfig, entries: Sequence[Entry]) -> MuLan:
     model.name = config.name
     model.provenance = dict(model.provenance) | {
         "recipe": "zoo.recipes.mulan.train",
-        "data": config.data.source,
+        "data": sources.text_of(config.data.sources),
         "loss": config.loss.value,
         "seed": config.train.seed,
         "init": config.init,

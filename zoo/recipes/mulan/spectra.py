@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -24,7 +23,8 @@ from zoo.data.dataset import LONG, AudioDataset, Batch, LoadedClip, draw
 from zoo.data.loader import Loader
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler
-from zoo.errors import AudioError, ConfigError, MissingDependencyError
+from zoo.data.sources import text_of
+from zoo.errors import AudioError, ConfigError
 from zoo.io.atomic import replacing_file
 from zoo.models.mulan.model import MuLan
 from zoo.recipes.mulan.config import MusicConfig
@@ -96,20 +96,6 @@ class Spectrograms(AudioDataset):
                 self._frames_left -= len(mel)
         return mel
 
-    def readable(self, max_clips: int | None = None) -> Spectrograms:
-        """The same data set without unusable clips. max_clips: choose at most so many, evenly spaced."""
-        good = []
-        for index in range(0, len(self), stride(len(self), max_clips)):
-            with suppress(AudioError, MissingDependencyError):
-                self.spectrogram(index)
-                good.append(index)
-        if len(good) == len(self):
-            return self
-        smaller = copy(self)
-        smaller.entries = [self.entries[index] for index in good]
-        smaller._mels = {new: self._mels[old] for new, old in enumerate(good) if old in self._mels}
-        return smaller
-
     def fingerprint(self) -> str:
         """The fingerprint of AudioDataset, also over captions and labels."""
         digest = hashlib.sha256(f"{super().fingerprint()} {self.logmel.mels}".encode())
@@ -157,11 +143,6 @@ class Spectrograms(AudioDataset):
             return self.logmel(wave[None])[0].half()  # (T, N)
 
 
-def stride(count: int, max_count: int | None) -> int:
-    """The step that chooses at most `max_count` of `count` items; None = all of them."""
-    return 1 if max_count is None else max(1, -(-count // max_count))
-
-
 class MulanCollate:
     """Items -> PairBatch. drawn: draw a random text for each clip; otherwise take its first text."""
 
@@ -189,7 +170,9 @@ def pair_loader(
     """Batches of one split; for "train" shuffled and with random texts. Raises ConfigError for fewer than 2 clips."""
     chosen = [entry for entry in entries if entry.split == split]
     if len(chosen) < 2:
-        raise ConfigError(f"{config.source}: split {split!r} has {len(chosen)} clips with text; at least 2 are needed")
+        raise ConfigError(
+            f"{text_of(config.sources)}: split {split!r} has {len(chosen)} clips with text; at least 2 are needed"
+        )
     dataset = Spectrograms(chosen, model, config)
     training = split == "train"
     sampler = BatchSampler(

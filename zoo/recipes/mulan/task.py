@@ -26,13 +26,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from zoo.benchmarks.retrieval import retrieve
+from zoo.benchmarks.retrieval import relevance_groups, retrieve
 from zoo.data.manifest import Entry
 from zoo.models.mulan.model import MuLan
 from zoo.nn.losses import infonce_chance, infonce_loss, multiview_chance, multiview_loss
 from zoo.recipes.mulan.collapse import CollapseChecks
 from zoo.recipes.mulan.config import Loss, MulanTrainConfig, TowerConfig
-from zoo.recipes.mulan.evaluation import relevance_groups
 from zoo.recipes.mulan.spectra import PairBatch
 from zoo.recipes.mulan.texts import Texts
 from zoo.train import Group, Output, TrainingTask, processes

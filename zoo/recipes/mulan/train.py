@@ -1,7 +1,7 @@
 """MuLan training, from clips with captions to an evaluated model, in one command. A run can be resumed.
 
 python -m zoo.recipes.mulan.train                                               the mini preset
-python -m zoo.recipes.mulan.train --config resnet50 data.source=my.jsonl out=runs/mulan/resnet50
+python -m zoo.recipes.mulan.train --config resnet50 data.sources=my.jsonl out=runs/mulan/resnet50
 torchrun --nproc-per-node 8 -m zoo.recipes.mulan.train --config ...             on several GPUs, which share
                                                                                 train.batches_per_step
 """

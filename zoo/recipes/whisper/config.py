@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from zoo import registry
 from zoo.audio.augment import check_speed
 from zoo.data.loader import DataConfig
+from zoo.data.sources import parse
 from zoo.errors import ConfigError
 from zoo.models.whisper.config import PADDINGS, WhisperConfig
 from zoo.recipes.naming import name_of_run
@@ -155,7 +156,10 @@ class WhisperTrainConfig:
     test_sources: list[str] = field(default_factory=list)  # sources evaluated after training, beside the test split
     data: DataConfig = field(
         default_factory=lambda: DataConfig(
-            "corpus:speech/large [style=keyword|digits lang=en]", batch_seconds=30.0, min_seconds=0.3, cache_hours=8.0
+            parse("corpus:speech/large [style=keyword|digits lang=en]"),
+            batch_seconds=30.0,
+            min_seconds=0.3,
+            cache_hours=8.0,
         )
     )
     windows: WindowConfig = field(default_factory=WindowConfig)

@@ -20,6 +20,7 @@ from zoo.data.dataset import Batch, LoadedClip
 from zoo.data.loader import DataConfig, Loader
 from zoo.data.manifest import Entry
 from zoo.data.sampler import BatchSampler
+from zoo.data.sources import text_of
 from zoo.errors import ConfigError
 from zoo.models.whisper.config import WhisperConfig
 from zoo.models.whisper.model import Whisper
@@ -140,9 +141,11 @@ def usable(
             used.append(replace(entry, text=text))
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
     if reasons:
-        log(f"{data.source}: {len(used)} of {len(entries)} clips are used; left out: {reasons}")
+        log(f"{text_of(data.sources)}: {len(used)} of {len(entries)} clips are used; left out: {reasons}")
     if not any(entry.text for entry in used if entry.split == "train"):
-        raise ConfigError(f'{data.source}: no clip of split "train" can be used ({reasons or "there are none"})')
+        raise ConfigError(
+            f'{text_of(data.sources)}: no clip of split "train" can be used ({reasons or "there are none"})'
+        )
     return used
 
 
@@ -174,7 +177,7 @@ def check_languages(entries: Sequence[Entry], languages: Collection[str], source
             raise ConfigError(
                 f"{source}: {entry.audio} has lang {entry.lang!r}, but the model has tokens for "
                 f"{', '.join(list(languages)[:8])}{' ...' if len(languages) > 8 else ''}; give every clip its language "
-                'in the column `lang`, or choose clips: "data.source=... [lang=en|de]"'
+                'in the column `lang`, or choose clips: "data.sources=... [lang=en|de]"'
             )
 
 
@@ -188,7 +191,7 @@ def split_loader(
     training, data = split == "train", config.data
     chosen = [entry for entry in entries if entry.split == split and (training or entry.text)]
     if not chosen:
-        raise ConfigError(f"{data.source}: none of {len(entries)} usable clips is in split {split!r}")
+        raise ConfigError(f"{text_of(data.sources)}: none of {len(entries)} usable clips is in split {split!r}")
     if not training and config.dev_clips:
         chosen = chosen[:: -(-len(chosen) // config.dev_clips)]
     augment = config.augment if training else WhisperAugmentConfig()

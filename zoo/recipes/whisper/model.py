@@ -121,10 +121,3 @@ def freeze_layers(model: Whisper, tune: WhisperTuneConfig) -> None:
     if tune.freeze_decoder > 0:
         decoder.positions.requires_grad_(False)
     return None
-
-
-def languages_of(entries: Sequence[Entry], model: Whisper) -> list[str | None]:
-    """The language of each clip if the model has a token for it; None: the model identifies it."""
-    assert model.tokenizer is not None
-    languages = model.tokenizer.languages
-    return [entry.lang if entry.lang in languages else None for entry in entries]

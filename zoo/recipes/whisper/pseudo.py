@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from zoo import audio
+from zoo.audio import Clip
+from zoo.benchmarks.evaluated import languages_of
 from zoo.benchmarks.wer import error_rates
 from zoo.data.manifest import Entry
+from zoo.errors import AudioError, MissingDependencyError
 from zoo.models.whisper.model import Whisper
-from zoo.recipes.readable import readable
-from zoo.recipes.whisper.model import languages_of
 from zoo.text.normalizers import normalizer
 from zoo.train import processes
 
@@ -59,7 +62,7 @@ def _complete(teacher: Whisper, entries: Sequence[Entry], folder: Path, with_tim
     missing = [entry for entry in entries if _key(entry) not in done]
     with (folder / FILE).open("a", encoding="utf-8") as file:
         file.write("\n")  # the last line may be incomplete
-        for group, clips in readable(missing, teacher.sample_rate, GROUP):
+        for group, clips in _readable(missing, teacher.sample_rate):
             languages = languages_of(group, teacher)
             transcripts = teacher.transcribe(
                 clips, teacher.sample_rate, language=languages, vad="none", timestamps=with_timestamps
@@ -68,6 +71,27 @@ def _complete(teacher: Whisper, entries: Sequence[Entry], folder: Path, with_tim
                 line = {"clip": _key(entry), "text": transcript.text, "teacher": name}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
             file.flush()
+
+
+def _readable(entries: Sequence[Entry], sample_rate: int) -> Iterator[tuple[list[Entry], list[Clip]]]:
+    """Groups of at most GROUP entries with their audio. Clips that cannot be read are left out.
+
+    At the end a warning gives their number, and the error of the first one.
+    """
+    failed: list[str] = []
+    for first in range(0, len(entries), GROUP):
+        group: list[Entry] = []
+        clips: list[Clip] = []
+        for entry in entries[first : first + GROUP]:
+            try:
+                clips.append(audio.load(entry.audio, sample_rate, start=entry.start, end=entry.end))
+                group.append(entry)
+            except (AudioError, MissingDependencyError) as error:
+                failed.append(str(error))
+        if group:
+            yield group, clips
+    if failed:
+        warnings.warn(f"{len(failed)} clips cannot be read and are left out, e.g. {failed[0]}", stacklevel=2)
 
 
 def _name(teacher: Whisper, with_timestamps: bool) -> str:

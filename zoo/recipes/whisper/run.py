@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import torch
 
 from zoo import loading
+from zoo.benchmarks.evaluated import LANGUAGE_OF_CLIP
 from zoo.data import sources
 from zoo.data.manifest import Entry
+from zoo.data.sources import Source
+from zoo.encoder import Encoder
 from zoo.errors import ConfigError
 from zoo.models.whisper.decoder import Decoder
 from zoo.models.whisper.model import Whisper
+from zoo.recipes.evaluation import BEFORE, TEST, evaluate, write_wer_suite
 from zoo.recipes.whisper import data
 from zoo.recipes.whisper.config import WhisperTrainConfig
-from zoo.recipes.whisper.evaluation import WhisperEvaluation, write
 from zoo.recipes.whisper.model import freeze_layers, starting_model, student_of, teacher_of
 from zoo.recipes.whisper.pseudo import pseudo_labeled
 from zoo.recipes.whisper.targets import TargetEncoder
@@ -32,18 +35,17 @@ def train(config: WhisperTrainConfig) -> str:
     """
     processes.start(config.train.device)
     processes.check_shares(config.train.batches_per_step)
-    entries, all_entries = opened(config.data.source)
-    evaluations = _evaluations(config, entries)
+    source = sources.text_of(config.data.sources)
+    entries, all_entries = opened(config.data.sources)
+    test = _test_clips(config, entries)
     normalize = normalizer(config.windows.text_normalizer)
     model = starting_model(config, [e for e in entries if e.text], normalize)
     assert model.tokenizer is not None
     seconds = data.window_seconds(config, model.config)
     entries = data.usable(entries, config.data, normalize, seconds, processes.say)
-    data.check_languages(entries, model.tokenizer.languages, config.data.source)
-    if config.init:
-        _evaluate(evaluations, "before", model)
+    data.check_languages(entries, model.tokenizer.languages, source)
     target_encoder = TargetEncoder(model.tokenizer, model.config.text_ctx)
-    entries = data.fitting(entries, target_encoder, config.data.source, processes.say)
+    entries = data.fitting(entries, target_encoder, source, processes.say)
     student, teacher, entries = _student_and_teacher(config, model, entries)
     loaders = [data.split_loader(config, entries, split, student, all_entries) for split in ("train", "dev")]
     task = Transcribe(
@@ -57,19 +59,24 @@ def train(config: WhisperTrainConfig) -> str:
     )
     result = fit(task, loaders[0], loaders[1], config.train, config.out, recipe=config)
     line = f"{result.best}: the best of {result.step} steps by WER on dev"
-    if evaluations and processes.is_main():
-        trained = cast(Whisper, loading.load(result.best, device=config.train.device))
-        _evaluate(evaluations, "after", trained)
-        evaluations[0].add_most_frequent_text([entry for entry in entries if entry.split == "train"])
-        write(evaluations, Path(config.out))
-        line = "\n".join([line, *(evaluation.line() for evaluation in evaluations)])
-    return line
+    if not test or not processes.is_main():
+        return line
+    models: list[Encoder] = [loading.load(result.best, device=config.train.device)]
+    if config.init:
+        before = starting_model(config, [], normalize).to(models[0].device).eval()
+        before.name = BEFORE
+        models.append(before)
+    options = {"vad": "none", "timestamps": str(config.windows.timestamps > 0), "language": LANGUAGE_OF_CLIP}
+    train_clips = [entry for entry in entries if entry.split == "train"]
+    about = f"{config.name}: trained on {source}, {config.train.steps} steps"
+    suite = write_wer_suite(Path(config.out), about, config.wer_normalizer, test, train_clips, options)
+    return f"{line}\n{evaluate(suite, models, Path(config.out), config.train.device)}"
 
 
-def opened(source: str) -> tuple[list[Entry], list[Entry]]:
-    """The entries of a source, and the entries of the same source without its choices in brackets."""
-    entries, whole = sources.open(source), sources.without_filters(source)
-    return entries, entries if whole == source.strip() else sources.open(whole)
+def opened(chosen: Sequence[Source]) -> tuple[list[Entry], list[Entry]]:
+    """The entries of some sources, and all entries of the same sources, whatever they choose."""
+    entries, whole = sources.open(chosen), sources.whole(chosen)
+    return entries, entries if whole == list(chosen) else sources.open(whole)
 
 
 def _student_and_teacher(
@@ -95,7 +102,7 @@ def _student_and_teacher(
         "recipe": "zoo.recipes.whisper.train",
         "init": config.init,
         "init_fingerprint": model.fingerprint() if config.init else None,
-        "data": config.data.source,
+        "data": sources.text_of(config.data.sources),
         "text_normalizer": config.windows.text_normalizer,
         "seed": config.train.seed,
     }
@@ -105,22 +112,16 @@ def _student_and_teacher(
     return student, teacher, used
 
 
-def _evaluations(config: WhisperTrainConfig, entries: Sequence[Entry]) -> list[WhisperEvaluation]:
-    """One for the test split and one for each of config.test_sources: all clips with a text.
+def _test_clips(config: WhisperTrainConfig, entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """Clips with a text: those of the test split, and all clips of each of config.test_sources.
 
-    Models write times in them if they are trained with times. Raises ConfigError for a source without a text.
+    Raises ConfigError for a source without a text.
     """
-    with_timestamps = config.windows.timestamps > 0
     test = [entry for entry in entries if entry.split == "test" and entry.text]
-    evaluations = [WhisperEvaluation("test", test, config.wer_normalizer, with_timestamps)] if test else []
+    clips = {TEST: test} if test else {}
     for source in config.test_sources:
-        with_text = [entry for entry in sources.open(source) if entry.text]
+        with_text = [replace(entry, split="test") for entry in sources.open(source) if entry.text]
         if not with_text:
             raise ConfigError(f"test_sources: {source} has no clip with a text")
-        evaluations.append(WhisperEvaluation(source, with_text, config.wer_normalizer, with_timestamps))
-    return evaluations
-
-
-def _evaluate(evaluations: Sequence[WhisperEvaluation], name: str, model: Whisper) -> None:
-    for evaluation in evaluations if processes.is_main() else ():
-        evaluation.evaluate(name, model)
+        clips[source] = with_text
+    return clips

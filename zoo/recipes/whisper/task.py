@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.benchmarks.evaluated import languages_of
 from zoo.benchmarks.wer import error_rates
 from zoo.models.whisper.decoder import AudioStates, Decoder
 from zoo.models.whisper.decoding import DecodingOptions, DecodingRequest, decode
@@ -22,7 +23,6 @@ from zoo.recipes.shapes import lengthen
 from zoo.recipes.whisper.config import DistilConfig, WhisperTuneConfig
 from zoo.recipes.whisper.data import IGNORED, SpeechBatch
 from zoo.recipes.whisper.lora import without_lora
-from zoo.recipes.whisper.model import languages_of
 from zoo.train import Output, TrainingTask, processes
 
 GUIDE_WIDTH = 0.2  # of the window: width of the diagonal band without a penalty

@@ -1,7 +1,7 @@
 """Command that trains a Whisper from scratch, fine-tunes or distils it. It can be stopped and resumed.
 
 python -m zoo.recipes.whisper.train                                             the mini preset, a quarter of an hour
-python -m zoo.recipes.whisper.train --config finetune init=whisper-base data.source=my.jsonl
+python -m zoo.recipes.whisper.train --config finetune init=whisper-base data.sources=my.jsonl
 torchrun --nproc-per-node 8 -m zoo.recipes.whisper.train --config base ...      on several GPUs
 zoo transcribe talk.wav --model runs/whisper/mini/best --out texts
 """
