@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from zoo.benchmarks import chance, hallucination, speed, units, wer
+from zoo.benchmarks import hallucination, speed, units, wer
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.confusion import class_details
 from zoo.benchmarks.evaluated import (
@@ -25,7 +25,7 @@ from zoo.benchmarks.evaluated import (
 from zoo.benchmarks.items import EvalItems, value_of
 from zoo.benchmarks.kinds import ADDED, TaskKind
 from zoo.benchmarks.results import TaskResult
-from zoo.benchmarks.retrieval import Retrieval, classify, relevance_groups, retrieve
+from zoo.benchmarks.retrieval import Retrieval, chance, classify, relevance_groups, retrieve
 from zoo.benchmarks.significance import Interval, ratio_interval, statistic_interval
 from zoo.benchmarks.suite import SuiteTask
 from zoo.encoder import Encoder
@@ -130,7 +130,7 @@ def _retrieval(task: SuiteTask, items: EvalItems, encoder: Encoder, condition: C
 
 def _retrieval_metrics(result: Retrieval, groups: np.ndarray) -> dict[str, dict[str, float]]:
     """Each metric with its interval, and its value for a random order."""
-    by_chance = chance.retrieval(result.relevant.sum(1), len(groups))
+    by_chance = chance(result.relevant.sum(1), len(groups))
     metrics = {}
     for name, values in result.per_query().items():
         interval = ratio_interval(values, np.ones(len(values)), groups)
