@@ -64,6 +64,29 @@ def test_ridge_on_logmel_is_a_baseline_of_retrieval_and_zero_shot(corpus: Path, 
     assert len(store.records) == 1, "without train there is no ridge"
 
 
+def test_tasks_of_a_run_embed_the_same_clips_once(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, embedded = informed(), []
+    embed = model.embed
+
+    def counted(waves: Any, *arguments: Any, **options: Any) -> Any:
+        embedded.append(len(waves))
+        return embed(waves, *arguments, **options)
+
+    monkeypatch.setattr(model, "embed", counted)
+    tasks = [
+        SuiteTask("captions", kind="retrieval"),
+        SuiteTask("clips", kind="retrieval", queries="audio"),
+        SuiteTask("names", kind="zero_shot", target="pitch"),
+    ]
+    (corpus.parent / "059.wav").rename(corpus.parent / "away.wav")
+    manifest.write(corpus, [*manifest.read(corpus), *manifest.read(corpus)[48:59]])  # 1 of 23 is missing
+    store = evaluate(corpus, tmp_path / "out", *tasks, models=[model])
+    assert embedded == [16, 6] and len(store.records) == 3
+    assert all("1 of 23 clips could not be used" in record.notes[0] for record in store.records.values())
+
+
 def test_a_column_says_which_clips_are_equally_right(corpus: Path, tmp_path: Path) -> None:
     entries = manifest.read(corpus)
     for number, entry in enumerate(entries):

@@ -7,8 +7,7 @@ import pytest
 import torch
 from synthetic import generator
 
-from zoo.benchmarks import chance
-from zoo.benchmarks.retrieval import classify, retrieve
+from zoo.benchmarks.retrieval import chance, classify, retrieve
 from zoo.errors import ConfigError
 
 
@@ -43,7 +42,7 @@ def test_a_model_with_constant_output_is_at_chance() -> None:
     pair = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     assert retrieve(pair, pair, np.arange(3)).recall(1) == pytest.approx(2 / 3), "of a tie of two, half"
     same = np.arange(21) // 3  # three clips with one caption each
-    by_chance = chance.retrieval(np.full(21, 3), 21)
+    by_chance = chance(np.full(21, 3), 21)
     result = retrieve(torch.ones(21, 4), torch.ones(21, 4), np.arange(21), same)
     assert [result.recall(k) for k in (1, 5, 10)] == pytest.approx([by_chance[f"R@{k}"] for k in (1, 5, 10)])
     with pytest.raises(ConfigError, match="two clips"):
@@ -65,7 +64,7 @@ def test_chance_is_that_of_random_vectors_also_with_shared_captions(same: np.nda
     for seed in range(400):
         audio, texts = (torch.randn(12, 8, generator=generator(2 * seed + part)) for part in (0, 1))
         rates.append(retrieve(audio, texts, np.arange(12), same).mean_reciprocal_rank)
-    by_chance = chance.retrieval((same[:, None] == same).sum(1), 12)["MRR"]
+    by_chance = chance((same[:, None] == same).sum(1), 12)["MRR"]
     assert np.mean(rates) == pytest.approx(by_chance, abs=4 * np.std(rates) / 20)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.benchmarks import chance
+from zoo.benchmarks.retrieval import chance
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
 from zoo.recipes.mulan.config import MusicConfig
@@ -93,7 +93,7 @@ def test_clips_without_text_and_missing_kinds_are_reported() -> None:
 def test_chance_equals_the_mean_of_random_orders(relevant: list[int]) -> None:
     generator = np.random.default_rng(0)
     count, rounds = 12, 3000
-    expected = chance.retrieval(np.array(relevant), count)
+    expected = chance(np.array(relevant), count)
     ranks, precisions = [], []
     for num_relevant in relevant:
         orders = generator.permuted(np.tile(np.arange(count), (rounds, 1)), axis=1) < num_relevant  # True: relevant

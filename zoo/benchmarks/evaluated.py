@@ -99,6 +99,27 @@ def embed_items(
     return [item for item, _ in usable], vectors
 
 
+class Embedder:
+    """`embed_items` that keeps the vectors: the tasks of one run embed the same test clips once for each encoder."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], tuple[list[str], list[EvalItem], Tensor]] = {}
+
+    def __call__(
+        self, notes: list[str], items: Sequence[EvalItem], encoder: Encoder, condition: Condition | None = None
+    ) -> tuple[list[EvalItem], Tensor]:
+        """As embed_items."""
+        clips = tuple((item.key, item.digest) for item in items)
+        key = (id(encoder), condition.name if condition else "", clips)
+        if key not in self._kept:
+            own_notes: list[str] = []
+            embedded, vectors = embed_items(own_notes, items, encoder, condition)
+            self._kept[key] = own_notes, embedded, vectors
+        own_notes, embedded, vectors = self._kept[key]
+        notes += own_notes
+        return embedded, vectors
+
+
 def transcribe_clips(
     task: SuiteTask, encoder: Encoder, clips: Sequence[Clip], entries: Sequence[Entry] | None = None
 ) -> list[str]:

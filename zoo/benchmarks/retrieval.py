@@ -97,6 +97,25 @@ def retrieve(audio: Tensor, texts: Tensor, owner: np.ndarray, same: np.ndarray |
     return Retrieval(wrong_above, wrong_equal, right_equal, scores, right)
 
 
+def chance(right: np.ndarray, count: int) -> dict[str, float]:
+    """Expected scores of queries with `right` (M,) right answers each, if `count` answers are ordered at random.
+
+    P(rank <= k) = 1 - C(N - g, k) / C(N, k) for g right answers among N, where rank is that of the first right one.
+    """
+    ranks = np.arange(1, count + 1)
+    missed = np.ones((len(right), count + 1))  # P(rank > k), k = 0 ... N
+    for k in range(count):
+        missed[:, k + 1] = missed[:, k] * np.maximum(0, count - right - k) / (count - k)
+    reached = 1 - missed.mean(0)  # P(rank <= k)
+    harmonic = (1 / ranks).sum()
+    precision = ((right - 1) / max(1, count - 1) * (count - harmonic) + harmonic) / count  # mean over the right clips
+    return {f"R@{k}": float(reached[min(k, count)]) for k in (1, 5, 10)} | {
+        "MRR": float((np.diff(reached) / ranks).sum()),
+        "mAP": float(precision.mean()),
+        "median rank": float(np.argmax(reached >= 0.5)),
+    }
+
+
 def relevance_groups(entries: Sequence[Entry], texts: Sequence[str], column: str | None) -> np.ndarray:
     """A number for each clip (N,): clips with the same number are equally right answers.
 

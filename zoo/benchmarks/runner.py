@@ -16,7 +16,7 @@ from rich.progress import Progress
 from zoo import loading
 from zoo.benchmarks import evaluate, pages, robustness, table, tasks, unsupervised
 from zoo.benchmarks.conditions import Condition, parse
-from zoo.benchmarks.evaluated import caption
+from zoo.benchmarks.evaluated import Embedder, caption
 from zoo.benchmarks.features import Features, extract
 from zoo.benchmarks.floors import RIDGE, MostFrequentText, RidgeOnLogmel, ridge_fingerprint
 from zoo.benchmarks.item_scores import read_rows
@@ -135,6 +135,7 @@ class _Session:
         self.records: list[Record] = []  # of this run, computed now or before
         self._features: dict[tuple[str, str], Features] = {}
         self._fingerprints: dict[int, str] = {}
+        self._embed = Embedder()
         self._ridges: dict[tuple[str, str], RidgeOnLogmel] = {}
 
     def evaluate(self, task: SuiteTask, model: TestedModel) -> None:
@@ -175,7 +176,7 @@ class _Session:
         record.fingerprint = ridge_fingerprint(record.fingerprint, self._fingerprint(logmel))
         if not self._stored(record):
             ridge = partial(self._ridge, (task.data, record.fingerprint), model.encoder, logmel)
-            self._add(*self._finish(record, lambda: tasks.run(task, items, ridge())))
+            self._add(*self._finish(record, lambda: tasks.run(task, items, ridge(), embed=self._embed)))
 
     def _finish(self, record: Record, compute: Callable[[], TaskResult]) -> tuple[Record, Rows]:
         """The record with the result and its rows; skipped, without rows, if the task cannot be evaluated."""
@@ -199,7 +200,7 @@ class _Session:
             return unsupervised.run(task, self.sources[task.data], self._features_of(task, model))
         if task.kind == "robustness":
             return self._robustness(task, base, model)
-        return tasks.run(task, self.sources[task.data], model.encoder)
+        return tasks.run(task, self.sources[task.data], model.encoder, embed=self._embed)
 
     def _chance(self, task: SuiteTask, items: EvalItems) -> TaskResult:
         if task.kind in PROBES:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
+from torch import Tensor
 
-from zoo.benchmarks import abx, chance, hallucination, speed, units, verification, wer
+from zoo.benchmarks import abx, hallucination, speed, units, verification, wer
 from zoo.benchmarks.conditions import Condition
 from zoo.benchmarks.confusion import class_details
 from zoo.benchmarks.evaluated import (
@@ -22,14 +23,17 @@ from zoo.benchmarks.evaluated import (
     test_items,
     transcribe_clips,
 )
-from zoo.benchmarks.items import EvalItems, value_of
+from zoo.benchmarks.items import EvalItem, EvalItems, value_of
 from zoo.benchmarks.kinds import ADDED, TaskKind
 from zoo.benchmarks.results import TaskResult
-from zoo.benchmarks.retrieval import Retrieval, classify, relevance_groups, retrieve
+from zoo.benchmarks.retrieval import Retrieval, chance, classify, relevance_groups, retrieve
 from zoo.benchmarks.significance import Interval, ratio_interval, statistic_interval
 from zoo.benchmarks.suite import SuiteTask
 from zoo.encoder import Encoder
 from zoo.errors import ConfigError
+
+Embed = Callable[..., tuple[list[EvalItem], Tensor]]
+"""`embed_items`, or an Embedder."""
 
 
 def unsupported_reason(task: SuiteTask, encoder: Encoder) -> str:
@@ -47,11 +51,19 @@ def unsupported_reason(task: SuiteTask, encoder: Encoder) -> str:
     return ""
 
 
-def run(task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None) -> TaskResult:
+def run(
+    task: SuiteTask,
+    items: EvalItems,
+    encoder: Encoder,
+    condition: Condition | None = None,
+    embed: Embed = embed_items,
+) -> TaskResult:
     """The score, with a row for each test clip. Raises ConfigError if there is no clip.
 
-    condition: corruption of the clips, for `CORRUPTIBLE` tasks only.
+    condition: corruption of the clips, for `CORRUPTIBLE` tasks only. embed: `embed_items`, or the Embedder of a run.
     """
+    if task.kind in _OF_TEXT:
+        return _OF_TEXT[task.kind](task, items, encoder, condition, embed)
     if condition:
         return CORRUPTIBLE[task.kind](task, items, encoder, condition)
     if task.kind in ADDED:
@@ -104,10 +116,12 @@ def _wer(task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Conditi
     return task_result(f"WER, {task.metric or 'basic'}", chosen.wer, chosen.interval, groups, **fields)
 
 
-def _retrieval(task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None) -> TaskResult:
+def _retrieval(
+    task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None, embed: Embed
+) -> TaskResult:
     notes: list[str] = []
     with_caption = items_with(notes, "a caption", test_items(task, items), lambda item: bool(caption(item)))
-    tested, vectors = embed_items(notes, with_caption, encoder, condition)
+    tested, vectors = embed(notes, with_caption, encoder, condition)
     captions = [caption(item) for item in tested]
     same = relevance_groups([item.entry for item in tested], captions, task.target)
     texts = encoder.embed_text(captions)  # type: ignore[operator]
@@ -132,7 +146,7 @@ def _retrieval(task: SuiteTask, items: EvalItems, encoder: Encoder, condition: C
 
 def _retrieval_metrics(result: Retrieval, groups: np.ndarray) -> dict[str, dict[str, float]]:
     """Each metric with its interval, and its value for a random order."""
-    by_chance = chance.retrieval(result.relevant.sum(1), len(groups))
+    by_chance = chance(result.relevant.sum(1), len(groups))
     metrics = {}
     for name, values in result.per_query().items():
         interval = ratio_interval(values, np.ones(len(values)), groups)
@@ -145,7 +159,9 @@ def _retrieval_metrics(result: Retrieval, groups: np.ndarray) -> dict[str, dict[
     return metrics
 
 
-def _zero_shot(task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None = None) -> TaskResult:
+def _zero_shot(
+    task: SuiteTask, items: EvalItems, encoder: Encoder, condition: Condition | None, embed: Embed
+) -> TaskResult:
     notes: list[str] = []
     with_target = items_with(
         notes, task.target, test_items(task, items), lambda item: value_of(item.entry, task.target) is not None
@@ -153,7 +169,7 @@ def _zero_shot(task: SuiteTask, items: EvalItems, encoder: Encoder, condition: C
     classes = sorted({str(value_of(item.entry, task.target)) for item in with_target})
     if len(classes) < 2:
         raise ConfigError(f"the test split has one class only: {classes[0]}")
-    tested, vectors = embed_items(notes, with_target, encoder, condition)
+    tested, vectors = embed(notes, with_target, encoder, condition)
     together, single = classify(vectors, classes, encoder.embed_text, task.templates)  # type: ignore[arg-type]
     truth = np.array([classes.index(str(value_of(item.entry, task.target))) for item in tested])
     groups = [item.group for item in tested]
@@ -179,7 +195,8 @@ def _speed(task: SuiteTask, items: EvalItems, encoder: Encoder) -> TaskResult:
     return TaskResult("x real time", *factors, details=asdict(measured))
 
 
-CORRUPTIBLE: dict[str, Callable[..., TaskResult]] = {"wer": _wer, "retrieval": _retrieval, "zero_shot": _zero_shot}
+_OF_TEXT: dict[str, Callable[..., TaskResult]] = {"retrieval": _retrieval, "zero_shot": _zero_shot}
+CORRUPTIBLE: dict[str, Callable[..., TaskResult]] = {"wer": _wer, **_OF_TEXT}
 _RUNNERS: dict[str, Callable[..., TaskResult]] = {
     "speed": _speed,
     "units": units.run,

@@ -1,6 +1,8 @@
-"""The value of `init` in a recipe: a registered model, weights on the hub, a checkpoint, a file, or a run folder."""
+"""Models of recipes: the one at the start, and the default name of the trained one."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from zoo import loading, registry
 from zoo.encoder import Encoder
@@ -18,3 +20,8 @@ def load_init(init: str, hint: str) -> Encoder:
     if not known and not expand_path(init).exists():
         raise ConfigError(f"init {init!r}: no such model, folder or file; {hint}")
     return loading.load(init, device="cpu")
+
+
+def name_of_run(family: str, out: str) -> str:
+    """FAMILY-RUNFOLDER: never the name of a registered model."""
+    return f"{family}-{Path(out).resolve().name}"

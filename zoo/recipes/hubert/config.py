@@ -9,7 +9,7 @@ from zoo.audio.augment import check_speed
 from zoo.data.loader import DataConfig
 from zoo.errors import ConfigError
 from zoo.models.hubert.model import HubertConfig
-from zoo.recipes.naming import name_of_run
+from zoo.recipes.init import name_of_run
 from zoo.registry import info
 from zoo.train import Precision, Schedule, TrainConfig
 from zoo.validation import check_range

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from zoo.data.loader import DataConfig
 from zoo.data.sources import parse
 from zoo.recipes.hubert.config import HubertAugmentConfig, MaskConfig
-from zoo.recipes.naming import name_of_run
+from zoo.recipes.init import name_of_run
 from zoo.train import Precision, Schedule, TrainConfig
 from zoo.validation import check_range
 

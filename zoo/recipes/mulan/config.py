@@ -11,7 +11,7 @@ from zoo.data.loader import DataConfig
 from zoo.data.sources import Source, parse
 from zoo.errors import ConfigError
 from zoo.models.mulan.model import SHORTEST_WINDOW, MulanConfig
-from zoo.recipes.naming import name_of_run
+from zoo.recipes.init import name_of_run
 from zoo.registry import info
 from zoo.train import Precision, Schedule, TrainConfig
 from zoo.validation import check_range

@@ -10,7 +10,7 @@ from zoo.data.loader import DataConfig
 from zoo.data.sources import parse
 from zoo.errors import ConfigError
 from zoo.models.whisper.config import PADDINGS, WhisperConfig
-from zoo.recipes.naming import name_of_run
+from zoo.recipes.init import name_of_run
 from zoo.text.normalizers import NORMALIZERS
 from zoo.train import Precision, Schedule, TrainConfig
 from zoo.validation import check_range
