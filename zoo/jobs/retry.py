@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 
-from zoo.embed.compute import DecodedClip, Embedder
-from zoo.embed.plan import Plan, Shard
-from zoo.embed.writer import Failure
-from zoo.encoder import Encoder
 from zoo.jobs import decode
+from zoo.jobs.plan import Plan, Shard
+from zoo.jobs.shards import Failure
 from zoo.jobs.survey import Planned
+from zoo.jobs.task import Decoded, Task
 
 
-def improvable_shards(
-    plan: Plan, stored: Mapping[Shard, Sequence[Failure]], encoder: Encoder, workers: int
-) -> set[Shard]:
-    """The stored shards with a failed item that works now. Each failed item is decoded and embedded alone.
+def improvable_shards(plan: Plan, stored: Mapping[Shard, Sequence[Failure]], task: Task, threads: int) -> set[Shard]:
+    """The stored shards with a failed item that works now. Each failed item is decoded and computed alone.
 
     Items that the survey of this run could not open are not tried: their failure is up to date.
     """
@@ -32,22 +28,20 @@ def improvable_shards(
     def undecided() -> Iterator[Planned]:
         return (item for item, shard in shard_of.items() if shard not in improvable)
 
-    embedder = Embedder(encoder, plan.settings)
-    read = partial(decode.read, sample_rate=encoder.sample_rate, min_samples=encoder.min_samples)
-    seconds = plan.settings.batch_seconds
-    with closing(decode.ahead(undecided(), read, workers=workers, look_ahead_seconds=seconds)) as clips:
+    ahead = decode.ahead(undecided(), task.read, workers=threads, look_ahead_seconds=task.look_ahead_seconds)
+    with closing(ahead) as clips:
         for item, clip in clips:
             shard = shard_of[item]
             if shard in improvable or isinstance(clip, str):
                 continue
-            outcomes = embedder([DecodedClip(0, item.start or 0.0, clip)])
+            outcomes = task.compute([Decoded(0, item, clip)], lambda seconds: None)
             if not any(isinstance(outcome, Failure) for outcome in outcomes):
                 improvable.add(shard)
     return improvable
 
 
 def loses_items(before: Sequence[Failure] | None, after: Sequence[Failure]) -> bool:
-    """Whether an item that has rows in the stored shard failed this time. The stored shard is then kept."""
+    """Whether an item that has results in the stored shard failed this time. The stored shard is then kept."""
     if before is None:
         return False
     failed_before = {failure.item_index for failure in before}
