@@ -25,6 +25,7 @@ from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
 from zoo.jobs.inputs import collect
 from zoo.jobs.job import Job
 from zoo.jobs.lists import Item
+from zoo.jobs.workers import parse_worker
 from zoo.loading import open_encoder
 
 
@@ -32,7 +33,8 @@ from zoo.loading import open_encoder
 class EmbedSummary:
     """The result of a run. embedded + skipped + failed = the number of items.
 
-    embedded: items embedded by this run. skipped: items embedded by earlier runs. failed: all items in _errors.jsonl.
+    embedded: items embedded by this run. skipped: items embedded by earlier runs and by other workers.
+    failed: all items in _errors.jsonl.
     audio_hours: embedded by this run. real_time_factor: seconds of audio per second of embedding (0 if none).
     wall_seconds: time of the whole run, with loading the model.
     """
@@ -60,6 +62,7 @@ def run(
     workers: int | None = None,
     keep_columns: str | Sequence[str] = (),
     prune: bool = False,
+    worker: str | None = None,
     fail_on_error: bool = False,
     progress: bool | Console = True,
 ) -> EmbedSummary:
@@ -75,6 +78,8 @@ def run(
     workers: decoding threads; by default one for each core, at most eight.
     keep_columns: columns of the lists, such as "label" or "label,fold", that the files get too.
     prune: remove the rows of items that are no longer in `paths`, and compute their shards again without them.
+    worker: "I/N" or "auto" (`zoo.jobs.workers.parse_worker`) if other processes do the same run at the same time, also
+        on other machines. Every process returns when the whole folder is finished.
     progress: whether to show progress on stderr, or the console to show it on.
 
     A killed run can be started again: finished shards are kept, the others are computed. The files are then
@@ -83,12 +88,13 @@ def run(
     at the end; existing shards keep their order and bytes. _errors.jsonl lists the items that failed, with the reason.
     Each run tries them again; a shard with one that works now is computed again.
 
-    Raises ZooError if there are no inputs, if the folder is in use, or if it was started with another model, other
-    settings, or (without `prune`) items that `paths` no longer includes. With fail_on_error, raises ZooError at the
-    end of a run with failures. Raises ConfigError for an invalid setting.
+    Raises ZooError if there are no inputs, or if the folder was started with another model, other settings, or
+    (without `prune`) items that `paths` no longer includes. With fail_on_error, raises ZooError at the end of a run
+    with failures. Raises ConfigError for an invalid setting.
     """
     started = time.monotonic()
     console = progress if isinstance(progress, Console) else messages.console(quiet=not progress)
+    share = parse_worker(worker)
     threads = count_threads(workers)
     names, out = parse_names(keep_columns), Path(out)
     items = collect(paths, names)
@@ -105,7 +111,7 @@ def run(
     )
     print_plain(console, f"{settings.model} on {settings.device}, {dtype}: {why}")
     task = EmbedTask(encoder, settings, out)
-    result = Job(out, task, items, threads=threads, console=console, prune=prune).run()
+    result = Job(out, task, items, threads=threads, console=console, worker=share, prune=prune).run()
     embedded = result.count_computed()
     summary = EmbedSummary(
         embedded=embedded,

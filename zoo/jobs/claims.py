@@ -9,6 +9,7 @@ Nothing depends on claims but work that is done twice: a shard has the same byte
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import socket
@@ -20,8 +21,12 @@ from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
+from zoo.io.atomic import MARK
+
 FOLDER = ".claims"
 LEASE_SECONDS = 60.0
+# A plan is as new as the folder of claims: workers that start together look at the audio files once.
+JOIN_SECONDS = 600.0
 # Beats in a lease: a worker whose disk hangs for a moment does not lose its claim.
 BEATS = 6
 
@@ -53,6 +58,8 @@ class Claims:
                 if not self._is_abandoned(path):
                     return False
                 path.unlink(missing_ok=True)
+                for remains in self.folder.parent.glob(f".{glob.escape(name)}.*{MARK}"):
+                    remains.unlink(missing_ok=True)
                 continue
             with os.fdopen(descriptor, "w") as file:
                 json.dump(self.owner, file)
@@ -78,6 +85,22 @@ class Claims:
                 return False
             path.unlink(missing_ok=True)
         return True
+
+    def clear(self) -> None:
+        """Remove all claims: all shards are there, so these are of workers that died after they wrote theirs."""
+        for path in self.folder.glob("*"):
+            path.unlink(missing_ok=True)
+
+    def announce(self) -> None:
+        """Tell workers that start now that the plan is new."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def are_announced(self) -> bool:
+        """Whether another worker has just made or used the plan."""
+        try:
+            return abs(time.time() - self.folder.stat().st_mtime) < JOIN_SECONDS
+        except FileNotFoundError:
+            return False
 
     def _is_abandoned(self, path: Path) -> bool:
         """Whether the worker of a claim died: it was a process of this machine, or its claim is as it was."""

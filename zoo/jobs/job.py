@@ -99,14 +99,10 @@ class Job:
             with lock_folder(self.folder, shared=True):
                 if self.claims.are_idle():
                     sweep(self.folder)
-                prepare(
-                    self.folder,
-                    self.items,
-                    empty_plan(self.task, self.grown),
-                    self.threads,
-                    self.console,
-                    prune=self.prune,
-                )
+                join = self.worker.count > 1 and self.claims.are_announced()
+                new = empty_plan(self.task, self.grown)
+                prepare(self.folder, self.items, new, self.threads, self.console, prune=self.prune, join=join)
+                self.claims.announce()
                 self._read_plan()
             self.improvable = self._find_improvable()
             with self._meter() as meter:
@@ -277,4 +273,5 @@ class Job:
                 if path.name not in names:  # with changed files there can be fewer shards
                     path.unlink(missing_ok=True)
             self.task.finish(self.folder, self.plan, failures)
+            self.claims.clear()
         return True

@@ -21,12 +21,20 @@ from zoo.jobs.survey import survey
 
 
 def prepare(
-    out: Path, items: Sequence[Item], new: Plan, threads: int, console: Console, *, prune: bool = False
+    out: Path,
+    items: Sequence[Item],
+    new: Plan,
+    threads: int,
+    console: Console,
+    *,
+    prune: bool = False,
+    join: bool = False,
 ) -> Plan:
     """Read the plan in `out` and compare it with the request, or make a plan. Changed files are surveyed again.
 
     new: the plan without items. New items come after the others, in new shards.
     prune: items of the plan that are not in `items` are removed.
+    join: another worker has just made the plan, so a plan of the same items is used without a look at the files.
     Raises ZooError if the folder has another model or other settings, or, without `prune`, items not in `items`.
     """
     path = out / PLAN_NAME
@@ -35,6 +43,8 @@ def prepare(
         raise ZooError(f"{out} has part files but no {PLAN_NAME}: not written by zoo {new.task}; use another folder")
     if old is not None:
         _check_settings(out, old, new)
+    if old is not None and join and _has_items(old, items):
+        return old
     before = old or new
     plan = _merge(before, items, new, threads, console)
     _check_removed(out, before, plan, prune)
@@ -50,6 +60,12 @@ def prepare(
     if pruned:
         print_plain(console, f"{out}: {pruned} items are no longer among the inputs; their rows are removed")
     return plan
+
+
+def _has_items(plan: Plan, items: Sequence[Item]) -> bool:
+    """Whether a plan has exactly these items, with the same labels."""
+    planned = {item.item: plan.labels_of(index) for index, item in enumerate(plan.items) if index not in plan.removed}
+    return planned == {item.span: item.labels for item in items} and plan.folder == str(Path.cwd())
 
 
 def _merge(before: Plan, items: Sequence[Item], new: Plan, threads: int, console: Console) -> Plan:

@@ -38,11 +38,15 @@ class Worker:
 ALONE = Worker()
 
 
-def parse_worker(text: str, environment: Mapping[str, str] = os.environ) -> Worker:
+def parse_worker(text: str | None, environment: Mapping[str, str] = os.environ) -> Worker:
     """The worker of "I/N", I from 0 to N - 1, or of "auto", which asks the variables of SLURM and Kubernetes.
+
+    None: this process is alone.
 
     Raises ConfigError if the text has another form, or if no scheduler set such variables.
     """
+    if text is None:
+        return ALONE
     if text == "auto":
         return _from_scheduler(environment)
     number, _, count = text.partition("/")
