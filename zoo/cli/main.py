@@ -244,6 +244,7 @@ def units(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove the lines of items that are gone from PATHS")] = False,
+    worker: WorkerOption = None,
     fail_on_error: Annotated[
         bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
@@ -262,6 +263,7 @@ def units(
         device=device,
         workers=workers,
         prune=prune,
+        worker=worker,
         progress=not quiet,
     )
     if not quiet:

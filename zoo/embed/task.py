@@ -11,6 +11,7 @@ from zoo.embed.settings import EmbedSettings
 from zoo.embed.writer import EmbeddingRow, EmbeddingWriter
 from zoo.encoder import Encoder
 from zoo.jobs import decode
+from zoo.jobs.lists import Item
 from zoo.jobs.plan import Limits, Plan, Shard
 from zoo.jobs.shards import PARQUET, Failure
 from zoo.jobs.task import Advance, Decoded
@@ -43,6 +44,10 @@ class EmbedTask:
         self.read = partial(decode.read, sample_rate=encoder.sample_rate, min_samples=encoder.min_samples)
         self._embedder = Embedder(encoder, settings)
         self._settings = settings
+
+    def select(self, items: Sequence[Item]) -> list[Sequence[Item]]:
+        """All items; the engine keeps the shards that are up to date."""
+        return [items]
 
     def compute(self, batch: Sequence[Decoded], advance: Advance) -> Iterator[EmbeddingRow | Failure]:
         """Rows of the clips."""

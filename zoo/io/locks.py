@@ -15,6 +15,8 @@ from zoo.io.atomic import MARK
 
 # Seconds after which a run that waits for a lock says so.
 PATIENCE = 5.0
+# How often a folder is made again that other runs remove.
+ATTEMPTS = 100
 
 
 @contextmanager
@@ -28,19 +30,43 @@ def lock_folder(folder: Path, *, wait: bool = False, shared: bool = False) -> It
     Raises ZooError if another run has the lock and `wait` is False, or if the folder cannot be used: it is a file, it
     is not writable, or the disk is full.
     """
+    descriptor = _open_locked(folder, wait, PATIENCE if shared else 0.0)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise _unusable(folder, error) from error
-    try:
-        with suppress(OSError):  # some network file systems have no locks; there the user must avoid parallel runs
-            _lock(folder, descriptor, wait, PATIENCE if shared else 0.0)
         if not shared:
             sweep(folder)
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_locked(folder: Path, wait: bool, patience: float) -> int:
+    """The descriptor of the locked folder. It is made again if another run removed it while this one waited."""
+    for attempt in range(ATTEMPTS):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder, os.O_RDONLY)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and attempt + 1 < ATTEMPTS:
+                continue
+            raise _unusable(folder, error) from error
+        try:
+            with suppress(OSError):  # some network file systems have no locks
+                _lock(folder, descriptor, wait, patience)
+            if _is_open(folder, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    raise ZooError(f"{folder}: was removed again and again by other runs; use another folder")
+
+
+def _is_open(folder: Path, descriptor: int) -> bool:
+    """Whether the descriptor is that of the folder, and not of one that was removed since."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(folder: Path, descriptor: int, wait: bool, patience: float) -> None:

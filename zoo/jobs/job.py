@@ -28,7 +28,7 @@ from zoo.jobs import decode
 from zoo.jobs.claims import Claims
 from zoo.jobs.lists import Item
 from zoo.jobs.plan import PLAN_NAME, Plan, Shard, read_plan, stamp
-from zoo.jobs.prepare import prepare
+from zoo.jobs.prepare import Request, can_join, prepare
 from zoo.jobs.progress import ProgressMeter
 from zoo.jobs.retry import improvable_shards, loses_items
 from zoo.jobs.shards import Failure, stored_failures, write_errors
@@ -64,8 +64,8 @@ class JobResult:
 class Job:
     """One job in one folder.
 
-    threads: decoding threads. worker: this process among others. prune: drop items that are no longer in `items`.
-    grown: indices of items at which a new shard starts.
+    items: all inputs, of which the task selects. threads: decoding threads. worker: this process among others.
+    prune: drop items that are no longer in `items`. title: of the output, in messages; default: the folder.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class Job:
         console: Console,
         worker: Worker = ALONE,
         prune: bool = False,
-        grown: tuple[int, ...] = (),
+        title: Path | None = None,
     ) -> None:
         self.folder, self.task, self.items, self.threads, self.console = folder, task, items, threads, console
-        self.worker, self.prune, self.grown = worker, prune, grown
+        self.worker, self.prune, self.title = worker, prune, title or folder
         self.claims = Claims(folder, str(worker))
-        self.plan = empty_plan(task, grown)
+        self.plan = empty_plan(task)
         self.shards: list[Shard] = []
         self.stored: dict[int, list[Failure]] = {}  # failures of the finished shards
         self.improvable: set[int] = set()  # finished shards to compute again, because a failed item works now
@@ -99,15 +99,22 @@ class Job:
             with lock_folder(self.folder, shared=True):
                 if self.claims.are_idle():
                     sweep(self.folder)
-                join = self.worker.count > 1 and self.claims.are_announced()
-                new = empty_plan(self.task, self.grown)
-                prepare(self.folder, self.items, new, self.threads, self.console, prune=self.prune, join=join)
+                self._plan()
                 self.claims.announce()
                 self._read_plan()
             self.improvable = self._find_improvable()
             with self._meter() as meter:
                 self._work(meter)
         return JobResult(self.plan, self._failures(), frozenset(self.computed), meter)
+
+    def _plan(self) -> None:
+        """Make the plan in the folder, or bring it up to date. Workers that start together do it once."""
+        new = empty_plan(self.task)
+        several = self.worker.count > 1
+        if several and self.claims.are_announced() and can_join(self.folder, new, self.items):
+            return
+        request = Request(self.items, self.task.select(self.items), self.title, self.prune)
+        prepare(self.folder, request, new, self.threads, self.console)
 
     def _work(self, meter: ProgressMeter) -> None:
         wait = FIRST_WAIT
@@ -118,7 +125,7 @@ class Job:
                 continue
             if wait > 1.0 and not said:
                 said = True
-                print_plain(self.console, f"{self.folder}: waiting for {len(self._missing())} shards of other workers")
+                print_plain(self.console, f"{self.title}: waiting for {len(self._missing())} shards of other workers")
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 

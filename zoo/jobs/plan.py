@@ -9,15 +9,15 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, astuple, dataclass, field, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.errors import ZooError
 from zoo.io.atomic import replacing_file
 from zoo.io.text import dumps
-from zoo.jobs.lists import Label
+from zoo.jobs.lists import Item, Label
 from zoo.jobs.survey import Planned
 
 # Because of the leading underscore, Arrow, Spark and Dask skip the file when they read the whole folder.
@@ -69,7 +69,8 @@ class Plan:
     folder: str  # relative paths are relative to this working directory
     grown: tuple[int, ...] = ()  # index of the first item that each later run added; a new shard starts there
     removed: frozenset[int] = frozenset()  # indices of pruned items: they have no rows, so the others keep their shards
-    labels: tuple[tuple[Label, ...], ...] = field(default=())  # of each item, if the task keeps columns of the lists
+    labels: tuple[tuple[Label, ...], ...] = ()  # of each item, if the task keeps columns of the lists
+    inputs: str = ""  # digest of the inputs of the run that made the plan
 
     def shards(self) -> list[Shard]:
         shards: list[Shard] = []
@@ -139,6 +140,7 @@ def write_plan(path: Path, plan: Plan) -> None:
         "limits": asdict(plan.limits),
         "suffix": plan.suffix,
         "folder": plan.folder,
+        "inputs": plan.inputs,
         "items": len(plan.items),
     }
     head |= {"grown": plan.grown} if plan.grown else {}
@@ -173,11 +175,20 @@ def read_plan(path: Path) -> Plan | None:
             grown=tuple(head.get("grown", ())),
             removed=frozenset(head.get("removed", ())),
             labels=labels if any(labels) else (),
+            inputs=head["inputs"],
         )
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, StopIteration) as error:
         raise ZooError(f"{path}: damaged plan ({error}); delete the folder, or use another folder") from error
+
+
+def digest_inputs(items: Sequence[Item]) -> str:
+    """A digest of items and of the folder that their paths start from."""
+    digest = hashlib.sha256(str(Path.cwd()).encode(errors="surrogateescape"))
+    for item in items:
+        digest.update(dumps(item).encode())
+    return digest.hexdigest()[:16]
 
 
 def stamp(path: Path) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zoo.io.atomic import naming_errors, publish, replacing_file, unfinished
-from zoo.io.text import dumps, printable
+from zoo.io.text import printable
 from zoo.jobs.failures import ERRORS_NAME
 from zoo.jobs.plan import Plan, Shard
 
@@ -70,7 +70,7 @@ class ShardWriter(ABC):
 
 
 class LinesWriter(ShardWriter):
-    """A shard as JSON lines: notes, then each result as the number of its item and its values."""
+    """A shard as JSON lines: notes, then the values of each item, in order. A result is (index of the item, values)."""
 
     def __init__(self, path: Path, plan: Plan, shard: Shard) -> None:
         super().__init__(path, plan, shard)
@@ -86,19 +86,20 @@ class LinesWriter(ShardWriter):
         self.lines.pop(index, None)
 
     def finish(self) -> None:
-        """Write the lines in the order of the items."""
-        notes = {"key": self.shard.key, "failures": sorted(self.failures)}
+        """Write the lines."""
+        notes = {
+            "key": self.shard.key,
+            "failures": [[index, printable(reason)] for index, reason in sorted(self.failures)],
+        }
         with naming_errors(self.path), self.partial.open("wb") as file:
-            file.write(dumps(notes).encode() + b"\n")
-            for index, values in sorted(self.lines.items()):
-                file.write(dumps([index, values]).encode() + b"\n")
+            file.write(encode_line(notes))
+            for _, values in sorted(self.lines.items()):
+                file.write(encode_line(values))
 
 
-def read_lines(path: Path) -> dict[int, dict[str, Any]]:
-    """The values of each item in a shard that `LinesWriter` wrote."""
-    with path.open("rb") as file:
-        next(file)
-        return dict(json.loads(line) for line in file)
+def encode_line(values: dict[str, Any]) -> bytes:
+    """A line of JSON."""
+    return json.dumps(values, ensure_ascii=False).encode() + b"\n"
 
 
 def stored_failures(path: Path, shard: Shard) -> list[Failure] | None:
@@ -137,5 +138,4 @@ def write_errors(out: Path, plan: Plan, failures: Sequence[Failure]) -> None:
             item = plan.items[index]
             span = {"start": item.start, "end": item.end}
             given = {name: value for name, value in span.items() if value is not None}
-            line = {"path": printable(item.path), **given, "reason": printable(reason)}
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            file.write(encode_line({"path": printable(item.path), **given, "reason": printable(reason)}))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from zoo.audio import Clip
+from zoo.jobs.lists import Item
 from zoo.jobs.plan import Limits, Plan, Shard
 from zoo.jobs.shards import Failure, ShardWriter
 from zoo.jobs.survey import Planned
@@ -39,6 +40,10 @@ class Task(Protocol):
     look_ahead_seconds: float
     errors: Path | None
 
+    def select(self, items: Sequence[Item]) -> Sequence[Sequence[Item]]:
+        """The items to compute, in groups that share no shard. Called while the folder is locked."""
+        ...
+
     def read(self, item: Planned) -> Clip | str:
         """The audio of an item, or the reason why it cannot be used. Called in several threads."""
         ...
@@ -56,6 +61,6 @@ class Task(Protocol):
         ...
 
 
-def empty_plan(task: Task, grown: tuple[int, ...] = ()) -> Plan:
-    """The plan of a task, without items. grown: indices of items at which a new shard starts."""
-    return Plan(task.name, task.settings, task.limits, task.suffix, (), str(Path.cwd()), grown)
+def empty_plan(task: Task) -> Plan:
+    """The plan of a task, without items."""
+    return Plan(task.name, task.settings, task.limits, task.suffix, (), str(Path.cwd()))
