@@ -23,10 +23,20 @@ from zoo.encoder import Encoder
 from zoo.errors import ConfigError, ZooError
 from zoo.jobs import claims, survey
 from zoo.jobs.status import JobStatus, read_status
+from zoo.transcribe.task import TranscribeTask
+from zoo.units.task import UnitsTask
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(autouse=True)
+def limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore the limits that `many_workers` changes."""
+    for task in (UnitsTask, TranscribeTask):
+        monkeypatch.setattr(task, "limits", task.limits)
 
 
 @pytest.fixture
@@ -36,19 +46,27 @@ def bad_corpus(corpus: Path) -> Path:
     return corpus
 
 
+# Killed before it writes; before its file is complete; before its file has its name.
+CASES = ["embed:2", "elsewhere:embed:1"]
+MORE = [
+    *("embed:1", "embed:4", "units:1", "units:3", "transcribe:1", "transcribe:3"),
+    *("elsewhere:close:1", "elsewhere:sync:4"),
+]
+
+
+@pytest.mark.parametrize("cases", [CASES, pytest.param(MORE, marks=pytest.mark.slow)])
 def test_any_number_of_workers_gives_the_same_bytes_and_a_dead_one_is_replaced_after_its_lease(
-    bad_corpus: Path, tmp_path: Path
+    bad_corpus: Path, tmp_path: Path, cases: list[str]
 ) -> None:
-    """Killed before it writes, before its file is complete, and before the file has its name."""
-    moments = ["embed:1", "close:1", "sync:4"]
-    cases = ["1", "2", "4", *(f"elsewhere:{moment}" for moment in moments)]
-    ends = ["1 0", *["2 0"] * 2, *["4 0"] * 4, *(f"{moment} [9, 0]" for moment in moments)]
-    assert kill(many_workers.__file__, [bad_corpus, tmp_path], cases) == ends
-    many_workers.run(str(bad_corpus), tmp_path / "alone")
-    expected = digests(tmp_path / "alone")
-    assert len(expected) == 7  # the plan, five shards, the errors
-    for name in ("1", "2", "4", *moments):
-        assert digests(tmp_path / name) == expected
+    ends = [f"{case[10:]} [9, 0]" if case.startswith("else") else f"{case} {[0] * int(case[-1])}" for case in cases]
+    assert kill(many_workers.__file__, [bad_corpus, tmp_path / "all"], cases) == ends
+    sizes = {"embed": 7, "units": 1, "transcribe": 2 * 9 + 2}
+    commands = {case: case.split(":")[0].replace("elsewhere", "embed") for case in cases}
+    for command in dict.fromkeys(commands.values()):
+        many_workers.COMMANDS[command](str(bad_corpus), tmp_path / command)
+        assert len(digests(tmp_path / command)) == sizes[command]
+    for case, command in commands.items():
+        assert digests(tmp_path / "all" / case) == digests(tmp_path / command), case
 
 
 def test_workers_that_start_together_look_at_the_files_once(
@@ -116,6 +134,27 @@ def test_the_status_of_a_job(bad_corpus: Path, mfcc: Encoder, tmp_path: Path) ->
     assert "part-00004.parquet: worker 3/8 on " in shown.output
     plain = json.loads(CliRunner().invoke(app, ["jobs", "status", str(out), "--json"]).output)
     assert plain["left"] == 2 and set(plain) == set(JobStatus.__dataclass_fields__)
+
+
+def test_the_status_of_commands_that_leave_no_plan(
+    bad_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command, task, name in (("units", UnitsTask, "units.jsonl"), ("transcribe", TranscribeTask, "")):
+        out = tmp_path / command / name
+        run = many_workers.COMMANDS[command]
+        with monkeypatch.context() as patch:
+            patch.setattr(task, "finish", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                run(str(bad_corpus), tmp_path / command)
+        status = read_status(out)
+        assert (status.task, status.done, status.failed, status.left) == (command, 9, 1, 0)
+        run(str(bad_corpus), tmp_path / command)
+        with pytest.raises(ZooError, match="no unfinished job here"):
+            read_status(out)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_an_invalid_worker_writes_nothing(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:

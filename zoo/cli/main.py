@@ -314,6 +314,7 @@ def transcribe(
     dtype: Annotated[str, typer.Option(help="Computation: float32, auto, bfloat16, float16, int8")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    worker: WorkerOption = None,
     fail_on_error: Annotated[
         bool, typer.Option(help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
@@ -333,6 +334,7 @@ def transcribe(
         dtype=dtype,
         device=device,
         workers=workers,
+        worker=worker,
         progress=not quiet,
         language=language,
         task=task,

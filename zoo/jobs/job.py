@@ -258,7 +258,7 @@ class Job:
                 if isinstance(clip, str):
                     yield Failure(index, clip)
                 else:
-                    batch.append(Decoded(index, item, clip))
+                    batch.append(Decoded(index, item, clip, self.plan.labels_of(index)))
                 del clip  # a long one is a temporary file; free it before the next batch is decoded
             yield from self.task.compute(batch, meter.advance)
 

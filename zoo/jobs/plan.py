@@ -23,6 +23,8 @@ from zoo.jobs.survey import Planned
 # Because of the leading underscore, Arrow, Spark and Dask skip the file when they read the whole folder.
 PLAN_NAME = "_plan.jsonl"
 FORMAT = 3
+# The folder of a job that keeps its shards only until the output is finished.
+FOLDER = ".job"
 # A shorter clip counts as this long in a batch. This limits the number of clips in a batch.
 MIN_SECONDS = 0.1
 
@@ -181,6 +183,11 @@ def read_plan(path: Path) -> Plan | None:
         return None
     except (ValueError, TypeError, KeyError, StopIteration) as error:
         raise ZooError(f"{path}: damaged plan ({error}); delete the folder, or use another folder") from error
+
+
+def hidden_folder(target: Path) -> Path:
+    """The folder of a job whose output is a file."""
+    return target.with_name(f".{target.name}{FOLDER}")
 
 
 def digest_inputs(items: Sequence[Item]) -> str:

@@ -7,7 +7,7 @@ end of the list.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -139,19 +139,23 @@ def _any_relative(items: Sequence[Item]) -> bool:
     return any(not os.path.isabs(item.path) for item in items)  # noqa: PTH117
 
 
-def _check_settings(out: Path, old: Plan, new: Plan) -> None:
-    before, now = _compared(old), _compared(new)
-    changed = [
-        f"{name} {before.get(name)!r} (now {now.get(name)!r})"
-        for name in {**before, **now}
-        if before.get(name) != now.get(name)
-    ]
+def _check_settings(title: Path, old: Plan, new: Plan) -> None:
+    changed = list_changes({"command": old.task, **old.settings}, {"command": new.task, **new.settings})
     if changed:
         raise ZooError(
-            f"{out} was started with other settings: {', '.join(changed)}. "
+            f"{title} was started with other settings: {', '.join(changed)}. "
             "Use the same settings to continue, or use another folder"
         )
 
 
-def _compared(plan: Plan) -> dict[str, Any]:
-    return {"command": plan.task, **plan.settings}
+def list_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The settings that differ, for a message. A setting that is not there has its default."""
+    return [
+        f"{name} {_shown(before, name)} (now {_shown(now, name)})"
+        for name in {**before, **now}
+        if name not in before or name not in now or before[name] != now[name]
+    ]
+
+
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    return repr(settings[name]) if name in settings else "default"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 
@@ -17,24 +18,28 @@ def improvable_shards(plan: Plan, stored: Mapping[Shard, Sequence[Failure]], tas
 
     Items that the survey of this run could not open are not tried: their failure is up to date.
     """
-    shard_of: dict[Planned, Shard] = {}
-    for shard, failures in stored.items():
-        items = [plan.items[failure.item_index] for failure in failures]
-        shard_of |= {item: shard for item in items if item.reason is None}
+    tried = [
+        (shard, failure.item_index)
+        for shard, failures in stored.items()
+        for failure in failures
+        if plan.items[failure.item_index].reason is None
+    ]
     improvable: set[Shard] = set()
-    if not shard_of:
-        return improvable
+    decoding: deque[tuple[Shard, int]] = deque()
 
     def undecided() -> Iterator[Planned]:
-        return (item for item, shard in shard_of.items() if shard not in improvable)
+        for shard, index in tried:
+            if shard not in improvable:
+                decoding.append((shard, index))
+                yield plan.items[index]
 
     ahead = decode.ahead(undecided(), task.read, workers=threads, look_ahead_seconds=task.look_ahead_seconds)
     with closing(ahead) as clips:
         for item, clip in clips:
-            shard = shard_of[item]
+            shard, index = decoding.popleft()
             if shard in improvable or isinstance(clip, str):
                 continue
-            outcomes = task.compute([Decoded(0, item, clip)], lambda seconds: None)
+            outcomes = task.compute([Decoded(index, item, clip, plan.labels_of(index))], lambda seconds: None)
             if not any(isinstance(outcome, Failure) for outcome in outcomes):
                 improvable.add(shard)
     return improvable

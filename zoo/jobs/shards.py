@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from zoo.io.atomic import naming_errors, publish, replacing_file, unfinished
 from zoo.io.text import printable
 from zoo.jobs.failures import ERRORS_NAME
+from zoo.jobs.lists import Item
 from zoo.jobs.plan import Plan, Shard
 
 PARQUET, JSON_LINES = ".parquet", ".jsonl"
@@ -98,8 +99,15 @@ class LinesWriter(ShardWriter):
 
 
 def encode_line(values: dict[str, Any]) -> bytes:
-    """A line of JSON."""
-    return json.dumps(values, ensure_ascii=False).encode() + b"\n"
+    """A line of JSON. A byte of a file name that is not UTF-8 is escaped as JSON escapes it."""
+    return json.dumps(values, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The values of the items in a shard."""
+    with path.open("rb") as file:
+        next(file)
+        return [json.loads(line) for line in file]
 
 
 def stored_failures(path: Path, shard: Shard) -> list[Failure] | None:
@@ -135,7 +143,26 @@ def write_errors(out: Path, plan: Plan, failures: Sequence[Failure]) -> None:
         return
     with replacing_file(path, shared=True) as partial, partial.open("wb") as file:
         for index, reason in sorted(failures):
-            item = plan.items[index]
-            span = {"start": item.start, "end": item.end}
-            given = {name: value for name, value in span.items() if value is not None}
-            file.write(encode_line({"path": printable(item.path), **given, "reason": printable(reason)}))
+            file.write(_error_line(plan.items[index].item, reason))
+
+
+def append_errors(out: Path, failures: Sequence[tuple[Item, str]]) -> None:
+    """Add failures to _errors.jsonl."""
+    if failures:
+        with (out / ERRORS_NAME).open("ab") as file:
+            file.writelines(_error_line(item, reason) for item, reason in failures)
+
+
+def _error_line(item: Item, reason: str) -> bytes:
+    span = {"start": item.start, "end": item.end}
+    given = {name: value for name, value in span.items() if value is not None}
+    return encode_line({"path": printable(item.path), **given, "reason": printable(reason)})
+
+
+def read_errors(out: Path) -> list[tuple[str, str]]:
+    """Path and reason of each line of _errors.jsonl."""
+    path = out / ERRORS_NAME
+    if not path.exists():
+        return []
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    return [(line["path"], line["reason"]) for line in lines]

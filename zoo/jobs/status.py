@@ -10,7 +10,7 @@ from typing import Any
 from zoo.errors import ZooError
 from zoo.io.text import clock
 from zoo.jobs import claims
-from zoo.jobs.plan import PLAN_NAME, Plan, Shard, read_plan
+from zoo.jobs.plan import FOLDER, PLAN_NAME, Plan, Shard, hidden_folder, read_plan
 from zoo.jobs.shards import stored_failures
 
 # The speed is that of the last so many seconds.
@@ -67,11 +67,9 @@ class JobStatus:
         return lines
 
 
-def read_status(folder: Path) -> JobStatus:
-    """The status of the job in a folder. Raises ZooError if there is none."""
-    plan = read_plan(folder / PLAN_NAME)
-    if plan is None:
-        raise ZooError(f"{folder}: no job here ({PLAN_NAME} is missing); give the --out of a command that was begun")
+def read_status(out: Path) -> JobStatus:
+    """The status of the job that writes `out`, a folder or a file. Raises ZooError if there is none."""
+    folder, plan = _find(out)
     owners = claims.owners(folder)
     shards = plan.shards()
     finished: list[Shard] = []
@@ -99,6 +97,17 @@ def read_status(folder: Path) -> JobStatus:
         speed=_speed(folder, plan, finished),
         workers=tuple(_claimed(shard, owner) for shard, owner in owners.items()),
     )
+
+
+def _find(out: Path) -> tuple[Path, Plan]:
+    """The folder of a job, and its plan."""
+    for folder in (out, out / FOLDER, hidden_folder(out)):
+        plan = read_plan(folder / PLAN_NAME) if folder.is_dir() else None
+        if plan is not None:
+            return folder, plan
+    if out.exists():
+        raise ZooError(f"{out}: no unfinished job here; it is finished, or not the --out of embed, units or transcribe")
+    raise ZooError(f"{out}: no job here; give the --out of embed, units or transcribe")
 
 
 def _claimed(shard: str, owner: dict[str, Any]) -> Claimed:

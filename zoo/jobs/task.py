@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from zoo.audio import Clip
-from zoo.jobs.lists import Item
+from zoo.jobs.lists import Item, Label
 from zoo.jobs.plan import Limits, Plan, Shard
 from zoo.jobs.shards import Failure, ShardWriter
 from zoo.jobs.survey import Planned
 
 
 class Decoded(NamedTuple):
-    """A decoded item. item_index: in the plan."""
+    """A decoded item. item_index: in the plan; labels: of `select`."""
 
     item_index: int
     item: Planned
     clip: Clip
+    labels: tuple[Label, ...] = ()
 
 
 # Called with seconds of audio as they are processed.

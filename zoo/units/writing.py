@@ -29,6 +29,7 @@ from zoo.jobs.decode import count_threads
 from zoo.jobs.inputs import collect
 from zoo.jobs.job import Job
 from zoo.jobs.lists import Item
+from zoo.jobs.plan import hidden_folder
 from zoo.jobs.workers import parse_worker
 from zoo.loading import open_encoder
 from zoo.units.lines import LineSettings
@@ -78,17 +79,12 @@ def write_units(
         raise ConfigError(f"{encoder.name or encoder.family} has no quantizer, so it gives no units; attach one to it")
     settings = LineSettings(quantizer.fingerprint, dedup, dtype)
     task = UnitsTask(encoder, quantizer, settings, items, target, prune)
-    folder = job_folder(target)
+    folder = hidden_folder(target)
     if prune or folder.exists() or not task.is_finished():
         Job(folder, task, items, threads=threads, console=console, worker=share, prune=prune, title=target).run()
         with suppress(OSError):  # another worker has not yet seen that the job is finished
             folder.rmdir()
     return _count(target)
-
-
-def job_folder(target: Path) -> Path:
-    """The folder of a job for a file, until the file is finished."""
-    return target.with_name(f".{target.name}.job")
 
 
 def _count(target: Path) -> UnitsSummary:
