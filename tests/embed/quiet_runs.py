@@ -15,7 +15,8 @@ def read(out: Path) -> list[dict]:
 
 
 def digests(out: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}
+    files = [path for path in sorted(out.iterdir()) if path.is_file()]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def run(paths: object, model: object, out: Path, **options: object) -> embed.EmbedSummary:

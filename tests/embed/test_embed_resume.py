@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kill_runs
@@ -22,9 +23,9 @@ from rich.console import Console
 from small import small
 
 from zoo import embed
-from zoo.embed import prepare
 from zoo.encoder import Encoder
 from zoo.errors import ZooError
+from zoo.jobs import plan as planning
 from zoo.jobs import survey
 from zoo.jobs.lists import Item
 
@@ -134,7 +135,7 @@ def test_a_finished_run_does_nothing_and_prints_it(
 
 
 OTHER = [
-    ({"layer": 0}, r"layers \(3,\) \(now \(0,\)\)"),
+    ({"layer": 0}, r"layers \[3\] \(now \[0\]\)"),
     ({"pooling": "max"}, r"pooling 'mean' \(now 'max'\)"),
     ({"pooling": None}, r"pooling 'mean' \(now None\)"),
     ({"storage": "float16"}, "storage"),
@@ -228,7 +229,7 @@ def test_a_part_that_the_plan_no_longer_has_is_removed(
     corpus: Path, hubert: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long files that became short ones need fewer shards."""
-    monkeypatch.setattr(embed.plan, "SHARD_SECONDS", 1.5)
+    monkeypatch.setattr(embed.task, "SHARD_SECONDS", 1.5)
     run(corpus, hubert, tmp_path / "out")
     before = len(digests(tmp_path / "out"))
     for i in range(6):
@@ -251,14 +252,26 @@ def test_embeddings_of_a_deleted_file_are_kept(corpus: Path, hubert: Encoder, tm
     assert digests(tmp_path / "out") == before
 
 
-def test_two_runs_do_not_write_to_one_folder(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+def test_two_runs_at_once_share_the_work(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
+    run(corpus, hubert, tmp_path / "whole", shard_items=1)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(run, corpus, small("hubert-base"), tmp_path / "out", shard_items=1) for _ in range(2)]
+    summaries = [run.result() for run in runs]
+    assert sum(summary.embedded for summary in summaries) == 10
+    assert all(summary.embedded + summary.skipped == 10 for summary in summaries)
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def test_a_run_waits_while_another_plans(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     descriptor = os.open(tmp_path / "out", os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    with pytest.raises(ZooError, match="another run is writing to it"):
-        run(corpus, hubert, tmp_path / "out")
-    os.close(descriptor)
-    assert run(corpus, hubert, tmp_path / "out").embedded == 10
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(run, corpus, mfcc, tmp_path / "out")
+        time.sleep(0.1)
+        assert not list((tmp_path / "out").iterdir())
+        os.close(descriptor)
+        assert waiting.result().embedded == 10
 
 
 def test_a_folder_with_unknown_parts_is_not_changed(corpus: Path, hubert: Encoder, tmp_path: Path) -> None:
@@ -279,9 +292,9 @@ def test_damage_is_detected(corpus: Path, hubert: Encoder, tmp_path: Path) -> No
         (out / "part-00001.parquet").write_bytes(damaged)
         assert run(corpus, hubert, out).embedded == 3
         assert digests(out) == before
-    plan = (out / prepare.PLAN_NAME).read_text()
-    for broken in (plan[: len(plan) // 2], plan.rsplit("\n", 2)[0], "", "{}", plan.replace('"format":2', '"format":1')):
-        (out / prepare.PLAN_NAME).write_text(broken)
+    plan = (out / planning.PLAN_NAME).read_text()
+    for broken in (plan[: len(plan) // 2], plan.rsplit("\n", 2)[0], "", "{}", plan.replace('"format":3', '"format":1')):
+        (out / planning.PLAN_NAME).write_text(broken)
         with pytest.raises(ZooError, match=r"damaged plan|format 1"):
             run(corpus, hubert, out)
 

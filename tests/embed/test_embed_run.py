@@ -17,7 +17,7 @@ from recordings import write_wav
 from small import small
 
 from zoo import embed
-from zoo.embed import compute, job, writer
+from zoo.embed import compute, task, writer
 from zoo.encoder import Encoder
 from zoo.errors import ZooError
 from zoo.jobs import decode
@@ -121,7 +121,7 @@ def test_a_long_recording_is_written_in_parts(
     """With parts of half a second, row groups of a few rows, and the long recording in its own shard."""
     monkeypatch.setattr(compute, "PART_SECONDS", 0.5)
     monkeypatch.setattr(writer, "GROUP_BYTES", 20_000)
-    monkeypatch.setattr(embed.plan, "SHARD_BYTES", 60_000)
+    monkeypatch.setattr(embed.task, "SHARD_BYTES", 60_000)
     long = write_wav(corpus / "a" / "9.wav", 7.3)
     run(corpus, hubert, tmp_path / "out", pooling=None, layer=-1)
     parts = [row for row in read(tmp_path / "out") if row["path"] == str(long)]
@@ -192,7 +192,7 @@ def test_decoding_continues_while_the_encoder_computes(
 
     monkeypatch.setattr(decode, "read", counted)
     monkeypatch.setattr(type(mfcc), "embed", patient)
-    monkeypatch.setattr(job, "LOOK_AHEAD_BATCHES", 20)
+    monkeypatch.setattr(task, "LOOK_AHEAD_BATCHES", 20)
     run(corpus, mfcc, tmp_path / "out", batch_seconds=1.0, shard_items=4)
     assert waited == [True] * 10
 
@@ -226,7 +226,7 @@ def test_decoded_audio_in_memory_is_bounded_in_a_whole_run(
     monkeypatch.setattr(type(mfcc), "embed", slow)
     run(tmp_path / "many", mfcc, tmp_path / "out", batch_seconds=2.0, workers=4)
     assert waiting == 0
-    assert 2.0 < max_waiting / 16000 <= (job.LOOK_AHEAD_BATCHES + 1) * 2.0 + 0.5
+    assert 2.0 < max_waiting / 16000 <= (task.LOOK_AHEAD_BATCHES + 1) * 2.0 + 0.5
 
 
 def test_a_name_is_loaded_as_zoo_load_would(corpus: Path, mfcc: Encoder, tmp_path: Path) -> None:

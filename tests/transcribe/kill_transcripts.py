@@ -14,23 +14,25 @@ from dying import attempt
 from small_whisper import small_whisper
 
 from zoo.io import atomic
+from zoo.jobs.plan import Limits
 from zoo.models.whisper.model import Whisper
 from zoo.text.transcript import Transcript
-from zoo.transcribe import job, journal
+from zoo.transcribe import job, ledger
+from zoo.transcribe.task import TranscribeTask
 
 MOMENTS: dict[str, tuple[Any, str]] = {
     "transcribe": (Whisper, "transcribe"),
     "write": (Transcript, "save"),
     "sync": (atomic, "_flush"),
     "replace": (Path, "replace"),
-    "add": (journal.Journal, "add"),
-    "flush": (journal.os, "fsync"),
+    "record": (ledger.Ledger, "write"),
+    "clear": (TranscribeTask, "_clear"),
 }
 
 
 def run(corpus: str, out: Path) -> job.TranscribeSummary:
     options = {"vad": "none", "temperature": 0.0, "language": "en"}
-    with mock.patch.object(job, "GROUP_SECONDS", 2.0):
+    with mock.patch.object(TranscribeTask, "limits", Limits(256, 2.0)):
         return job.run(corpus, small_whisper(), out, formats="txt,json", workers=1, progress=False, **options)
 
 

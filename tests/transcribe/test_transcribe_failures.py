@@ -18,7 +18,10 @@ from small_whisper import small_whisper
 import zoo.text.transcript
 from zoo.errors import ZooError
 from zoo.io import atomic
-from zoo.transcribe import failures, job, journal, run
+from zoo.jobs import shards
+from zoo.jobs.plan import Limits
+from zoo.transcribe import ledger, run
+from zoo.transcribe.task import TranscribeTask
 
 OPTIONS = {"vad": "none", "temperature": 0.0, "language": "en", "workers": 1, "progress": False}
 
@@ -57,12 +60,15 @@ def refuse(monkeypatch: pytest.MonkeyPatch, module: object, name: str, number: i
     """Writing a file with this name fails with this error number."""
     whole = atomic.replacing_file
 
-    def replace(path: Path) -> object:
+    def replace(path: Path, **options: bool) -> object:
         if path.name == name:
-            raise OSError(number, os.strerror(number))
-        return whole(path)
+            raise OSError(number, os.strerror(number), str(path))
+        return whole(path, **options)
 
     monkeypatch.setattr(module, "replacing_file", replace)
+
+
+REFUSED = ((zoo.text.transcript, "two.json"), (shards, "_errors.jsonl"), (ledger, ledger.NAME))
 
 
 @pytest.mark.parametrize(
@@ -70,13 +76,14 @@ def refuse(monkeypatch: pytest.MonkeyPatch, module: object, name: str, number: i
 )
 def test_a_full_disk_stops_the_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     out = tmp_path / "out"
-    for module, name in ((journal, journal.NAME), (failures, "_errors.jsonl"), (zoo.text.transcript, "two.json")):
+    for module, name in REFUSED:
         with monkeypatch.context() as patch:
             refuse(patch, module, name, number)
             with pytest.raises(ZooError, match=rf"{name}: cannot be written \({os.strerror(number)}\)"):
                 run(corpus, small_whisper(), out, **OPTIONS)
     assert len(errors(out)) == 1 and (out / "a" / "one.txt").exists()
-    assert run(corpus, small_whisper(), out, **OPTIONS).written == 3
+    summary = run(corpus, small_whisper(), out, **OPTIONS)
+    assert (summary.written, summary.skipped) == (0, 4)
 
 
 def test_a_single_file_that_cannot_be_written_does_not_stop_the_run(
@@ -92,36 +99,37 @@ def test_a_single_file_that_cannot_be_written_does_not_stop_the_run(
         *("one.json", "one.srt", "one.txt", "three.json", "three.srt", "three.txt")
     ]
     (out / "b" / "three.srt").rmdir()
-    assert run(corpus, small_whisper(), out, formats="txt,srt", **OPTIONS).written == 1  # the journal has b/three.txt
+    assert run(corpus, small_whisper(), out, formats="txt,srt", **OPTIONS).written == 1  # b/three.txt is of this folder
 
 
-def test_errors_are_written_once_a_group_and_when_stopped(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for i in range(20):
+def test_a_format_that_cannot_be_written_later_is_a_failure(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(corpus / "a", small_whisper(), out, **OPTIONS)
+    (out / "one.srt").mkdir()
+    summary = run(corpus / "a", small_whisper(), out, formats="srt", **OPTIONS)
+    assert (summary.written, summary.rendered, summary.skipped, summary.failed) == (0, 1, 0, 1)
+    assert "one.srt: cannot be written" in errors(out)[0]["reason"]
+    (out / "one.srt").rmdir()
+    summary = run(corpus / "a", small_whisper(), out, formats="srt", **OPTIONS)
+    assert (summary.rendered, summary.skipped, summary.failed) == (1, 1, 0)
+    assert not (out / "_errors.jsonl").exists()
+
+
+def test_errors_are_there_when_a_run_is_stopped(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(5):
         (corpus / f"empty{i}.wav").touch()
         soundfile.write(corpus / f"nan{i}.wav", np.array([0.1, np.nan] * 100), 16_000, subtype="FLOAT")
-    written: list[int] = []
-    whole = failures.Failures._replace
-    monkeypatch.setattr(
-        failures.Failures,
-        "_replace",
-        lambda self: written.append(len(self)) or whole(self),  # type: ignore[func-returns-value]
-    )
-    assert run(corpus, small_whisper(), tmp_path / "out", **OPTIONS).failed == 41
-    assert written == [21, 41]
-    monkeypatch.setattr(job.Job, "_transcribe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        run(corpus, small_whisper(), tmp_path / "stopped", **OPTIONS)
-    assert written == [21, 41, 21, 41] and len(errors(tmp_path / "stopped")) == 41
+    monkeypatch.setattr(TranscribeTask, "limits", Limits(4, 600.0))
+    compute = TranscribeTask.compute
 
+    def stop(self: TranscribeTask, batch: list, advance: object) -> object:
+        if any(decoded.item.path.endswith("three.wav") for decoded in batch):
+            raise KeyboardInterrupt
+        return compute(self, batch, advance)  # type: ignore[arg-type]
 
-def test_tasks_are_not_compared_with_each_other(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise time grows with the square of the number of recordings."""
-
-    def refuse(self: job.TranscriptTask, other: object) -> bool:
-        raise AssertionError("tasks compared")
-
-    monkeypatch.setattr(job.TranscriptTask, "__eq__", refuse)
-    for _ in range(2):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TranscribeTask, "compute", stop)
         run(corpus, small_whisper(), tmp_path / "out", **OPTIONS)
+    assert len(errors(tmp_path / "out")) == 1
+    assert run(corpus, small_whisper(), tmp_path / "out", **OPTIONS).failed == 11
+    assert len(errors(tmp_path / "out")) == 11

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import kill_transcripts
@@ -12,9 +13,12 @@ from small import noise
 from small_whisper import small_whisper
 
 from zoo.errors import ConfigError, ZooError
+from zoo.jobs.plan import Limits, Plan
 from zoo.jobs.survey import Planned
 from zoo.models.whisper.model import Whisper
-from zoo.transcribe import job, run
+from zoo.text.transcript import Transcript
+from zoo.transcribe import run
+from zoo.transcribe.task import TranscribeTask
 
 OPTIONS = {"vad": "none", "temperature": 0.0, "language": "en", "workers": 1, "progress": False}
 
@@ -24,7 +28,7 @@ def contents(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
-MOMENTS = ["transcribe:2", "transcribe:4", "write:3", "sync:4", "replace:5", "add:2", "flush:3"]
+MOMENTS = ["transcribe:2", "transcribe:4", "write:3", "sync:4", "replace:5", "record:1", "clear:1"]
 
 
 @pytest.mark.slow
@@ -32,7 +36,7 @@ def test_killed_at_any_moment_and_run_again_it_leaves_the_same_files(corpus: Pat
     whole = kill_transcripts.run(str(corpus), tmp_path / "whole")
     assert (whole.written, whole.failed) == (4, 1)
     expected = contents(tmp_path / "whole")
-    assert len(expected) == 8 + 2  # the journal and the errors
+    assert len(expected) == 8 + 2  # the records and the errors
     assert kill(kill_transcripts.__file__, [corpus, tmp_path], MOMENTS) == [f"{moment} 9" for moment in MOMENTS]
     states = set()
     for moment in MOMENTS:
@@ -97,8 +101,8 @@ def test_a_failed_run_without_files_does_not_block_another(corpus: Path, tmp_pat
         run(corpus, small_whisper(), out, **{**OPTIONS, "language": "klingon"})
     assert run(corpus, small_whisper(), out, **OPTIONS).written == 4
     assert '"language":"en"' in (out / "_transcripts.jsonl").read_text()
-    (out / "_transcripts.jsonl").write_text('{"format":3,"settings":{}}\n')
-    with pytest.raises(ZooError, match="format 3"):
+    (out / "_transcripts.jsonl").write_text('{"format":4,"settings":{}}\n')
+    with pytest.raises(ZooError, match="format 4"):
         run(corpus, small_whisper(), out, **OPTIONS)
 
 
@@ -113,20 +117,55 @@ def test_another_batch_size_can_resume(corpus: Path, tmp_path: Path) -> None:
     assert run(corpus, small_whisper(), out, **OPTIONS).skipped == 4
 
 
-def test_a_torn_line_costs_one_recording(corpus: Path, tmp_path: Path) -> None:
+def test_a_run_of_other_recordings_keeps_what_a_stopped_one_has_written(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stopped run has written one of four recordings, and half the files of another."""
+    out, save = tmp_path / "out", Transcript.save
+
+    def stop(transcript: Transcript, path: Path, **style: object) -> None:
+        if path.name == "two.txt":
+            raise KeyboardInterrupt
+        save(transcript, path, **style)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transcript, "save", stop)
+        patch.setattr(TranscribeTask, "limits", Limits(1, 600.0))
+        with pytest.raises(KeyboardInterrupt):
+            run(corpus, small_whisper(), out, **OPTIONS)
+    assert {"a/one.json", "a/one.txt", "a/two.json"} <= set(contents(out))
+    assert run(corpus / "b", small_whisper(), out, **OPTIONS).written == 2
+    summary = run(corpus, small_whisper(), out, **OPTIONS)
+    assert (summary.written, summary.skipped, summary.failed) == (1, 3, 1)
+    assert not (out / ".job").exists()
+
+
+def test_other_options_after_a_run_that_wrote_nothing(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(TranscribeTask, "compute", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(corpus, small_whisper(), tmp_path / "out", **OPTIONS)
+    assert run(corpus, small_whisper(), tmp_path / "out", **{**OPTIONS, "language": "de"}).written == 4
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_damaged_records_are_an_error(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(corpus, small_whisper(), out, **OPTIONS)
-    before = contents(out)
-    journal = out / "_transcripts.jsonl"
-    journal.write_bytes(journal.read_bytes()[:-9])
-    assert run(corpus, small_whisper(), out, **OPTIONS).written == 1
-    assert contents(out) == before
+    records = out / "_transcripts.jsonl"
+    records.write_bytes(records.read_bytes()[:-9])
+    with pytest.raises(ZooError, match="damaged"):
+        run(corpus, small_whisper(), out, **OPTIONS)
 
 
-def test_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks = [
-        job.TranscriptTask(Planned(f"{i}", None, None, 1, 1, s), f"{i}", ())
-        for i, s in enumerate((300, 299, 2, 900, 1, 1, 1))
-    ]
-    monkeypatch.setattr(job, "GROUP_FILES", 2)
-    assert [[t.item.seconds for t in g] for g in job.groups(tasks)] == [[300, 299], [2], [900], [1, 1], [1]]
+def test_shards_are_bounded() -> None:
+    seconds = [300.0, 299.0, 2.0, 900.0, 1.0, 1.0, 1.0]
+    items = tuple(Planned(f"{i}", None, None, 1, 1, s) for i, s in enumerate(seconds))
+    plan = Plan("transcribe", {}, replace(TranscribeTask.limits, items=2), ".jsonl", items, "/")
+    assert [(shard.start, shard.stop) for shard in plan.shards()] == [(0, 2), (2, 3), (3, 4), (4, 6), (6, 7)]
+    assert list(plan.batches(plan.shards()[0])) == [[0, 1]]

@@ -19,7 +19,7 @@ from zoo.errors import ConfigError, ZooError
 from zoo.models.whisper.model import Whisper
 from zoo.text.transcript import Segment, Transcript, Word
 from zoo.transcribe import TranscribeSummary, run
-from zoo.transcribe.journal import NAME
+from zoo.transcribe.ledger import NAME
 
 OPTIONS: dict[str, Any] = {"vad": "none", "temperature": 0.0, "language": "en", "workers": 1, "progress": False}
 

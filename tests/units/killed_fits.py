@@ -19,8 +19,9 @@ from small import small
 import zoo.embed  # noqa: F401 (once, for all forks)
 from zoo.data.manifest import Entry
 from zoo.io import atomic
+from zoo.jobs.plan import Limits
 from zoo.models.hubert.model import HuBERT
-from zoo.units import features, fit_quantizer, label_corpus, labels, layer, lines, mfcc39, resumable_fit, writing
+from zoo.units import features, fit_quantizer, label_corpus, labels, layer, mfcc39, resumable_fit, task, writing
 
 MOMENTS: dict[str, tuple[Any, str]] = {
     "encode": (features.FeatureSource, "_encode"),  # blocks: of the sample, of the refinement, of labels, of units
@@ -30,7 +31,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "part": (labels, "save_file"),
     "sync": (atomic, "_flush"),  # in turn: a file is complete but not renamed; renamed but not flushed
     "replace": (Path, "replace"),
-    "write": (lines.UnitsRequest, "line"),
+    "write": (task, "make_line"),
     "unlink": (Path, "unlink"),
 }
 
@@ -39,6 +40,7 @@ def everything(clips: Path, out: Path) -> None:
     """A fit of two codebooks on a sample of the frames, its labels, and the units of a model."""
     torch.set_num_threads(1)
     features.BLOCK_SECONDS, labels.PART_SECONDS, resumable_fit.SAVE_SECONDS = 1.6, 2.0, 0.0
+    task.UnitsTask.limits = Limits(2048, 1.6, 1.6)
     entries = [Entry(path, 0.6 + 0.13 * i, "train") for i, path in enumerate(sorted(clips.iterdir()))]
     source = mfcc39(50)
     quantizer = fit_quantizer(

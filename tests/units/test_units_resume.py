@@ -13,10 +13,16 @@ from dying import kill
 
 from zoo.data.manifest import Entry
 from zoo.errors import ConfigError
-from zoo.units import features, fit_quantizer, labels, mfcc39, resumable_fit
+from zoo.units import features, fit_quantizer, labels, mfcc39, resumable_fit, task
 
 # Blocks: the sample 1-5, two refinements 6-15, labels 16-20, another fit 21-25, units 26-30; a state after each.
 MOMENTS = ["encode:3", "sums:9", "solve:2", "save:7", "sync:2", "part:3", "replace:9", "write:3"]
+
+
+SETTINGS = [
+    *((features, "BLOCK_SECONDS"), (labels, "PART_SECONDS"), (resumable_fit, "SAVE_SECONDS")),
+    (task.UnitsTask, "limits"),
+]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -26,8 +32,8 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Restore the settings that `everything` changes."""
-    for module, name in ((features, "BLOCK_SECONDS"), (labels, "PART_SECONDS"), (resumable_fit, "SAVE_SECONDS")):
-        monkeypatch.setattr(module, name, getattr(module, name))
+    for owner, name in SETTINGS:
+        monkeypatch.setattr(owner, name, getattr(owner, name))
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)

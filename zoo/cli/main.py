@@ -16,6 +16,8 @@ from zoo._version import __version__
 from zoo.cards import PACKAGED
 from zoo.cli.bench import app as bench_app
 from zoo.cli.corpora import app as corpora_app
+from zoo.cli.jobs import app as jobs_app
+from zoo.cli.options import WorkerOption
 from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
 from zoo.errors import ConfigError, UnknownModelError
 from zoo.io.terminal import print_plain, readable_errors
@@ -30,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(corpora_app, name="corpora")
 app.add_typer(bench_app, name="bench")
+app.add_typer(jobs_app, name="jobs")
 console = Console()
 
 
@@ -141,6 +144,7 @@ def embed(
         str, typer.Option(help="Columns of the lists to keep in the Parquet files, e.g. 'label,fold'")
     ] = "",
     prune: Annotated[bool, typer.Option("--prune", help="Remove the rows of items that are gone from PATHS")] = False,
+    worker: WorkerOption = None,
     fail_on_error: Annotated[
         bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
@@ -164,6 +168,7 @@ def embed(
         workers=workers,
         keep_columns=keep_columns,
         prune=prune,
+        worker=worker,
         progress=not quiet,
     )
     embed.raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
@@ -240,6 +245,7 @@ def units(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove the lines of items that are gone from PATHS")] = False,
+    worker: WorkerOption = None,
     fail_on_error: Annotated[
         bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
@@ -258,6 +264,7 @@ def units(
         device=device,
         workers=workers,
         prune=prune,
+        worker=worker,
         progress=not quiet,
     )
     if not quiet:
@@ -308,6 +315,7 @@ def transcribe(
     dtype: Annotated[str, typer.Option(help="Computation: float32, auto, bfloat16, float16, int8")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
+    worker: WorkerOption = None,
     fail_on_error: Annotated[
         bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
@@ -327,6 +335,7 @@ def transcribe(
         dtype=dtype,
         device=device,
         workers=workers,
+        worker=worker,
         progress=not quiet,
         language=language,
         task=task,

@@ -6,27 +6,20 @@ Legend: L layers, B batch, T frames, D width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from zoo.audio import Clip
 from zoo.embed.settings import EmbedSettings
-from zoo.embed.writer import EmbeddingRow, Failure
+from zoo.embed.writer import EmbeddingRow
 from zoo.encoder import Encoder
 from zoo.errors import AudioError
+from zoo.jobs.shards import Failure
+from zoo.jobs.task import Decoded
 
 # Frames of longer clips come from `Encoder.stream` and are cut into rows of this length.
 PART_SECONDS = 60.0
-
-
-class DecodedClip(NamedTuple):
-    """A clip at the encoder's sample rate. item_index: in the plan; start: seconds into the file."""
-
-    item_index: int
-    start: float
-    clip: Clip
 
 
 class Embedder:
@@ -36,9 +29,9 @@ class Embedder:
         self.encoder, self.layers = encoder, list(settings.layers)
         self.pooling, self.storage = settings.pooling, getattr(torch, settings.storage)
 
-    def __call__(self, batch: Sequence[DecodedClip]) -> Iterator[EmbeddingRow | Failure]:
+    def __call__(self, batch: Sequence[Decoded]) -> Iterator[EmbeddingRow | Failure]:
         """Rows of the clips, in any order. A Failure is the last outcome of its item and cancels the item's rows."""
-        short: list[DecodedClip] = []
+        short: list[Decoded] = []
         for decoded in batch:
             if self.pooling is None and self._seconds(decoded) > PART_SECONDS:
                 yield from self._embed_long(decoded)
@@ -46,7 +39,7 @@ class Embedder:
                 short.append(decoded)
         yield from self._embed_batch(short)
 
-    def _embed_batch(self, batch: Sequence[DecodedClip]) -> Iterator[EmbeddingRow | Failure]:
+    def _embed_batch(self, batch: Sequence[Decoded]) -> Iterator[EmbeddingRow | Failure]:
         if not batch:
             return
         try:
@@ -59,7 +52,7 @@ class Embedder:
                 yield from self._embed_batch([decoded])
             return
         for decoded, value in zip(batch, values, strict=True):
-            yield self._row(decoded, 0, decoded.start, self._seconds(decoded), value)
+            yield self._row(decoded, 0, decoded.item.start or 0.0, self._seconds(decoded), value)
 
     def _values(self, clips: list[Clip]) -> Sequence[Tensor]:
         """One tensor for each clip: (L, D) pooled, or (L, T, D) frames."""
@@ -68,7 +61,7 @@ class Embedder:
             return self.encoder.embed(clips, rate, layer=self.layers, pooling=self.pooling).unbind(1)  # B x (L, D)
         return self.encoder.encode(clips, rate, layer=self.layers).unpad()  # B x (L, T, D)
 
-    def _embed_long(self, decoded: DecodedClip) -> Iterator[EmbeddingRow | Failure]:
+    def _embed_long(self, decoded: Decoded) -> Iterator[EmbeddingRow | Failure]:
         """The frames of a long clip, streamed in rows of PART_SECONDS; the last row is shorter."""
         size = round(PART_SECONDS * self.encoder.frame_rate)
         seconds, total = size / self.encoder.frame_rate, self._seconds(decoded)
@@ -76,7 +69,9 @@ class Embedder:
 
         def row() -> EmbeddingRow | Failure:
             begin = part * seconds
-            return self._row(decoded, part, decoded.start + begin, min(seconds, total - begin), buffer[:, :size])
+            return self._row(
+                decoded, part, (decoded.item.start or 0.0) + begin, min(seconds, total - begin), buffer[:, :size]
+            )
 
         try:
             for frames in self.encoder.stream(decoded.clip, self.encoder.sample_rate, layer=self.layers):  # (L, T, D)
@@ -93,7 +88,7 @@ class Embedder:
             yield row()
 
     def _row(
-        self, decoded: DecodedClip, part: int, start: float, duration: float, values: Tensor
+        self, decoded: Decoded, part: int, start: float, duration: float, values: Tensor
     ) -> EmbeddingRow | Failure:
         stored = values.to(self.storage, copy=True)  # a copy, so that the batch can be freed
         if not torch.isfinite(stored).all():
@@ -101,5 +96,5 @@ class Embedder:
             return Failure(decoded.item_index, f"the encoder returned values that {kind} cannot hold (infinite or NaN)")
         return EmbeddingRow(decoded.item_index, part, start, duration, stored.numpy())
 
-    def _seconds(self, decoded: DecodedClip) -> float:
+    def _seconds(self, decoded: Decoded) -> float:
         return len(decoded.clip) / self.encoder.sample_rate

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from zoo.embed.prepare import PLAN_NAME, read_plan
-from zoo.embed.writer import shard_failures
+from zoo.embed.settings import EmbedSettings
 from zoo.errors import ZooError
+from zoo.jobs.plan import PLAN_NAME, read_plan
+from zoo.jobs.shards import stored_failures
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,21 @@ def load(out: str | Path, *, layer: int | None = None) -> Embeddings:
     """
     out = Path(out)
     plan = read_plan(out / PLAN_NAME)
-    if plan is None:
-        raise ZooError(f"{out}: no {PLAN_NAME} here; give a folder that zoo embed wrote")
-    if plan.settings.pooling is None:
+    if plan is None or plan.task != "embed":
+        raise ZooError(f"{out}: no {PLAN_NAME} of zoo embed here; give a folder that it wrote")
+    settings = EmbedSettings.from_json(plan.settings)
+    if settings.pooling is None:
         raise ZooError(f"{out} has frames; read {out}/part-*.parquet with pyarrow, polars, DuckDB ...")
-    layers = plan.settings.layers
+    layers = settings.layers
     if layer is not None and layer not in layers:
         raise ZooError(f"{out} has layers {', '.join(map(str, layers))}; choose one of them, not {layer}")
     filters = None if layer is None else [("layer", "=", layer)]
     shards: list[pa.Table] = []
     for shard in plan.shards():
-        if shard_failures(out, shard) is None:
-            raise ZooError(f"{out} is not finished: {shard.name} is missing or out of date; run zoo embed again")
-        shards.append(pq.read_table(out / shard.name, filters=filters))
+        name = plan.name(shard)
+        if stored_failures(out / name, shard) is None:
+            raise ZooError(f"{out} is not finished: {name} is missing or out of date; run zoo embed again")
+        shards.append(pq.read_table(out / name, filters=filters))
     table = pa.concat_tables(shards)
     values = [column.flatten().to_numpy() for column in table["embedding"].chunks]
     flat = np.concatenate([np.zeros(0, np.float32), *values], dtype=np.float32)
@@ -62,6 +65,6 @@ def load(out: str | Path, *, layer: int | None = None) -> Embeddings:
         starts=table["start"].to_numpy(),
         durations=table["duration"].to_numpy(),
         layers=table["layer"].to_numpy(),
-        columns={name: table[name].to_numpy() for name in plan.settings.columns},
-        vectors=torch.from_numpy(flat).reshape(-1, plan.settings.width),
+        columns={name: table[name].to_numpy() for name in settings.columns},
+        vectors=torch.from_numpy(flat).reshape(-1, settings.width),
     )

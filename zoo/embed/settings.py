@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from zoo._version import __version__
@@ -72,6 +72,16 @@ class EmbedSettings:
             zoo=__version__,
             columns=dict(columns or {}),
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as plain JSON values, as in a plan."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> EmbedSettings:
+        """The settings in a plan."""
+        return cls(**{**values, "layers": tuple(values["layers"])})
 
     def count_bytes(self, seconds: float) -> float:
         """Bytes of the embeddings of a clip of this many seconds."""

@@ -35,11 +35,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zoo.embed.columns import as_array
-from zoo.embed.plan import Plan, Shard
 from zoo.embed.settings import EmbedSettings
-from zoo.io.atomic import naming_errors, publish, replacing_file, unfinished
+from zoo.io.atomic import naming_errors
 from zoo.io.text import printable
-from zoo.jobs.failures import ERRORS_NAME
+from zoo.jobs.plan import Plan, Shard
+from zoo.jobs.shards import ShardWriter, parquet_notes
 
 # Bytes of embeddings in one row group. This also limits the memory that writing takes.
 GROUP_BYTES = 32 << 20
@@ -54,13 +54,6 @@ class EmbeddingRow(NamedTuple):
     start: float
     duration: float
     values: np.ndarray
-
-
-class Failure(NamedTuple):
-    """An item that could not be embedded, and why. item_index: in the plan."""
-
-    item_index: int
-    reason: str
 
 
 def schema(settings: EmbedSettings) -> pa.Schema:
@@ -84,9 +77,8 @@ def schema(settings: EmbedSettings) -> pa.Schema:
     return pa.schema(fields, metadata={"zoo": json.dumps(asdict(settings), sort_keys=True)})
 
 
-def table(plan: Plan, rows: Sequence[EmbeddingRow]) -> pa.Table:
+def table(plan: Plan, settings: EmbedSettings, rows: Sequence[EmbeddingRow]) -> pa.Table:
     """Rows as an Arrow table, with one row for each layer."""
-    settings = plan.settings
     layers = settings.layers
 
     def column(values: Sequence[Any]) -> list[Any]:
@@ -117,38 +109,43 @@ def table(plan: Plan, rows: Sequence[EmbeddingRow]) -> pa.Table:
     return pa.Table.from_arrays([*arrays, embedding], schema=arrow_schema)
 
 
-class ShardWriter:
-    """Collect the rows and failures of a shard. The file appears at `commit`, complete.
+class EmbeddingWriter(ShardWriter):
+    """A shard as Parquet.
 
     Rows stay in memory and are written in order at the end. Only a shard of one item (frames of a long recording) is
     written as its rows come.
     """
 
-    def __init__(self, out: Path, plan: Plan, shard: Shard) -> None:
-        self.path, self.plan, self.shard = out / shard.name, plan, shard
-        self.failures: list[Failure] = []
+    def __init__(self, path: Path, plan: Plan, shard: Shard, settings: EmbedSettings) -> None:
+        super().__init__(path, plan, shard)
+        self.settings = settings
         self._rows: list[EmbeddingRow] = []
         self._bytes = 0
         self._parquet: pq.ParquetWriter | None = None
 
-    def add(self, outcome: EmbeddingRow | Failure) -> None:
-        if isinstance(outcome, Failure):
-            self.failures.append(outcome)
-            self._rows = [row for row in self._rows if row.item_index != outcome.item_index]
-            self.close()
-            return
-        self._rows.append(outcome)
-        self._bytes += outcome.values.nbytes
+    def write(self, result: EmbeddingRow) -> None:
+        """Add a row."""
+        self._rows.append(result)
+        self._bytes += result.values.nbytes
         if self._bytes >= GROUP_BYTES and self.shard.stop - self.shard.start == 1:
             self._flush()
 
-    def commit(self) -> None:
+    def cancel(self, index: int) -> None:
+        """Drop the rows of an item. If it is the only one, rows may be in the file already, which starts again."""
+        self._rows = [row for row in self._rows if row.item_index != index]
+        self._close_parquet()
+
+    def finish(self) -> None:
+        """Write the rows that are left."""
         self._flush()
-        self.close()
-        publish(self.path)
+        self._close_parquet()
 
     def close(self) -> None:
-        """Close the unfinished file. The next attempt overwrites it."""
+        """Close and remove the unfinished file, if there is one."""
+        self._close_parquet()
+        super().close()
+
+    def _close_parquet(self) -> None:
         if self._parquet is not None:
             with naming_errors(self.path):
                 self._parquet.close()
@@ -160,11 +157,11 @@ class ShardWriter:
 
     def _write_rows(self) -> None:
         if self._parquet is None:
-            extra = {"zoo.shard": self.shard.key, "zoo.failures": json.dumps(sorted(self.failures))}
-            arrow_schema = schema(self.plan.settings)
-            arrow_schema = arrow_schema.with_metadata({**(arrow_schema.metadata or {}), **extra})
+            arrow_schema = schema(self.settings)
+            notes = parquet_notes(self.shard, self.failures)
+            arrow_schema = arrow_schema.with_metadata({**(arrow_schema.metadata or {}), **notes})
             self._parquet = pq.ParquetWriter(
-                unfinished(self.path), arrow_schema, compression="zstd", use_dictionary=_TEXT_COLUMNS
+                self.partial, arrow_schema, compression="zstd", use_dictionary=_TEXT_COLUMNS
             )
         self._rows.sort(
             key=lambda row: (row.item_index, row.part), reverse=True
@@ -175,30 +172,5 @@ class ShardWriter:
             while self._rows and size < GROUP_BYTES:
                 group.append(self._rows.pop())
                 size += group[-1].values.nbytes
-            self._parquet.write_table(table(self.plan, group))
+            self._parquet.write_table(table(self.plan, self.settings, group))
         self._bytes = 0
-
-
-def shard_failures(out: Path, shard: Shard) -> list[Failure] | None:
-    """The failures of a finished shard. None if the shard is missing, out of date or damaged and must be computed."""
-    try:
-        metadata = pq.read_schema(out / shard.name).metadata or {}
-        if metadata.get(b"zoo.shard") != shard.key.encode():
-            return None
-        return [Failure(*failure) for failure in json.loads(metadata[b"zoo.failures"])]
-    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException):  # depends on the kind of damage
-        return None
-
-
-def write_errors(out: Path, plan: Plan, failures: Sequence[Failure]) -> None:
-    """Write _errors.jsonl: path, span and reason of each failure, in the order of the inputs. No failures, no file."""
-    path = out / ERRORS_NAME
-    if not failures:
-        path.unlink(missing_ok=True)
-        return
-    with replacing_file(path) as partial, partial.open("wb") as file:
-        for index, reason in sorted(failures):
-            item = plan.items[index]
-            span = {key: value for key in ("start", "end") if (value := getattr(item, key)) is not None}
-            line = {"path": printable(item.path), **span, "reason": printable(reason)}
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")

@@ -91,18 +91,21 @@ def naming_errors(target: Path) -> Iterator[None]:
         ) from error
 
 
-def unfinished(target: Path) -> Path:
-    """The path of the unfinished file before `publish`. It is always the same, so a killed run leaves one at most."""
-    name = f".{target.name}{MARK}"
+def unfinished(target: Path, owner: str = "") -> Path:
+    """The path of the unfinished file before `publish`. It is always the same, so a killed run leaves one at most.
+
+    owner: a name of the process, if several processes may write the target at the same time.
+    """
+    name = f".{target.name}{owner}{MARK}"
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()}{MARK}"
     return target.with_name(name)
 
 
-def publish(target: Path) -> None:
-    """Flush the closed file `unfinished(target)` to disk and rename it to `target`."""
+def publish(target: Path, owner: str = "") -> None:
+    """Flush the closed file `unfinished(target, owner)` to disk and rename it to `target`."""
     with naming_errors(target):
-        _put(unfinished(target), target)
+        _put(unfinished(target, owner), target)
 
 
 def _put(temporary: Path, target: Path) -> None:

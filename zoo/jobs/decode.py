@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 
 from zoo import audio
 from zoo.audio import Clip
+from zoo.errors import ConfigError
 from zoo.io.threads import core_pool
 from zoo.jobs.failures import READ_ERRORS, NoRoom, describe_failure
 from zoo.jobs.survey import Planned
@@ -19,6 +21,18 @@ LOOK_AHEAD_CLIPS = 1024
 
 Read = Callable[[Planned], Clip | str]
 Outcome = tuple[Planned, Clip | str]
+
+
+def count_threads(workers: int | None) -> int:
+    """The number of decoding threads: by default one for each core, at most eight.
+
+    Raises ConfigError for a number below 1.
+    """
+    if workers is None:
+        return min(8, os.cpu_count() or 1)
+    if workers < 1:
+        raise ConfigError(f"workers {workers}: must be at least 1")
+    return workers
 
 
 def read(item: Planned, *, sample_rate: int, min_samples: int) -> Clip | str:

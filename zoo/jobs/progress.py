@@ -39,6 +39,11 @@ class ProgressMeter:
         self.failed += 1
         self._add(seconds)
 
+    def skip(self, seconds: float, failed: int) -> None:
+        """Count the work of another process: it fills the bar but does not count for the speed."""
+        self.failed += failed
+        self._add(seconds)
+
     def _add(self, seconds: float) -> None:
         self.done += seconds
         if self._bar is not None:

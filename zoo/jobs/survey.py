@@ -92,6 +92,12 @@ def _read_facts(path: str, before: Planned | None) -> Facts | None:
         return Facts(size, time, 0.0, describe_failure(error))
 
 
+def unreadable(path: str) -> bool:
+    """Whether a file has no header that can be read."""
+    facts = _read_facts(path, None)
+    return facts is not None and facts.reason is not None
+
+
 def file_stamp(path: str) -> tuple[int, int]:
     """Size in bytes and modification time in ns. Raises OSError, also for a name that no file can have."""
     try:

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import torch
 from torch.nn.functional import normalize
 
-from zoo.embed.prepare import PLAN_NAME, read_plan
-from zoo.embed.writer import shard_failures
 from zoo.jobs.failures import ERRORS_NAME
+from zoo.jobs.plan import PLAN_NAME, read_plan
+from zoo.jobs.shards import stored_failures
 from zoo.search.store import IndexEntry, IndexTable, Space, empty
 
 FOLDER = "increment"
@@ -25,14 +25,15 @@ SHARD_ITEMS = 512
 def read_rows(folder: Path, space: Space) -> IndexTable:
     """The rows of the finished shards, normalized to unit length. Empty if another model made them."""
     plan = read_plan(folder / PLAN_NAME)
-    if plan is None or plan.settings.fingerprint != space.fingerprint:
+    if plan is None or plan.settings["fingerprint"] != space.fingerprint:
         return empty(space)
     entries: list[IndexEntry] = []
     vectors = [empty(space).vectors]
     for shard in plan.shards():
-        if shard_failures(folder, shard) is None:
+        path = folder / plan.name(shard)
+        if stored_failures(path, shard) is None:
             continue
-        rows = pq.read_table(folder / shard.name, columns=["item", "embedding"])
+        rows = pq.read_table(path, columns=["item", "embedding"])
         planned = [plan.items[index] for index in rows["item"].to_pylist()]
         values = rows["embedding"].combine_chunks().flatten().to_numpy().astype(np.float32)
         unit = normalize(torch.from_numpy(values).reshape(-1, space.width), dim=1)  # (N, D)

@@ -1,6 +1,6 @@
 """`zoo transcribe`: any number of recordings -> text, subtitles and JSON. It can be stopped and resumed at any time.
 
-inputs -> plan -> decode (threads) -> model.transcribe, a few minutes of audio at a time -> formats -> files, journal
+inputs -> TranscribeTask -> Job: decode (threads), model.transcribe a few minutes of audio at a time -> files
 """
 
 from zoo.text.formats import FORMATS, SubtitleStyle

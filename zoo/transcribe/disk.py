@@ -29,8 +29,8 @@ def unwritable(path: Path, error: OSError) -> ZooError:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """For a file that the run needs. Raises ZooError instead of OSError."""
+    """For files that the run needs. Raises ZooError instead of OSError. path: named if the error names no file."""
     try:
         yield
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(Path(error.filename or path), error) from error

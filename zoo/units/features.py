@@ -133,9 +133,14 @@ class FeatureSource:
         with closing(decode.ahead(items, read, workers=threads, look_ahead_seconds=2 * BLOCK_SECONDS)) as clips:
             for block in blocks:
                 # No variable here: a long clip is a temporary file, and is freed when its frames have been used.
-                yield self._encode(block, [outcome for _, outcome in islice(clips, block.last - block.first)])
+                yield self._encode([outcome for _, outcome in islice(clips, block.last - block.first)], block.first)
 
-    def _encode(self, block: FeatureBlock, outcomes: list[Clip | str]) -> Iterator[FramePart]:
+    def encode(self, clips: Sequence[Clip]) -> Iterator[FramePart]:
+        """The frames of decoded clips, in order."""
+        return self._encode(clips, 0)
+
+    def _encode(self, outcomes: Sequence[Clip | str], first: int) -> Iterator[FramePart]:
+        """The frames of a block. outcomes: decoded clips and reasons of failures; first: index of its first entry."""
         rate, longest = self.encoder.sample_rate, _LONG_SECONDS * self.encoder.sample_rate
         short = [i for i, clip in enumerate(outcomes) if not isinstance(clip, str) and len(clip) <= longest]
         encoded_frames: dict[int, Tensor] = {}
@@ -143,7 +148,7 @@ class FeatureSource:
             encoded = self.encoder.encode([outcomes[i] for i in short], rate, layer=self.layer).unpad()
             encoded_frames = dict(zip(short, encoded, strict=True))
         for i, clip in enumerate(outcomes):
-            index = block.first + i
+            index = first + i
             if isinstance(clip, str):
                 yield FramePart(index, torch.empty(0, self.dim), clip)
             elif i in encoded_frames:

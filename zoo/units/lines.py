@@ -18,7 +18,7 @@ from zoo.cluster.quantizer import Quantizer
 from zoo.errors import ZooError
 from zoo.io.text import printable, shorten
 from zoo.jobs.lists import Item
-from zoo.jobs.survey import file_stamp
+from zoo.jobs.survey import Planned, file_stamp
 
 Line = dict[str, Any]
 
@@ -37,39 +37,31 @@ class StoredLine(NamedTuple):
         return self.file.readline()
 
 
-class UnitsRequest:
-    """The items and settings of a run. Every line of the file must match them.
+class LineSettings(NamedTuple):
+    """What all lines of a file have in common."""
+
+    quantizer: str
+    dedup: bool
+    dtype: str
+
+
+class LineReader:
+    """Reads files whose lines must match the items and settings of a run.
 
     prune: lines of other items are skipped, which is otherwise an error.
     """
 
-    def __init__(
-        self, items: Sequence[Item], quantizer: Quantizer, dedup: bool, dtype: str, prune: bool = False
-    ) -> None:
-        self.items, self.quantizer, self.dedup, self.dtype, self.prune = items, quantizer, dedup, dtype, prune
-        # Read before decoding, so that the next run notices a file that changes meanwhile.
+    def __init__(self, items: Sequence[Item], settings: LineSettings, prune: bool = False) -> None:
+        self.settings, self.prune = settings, prune
         self._stamps = [_stamp(item.path) for item in items]
-        self._indices = {_key(self._head(index)): index for index in range(len(items))}
+        self._indices = {_key(_head(item)): index for index, item in enumerate(items)}
 
-    def line(self, index: int, units: Tensor | None, error: str | None) -> Line:
-        """The line of an item. units (T, C), or None with the reason in `error`."""
-        line = self._head(index) | {"quantizer": self.quantizer.fingerprint}
-        origin = {"dtype": self.dtype, "file": self._stamps[index]}
-        if units is None:
-            return line | {"error": printable(error or "too short")} | origin
-        counts: list[int] | None = None
-        if self.dedup:
-            units, runs = torch.unique_consecutive(units, dim=0, return_counts=True)
-            counts = runs.tolist()
-        values = units[:, 0] if units.shape[1] == 1 else units
-        line |= {"units": values.tolist(), "rate": self.quantizer.rate}
-        return line | ({"counts": counts} if self.dedup else {}) | origin
-
-    def read_finished(self, file: BinaryIO, path: Path) -> list[StoredLine]:
+    def read_finished(self, file: BinaryIO) -> list[StoredLine]:
         """The lines of a finished file, in order. New items have no line yet.
 
         Raises ZooError for a line of an unknown item, a second line of the same item, or a line with other settings.
         """
+        path = Path(file.name)
         lines = list(self._read(file, path))
         seen: set[int] = set()
         for number, line in enumerate(lines, 1):
@@ -78,25 +70,15 @@ class UnitsRequest:
             seen.add(line.item_index)
         return lines
 
-    def read_journal(self, file: BinaryIO, path: Path) -> list[StoredLine]:
-        """The lines of the finished blocks of a journal. An empty line ends each block; the rest is cut off the file.
+    def read_part(self, file: BinaryIO) -> list[StoredLine]:
+        """The lines of a shard, after its notes. Raises ZooError for a line of an unknown item."""
+        return list(self._read(file, Path(file.name), skip=1))
 
-        Raises ZooError for a line of an unknown item, or a line with other settings.
-        """
-        size = 0
-        file.seek(0)
-        for text in file:
-            if text == b"\n":
-                size = file.tell()
-        file.truncate(size)
-        return list(self._read(file, path))
-
-    def _read(self, file: BinaryIO, path: Path) -> Iterator[StoredLine]:
-        file.seek(0)
+    def _read(self, file: BinaryIO, path: Path, skip: int = 0) -> Iterator[StoredLine]:
         offset = 0
         for number, text in enumerate(file, 1):
             start, offset = offset, offset + len(text)
-            if text == b"\n":
+            if text == b"\n" or number <= skip:
                 continue
             try:
                 line = json.loads(text)
@@ -114,9 +96,9 @@ class UnitsRequest:
 
     def _check(self, line: Line, path: Path, number: int) -> None:
         before: Line = {name: line[name] for name in ("quantizer", "dtype") if name in line}
-        now: Line = {"quantizer": self.quantizer.fingerprint, "dtype": self.dtype}
         if "units" in line:
-            before["dedup"], now["dedup"] = "counts" in line, self.dedup
+            before["dedup"] = "counts" in line
+        now = self.settings._asdict()
         changed = [f"{name} {value!r} (now {now[name]!r})" for name, value in before.items() if value != now[name]]
         if changed:
             raise ZooError(
@@ -124,10 +106,33 @@ class UnitsRequest:
                 "choose another file, or remove this one"
             )
 
-    def _head(self, index: int) -> Line:
-        item = self.items[index]
-        span = {key: value for key in ("start", "end") if (value := getattr(item, key)) is not None}
-        return {"path": printable(item.path), **span}
+
+def make_line(item: Planned, quantizer: Quantizer, settings: LineSettings, units: Tensor) -> Line:
+    """The line of an item with units (T, C)."""
+    counts: list[int] | None = None
+    if settings.dedup:
+        units, runs = torch.unique_consecutive(units, dim=0, return_counts=True)
+        counts = runs.tolist()
+    values = units[:, 0] if units.shape[1] == 1 else units
+    line = {**_head(item.item), "quantizer": settings.quantizer, "units": values.tolist(), "rate": quantizer.rate}
+    return line | ({"counts": counts} if settings.dedup else {}) | _origin(item, settings)
+
+
+def make_error_line(item: Planned, settings: LineSettings, reason: str) -> Line:
+    """The line of an item that has no units."""
+    line = {**_head(item.item), "quantizer": settings.quantizer, "error": printable(reason)}
+    return line | _origin(item, settings)
+
+
+def _origin(item: Planned, settings: LineSettings) -> Line:
+    file = None if item.size is None else [item.size, item.mtime_ns]
+    return {"dtype": settings.dtype, "file": file}
+
+
+def _head(item: Item) -> Line:
+    span = {"start": item.start, "end": item.end}
+    given = {name: value for name, value in span.items() if value is not None}
+    return {"path": printable(item.path), **given}
 
 
 def _key(line: Line) -> tuple[object, ...]:
