@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from tones import tones_config, write_tones
 
-from zoo.benchmarks import runner
 from zoo.data import sources
 from zoo.models.mulan.audio import SpecAugment
 from zoo.recipes.mulan.run import build
@@ -23,7 +22,7 @@ from zoo.recipes.mulan.texts import Texts
 def features_stay_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The evaluation of a run stores features in the cache."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "default_cache", lambda: tmp_path_factory.getbasetemp() / "features")
+        patch.setenv("ZOO_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         yield
 
 
