@@ -145,6 +145,10 @@ def test_list_models_takes_shell_patterns() -> None:
 def test_unknown_name_lists_similar_names(function: Callable[[str], object]) -> None:
     with pytest.raises(UnknownModelError, match="hubert-base"):
         function("hubert-bsae")
+    with pytest.raises(
+        UnknownModelError, match="`zoo list` shows all names; if it is yours: --import MODULE or ZOO_IM"
+    ):
+        function("qqqq")
 
 
 @pytest.mark.parametrize(
