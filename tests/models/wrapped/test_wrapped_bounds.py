@@ -94,3 +94,11 @@ def test_numbers_of_a_saved_model(directory: Path, tmp_path: Path, field: str, v
     (tmp_path / "ours" / "config.yaml").write_text(yaml.safe_dump(header))
     with pytest.raises(CheckpointError, match=re.escape(f"{field} {value:g}: must be at least")):
         zoo.load(tmp_path / "ours", device="cpu")
+
+
+def test_models_of_text_are_not_built(directory: Path) -> None:
+    """DistilBERT's table of positions is a loop in Python: an hour for a billion of them."""
+    options = {"sinusoidal_pos_embds": True, "max_position_embeddings": 10**9}
+    edit(directory / "config.json", model_type="distilbert", **options)
+    with pytest.raises(CheckpointError, match="DistilBertModel takes text"):
+        zoo.load(directory, device="cpu", wrap=True)

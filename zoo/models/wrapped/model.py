@@ -214,12 +214,16 @@ def foreign_config(settings: Mapping[str, Any]) -> Any:
     """The configuration of transformers from config.json, without settings that name code.
 
     Raises KeyError or ValueError for a model_type that the installed transformers does not have, and ConfigError as
-    `check_model`.
+    `check_model`, and for a model of text. Some of those compute tables of positions in a loop when they are built.
     """
-    from transformers import AutoConfig
+    from transformers import MODEL_MAPPING, AutoConfig
 
     check_model(settings)
-    return AutoConfig.for_model(**_without_code(settings))
+    config = AutoConfig.for_model(**_without_code(settings))
+    architecture: Any = MODEL_MAPPING.get(type(config), None)
+    if getattr(architecture, "main_input_name", "") == "input_ids":
+        raise ConfigError(f"{architecture.__name__} takes text (input_ids), so it does not run on audio alone")
+    return config
 
 
 def _without_code(settings: Any) -> Any:
