@@ -221,7 +221,8 @@ def test_a_model_that_was_trained_says_what_it_was_trained_from(tmp_path: Path) 
     assert tuned.name == "first-finetuned"
     assert tuned.provenance == {"license": "MIT", "fine-tuned from": f"first ({fingerprint})"}
     page = (tmp_path / "tuned" / "README.md").read_text()
-    assert "# first-finetuned" in page and f"| fine-tuned from | first ({fingerprint}) |" in page
+    assert "# first-finetuned" in page
+    assert f"|-|-|\n| fine-tuned from | first ({fingerprint}) |\n| license of the parent | MIT |" in page
     between = tuned.fingerprint()
     train_a_little(tuned)
     tuned.save(tmp_path / "twice")

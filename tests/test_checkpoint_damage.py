@@ -5,6 +5,7 @@ half replaced.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from small import small
 
 import zoo
 from zoo import checkpoint
+from zoo.cli.card import read as read_card
 from zoo.errors import CheckpointError
 from zoo.loading import load_checkpoint
 
@@ -72,7 +74,7 @@ def test_one_flipped_bit(saved: Path) -> None:
         ({"config": {"dim": -8}}, "config is not valid"),
         ({"config": [1]}, "must be a mapping"),
         ({"provenance": "from a friend"}, "`provenance` must be a mapping"),
-        ({"family": "herbert"}, "herbert"),
+        ({"family": "herbert"}, "herbert.*if it is yours: --import MODULE or ZOO_IMPORT=MODULE, or import it first"),
         ({"config": {}}, "tensors do not fit"),
     ],
 )
@@ -106,8 +108,15 @@ def test_config_that_is_not_ours(saved: Path, text: str) -> None:
 )
 def test_a_damaged_config_is_named_by_load(saved: Path, text: str, reason: str) -> None:
     (saved / "config.yaml").write_text(text)
-    with pytest.raises(CheckpointError, match=rf"config\.yaml: .*{reason}"):
-        zoo.load(saved, device="cpu")
+    run = saved.parent / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("train: {steps: 4}")
+    shutil.copytree(saved, run / "best")
+    readers = [zoo.load] if checkpoint.is_checkpoint(saved) else [zoo.load, read_card]  # a page needs no known format
+    for source in (saved, run):
+        for read in readers:
+            with pytest.raises(CheckpointError, match=rf"config\.yaml: .*{reason}"):
+                read(str(source))
 
 
 def test_a_config_that_never_ends_is_not_read(saved: Path) -> None:

@@ -16,11 +16,13 @@ import soundfile
 import torch
 from small import small
 from torch import Tensor
+from typer.testing import CliRunner
 
 import zoo
 from zoo import models, registry
 from zoo.cards import PACKAGED
 from zoo.cli.card import read as read_card
+from zoo.cli.main import app
 from zoo.encoder import Encoder, Frames, Layer
 from zoo.errors import CheckpointError, ConfigError, UnknownModelError, ZooError
 from zoo.nn.masking import lengths_to_mask, zero_padding
@@ -145,6 +147,10 @@ def test_list_models_takes_shell_patterns() -> None:
 def test_unknown_name_lists_similar_names(function: Callable[[str], object]) -> None:
     with pytest.raises(UnknownModelError, match="hubert-base"):
         function("hubert-bsae")
+    with pytest.raises(
+        UnknownModelError, match="`zoo list` shows all names; if it is yours: --import MODULE or ZOO_IM"
+    ):
+        function("qqqq")
 
 
 @pytest.mark.parametrize(
@@ -246,6 +252,9 @@ def test_register_a_new_family(own_registry: None, tmp_path: Path) -> None:
         zoo.register(card)
     zoo.register(card, Peak)
     assert "peak-4" in zoo.list_models()
+    assert "| license | - |" in read_card("peak-4") and "| parameters | - |" in read_card("peak-4")
+    shown = CliRunner().invoke(app, ["info", "peak-4"]).stdout
+    assert "MIT" not in shown and "0.0" not in shown
     model = zoo.create("peak-4", width=3)
     assert model.embed([torch.rand(900), torch.rand(400)], 8_000).shape == (2, 3)
     check_encoder(model)

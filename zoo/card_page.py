@@ -11,6 +11,8 @@ from zoo.cards import ModelCard
 from zoo.io.markdown import block, plain, row
 
 PAGE = "README.md"
+FINE_TUNED = "fine-tuned from"
+"""The fact of a provenance that names the parent; the other facts are then those of the parent."""
 
 
 def model_card(
@@ -41,7 +43,7 @@ def model_card(
         sections += ["## Scores measured by the recipe\n\n" + bullets(card.scores)]
     if results:
         sections.append(f"## Results\n\n{results}")
-    facts = {key: value for key, value in provenance.items() if value is not None}
+    facts = _origin(provenance)
     origin = table_of(facts) if facts else "The origin of these weights is not recorded."
     sections += [f"## Origin\n\n{origin}", "Architecture and preprocessing are in `config.yaml`."]
     return "\n\n".join(sections) + "\n"
@@ -58,6 +60,15 @@ def _facts(model: Any, header: Mapping[str, Any]) -> dict[str, str]:
         "fingerprint": header["fingerprint"],
         "written by": f"audiozoo {header['zoo_version']}",
     }
+
+
+def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that are known. Of a fine-tuned model, its parent comes first, and the parent's facts say so."""
+    facts = {key: value for key, value in provenance.items() if value is not None}
+    if FINE_TUNED not in facts:
+        return facts
+    parent = facts.pop(FINE_TUNED)
+    return {FINE_TUNED: parent} | {f"{key} of the parent": value for key, value in facts.items()}
 
 
 def _usage(model: Any, source: str, units: bool) -> str:

@@ -17,6 +17,7 @@ class ModelCard:
     config: options that differ from the defaults of the family.
     source: "hf:owner/name[@revision]" if weights are published, PACKAGED if they come with zoo (zoo/assets/NAME), None
         if `zoo.create` or a recipe must make them.
+    license: of the weights, or of the code without any; empty if it is not stated.
     parameters: millions. scores: published results, "task: figure (where it is published)".
     assets: folder under zoo/assets with files that the untrained model needs, such as a vocabulary.
     recipe: the command that trains it, if there is one.
@@ -28,7 +29,7 @@ class ModelCard:
     summary: str
     config: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
-    license: str = "MIT"
+    license: str = ""
     training_data: str = "none"
     parameters: float = 0.0
     paper: str = ""

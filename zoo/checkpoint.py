@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from zoo._version import __version__
-from zoo.card_page import model_card
+from zoo.card_page import FINE_TUNED, model_card
 from zoo.errors import CheckpointError
 from zoo.io.atomic import replacing_directory
 from zoo.io.small_files import LFS_ADVICE, is_lfs_pointer, read_yaml
@@ -35,7 +35,7 @@ from zoo.nn.linear import Int8Linear
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
 PARTS = (CONFIG, WEIGHTS, CARD, "tokenizer.json", "quantizer.safetensors", "state")
-FINE_TUNED, SUFFIX = "fine-tuned from", "-finetuned"
+SUFFIX = "-finetuned"
 _REQUIRED = {"format", "name", "family", "config", "preprocessing", "fingerprint", "weights_sha256", "zoo_version"}
 
 

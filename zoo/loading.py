@@ -149,17 +149,23 @@ def _load_weights(source: str | Path, wrap: bool = False) -> Encoder:
 def find_checkpoint(path: Path) -> Path | None:
     """The checkpoint at `path`: the folder itself, or the model of a run folder. None if there is neither.
 
-    Raises CheckpointError for a run folder without a model.
+    Raises CheckpointError for a run folder without a model, and for a checkpoint with a damaged config.yaml.
     """
-    from zoo.checkpoint import is_checkpoint
+    from zoo.checkpoint import CONFIG, is_checkpoint, read_header
 
-    for folder in (path, *(path / name for name in EXPORTED)):
+    exported = [path / name for name in EXPORTED]
+    for folder in (path, *exported):
         if is_checkpoint(folder):
             return folder
+    for folder in exported:
+        if (folder / CONFIG).exists():
+            read_header(folder)  # raises, with the reason
     if (path / "checkpoints").is_dir() and not (path / "config.json").exists():
         raise CheckpointError(
-            f"{path}: a run folder that has no model yet; the command that trains it goes on, and writes one"
+            f"{path}: a run folder that has no model yet; the command that trains it goes on, writes one"
         )
+    if (path / CONFIG).exists() and not (path / "config.json").exists():
+        read_header(path)
     return None
 
 

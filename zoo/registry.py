@@ -37,6 +37,7 @@ _families: dict[str, str | type[Encoder]] = {}
 """Family name -> class or "module:Class". A checkpoint names a family, never a class, so it cannot import any code."""
 PLUGIN_GROUP = "zoo.models"
 IMPORT_VARIABLE = "ZOO_IMPORT"
+_IF_YOURS = f"if it is yours: --import MODULE or {IMPORT_VARIABLE}=MODULE, or import it first in Python"
 _plugins: list[str] = []
 """Not empty once plugins were imported."""
 _short_names: dict[str, str] = {}
@@ -106,7 +107,7 @@ def info(name: str) -> ModelCard:
     name = _short_names.get(name, name)
     if not is_registered(name):
         similar = similar_names(name, cutoff=0.4)
-        hint = f"did you mean {', '.join(similar)}?" if similar else "`zoo list` shows all names"
+        hint = f"did you mean {', '.join(similar)}?" if similar else f"`zoo list` shows all names; {_IF_YOURS}"
         raise UnknownModelError(f"no model is called {shorten(name)}; {hint}")
     return _cards[name]
 
@@ -146,7 +147,9 @@ def encoder_class(family: str) -> type[Encoder]:
     if family not in _families:
         load_plugins()
     if family not in _families:
-        raise UnknownModelError(f"no encoder family is called {shorten(family)}; known: {', '.join(_families)}")
+        raise UnknownModelError(
+            f"no encoder family is called {shorten(family)}; known: {', '.join(_families)}; {_IF_YOURS}"
+        )
     target = _families[family]
     if isinstance(target, str):
         import torch

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from zoo import importers
 from zoo.errors import CheckpointError
-from zoo.importers import torchfile
-from zoo.importers.torchfile import StubObject
+from zoo.importers import pickled, torchfile
+from zoo.importers.pickled import StubObject
 
 LAYOUTS = [(True, 2), (True, 4), (False, 2), (False, 4)]
 Save = Callable[[Any], Path]
@@ -45,7 +45,7 @@ def test_tensors_come_back(save: Save) -> None:
         "scalar": torch.tensor(3),
         "empty": torch.empty(0, 3),
         "parameter": torch.nn.Parameter(torch.randn(2)),
-        **{str(dtype): torch.arange(5).to(dtype) for dtype in torchfile._STORAGES.values()},
+        **{str(dtype): torch.arange(5).to(dtype) for dtype in pickled.STORAGES.values()},
     }
     read = torchfile.read(save(content))
     assert read.keys() == content.keys()
@@ -109,8 +109,8 @@ def test_no_call_is_made(save: Save, function: Any, tmp_path: Path, capfd: pytes
 
 def test_setting_attributes_changes_nothing_outside(tmp_path: Path) -> None:
     """BUILD with a slot state calls setattr on whatever is on the stack: here on the classes a file may name."""
-    for module, name in torchfile._Unpickler(io.BytesIO(), lambda *_: torch.empty(0))._known:
-        before = torchfile._Mapping().__setstate__, dict(vars(torchfile._Mapping)), dict(vars(torchfile._Unpickler))
+    for module, name in pickled.Unpickler(io.BytesIO(), lambda *_: torch.empty(0))._known:
+        before = pickled.Mapping().__setstate__, dict(vars(pickled.Mapping)), dict(vars(pickled.Unpickler))
         program = f"c{module}\n{name}\n".encode() + b"(N}X\x05\x00\x00\x00aliceK\x01stb."
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
@@ -118,7 +118,7 @@ def test_setting_attributes_changes_nothing_outside(tmp_path: Path) -> None:
         (tmp_path / "file.pt").write_bytes(buffer.getvalue())
         with pytest.raises(CheckpointError):
             torchfile.read(tmp_path / "file.pt")
-        assert before[1:] == (dict(vars(torchfile._Mapping)), dict(vars(torchfile._Unpickler)))
+        assert before[1:] == (dict(vars(pickled.Mapping)), dict(vars(pickled.Unpickler)))
 
 
 def test_deflated_storage_and_short_storage_are_refused(tmp_path: Path) -> None:

@@ -45,9 +45,9 @@ def _registered_page(card: ModelCard) -> str:
     weights = card.source or ("needs none" if card.parameters == 0 else "none published")
     facts = {
         "family": card.family,
-        "parameters": f"{card.parameters:g} million",
+        "parameters": f"{card.parameters:g} million" if card.parameters else "-",
         "weights": weights,
-        "license": card.license,
+        "license": card.license or "-",
         "training data": card.training_data,
         "paper": card.paper or "-",
     }

@@ -82,7 +82,7 @@ def list_models(
     table.add_column("weights", no_wrap=True)
     table.add_column("summary")
     for card in cards:
-        size = f"{card.parameters:.0f} M" if card.parameters else "0"
+        size = f"{card.parameters:.0f} M" if card.parameters else "-"
         origin = "packaged" if card.source == PACKAGED else "hub"
         weights = origin if card.source else "needs none" if card.has_weights else "untrained"
         table.add_row(card.name, size, weights, card.summary)
@@ -101,7 +101,8 @@ def info(
         return
     table = Table(show_header=False, box=None)
     for field, value in facts.items():
-        table.add_row(f"[bold]{field}[/]", escape(visible(_lines(value))) or "-")
+        text = _lines(value) if value else ""
+        table.add_row(f"[bold]{field}[/]", escape(visible(text)) or "-")
     console.print(table)
 
 

@@ -67,9 +67,12 @@ def read(name: str, path: Path) -> Foreign:
     opened = _open(name, path)
     importer = next((i for i in IMPORTERS if i.matches(opened.content)), None)
     if importer is None:
+        titles = ", ".join(i.title for i in IMPORTERS)
+        by_transformers = f"; if transformers computes it: zoo.load({shorten(name)}, wrap=True) in Python"
         raise CheckpointError(
             f"{name}: {_describe(opened.content)} is no model that zoo can read; it reads its own directories and: "
-            + ", ".join(i.title for i in IMPORTERS)
+            + titles
+            + (by_transformers if "model_type" in opened.content else "")
         )
     module, _, function = importer.target.partition(":")
     with understood(name):

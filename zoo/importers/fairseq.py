@@ -1,6 +1,6 @@
 """fairseq's HuBERT checkpoints: pre-trained (with the head that predicts units) and CTC fine-tuned ones.
 
-Neither fairseq nor OmegaConf is needed: configuration and dictionaries arrive as inert records (see torchfile.py).
+Neither fairseq nor OmegaConf is needed: configuration and dictionaries arrive as inert records (see pickled.py).
 fairseq normalizes the waveform if its task says so, and so does the model that is read.
 """
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from zoo.errors import CheckpointError
+from zoo.importers.pickled import StubObject
 from zoo.importers.source import Foreign, ForeignSource, fuse_attention, rename, take_weight_norm
-from zoo.importers.torchfile import StubObject
 from zoo.io.small_files import read_text
 from zoo.io.text import shorten
 from zoo.nn.conv import WaveformFrontend

@@ -19,6 +19,9 @@ from zoo.io.text import shorten
 TEXT_LIMIT = 32 << 20
 """Bytes of the largest text that is read; vocabularies of 250,000 tokens need some 17 MB."""
 YAML_LIMIT = 1 << 20
+_MOST_DIGITS = 4300  # as Python's own limit
+_DEEPEST = 100  # mappings and lists in one another
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times as fast
 _LFS = "version https://git-lfs.github.com/spec/"
 LFS_ADVICE = (
     "a pointer of git-lfs, not the file itself; run `git lfs pull` in that folder, or download the repository with "
@@ -112,25 +115,42 @@ def parse_yaml(text: str) -> Any:
     Raises ValueError for anything else. Aliases are refused, because a few lines of them stand for millions of values.
     """
     try:
+        _check_events(text)
         return yaml.load(text, Loader=_PlainLoader)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: 2024-13-45, an integer of 5000 digits
         raise ValueError(" ".join(str(error).split())) from error
 
 
-class _PlainLoader(yaml.SafeLoader):
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", mark)
-        return super().compose_node(parent, index)
+def _check_events(text: str) -> None:
+    """Raises ValueError or YAMLError, before anything is built, for aliases and deep nesting."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            where: Any = event.start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", where)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        if isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise ValueError("nested too deeply")
+
+
+class _PlainLoader(_Loader):
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > _MOST_DIGITS:  # with colons, its base is 60, and Python has no limit of its own
+            raise ValueError(f"an integer of more than {_MOST_DIGITS} digits")
+        number: int = super().construct_yaml_int(node)
+        return number
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        mapping = super().construct_mapping(node, deep)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
         for key in mapping:
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {shorten(key)} is not text", node.start_mark
                 )
         return mapping
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)

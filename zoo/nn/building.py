@@ -61,6 +61,13 @@ class bounded(TorchFunctionMode):
         return result
 
 
+def check_elements(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Raises ConfigError if the parameters of `model`, of the meta device, are far more than `tensors` hold."""
+    needed = sum(parameter.numel() for parameter in model.parameters())
+    if needed > _BUFFER_ELEMENTS + sum(tensor.numel() for tensor in tensors.values()):
+        raise _too_large()
+
+
 def _too_large() -> ConfigError:
     return ConfigError("it describes a far larger model than these weights are for; correct its sizes")
 

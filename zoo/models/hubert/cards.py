@@ -49,6 +49,7 @@ CARDS = (
         "HuBERT on log-mel, 20 ms frames, with 100 units (learned from 500)",
         config=_MINI,
         source=PACKAGED,
+        license="MIT",
         training_data="11 hours of generated speech in five languages (eSpeak NG), 50 minutes of natural synthetic "
         "English (Kokoro-82M's voices and blends of them, Apache-2.0) and 3 hours of recordings: AN4 "
         "(BSD-like), FSDD (CC BY-SA 4.0), Asterisk's prompts (CC BY-SA 3.0, CC BY 3.0), Picovoice's wake words "
@@ -112,6 +113,7 @@ CARDS = (
         "hubert",
         "HuBERT Base on log-mel, 40 ms frames, cheap to train",
         config=_FAST,
+        license="MIT",
         parameters=91.7,
         paper="https://arxiv.org/abs/2309.13860",
     ),
@@ -120,6 +122,7 @@ CARDS = (
         "hubert",
         "HuBERT Base on log-mel, 20 ms frames, cheap to train",
         config=_FAST | {"frame_ms": 20},
+        license="MIT",
         parameters=91.7,
         paper="https://arxiv.org/abs/2309.13860",
     ),

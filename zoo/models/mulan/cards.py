@@ -35,6 +35,7 @@ CARDS = (
         "mulan-resnet50",
         "mulan",
         "MuLan with a ResNet-50 on 64 mels and BERT-base",
+        license="MIT",
         parameters=132.8,
         paper=_PAPER,
         recipe="python -m zoo.recipes.mulan.train --config resnet50",
@@ -44,6 +45,7 @@ CARDS = (
         "mulan",
         "MuLan with an AST on 128 mels and BERT-base",
         config={"tower": "ast", "mels": 128},
+        license="MIT",
         parameters=195.3,
         paper=_PAPER,
         recipe="python -m zoo.recipes.mulan.train --config ast",
@@ -54,6 +56,7 @@ CARDS = (
         "MuLan with a ResNet and a BERT small enough to train on two cores",
         config=_MINI,
         source=PACKAGED,
+        license="MIT",
         training_data="ten hours of music composed by rule (TimGM6mb soundfont), and an hour of renderings of "
         "public-domain scores (FluidR3 soundfont), with captions that state facts",
         limits=(
@@ -76,6 +79,7 @@ CARDS = (
         "mulan",
         "MuLan with an AST and a BERT small enough to train on two cores",
         config=_MINI | {"tower": "ast"},
+        license="MIT",
         parameters=1.3,
         paper=_PAPER,
         assets="mulan-mini",

@@ -14,11 +14,13 @@ CARDS = (
         "spectral",
         "13 MFCC and two orders of differences, 10 ms frames",
         config={"kind": "mfcc", "bands": 13},
+        license="MIT",
     ),
     ModelCard(
         "logmel",
         "spectral",
         "80 log-mel bands, 10 ms frames",
+        license="MIT",
     ),
 )
 

@@ -51,6 +51,7 @@ def _published(published: WhisperSize) -> ModelCard:
         + ("" if english or size == "turbo" else " and translation to English"),
         config=config,
         source=f"hf:openai/{published.repository}",
+        license="MIT",
         training_data=_DATA[third],
         limits=published.limits,
         parameters=published.parameters,
@@ -65,6 +66,7 @@ CARDS = (
         "Whisper small enough to train on two cores; English keywords and digits, windows of 8 s",
         config=_MINI,
         source=PACKAGED,
+        license="MIT",
         training_data="twenty English keywords, and strings of digits: 88 minutes of generated speech (eSpeak NG), 37 "
         "minutes of natural synthetic speech (Kokoro-82M's voices and blends of them, Apache-2.0), and 1,200 digits of "
         "three speakers (FSDD, CC BY-SA 4.0)",

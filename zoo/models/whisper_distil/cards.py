@@ -37,6 +37,7 @@ def _card(
         f"distil-whisper: English transcription with {layers[1]} decoder layers",
         config=config,
         source=f"hf:distil-whisper/{name}",
+        license="MIT",
         training_data=data,
         limits=_LIMITS,
         parameters=parameters,

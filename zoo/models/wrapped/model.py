@@ -19,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from zoo.audio import Clip
+from zoo.audio.resampling import HIGHEST, LOWEST
 from zoo.encoder import Encoder, Frames, Layer
 from zoo.errors import ConfigError
+from zoo.models.wrapped.limits import MOST, check_extractor, check_model
 from zoo.models.wrapped.timing import Timing, measure
 from zoo.nn.conv import EPS_WAVE, blocks
 from zoo.nn.eval_mode import eval_mode
+from zoo.validation import check_range
 
 _VOLATILE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype")
 _OF_CODE = ("attn_implementation", "experts_implementation", "auto_map")
@@ -61,6 +64,9 @@ class Wrapped(Encoder):
     def __init__(self, config: WrappedConfig, model: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
+        check_range("sample_rate", config.sample_rate, LOWEST, HIGHEST)
+        for name in ("hop", "min_samples", "dim", "layers"):
+            check_range(name, getattr(config, name), 1, MOST)
         self.sample_rate, self.hop, self.min_samples = config.sample_rate, config.hop, config.min_samples
         self.dim, self.num_layers = config.dim, config.layers
         self.timing = Timing(config.hop, config.offset, config.min_samples)
@@ -116,10 +122,13 @@ class Wrapped(Encoder):
 def wrap(model: Any, processor: Any) -> Wrapped:
     """A model of transformers as an Encoder. See `zoo.loading.wrap`."""
     name = type(model).__name__
+    if processor is None:
+        raise ConfigError(f"{name} cannot be wrapped without a feature extractor, which prepares its audio: give one")
     extractor = getattr(processor, "feature_extractor", processor)
     rate = getattr(extractor, "sampling_rate", None)
     if not isinstance(rate, int):
         raise ConfigError(f"{name} cannot be wrapped: {type(processor).__name__} states no sampling_rate of audio")
+    check_range("sampling_rate", rate, LOWEST, HIGHEST)
     base = getattr(model, "base_model", model)
     core = encoder_of(base)
     facts: dict[str, Any] = {
@@ -204,11 +213,17 @@ def _count(core: Any, extractor: Any, samples: int) -> int:
 def foreign_config(settings: Mapping[str, Any]) -> Any:
     """The configuration of transformers from config.json, without settings that name code.
 
-    Raises KeyError or ValueError for a model_type that the installed transformers does not have.
+    Raises KeyError or ValueError for a model_type that the installed transformers does not have, and ConfigError as
+    `check_model`, and for a model of text. Some of those compute tables of positions in a loop when they are built.
     """
-    from transformers import AutoConfig
+    from transformers import MODEL_MAPPING, AutoConfig
 
-    return AutoConfig.for_model(**_without_code(settings))
+    check_model(settings)
+    config = AutoConfig.for_model(**_without_code(settings))
+    architecture: Any = MODEL_MAPPING.get(type(config), None)
+    if getattr(architecture, "main_input_name", "") == "input_ids":
+        raise ConfigError(f"{architecture.__name__} takes text (input_ids), so it does not run on audio alone")
+    return config
 
 
 def _without_code(settings: Any) -> Any:
@@ -226,6 +241,7 @@ def _build_extractor(text: str) -> Any:
     import transformers
 
     settings = json.loads(text)
+    check_extractor(settings)
     cls = getattr(transformers, str(settings.get("feature_extractor_type")), None)
     if not (isinstance(cls, type) and issubclass(cls, transformers.FeatureExtractionMixin)):
         raise ConfigError(f"transformers has no feature extractor {settings.get('feature_extractor_type')!r}")
@@ -238,6 +254,8 @@ def _build_model(config: WrappedConfig) -> Any:
 
     try:
         base = AutoModel.from_config(foreign_config(json.loads(config.settings)), trust_remote_code=False)
+    except ConfigError:
+        raise
     except (KeyError, ValueError, ImportError) as error:
         raise ConfigError(f"{config.architecture}: the installed transformers cannot build it ({error})") from error
     if type(base).__name__ != config.architecture:
