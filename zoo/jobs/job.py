@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -30,7 +30,7 @@ from zoo.jobs.lists import Item
 from zoo.jobs.plan import PLAN_NAME, Plan, Shard, read_plan, stamp
 from zoo.jobs.prepare import Request, can_join, prepare
 from zoo.jobs.progress import ProgressMeter
-from zoo.jobs.retry import improvable_shards, loses_items
+from zoo.jobs.retry import CRASHED, improvable_shards, loses_items
 from zoo.jobs.shards import Failure, stored_failures, write_errors
 from zoo.jobs.survey import Planned
 from zoo.jobs.task import Decoded, Task, empty_plan
@@ -61,11 +61,16 @@ class JobResult:
         return sum(index not in failed for shard in shards for index in self.plan.present(shard))
 
 
+# Computes shards of a job, as `Job.compute` does.
+Engine = Callable[["Job", Sequence[Shard], ProgressMeter], bool]
+
+
 class Job:
     """One job in one folder.
 
     items: all inputs, of which the task selects. threads: decoding threads. worker: this process among others.
     prune: drop items that are no longer in `items`. title: of the output, in messages; default: the folder.
+    engine: computes shards somewhere else than in this process.
     """
 
     def __init__(
@@ -79,15 +84,18 @@ class Job:
         worker: Worker = ALONE,
         prune: bool = False,
         title: Path | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self.folder, self.task, self.items, self.threads, self.console = folder, task, items, threads, console
         self.worker, self.prune, self.title = worker, prune, title or folder
+        self.engine = engine
         self.claims = Claims(folder, str(worker))
         self.plan = empty_plan(task)
         self.shards: list[Shard] = []
         self.stored: dict[int, list[Failure]] = {}  # failures of the finished shards
         self.improvable: set[int] = set()  # finished shards to compute again, because a failed item works now
         self.computed: set[int] = set()
+        self.excluded: dict[int, str] = {}  # items that are not tried -> the reason of their failure
         self._stamp: tuple[int, int] | None = None
 
     def run(self) -> JobResult:
@@ -120,7 +128,8 @@ class Job:
         wait = FIRST_WAIT
         said = False
         while not self._finish():
-            if self.compute(self._missing(), meter):
+            shards = self._missing()
+            if self.engine(self, shards, meter) if self.engine is not None else self.compute(shards, meter):
                 wait = FIRST_WAIT
                 continue
             if wait > 1.0 and not said:
@@ -128,6 +137,38 @@ class Job:
                 print_plain(self.console, f"{self.title}: waiting for {len(self._missing())} shards of other workers")
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
+
+    def open(self) -> None:
+        """Read the plan that another process has made."""
+        self._read_plan()
+
+    def probe(self, indices: Sequence[int]) -> None:
+        """Decode and compute items together, and drop the results."""
+        clips = [(index, self.task.read(self.plan.items[index])) for index in indices]
+        batch = [self._decoded(index, clip) for index, clip in clips if not isinstance(clip, str)]
+        for _ in self.task.compute(batch, lambda seconds: None):
+            pass
+
+    def note(self, shard: Shard, *, computed: bool) -> None:
+        """Note that a process of the engine has finished a shard."""
+        failures = stored_failures(self._path(shard), shard)
+        if failures is not None:
+            self.stored[shard.number] = failures
+            self.improvable.discard(shard.number)
+        if computed:
+            self._count(shard)
+
+    def _count(self, shard: Shard) -> None:
+        self.computed.add(shard.number)
+        self.task.collect(self._path(shard), self.plan)
+
+    def _decoded(self, index: int, clip: Clip) -> Decoded:
+        return Decoded(index, self.plan.items[index], clip, self.plan.labels_of(index))
+
+    def _tried(self, shard: Shard) -> Iterator[list[int]]:
+        """The items of each batch that are tried."""
+        for batch in self.plan.batches(shard):
+            yield [index for index in batch if index not in self.excluded]
 
     def _read_plan(self) -> bool:
         """Read the plan in the folder. False if it is gone: another worker has finished the job."""
@@ -147,6 +188,7 @@ class Job:
                 failures = stored_failures(self._path(shard), shard)
                 if failures is not None:
                     self.stored[shard.number] = failures
+                    self.excluded |= {index: reason for index, reason in failures if reason == CRASHED}
 
     def _path(self, shard: Shard) -> Path:
         return self.folder / self.plan.name(shard)
@@ -200,7 +242,7 @@ class Job:
             if self._claim(shard, meter):
                 claimed.append(shard)
                 yield _START
-                for batch in self.plan.batches(shard):
+                for batch in self._tried(shard):
                     yield from (self.plan.items[index] for index in batch)
 
     def _read(self, item: Planned) -> Clip | str:
@@ -239,7 +281,7 @@ class Job:
             elif self.claims.holds(path.name):
                 writer.commit()
                 self.stored[shard.number] = writer.failures
-                self.computed.add(shard.number)
+                self._count(shard)
         self.improvable.discard(shard.number)
         self.claims.release(path.name)
         if self.stored.get(shard.number) and self.task.errors is not None:
@@ -252,13 +294,15 @@ class Job:
             reason = self.plan.items[index].reason
             if reason is not None:
                 yield Failure(index, reason)
-        for indices in self.plan.batches(shard):
+            elif index in self.excluded:
+                yield Failure(index, self.excluded[index])
+        for indices in self._tried(shard):
             batch: list[Decoded] = []
-            for index, (item, clip) in zip(indices, islice(clips, len(indices)), strict=True):
+            for index, (_, clip) in zip(indices, islice(clips, len(indices)), strict=True):
                 if isinstance(clip, str):
                     yield Failure(index, clip)
                 else:
-                    batch.append(Decoded(index, item, clip, self.plan.labels_of(index)))
+                    batch.append(self._decoded(index, clip))
                 del clip  # a long one is a temporary file; free it before the next batch is decoded
             yield from self.task.compute(batch, meter.advance)
 
