@@ -127,7 +127,8 @@ class RayRun:
             return
         shard = self.queue.pop()
         present = set(self.job.plan.present(shard))
-        excluded = {index: reason for index, reason in self.excluded.items() if index in present}
+        known = self.job.excluded | self.excluded
+        excluded = {index: reason for index, reason in known.items() if index in present}
         again = shard.number in self.job.improvable
         self.pending[actor.compute.remote(shard.number, excluded, again)] = actor, shard.number
 

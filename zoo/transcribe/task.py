@@ -238,7 +238,11 @@ class TranscribeTask:
 
     def collect(self, path: Path, plan: Plan) -> None:
         """Count the recordings of a shard."""
-        for record in read_lines(path):
+        try:
+            records = read_lines(path)
+        except FileNotFoundError:  # another worker has finished the job since
+            return
+        for record in records:
             recording = str(json.loads(record["item"])[0])
             self.written[record["item"]] = recording, record["seconds"], record["has_text"]
 
