@@ -21,7 +21,7 @@ from zoo.errors import CheckpointError, ConfigError, ZooError
 from zoo.jobs import decode
 from zoo.jobs.plan import Limits
 from zoo.models.hubert.model import HuBERT
-from zoo.units import fit_quantizer, layer, mfcc39, task, writing
+from zoo.units import fit_quantizer, layer, mfcc39, task
 from zoo.units.writing import write_units
 
 
@@ -210,7 +210,7 @@ def test_another_dtype_is_an_error_for_a_finished_and_an_unfinished_file(
                 write_units(tmp_path / "clips", model, out, progress=False)
         other = with_units(clips)
         with monkeypatch.context() as patch:
-            patch.setattr(writing, "open_encoder", lambda *_, other=other: (other, "bfloat16", "as requested"))
+            patch.setattr(task, "open_encoder", lambda *_, other=other: (other, "bfloat16", "as requested"))
             with pytest.raises(
                 ZooError, match=r"(made|started) with other settings: dtype 'float32' \(now 'bfloat16'\)"
             ):

@@ -17,7 +17,7 @@ from zoo.cards import PACKAGED
 from zoo.cli.bench import app as bench_app
 from zoo.cli.corpora import app as corpora_app
 from zoo.cli.jobs import app as jobs_app
-from zoo.cli.options import WorkerOption
+from zoo.cli.options import AddressOption, EngineOption, WorkerOption
 from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
 from zoo.errors import ConfigError, UnknownModelError
 from zoo.io.terminal import print_plain, readable_errors
@@ -146,6 +146,8 @@ def embed(
     ] = "",
     prune: Annotated[bool, typer.Option("--prune", help="Remove the rows of items that are gone from PATHS")] = False,
     worker: WorkerOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     fail_on_error: Annotated[
         bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
@@ -170,6 +172,8 @@ def embed(
         keep_columns=keep_columns,
         prune=prune,
         worker=worker,
+        engine=engine,
+        address=address,
         progress=not quiet,
     )
     embed.raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
@@ -247,6 +251,8 @@ def units(
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove the lines of items that are gone from PATHS")] = False,
     worker: WorkerOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     fail_on_error: Annotated[
         bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
@@ -266,6 +272,8 @@ def units(
         workers=workers,
         prune=prune,
         worker=worker,
+        engine=engine,
+        address=address,
         progress=not quiet,
     )
     if not quiet:
@@ -317,6 +325,8 @@ def transcribe(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Decoding threads; default: one per core, at most 8")] = None,
     worker: WorkerOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     fail_on_error: Annotated[
         bool, typer.Option("--fail-on-error", help="Exit status 1 if any item failed, not only if all failed")
     ] = False,
@@ -337,6 +347,8 @@ def transcribe(
         device=device,
         workers=workers,
         worker=worker,
+        engine=engine,
+        address=address,
         progress=not quiet,
         language=language,
         task=task,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from rich.console import Console
 from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
 from zoo.embed.columns import column_types, parse_names
 from zoo.embed.settings import EmbedSettings
-from zoo.embed.task import EmbedTask
+from zoo.embed.task import EmbedTask, load_task
 from zoo.encoder import Encoder, Layer
 from zoo.io import messages
 from zoo.io.terminal import print_plain
@@ -25,6 +26,7 @@ from zoo.jobs.failures import ERRORS_NAME, raise_for_failures
 from zoo.jobs.inputs import collect
 from zoo.jobs.job import Job
 from zoo.jobs.lists import Item
+from zoo.jobs.on_ray import choose_engine
 from zoo.jobs.workers import parse_worker
 from zoo.loading import open_encoder
 
@@ -63,6 +65,8 @@ def run(
     keep_columns: str | Sequence[str] = (),
     prune: bool = False,
     worker: str | None = None,
+    engine: str = "local",
+    address: str | None = None,
     fail_on_error: bool = False,
     progress: bool | Console = True,
 ) -> EmbedSummary:
@@ -80,6 +84,7 @@ def run(
     prune: remove the rows of items that are no longer in `paths`, and compute their shards again without them.
     worker: "I/N" or "auto" (`zoo.jobs.workers.parse_worker`) if other processes do the same run at the same time, also
         on other machines. Every process returns when the whole folder is finished.
+    engine: "ray" computes in actors of Ray (`zoo.jobs.on_ray`); address: of a running cluster.
     progress: whether to show progress on stderr, or the console to show it on.
 
     A killed run can be started again: finished shards are kept, the others are computed. The files are then
@@ -111,7 +116,10 @@ def run(
     )
     print_plain(console, f"{settings.model} on {settings.device}, {dtype}: {why}")
     task = EmbedTask(encoder, settings, out)
-    result = Job(out, task, items, threads=threads, console=console, worker=share, prune=prune).run()
+    make_task = partial(load_task, device=device, dtype=dtype, settings=settings, out=out)
+    run_shards = choose_engine(engine, address, model, make_task)
+    job = Job(out, task, items, threads=threads, console=console, worker=share, prune=prune, engine=run_shards)
+    result = job.run()
     embedded = result.count_computed()
     summary = EmbedSummary(
         embedded=embedded,

@@ -15,6 +15,7 @@ from zoo.jobs.lists import Item
 from zoo.jobs.plan import Limits, Plan, Shard
 from zoo.jobs.shards import PARQUET, Failure
 from zoo.jobs.task import Advance, Decoded
+from zoo.loading import open_encoder
 
 # Limits of a shard, besides `shard_items`: audio (the work that a crash can lose), and bytes of embeddings.
 SHARD_SECONDS = 3600.0
@@ -42,6 +43,7 @@ class EmbedTask:
         )
         self.look_ahead_seconds = LOOK_AHEAD_BATCHES * settings.batch_seconds
         self.read = partial(decode.read, sample_rate=encoder.sample_rate, min_samples=encoder.min_samples)
+        self.device = settings.device
         self._embedder = Embedder(encoder, settings)
         self._settings = settings
 
@@ -60,5 +62,13 @@ class EmbedTask:
         """A writer of Parquet."""
         return EmbeddingWriter(path, plan, shard, self._settings)
 
+    def collect(self, path: Path, plan: Plan) -> None:
+        """The engine counts."""
+
     def finish(self, folder: Path, plan: Plan, failures: Sequence[Failure]) -> None:
         """The parts are the result."""
+
+
+def load_task(model: str | Path, device: str, dtype: str, settings: EmbedSettings, out: Path) -> EmbedTask:
+    """The task in another process."""
+    return EmbedTask(open_encoder(model, device, dtype)[0], settings, out)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from zoo.io.locks import lock_folder, sweep
 from zoo.io.terminal import print_plain
 from zoo.jobs import decode
 from zoo.jobs.claims import Claims
+from zoo.jobs.folder import JobFolder
 from zoo.jobs.lists import Item
-from zoo.jobs.plan import PLAN_NAME, Plan, Shard, read_plan, stamp
+from zoo.jobs.plan import Plan, Shard
 from zoo.jobs.prepare import Request, can_join, prepare
 from zoo.jobs.progress import ProgressMeter
 from zoo.jobs.retry import improvable_shards, loses_items
@@ -61,11 +62,16 @@ class JobResult:
         return sum(index not in failed for shard in shards for index in self.plan.present(shard))
 
 
-class Job:
+# Computes shards of a job, as `Job.compute` does.
+Engine = Callable[["Job", Sequence[Shard], ProgressMeter], bool]
+
+
+class Job(JobFolder):
     """One job in one folder.
 
     items: all inputs, of which the task selects. threads: decoding threads. worker: this process among others.
     prune: drop items that are no longer in `items`. title: of the output, in messages; default: the folder.
+    engine: computes shards somewhere else than in this process.
     """
 
     def __init__(
@@ -79,16 +85,13 @@ class Job:
         worker: Worker = ALONE,
         prune: bool = False,
         title: Path | None = None,
+        engine: Engine | None = None,
     ) -> None:
-        self.folder, self.task, self.items, self.threads, self.console = folder, task, items, threads, console
+        super().__init__(folder, task)
+        self.items, self.threads, self.console = items, threads, console
         self.worker, self.prune, self.title = worker, prune, title or folder
+        self.engine = engine
         self.claims = Claims(folder, str(worker))
-        self.plan = empty_plan(task)
-        self.shards: list[Shard] = []
-        self.stored: dict[int, list[Failure]] = {}  # failures of the finished shards
-        self.improvable: set[int] = set()  # finished shards to compute again, because a failed item works now
-        self.computed: set[int] = set()
-        self._stamp: tuple[int, int] | None = None
 
     def run(self) -> JobResult:
         """Compute all shards, together with other workers; return when all are there.
@@ -101,11 +104,11 @@ class Job:
                     sweep(self.folder)
                 self._plan()
                 self.claims.announce()
-                self._read_plan()
+                self.open()
             self.improvable = self._find_improvable()
             with self._meter() as meter:
                 self._work(meter)
-        return JobResult(self.plan, self._failures(), frozenset(self.computed), meter)
+        return JobResult(self.plan, self.failures(), frozenset(self.computed), meter)
 
     def _plan(self) -> None:
         """Make the plan in the folder, or bring it up to date. Workers that start together do it once."""
@@ -120,7 +123,8 @@ class Job:
         wait = FIRST_WAIT
         said = False
         while not self._finish():
-            if self.compute(self._missing(), meter):
+            shards = self._missing()
+            if self.engine(self, shards, meter) if self.engine is not None else self.compute(shards, meter):
                 wait = FIRST_WAIT
                 continue
             if wait > 1.0 and not said:
@@ -129,35 +133,25 @@ class Job:
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 
-    def _read_plan(self) -> bool:
-        """Read the plan in the folder. False if it is gone: another worker has finished the job."""
-        path = self.folder / PLAN_NAME
-        self._stamp = stamp(path)
-        plan = read_plan(path)
-        if plan is None or plan.settings != self.task.settings:
-            return False
-        self.plan, self.shards, self.stored = plan, plan.shards(), {}
-        self._read_shards()
-        return True
+    def probe(self, indices: Sequence[int]) -> None:
+        """Decode and compute items together, and drop the results."""
+        clips = [(index, self.task.read(self.plan.items[index])) for index in indices]
+        batch = [self._decoded(index, clip) for index, clip in clips if not isinstance(clip, str)]
+        for _ in self.task.compute(batch, lambda seconds: None):
+            pass
 
-    def _read_shards(self) -> None:
-        """Look for shards that are finished now."""
-        for shard in self.shards:
-            if shard.number not in self.stored:
-                failures = stored_failures(self._path(shard), shard)
-                if failures is not None:
-                    self.stored[shard.number] = failures
+    def _decoded(self, index: int, clip: Clip) -> Decoded:
+        return Decoded(index, self.plan.items[index], clip, self.plan.labels_of(index))
 
-    def _path(self, shard: Shard) -> Path:
-        return self.folder / self.plan.name(shard)
+    def _tried(self, shard: Shard) -> Iterator[list[int]]:
+        """The items of each batch that are tried."""
+        for batch in self.plan.batches(shard):
+            yield [index for index in batch if index not in self.excluded]
 
     def _missing(self) -> list[Shard]:
         """The shards to compute, this worker's share first."""
         left = [shard for shard in self.shards if shard.number not in self.stored or shard.number in self.improvable]
         return sorted(left, key=lambda shard: not self.worker.owns(shard.number))
-
-    def _failures(self) -> list[Failure]:
-        return list(chain.from_iterable(self.stored.values()))
 
     def _find_improvable(self) -> set[int]:
         """Numbers of the finished shards of this worker's share with a failed item that works now."""
@@ -195,12 +189,12 @@ class Job:
     def _requests(self, shards: Sequence[Shard], claimed: deque[Shard], meter: ProgressMeter) -> Iterator[Planned]:
         """Claim shard after shard as the items are needed. Yields the items of each shard, after a start mark."""
         for shard in shards:
-            if stamp(self.folder / PLAN_NAME) != self._stamp:
+            if not self.is_current():
                 return  # another run changed the plan
             if self._claim(shard, meter):
                 claimed.append(shard)
                 yield _START
-                for batch in self.plan.batches(shard):
+                for batch in self._tried(shard):
                     yield from (self.plan.items[index] for index in batch)
 
     def _read(self, item: Planned) -> Clip | str:
@@ -219,7 +213,7 @@ class Job:
         """Whether a shard is to be computed. One that another worker has finished is counted."""
         if shard.number in self.improvable:
             return True
-        failures = stored_failures(self._path(shard), shard)
+        failures = stored_failures(self.path(shard), shard)
         if failures is None:
             return True
         self.stored[shard.number] = failures
@@ -227,7 +221,7 @@ class Job:
         return False
 
     def _compute_shard(self, shard: Shard, clips: Iterator[decode.Outcome], meter: ProgressMeter) -> None:
-        path = self._path(shard)
+        path = self.path(shard)
         with closing(self.task.writer(path, self.plan, shard)) as writer:
             for outcome in self._outcomes(shard, clips, meter):
                 writer.add(outcome)
@@ -239,12 +233,20 @@ class Job:
             elif self.claims.holds(path.name):
                 writer.commit()
                 self.stored[shard.number] = writer.failures
-                self.computed.add(shard.number)
+                self.count(shard)
         self.improvable.discard(shard.number)
         self.claims.release(path.name)
-        if self.stored.get(shard.number) and self.task.errors is not None:
-            with lock_folder(self.folder, shared=True):
-                write_errors(self.task.errors, self.plan, self._failures())
+        if self.stored.get(shard.number):
+            self._write_errors()
+
+    def _write_errors(self) -> None:
+        """List the failures so far, unless another worker has finished the job since."""
+        if self.task.errors is None:
+            return
+        with lock_folder(self.folder, shared=True):
+            if self.is_current():
+                self.read_shards()
+                write_errors(self.task.errors, self.plan, self.failures())
 
     def _outcomes(self, shard: Shard, clips: Iterator[decode.Outcome], meter: ProgressMeter) -> Iterator[Any]:
         """Results and failures of all items of a shard. clips: the decoded items of its batches, in order."""
@@ -252,27 +254,29 @@ class Job:
             reason = self.plan.items[index].reason
             if reason is not None:
                 yield Failure(index, reason)
-        for indices in self.plan.batches(shard):
+            elif index in self.excluded:
+                yield Failure(index, self.excluded[index])
+        for indices in self._tried(shard):
             batch: list[Decoded] = []
-            for index, (item, clip) in zip(indices, islice(clips, len(indices)), strict=True):
+            for index, (_, clip) in zip(indices, islice(clips, len(indices)), strict=True):
                 if isinstance(clip, str):
                     yield Failure(index, clip)
                 else:
-                    batch.append(Decoded(index, item, clip, self.plan.labels_of(index)))
+                    batch.append(self._decoded(index, clip))
                 del clip  # a long one is a temporary file; free it before the next batch is decoded
             yield from self.task.compute(batch, meter.advance)
 
     def _finish(self) -> bool:
         """Finish the folder if all shards are there, or if another worker has finished it."""
-        if stamp(self.folder / PLAN_NAME) != self._stamp and not self._read_plan():
+        if not self.is_current() and not self.open():
             return True
-        self._read_shards()
+        self.read_shards()
         if self._missing():
             return False
         with lock_folder(self.folder, shared=True):
-            if stamp(self.folder / PLAN_NAME) != self._stamp:
+            if not self.is_current():
                 return False
-            failures = self._failures()
+            failures = self.failures()
             if self.task.errors is not None:
                 write_errors(self.task.errors, self.plan, failures)
             names = {self.plan.name(shard) for shard in self.shards}

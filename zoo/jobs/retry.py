@@ -12,6 +12,9 @@ from zoo.jobs.shards import Failure
 from zoo.jobs.survey import Planned
 from zoo.jobs.task import Decoded, Task
 
+# The reason of an item that kills the process that decodes or computes it. It is tried again when its file changes.
+CRASHED = "kills the process that reads it; it is not tried again until the file changes"
+
 
 def improvable_shards(plan: Plan, stored: Mapping[Shard, Sequence[Failure]], task: Task, threads: int) -> set[Shard]:
     """The stored shards with a failed item that works now. Each failed item is decoded and computed alone.
@@ -22,7 +25,7 @@ def improvable_shards(plan: Plan, stored: Mapping[Shard, Sequence[Failure]], tas
         (shard, failure.item_index)
         for shard, failures in stored.items()
         for failure in failures
-        if plan.items[failure.item_index].reason is None
+        if plan.items[failure.item_index].reason is None and failure.reason != CRASHED
     ]
     improvable: set[Shard] = set()
     decoding: deque[tuple[Shard, int]] = deque()

@@ -31,7 +31,7 @@ class Task(Protocol):
 
     name: the command. settings: everything besides the audio that the results depend on, as plain JSON values.
     suffix: of the files of shards. look_ahead_seconds: audio that is decoded ahead of `compute`. errors: folder of
-    _errors.jsonl; None: no such file.
+    _errors.jsonl; None: no such file. device: kind of device that computes.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Task(Protocol):
     suffix: str
     look_ahead_seconds: float
     errors: Path | None
+    device: str
 
     def select(self, items: Sequence[Item]) -> Sequence[Sequence[Item]]:
         """The items to compute, in groups that share no shard. Called while the folder is locked."""
@@ -55,6 +56,10 @@ class Task(Protocol):
 
     def writer(self, path: Path, plan: Plan, shard: Shard) -> ShardWriter:
         """The writer of a shard's file."""
+        ...
+
+    def collect(self, path: Path, plan: Plan) -> None:
+        """Called with each shard that this run has computed, for the task's own counts."""
         ...
 
     def finish(self, folder: Path, plan: Plan, failures: Sequence[Failure]) -> None:

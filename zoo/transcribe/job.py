@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from zoo.jobs.failures import ERRORS_NAME
 from zoo.jobs.inputs import collect
 from zoo.jobs.job import Job
 from zoo.jobs.lists import Item
+from zoo.jobs.on_ray import choose_engine
 from zoo.jobs.shards import append_errors, read_errors
 from zoo.jobs.workers import parse_worker
 from zoo.loading import open_encoder
 from zoo.text.formats import SubtitleStyle, parse_formats
 from zoo.transcribe.disk import writing
 from zoo.transcribe.settings import check_options, complete_options, describe, note_on_words, settings_of
-from zoo.transcribe.task import TranscribeTask
+from zoo.transcribe.task import TranscribeTask, load_task
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def run(
     device: str = "auto",
     workers: int | None = None,
     worker: str | None = None,
+    engine: str = "local",
+    address: str | None = None,
     progress: bool | Console = True,
     **options: Any,
 ) -> TranscribeSummary:
@@ -72,6 +76,7 @@ def run(
     formats: names of `FORMATS`, separated by commas, or "all". JSON is always written too.
     highlight_words, max_words_per_line: words in subtitles, see `SubtitleStyle`; they turn word timestamps on.
     worker: "I/N" or "auto" if other processes do the same run at the same time (see `zoo.embed.run`).
+    engine: "ray" computes in actors of Ray (`zoo.jobs.on_ray`); address: of a running cluster.
     options: of the model's `transcribe`.
 
     A second run with the same settings transcribes missing and changed recordings only. Other formats and styles of
@@ -96,9 +101,14 @@ def run(
     if note:
         print_plain(console, note)
     settings = settings_of(transcriber, dtype_name, options)
-    task = TranscribeTask(transcriber, out, settings, options, names, style)
+    plain: dict[str, Any] = {"settings": settings, "options": options, "formats": names, "style": style}
+    task = TranscribeTask(transcriber, out, **plain)
+    make_task = partial(load_task, device=device, dtype=dtype_name, out=out, **plain)
+    run_shards = choose_engine(engine, address, model, make_task)
     with writing(out):
-        Job(task.folder, task, items, threads=threads, console=console, worker=share, title=out).run()
+        Job(
+            task.folder, task, items, threads=threads, console=console, worker=share, title=out, engine=run_shards
+        ).run()
         with suppress(OSError):  # another worker has not yet seen that the job is finished
             task.folder.rmdir()
         append_errors(out, task.unwritten)
@@ -142,7 +152,7 @@ def _report(
         )
     else:
         print_plain(console, f"{out}: nothing written{before}")
-    silent = [item.path for item, _, has_text in task.written.values() if not has_text]
+    silent = [path for path, _, has_text in task.written.values() if not has_text]
     if silent:
         named = ", ".join(one_line(path) for path in silent[:3])
         more = ", ..." if len(silent) > 3 else ""

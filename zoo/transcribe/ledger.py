@@ -89,7 +89,8 @@ class Ledger:
     def add(self, record: Record) -> None:
         """Add a record. The files that the recording has already stay in it."""
         old = self.records.get(record["item"], {"files": {}})
-        self.records[record["item"]] = {**record, "files": {**old["files"], **record["files"]}}
+        files = {**old["files"], **record["files"]}
+        self.records[record["item"]] = {"item": record["item"], "file": record["file"], "files": files}
 
     def write(self) -> None:
         """Put the records on the disk. Raises ZooError if that fails."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from zoo.jobs.plan import FOLDER, PLAN_NAME, Limits, Plan, Shard, read_plan
 from zoo.jobs.shards import JSON_LINES, Failure, LinesWriter, read_lines, stored_failures
 from zoo.jobs.survey import file_stamp, unreadable
 from zoo.jobs.task import Advance, Decoded
+from zoo.loading import open_encoder
 from zoo.text.formats import SUBTITLES, SubtitleStyle
 from zoo.text.transcript import Transcript
 from zoo.transcribe.disk import affects_all_files, unwritable
@@ -32,7 +34,7 @@ class TranscribeTask:
     """Recordings -> transcripts in files of a folder.
 
     settings: of `settings_of`. options: of the model's `transcribe`. formats, style: of the files besides JSON.
-    written: index in the plan -> transcript of each recording that this process transcribed, without its segments.
+    written: key of each recording that this run transcribed -> its path, its seconds and whether it has text.
     rendered: recordings whose formats this process wrote from their JSON. unwritten: those where that failed, and why.
     """
 
@@ -51,12 +53,13 @@ class TranscribeTask:
         style: SubtitleStyle,
     ) -> None:
         self.model: Any = model
+        self.device = model.device.type
         self.out, self.errors = out, out  # type: Path, Path | None
         self.run_settings, self.options, self.style = settings, options, style
         self.settings = compared(settings)
         self.formats = tuple(dict.fromkeys(("json", *formats)))
         self.read = partial(decode.read, sample_rate=model.sample_rate, min_samples=1)
-        self.written: dict[int, tuple[Item, float, bool]] = {}
+        self.written: dict[str, tuple[str, float, bool]] = {}
         self.rendered: set[str] = set()
         self.unwritten: list[tuple[Item, str]] = []
 
@@ -214,8 +217,8 @@ class TranscribeTask:
         error = self._save(list(styles), transcript)
         if error is not None:
             return Failure(decoded.item_index, error)
-        self.written[decoded.item_index] = item.item, transcript.duration, bool(transcript.text)
-        return decoded.item_index, {"item": key(item.item), "file": [item.size, item.mtime_ns], "files": styles}
+        record = {"item": key(item.item), "file": [item.size, item.mtime_ns], "files": styles}
+        return decoded.item_index, {**record, "seconds": transcript.duration, "has_text": bool(transcript.text)}
 
     def _save(self, names: Sequence[str], transcript: Transcript) -> str | None:
         """Write files. Returns why one cannot be written. Raises ZooError if none can be."""
@@ -233,6 +236,16 @@ class TranscribeTask:
         """A writer of records."""
         return LinesWriter(path, plan, shard)
 
+    def collect(self, path: Path, plan: Plan) -> None:
+        """Count the recordings of a shard."""
+        try:
+            records = read_lines(path)
+        except FileNotFoundError:  # another worker has finished the job since
+            return
+        for record in records:
+            recording = str(json.loads(record["item"])[0])
+            self.written[record["item"]] = recording, record["seconds"], record["has_text"]
+
     def finish(self, folder: Path, plan: Plan, failures: Sequence[Failure]) -> None:
         """Add the records of the shards to the ledger. A run that was stopped may have written other formats."""
         ledger = Ledger(self.out, self.run_settings)
@@ -246,6 +259,11 @@ class TranscribeTask:
         self._render_all({item_of[record["item"]]: stem_of[record["item"]] for record in records}, ledger)
         ledger.write()
         self._clear(plan)
+
+
+def load_task(model: str | Path, device: str, dtype: str, out: Path, **plain: Any) -> TranscribeTask:
+    """The task in another process."""
+    return TranscribeTask(open_encoder(model, device, dtype)[0], out, **plain)
 
 
 def _stamp(item: Item) -> tuple[int, int] | None:

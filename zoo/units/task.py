@@ -14,13 +14,14 @@ from torch import Tensor
 from zoo.cluster.quantizer import Quantizer
 from zoo.defaults import BATCH_SECONDS, SHARD_ITEMS
 from zoo.encoder import Encoder
-from zoo.errors import AudioError
+from zoo.errors import AudioError, ConfigError
 from zoo.io.atomic import replacing_file
 from zoo.jobs import decode
 from zoo.jobs.lists import Item
 from zoo.jobs.plan import PLAN_NAME, Limits, Plan, Shard
 from zoo.jobs.shards import JSON_LINES, Failure, LinesWriter
 from zoo.jobs.task import Advance, Decoded
+from zoo.loading import open_encoder
 from zoo.units.features import layer
 from zoo.units.lines import Line, LineReader, LineSettings, StoredLine, make_error_line, make_line
 
@@ -66,6 +67,7 @@ class UnitsTask:
     ) -> None:
         self.quantizer, self.items, self.target, self.prune = quantizer, items, target, prune
         self.source = layer(encoder, quantizer.layer)
+        self.device = encoder.device.type
         self.line_settings = settings
         self.settings: dict[str, Any] = settings._asdict()
         self.read = partial(decode.read, sample_rate=encoder.sample_rate, min_samples=encoder.min_samples)
@@ -113,6 +115,9 @@ class UnitsTask:
         """A writer of lines."""
         return UnitsWriter(path, plan, shard, self.line_settings)
 
+    def collect(self, path: Path, plan: Plan) -> None:
+        """The lines of the file are counted in the end."""
+
     def finish(self, folder: Path, plan: Plan, failures: Sequence[Failure]) -> None:
         """Merge the shards into the file: lines that were there in their order, then new ones. Remove the shards."""
         reader = self._reader()
@@ -137,3 +142,22 @@ class UnitsTask:
         if not self.target.exists():
             return []
         return reader.read_finished(files.enter_context(self.target.open("rb")))
+
+
+def load_task(
+    model: str | Path | Encoder,
+    device: str,
+    dtype: str,
+    *,
+    dedup: bool,
+    items: Sequence[Item],
+    target: Path,
+    prune: bool,
+) -> UnitsTask:
+    """The task with its model. Raises ConfigError for a model without a quantizer."""
+    encoder, dtype, _ = open_encoder(model, device, dtype)
+    quantizer = getattr(encoder, "quantizer", None)
+    if not isinstance(quantizer, Quantizer):
+        raise ConfigError(f"{encoder.name or encoder.family} has no quantizer, so it gives no units; attach one to it")
+    settings = LineSettings(quantizer.fingerprint, dedup, dtype)
+    return UnitsTask(encoder, quantizer, settings, items, target, prune)

@@ -16,24 +16,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from zoo.cluster.quantizer import Quantizer
 from zoo.encoder import Encoder
-from zoo.errors import ConfigError
 from zoo.io import messages
 from zoo.jobs.decode import count_threads
 from zoo.jobs.inputs import collect
 from zoo.jobs.job import Job
 from zoo.jobs.lists import Item
+from zoo.jobs.on_ray import choose_engine
 from zoo.jobs.plan import hidden_folder
 from zoo.jobs.workers import parse_worker
-from zoo.loading import open_encoder
-from zoo.units.lines import LineSettings
-from zoo.units.task import UnitsTask
+from zoo.units.task import load_task
 
 
 class UnitsSummary(NamedTuple):
@@ -54,6 +52,8 @@ def write_units(
     workers: int | None = None,
     prune: bool = False,
     worker: str | None = None,
+    engine: str = "local",
+    address: str | None = None,
     progress: bool | Console = True,
 ) -> UnitsSummary:
     """Write the units of files, folders, globs and lists to `out`.
@@ -62,6 +62,7 @@ def write_units(
     dedup: write each run of equal units once, with its length in `counts`.
     prune: remove the lines of items that are no longer in `paths`.
     worker: "I/N" or "auto" if other processes do the same run at the same time (see `zoo.embed.run`).
+    engine: "ray" computes in actors of Ray (`zoo.jobs.on_ray`); address: of a running cluster.
 
     `out` is written at the end of the run. If a run is killed, call it again: it continues, and the file is
     byte-identical to that of an uninterrupted run. If `out` exists, only new files, files with another size or
@@ -73,15 +74,13 @@ def write_units(
     console = progress if isinstance(progress, Console) else messages.console(quiet=not progress)
     share, threads = parse_worker(worker), count_threads(workers)
     items, target = collect(paths), Path(out).expanduser().resolve()
-    encoder, dtype, _ = open_encoder(model, device, dtype)
-    quantizer = getattr(encoder, "quantizer", None)
-    if not isinstance(quantizer, Quantizer):
-        raise ConfigError(f"{encoder.name or encoder.family} has no quantizer, so it gives no units; attach one to it")
-    settings = LineSettings(quantizer.fingerprint, dedup, dtype)
-    task = UnitsTask(encoder, quantizer, settings, items, target, prune)
+    task = load_task(model, device, dtype, dedup=dedup, items=items, target=target, prune=prune)
+    make_task = partial(load_task, device=device, dtype=dtype, dedup=dedup, items=(), target=target, prune=prune)
+    run_shards = choose_engine(engine, address, model, make_task)
     folder = hidden_folder(target)
     if prune or folder.exists() or not task.is_finished():
-        Job(folder, task, items, threads=threads, console=console, worker=share, prune=prune, title=target).run()
+        options: dict[str, Any] = {"worker": share, "prune": prune, "title": target, "engine": run_shards}
+        Job(folder, task, items, threads=threads, console=console, **options).run()
         with suppress(OSError):  # another worker has not yet seen that the job is finished
             folder.rmdir()
     return _count(target)
