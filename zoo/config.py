@@ -266,9 +266,8 @@ def _fail(schema: type, where: str, error: OmegaConfBaseException, change: Any =
         r"^Invalid type assigned: (\w+) is not a subclass of \w+\.", "a mapping of fields is needed,", reason
     )
     if variable := re.search(r"Environment variable '(\w+)' not found", reason):
-        reason = (
-            f"the environment variable {variable[1]} is not set; set it to the folder of your data, see docs/numbers.md"
-        )
+        content = " (its content: docs/corpora.md)" if variable[1] == "ZOO_DATA" else ""
+        reason = f"the environment variable {variable[1]} is not set; set it to the folder of your data{content}"
     raise ConfigError(f"{where}: field {key!r}: {reason}" if key else f"{where}: {reason}") from None
 
 
