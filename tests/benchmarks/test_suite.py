@@ -125,7 +125,8 @@ def test_options_need_no_quotes(tmp_path: Path) -> None:
 def test_a_variable_that_is_not_set_is_named_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ZOO_DATA", raising=False)
     with pytest.raises(
-        ConfigError, match=r"real\.yaml: .*data\.an4\.source': the environment variable ZOO_DATA is not set.*corpora\.md"
+        ConfigError,
+        match=r"real\.yaml: .*data\.an4\.source': the environment variable ZOO_DATA is not set.*corpora\.md",
     ):
         suite.load("real")
 

@@ -37,6 +37,7 @@ from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
 from zoo.jobs.progress import ProgressMeter
 from zoo.loading import open_encoder
+from zoo.nn.precision import in_words
 
 # Audio decoded ahead of the encoder, in batches. With a few batches, one slow file does not stop the encoder.
 LOOK_AHEAD_BATCHES = 4
@@ -76,6 +77,7 @@ def run(
     prune: bool = False,
     fail_on_error: bool = False,
     progress: bool | Console = True,
+    print_summary: bool = True,
 ) -> EmbedSummary:
     """Embed any amount of audio into a folder of Parquet files; `zoo.embed.writer` documents their columns.
 
@@ -90,6 +92,7 @@ def run(
     keep_columns: columns of the lists, such as "label" or "label,fold", that the files get too.
     prune: remove the rows of items that are no longer in `paths`, and compute their shards again without them.
     progress: whether to show progress on stderr, or the console to show it on.
+    print_summary: whether to end with a line of counts.
 
     A killed run can be started again: finished shards are kept, the others are computed. The files are then
     byte-identical to those of an uninterrupted run. On a finished folder, a run only compares the sizes and
@@ -117,7 +120,7 @@ def run(
         shard_items=shard_items,
         columns=column_types(names, items),
     )
-    _print_line(console, f"{settings.model} on {settings.device}, {dtype}: {why}")
+    _print_line(console, f"{settings.model} on {in_words(settings.device, dtype, why)}")
     with lock_folder(out):
         plan = prepare(out, items, settings, workers, console, prune)
         meter, failures, skipped = _compute_missing(out, plan, encoder, workers, console)
@@ -129,7 +132,8 @@ def run(
         real_time_factor=meter.real_time_factor,
         wall_seconds=time.monotonic() - started,
     )
-    _report(console, out, summary)
+    if print_summary:
+        _report(console, out, summary)
     if fail_on_error:
         raise_for_failures(summary.embedded + skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
     return summary

@@ -32,6 +32,7 @@ from zoo.jobs.lists import Item
 from zoo.jobs.progress import ProgressMeter
 from zoo.jobs.survey import survey
 from zoo.loading import open_encoder
+from zoo.nn.precision import in_words
 from zoo.text.formats import SubtitleStyle, parse_formats
 from zoo.text.transcript import Transcript
 from zoo.transcribe.disk import affects_all_files, unwritable
@@ -103,7 +104,7 @@ def run(
     items, out = collect(paths), Path(out)
     transcriber, dtype_name, reason = open_encoder(model, device, dtype)
     check_options(transcriber, options)
-    _say(console, f"{describe(transcriber, model)} on {transcriber.device}, {dtype_name}: {reason}")
+    _say(console, f"{describe(transcriber, model)} on {in_words(transcriber.device, dtype_name, reason)}")
     note = note_on_words(options, names, style)
     if note:
         _say(console, note)
@@ -248,7 +249,7 @@ class Job:
         """Print and return a summary."""
         before = f"; {skipped} were already there" if skipped else ""
         if self.rendered:
-            before = f"; formats of {self.rendered} written from their JSON, without transcribing again{before}"
+            before = f"; formats of {self.rendered} recordings made from their JSON, without transcribing again{before}"
         if self.written:
             speed = f"{self.seconds / max(wall_seconds, 1e-9):.1f}x real time with loading"
             _say(
