@@ -54,7 +54,7 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> tuple[str, str]:
-    """The number format to compute in, and the reason: ("bfloat16", "native on this CPU"). A choice of the user has no reason.
+    """The number format to compute in, and the reason: ("bfloat16", "native on this CPU"). A user's choice has none.
 
     dtype: one of DTYPES, torch's own such as torch.bfloat16, or a short name such as "bf16".
     Raises ConfigError for a format that is unknown or that the device does not support.
