@@ -13,6 +13,7 @@ from zoo.config import load, parse, to_yaml
 from zoo.errors import ConfigError
 from zoo.models.hubert.model import HubertConfig
 from zoo.recipes.hubert.config import HubertTrainConfig
+from zoo.recipes.mulan.config import MulanTrainConfig
 
 
 class Shape(Enum):
@@ -155,3 +156,20 @@ def test_mistakes_inside_lists_name_the_field(override: str, message: str) -> No
 @pytest.mark.parametrize("key", ["rounds[0].units", "rounds.0.units"])
 def test_one_item_of_a_list_can_be_overridden(key: str) -> None:
     assert load(HubertTrainConfig, [], [f"{key}=[20]"]).rounds[0].units == [20]
+
+
+def test_a_mapping_replaces_the_default_and_a_dotted_key_changes_one_item(tmp_path: Path) -> None:
+    default = dict(MulanTrainConfig().data.text)
+    assert load(MulanTrainConfig, [], ["data.text={instrument+family: 1}"]).data.text == {"instrument+family": 1.0}
+    assert load(MulanTrainConfig, [], ["data.text.title=2"]).data.text == default | {"title": 2.0}
+    assert load(MulanTrainConfig, [], ["data.max_items=4"]).data.text == default
+    (tmp_path / "a.yaml").write_text("data: {text: {title: 1}}")
+    (tmp_path / "b.yaml").write_text("data: {text: {tags: 3}}")
+    assert load(MulanTrainConfig, [tmp_path / "a.yaml"]).data.text == {"title": 1.0}
+    files = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    assert load(MulanTrainConfig, files, ["data.text.genre=1"]).data.text == {"tags": 3.0, "genre": 1.0}
+    example = re.escape("a mapping is needed, such as 'data.text={captions: 1.0, ")
+    with pytest.raises(ConfigError, match=example):
+        load(MulanTrainConfig, [], ["data.text=instrument+family"])
+    with pytest.raises(ConfigError, match=r"such as 'data.columns=\{name: value\}'"):
+        load(MulanTrainConfig, [], ["data.columns=file"])

@@ -13,6 +13,7 @@ Use Enum, not Literal, and lists of dataclasses, not of tuples: OmegaConf does n
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from zoo.config_help import describe
+from zoo.config_help import describe, inline
 from zoo.errors import ConfigError
 
 C = TypeVar("C")
@@ -104,18 +105,22 @@ def find_preset(name: str, presets: Path | None) -> Path:
 def load(schema: type[C], files: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> C:
     """The defaults of `schema`, changed by YAML files and then by "key=value" (dotted keys, YAML values).
 
+    Lists and mappings such as data.text={captions: 1} replace the value before; data.text.captions=1 changes one item.
+
     Raises ConfigError, naming file or override and field, for an unknown field (with similar names), a value of the
     wrong type and a file that cannot be read. Errors from __post_init__ of the dataclasses pass through.
     """
     merged = OmegaConf.structured(schema)
     _unlock(merged)
+    mappings = [name for name in _names(schema()) if OmegaConf.is_dict(OmegaConf.select(merged, name))]
     for file in files:
-        merged = _merge(schema, merged, _read(Path(file)), str(file))
+        merged = _merge(schema, merged, _read(Path(file)), str(file), mappings)
     for override in overrides:
         if _LIST_ITEM.search(override.partition("=")[0]):
             _update_item(schema, merged, override)
         else:
-            merged = _merge(schema, merged, _override(override), override)
+            whole = [name for name in mappings if name == override.partition("=")[0]]
+            merged = _merge(schema, merged, _override(override), override, whole)
     try:
         return cast(C, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
@@ -154,11 +159,15 @@ def _update_item(schema: type, config: Any, override: str) -> None:
         _fail(schema, override, error)
 
 
-def _merge(schema: type, base: Any, change: Any, where: str) -> Any:
+def _merge(schema: type, base: Any, change: Any, where: str, mappings: Sequence[str]) -> Any:
+    """`base` with the change. mappings: fields that the change replaces, if it has them."""
     if not isinstance(change, DictConfig):
         raise ConfigError(f"{where}: expected a mapping of fields to values")
     try:
         change = OmegaConf.create(_expand(schema, OmegaConf.to_container(change, resolve=False)))
+        for name in mappings:
+            if OmegaConf.is_dict(OmegaConf.select(change, name)):
+                OmegaConf.update(base, name, {}, merge=False)
         return OmegaConf.merge(base, change)
     except OmegaConfBaseException as error:
         _fail(schema, where, error, change)
@@ -214,6 +223,9 @@ def _fail(schema: type, where: str, error: OmegaConfBaseException, change: Any =
         similar += [name for name in names if name.rpartition(".")[2] == last and name not in similar]
         hint = f"similar names: {', '.join(similar)}" if similar else "--help lists all fields"
         raise ConfigError(f"{where}: there is no field {key!r}; {hint}") from None
+    if reason.startswith("Cannot assign") and "Dict[" in reason:
+        example = functools.reduce(getattr, key.split("."), schema()) or {"name": "value"}
+        reason = f"a mapping is needed, such as '{key}={inline(example)}'"
     reason = reason.replace("AnyNode is not a ListConfig, TupleConfig, list, or tuple", "a list is needed")
     if not key and "is not a subclass of" in reason:
         raise ConfigError(f"{where}: {_group_hint(schema, where)}") from None
@@ -221,7 +233,8 @@ def _fail(schema: type, where: str, error: OmegaConfBaseException, change: Any =
         r"^Invalid type assigned: (\w+) is not a subclass of \w+\.", "a mapping of fields is needed,", reason
     )
     if variable := re.search(r"Environment variable '(\w+)' not found", reason):
-        reason = f"the environment variable {variable[1]} is not set; set it to the folder of your data"
+        content = " (its content: docs/corpora.md)" if variable[1] == "ZOO_DATA" else ""
+        reason = f"the environment variable {variable[1]} is not set; set it to the folder of your data{content}"
     raise ConfigError(f"{where}: field {key!r}: {reason}" if key else f"{where}: {reason}") from None
 
 

@@ -22,14 +22,14 @@ def describe(config: Any, prefix: str = "") -> Iterator[str]:
         if is_dataclass(value):
             nested.append((f"{prefix}{field.name}", value))
         else:
-            yield f"  {f'{prefix}{field.name}={_inline(value)}':<44} {comments.get(field.name, '')}".rstrip()
+            yield f"  {f'{prefix}{field.name}={inline(value)}':<44} {comments.get(field.name, '')}".rstrip()
     for name, inner in nested:
         yield ""
         yield f"{name}: {(inspect.getdoc(inner) or '').partition('Raises ')[0].strip()}"
         yield from describe(inner, f"{name}.")
 
 
-def _inline(value: Any) -> str:
+def inline(value: Any) -> str:
     """The value as written after key=: text without quotes, everything else as one line of YAML."""
     plain = _plain(value)
     if isinstance(plain, str):

@@ -304,12 +304,12 @@ def convert(source: str | Path, destination: str | Path) -> Encoder:
 
 
 def open_encoder(model: str | Path | Encoder, device: str, dtype: str) -> tuple[Encoder, str, str]:
-    """The encoder, the number format that it computes in, and the reason for that format."""
+    """The encoder, the number format that it computes in, and the reason for that format, if any."""
     from zoo.encoder import Encoder
     from zoo.nn.precision import dtype_of, resolve_device, resolve_dtype
 
     if isinstance(model, Encoder):
-        return model, dtype_of(model), "as given"
+        return model, dtype_of(model), ""
     target = resolve_device(device)
     precision, reason = resolve_dtype(dtype, target)
     encoder = load(model, device=str(target), dtype=precision)

@@ -115,7 +115,7 @@ def info(name: str) -> ModelCard:
 def similar_names(name: str, cutoff: float) -> list[str]:
     """Up to three registered names that contain `name`, or else are similar; upper and lower case are the same."""
     registered = {card_name.lower(): card_name for card_name in _cards}
-    containing = [known for known in registered if len(name) > 2 and known.endswith(name.lower())]
+    containing = [known for known in registered if len(name) > 2 and name.lower() in known]
     matches = containing or get_close_matches(name.lower(), registered, n=3, cutoff=cutoff)
     return [registered[match] for match in matches[:3]]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
+import reprlib
+from collections.abc import Collection
 from dataclasses import fields
 from numbers import Integral, Real
 from types import UnionType
@@ -41,7 +43,29 @@ def check_types(options: Any) -> None:
     for option in fields(options):
         value = getattr(options, option.name)
         if not _has_type(value, hints[option.name]):
-            raise ConfigError(f"{option.name} {value!r}: give {_type_name(hints[option.name])}")
+            raise ConfigError(f"{option.name} {reprlib.repr(value)}: give {_type_name(hints[option.name])}")
+
+
+def check_structure(config: Any, may_be_zero: Collection[str] = ()) -> None:
+    """Raises ConfigError for a wrong type, a number that is not finite, or a count below 1 in the config of a model.
+
+    Counts are all whole numbers, also those in tuples. may_be_zero: fields that may be 0. Fields with dropout in their
+    name, and layerdrop, are probabilities.
+    """
+    check_types(config)
+    hints = get_type_hints(type(config))
+    for option in fields(config):
+        name, hint, value = option.name, hints[option.name], getattr(config, option.name)
+        lowest = 0 if name in may_be_zero else 1
+        if hint is int:
+            check_range(name, value, lowest)
+        elif hint == tuple[int, ...]:
+            for count in value:
+                check_range(name, count, lowest)
+        elif hint is float and not math.isfinite(value):
+            raise ConfigError(f"{name} {value!r}: give a finite number")
+        if "dropout" in name or name == "layerdrop":
+            check_range(name, value, 0, 1)
 
 
 _PLAIN: dict[Any, tuple[type, str]] = {

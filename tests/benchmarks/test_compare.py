@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from zoo.benchmarks import compare, differences, pages
+from zoo.benchmarks import compare, differences, pages, table
 from zoo.benchmarks.item_scores import pseudo_values
 from zoo.benchmarks.metrics import METRICS
 from zoo.benchmarks.results import Record, Results, Store, read_results
@@ -74,7 +75,7 @@ def test_bold_is_not_significantly_worse_than_the_best_and_ranks_follow_the_scor
     single = {j: each.p for i, j, each, _ in comparison.pairs if i == 0}
     assert comparison.p_to_best == [1.0, *holm([single[1], single[2], single[3]])]
     pages.write(Store(tmp_path, "suite"))
-    assert read_results(tmp_path / "results.json").bold() == {"task": ["best", "wild"]}
+    assert read_results(tmp_path / "results.json").bold([]) == {"task": ["best", "wild"]}
     row = next(line for line in (tmp_path / "results.md").read_text().splitlines() if line.startswith("| task"))
     assert row.count("**") == 4 and "**0.900**" in row and "**0.750**" in row
     assert (tmp_path / "report.html").read_text().count("<b>0.") == 2
@@ -82,9 +83,31 @@ def test_bold_is_not_significantly_worse_than_the_best_and_ranks_follow_the_scor
     assert "| p | corrected p |" in head and f"| {single[2]:.3f} | {comparison.p_to_best[2]:.3f} |" in lines[2]
 
 
-def test_results_from_before_this_rule_keep_their_bold_scores() -> None:
-    ranks = {"task": {"good": 1, "same": 1, "poor": 3}, "tie": {"good": 1, "same": 1}}
-    assert Results("suite", ranks=ranks).bold() == {"task": ["good", "same"], "tie": []}
+def older(task: str, model: str, score: float, low: float | None, high: float | None, lower: bool = False) -> Record:
+    record = Record(task, "class", model, "model", model, "d", "k", metric="accuracy", score=score, low=low, high=high)
+    return replace(record, lower_is_better=lower)
+
+
+def test_bold_in_results_without_tests_is_the_best_and_each_interval_that_holds_it() -> None:
+    records = [
+        older("task", "good", 0.9, 0.8, 0.95),
+        older("task", "wide", 0.5, 0.1, 0.91),
+        older("task", "poor", 0.8, 0.7, 0.89),
+        older("errors", "good", 0.1, None, None, lower=True),
+        older("errors", "wide", 0.3, 0.1, 0.5, lower=True),
+        older("errors", "poor", 0.2, None, None, lower=True),
+        older("tie", "good", 0.9, 0.8, 1.0),
+        older("tie", "poor", 0.85, 0.7, 0.9),
+        older("no test", "good", 0.9, 0.8, 1.0),
+    ]
+    ranks = {task: {"good": 1, "wide": 1, "poor": 1} for task in ("task", "errors", "tie")}
+    results = Results("suite", records, ranks)
+    assert results.bold(records) == {"task": ["good", "wide"], "errors": ["good", "wide"], "tie": []}
+    without_best = [record for record in records if record.model != "good"]
+    assert results.bold(without_best)["task"] == [], "only what the table shows counts: both intervals hold 0.8"
+    assert "whose interval holds it" in table.markdown(results)
+    tested = replace(results, best={"task": ["good"]})
+    assert tested.bold(without_best)["task"] == ["good"] and "paired bootstrap" in table.markdown(tested)
 
 
 def test_two_models_of_one_name_get_distinct_names_and_one_model_twice_does_not(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 from test_compare import write
 from typer.testing import CliRunner
 
-from zoo.benchmarks import published
+from zoo.benchmarks import published, table
 from zoo.benchmarks.compare import compare
-from zoo.benchmarks.results import Store
+from zoo.benchmarks.results import Store, read_results
 from zoo.cli.bench import app
 from zoo.errors import ConfigError
 
@@ -23,6 +23,16 @@ PAGES = [TOP / "README.md", *sorted((TOP / "recipes").glob("*/README.md")), *sor
 def test_pages_of_the_repository_are_up_to_date(page: Path) -> None:
     if "<!-- zoo bench table:" in page.read_text(encoding="utf-8"):
         assert published.updated(page) == page.read_text(encoding="utf-8"), f"run: zoo bench table {page}"
+
+
+@pytest.mark.parametrize("path", sorted((TOP / "benchmarks" / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_bold_on_published_pages_follows_the_rule_for_these_results(path: Path) -> None:
+    page = path.with_suffix(".md").read_text(encoding="utf-8")
+    whole = table.markdown(read_results(path)).splitlines()
+    first = whole.index(next(line for line in whole if line.startswith("| |")))
+    rows = whole[first : whole.index("", first)]
+    assert table.BOLD_BY_INTERVAL in page
+    assert "<!-- zoo bench table" in page or "\n".join(rows) in page
 
 
 def results(folder: Path) -> Path:

@@ -21,6 +21,7 @@ from small import noise, small
 from typer.testing import CliRunner
 
 from zoo import __version__ as zoo_version
+from zoo import registry
 from zoo.cli.main import app
 from zoo.errors import TrainingStopped
 from zoo.io.terminal import readable_errors
@@ -173,7 +174,10 @@ def test_control_characters_of_names_do_not_reach_the_terminal(tmp_path: Path) -
 
 
 def test_a_pattern_without_a_match_is_an_error_and_h_is_help() -> None:
-    assert "no registered name matches 'whisper-t'" in zoo("list", "whisper-t", code=1).stderr
+    assert "no registered name matches 'whisper-x'" in zoo("list", "whisper-x", code=1).stderr
+    names = [card["name"] for card in json.loads(zoo("list", "Whisper-T", "--json").stdout)]
+    assert names == registry.list_models("whisper-t*") and len(names) > 1
+    assert "did you mean whisper-tiny" in zoo("info", "whisper-t", code=1).stderr
     assert "Usage" in zoo("-h").stdout
 
 

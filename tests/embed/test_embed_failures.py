@@ -134,8 +134,8 @@ def test_the_first_line_has_device_and_number_format(
     why = "native on this CPU"
     monkeypatch.setattr("zoo.nn.precision.resolve_dtype", lambda dtype, device: ("bfloat16", why))
     for name, line in (
-        ("hubert-base", "hubert-base on cpu, bfloat16: native on this CPU"),
-        ("mfcc", "mfcc on cpu, float32: no weights"),
+        ("hubert-base", "hubert-base on cpu in bfloat16 (native on this CPU)"),
+        ("mfcc", "mfcc on cpu in float32 (no weights)"),
     ):
         output = io.StringIO()
         run(corpus, name, tmp_path / name, dtype="auto", device="cpu", progress=Console(file=output, width=200))

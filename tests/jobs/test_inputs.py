@@ -10,6 +10,7 @@ import pytest
 from recordings import write_wav
 
 from zoo.errors import ManifestError, ZooError
+from zoo.jobs import lists
 from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
 
@@ -153,3 +154,18 @@ def test_a_broken_link_is_an_item(tmp_path: Path, corpus: Path) -> None:
     (corpus / "z.wav").symlink_to(tmp_path / "nowhere.wav")
     assert names(collect(corpus))[-1] == "z.wav"
     assert names(collect(corpus / "z.wav")) == ["z.wav"]
+
+
+def test_kept_columns_of_a_csv_are_numbers_if_all_their_values_are(tmp_path: Path) -> None:
+    header = "audio,fold,weight,code,mixed,huge,odd,gaps\n"
+    rows = ["a.wav,1,0.5,007,1,99999999999999999999,nan,\n", "b.wav,-2,1e3,012,x,1,1.0,3\n"]
+    expected = [(1, 0.5, "007", "1", 1e20, "nan", None), (-2, 1000.0, "012", "x", 1.0, "1.0", 3)]
+    names = header.strip().split(",")[1:]
+    for suffix, separator in ((".csv", ","), (".csv", ";"), (".tsv", "\t")):
+        table = tmp_path / f"table{suffix}"
+        table.write_text((header + "".join(rows)).replace(",", separator))
+        items = list(lists.read(str(table), names))
+        assert [item.labels for item in items] == expected
+        assert [[type(value) for value in item.labels] for item in items] == [[*map(type, row)] for row in expected]
+    for item, path in zip(items, ("a.wav", "b.wav"), strict=True):
+        assert item.path == str(tmp_path / path)

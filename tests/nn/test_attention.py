@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo.nn import attention
 from zoo.nn.attention import SelfAttention
+from zoo.nn.kernels import attention
 from zoo.nn.kernels.attention import attend, attend_bfloat16
 from zoo.nn.masking import lengths_to_mask
 from zoo.nn.transformer import Transformer

@@ -11,7 +11,7 @@ from small import noise, small
 import zoo
 from zoo.errors import ConfigError
 from zoo.nn.linear import Int8Linear
-from zoo.nn.precision import cpu_multiplies_bfloat16, resolve_device, resolve_dtype, to_dtype
+from zoo.nn.precision import cpu_multiplies_bfloat16, in_words, resolve_device, resolve_dtype, to_dtype
 
 CPU = torch.device("cpu")
 
@@ -21,7 +21,17 @@ def test_auto_gives_a_format_and_a_reason() -> None:
     assert dtype == ("bfloat16" if cpu_multiplies_bfloat16() else "float32")
     assert "CPU" in reason
     assert resolve_dtype("float32", CPU)[0] == "float32"
-    assert resolve_dtype("float16", CPU) == ("float16", "as requested")
+    assert resolve_dtype("float16", CPU) == ("float16", "")
+    assert in_words("cpu", "float32", "no weights") == "cpu in float32 (no weights)"
+    assert in_words("cpu", "float16", "") == "cpu in float16"
+
+
+def test_float32_names_the_option_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.nn.precision.cpu_multiplies_bfloat16", lambda: True)
+    expected = "cpu in float32 (bfloat16 is faster on this CPU: add --dtype auto)"
+    assert in_words("cpu", *resolve_dtype("float32", CPU)) == expected
+    monkeypatch.setattr("zoo.nn.precision.cpu_multiplies_bfloat16", lambda: False)
+    assert in_words("cpu", *resolve_dtype("float32", CPU)) == "cpu in float32"
 
 
 def test_unsupported_formats_and_devices_are_refused() -> None:

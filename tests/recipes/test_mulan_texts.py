@@ -82,6 +82,9 @@ def test_clips_without_text_and_missing_kinds_are_reported() -> None:
         "the texts of x are instrument; no clip has title, which data.text names too (other columns: accompaniment,"
     )
     assert messages[1].startswith(expected)
+    messages.clear()
+    Texts({"captions": 1.0, "instrument+famly+text": 1.0, "drums": 1.0}).usable([FULL, BARE], "x", messages.append)
+    assert len(messages) == 1 and "no clip has famly, drums, which data.text names too" in messages[0]
     with pytest.raises(ConfigError, match=r"no clip has one of the texts title \(data.text\).* columns instrument"):
         Texts({"title": 1.0}).usable([BARE], "x", messages.append)
     for weights in ({"captions": -1.0}, {"captions": 0.0}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from bands import write_tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 import zoo
 from zoo import embed
@@ -87,6 +89,16 @@ def test_after_any_changes_the_index_equals_a_new_one(
         run(folder / "audio", folder / "index")
     run(folder / "audio", folder / "fresh")
     check_same(folder / "index", folder / "fresh")
+
+
+def test_the_log_names_the_index_and_no_folder_inside_it(tones: Path, tmp_path: Path) -> None:
+    output = io.StringIO()
+    summary = run(tones, tmp_path / "index", progress=Console(file=output, width=300))
+    last = output.getvalue().splitlines()[-1]
+    assert (
+        f"{tmp_path / 'index'}: {summary.items} items in the index; {summary.items} added; 0.00 h of audio in" in last
+    )
+    assert "increment" not in output.getvalue()
 
 
 def test_failed_files_are_listed_and_tried_again_but_not_indexed(tones: Path, tmp_path: Path) -> None:

@@ -170,4 +170,4 @@ def test_the_model_is_named_by_what_it_is(corpus: Path, tmp_path: Path) -> None:
     small_whisper().save(directory)
     options = {**OPTIONS, "progress": Console(file=output, width=300), "dtype": "float32"}
     run(corpus / "a", directory, tmp_path / "out", **options)
-    assert f"whisper-tiny ({directory}) on cpu, float32" in output.getvalue()
+    assert f"whisper-tiny ({directory}) on cpu in float32" in output.getvalue()

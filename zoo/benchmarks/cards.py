@@ -42,8 +42,8 @@ def _section(fingerprint: str, path: Path) -> tuple[str, str]:
     names = [own, *_baselines(records, tasks, own)]
     shown = [record for record in records if record.model in names and record.task in tasks]
     lines = [f"### Suite {plain(results.suite)} ({plain(path.name)})", ""]
-    bold_legend = table.BOLD_ON_CARDS if results.best else table.BOLD_BY_RANK
-    lines += [*table.grid(shown, results.bold(), tasks, names, scores.cell), "", table.FOOTNOTE, bold_legend]
+    bold_legend = table.legend(results, table.BOLD_ON_CARDS)
+    lines += [*table.grid(shown, results.bold(shown), tasks, names, scores.cell), "", table.FOOTNOTE, bold_legend]
     if notes := table.notes(shown):
         lines += ["", "Notes:", "", *(f"- {block(note)}" for note in notes)]
     lines += ["", *table.computed_by(results, shown), *details.lines(shown)]

@@ -52,7 +52,7 @@ def _names(option: str | None) -> list[str]:
 def compact(path: Path, tasks: Sequence[str] = (), models: Sequence[str] = ()) -> str:
     """A row for each task, a column for each model. Default: all.
 
-    Bold: not significantly worse than the best, see Results.bold. A row without bold shows no significant difference.
+    Bold: see Results.bold.
     Raises ConfigError for a missing file, and for tasks and models that it does not hold.
     """
     if not path.is_file():
@@ -63,7 +63,9 @@ def compact(path: Path, tasks: Sequence[str] = (), models: Sequence[str] = ()) -
     all_models = list(dict.fromkeys(record.model for record in records if not tasks or record.task in tasks))
     _check_known(path, "task", tasks, all_tasks)
     _check_known(path, "model", models, all_models)
-    lines = table.grid(records, results.bold(), tasks or all_tasks, models or all_models, _cell)
+    columns = models or all_models
+    shown = [record for record in records if record.model in columns]
+    lines = table.grid(shown, results.bold(shown), tasks or all_tasks, columns, _cell)
     return "\n".join(lines)
 
 

@@ -162,7 +162,7 @@ class Results:
     """The content of a results.json. runs: the runs that computed the records, see `describe_run`.
 
     about: what the suite is about, as it says.
-    best: task -> the models that are not significantly worse than the best; without it, rank 1 is bold.
+    best: task -> the models that are not significantly worse than the best; older files have none.
     """
 
     suite: str
@@ -172,12 +172,20 @@ class Results:
     best: dict[str, list[str]] = field(default_factory=dict)
     about: str = ""
 
-    def bold(self) -> dict[str, list[str]]:
-        """Task -> the models that tables show in bold; none if no model is significantly worse."""
+    def bold(self, shown: Sequence[Record]) -> dict[str, list[str]]:
+        """Task -> the models whose scores a table of these records shows in bold; none if that would be all.
+
+        Files without `best` have no test against the best, so the intervals of the shown records decide.
+        """
         bold = {}
         for task, ranks in self.ranks.items():
-            best = self.best.get(task) or [name for name, rank in ranks.items() if rank == 1]
-            bold[task] = best if len(best) < len(ranks) else []
+            scored = [record for record in shown if record.task == task and record.score is not None]
+            best = self.best.get(task)
+            models = len(ranks)
+            if best is None:
+                best = near_best(scored)
+                models = len(scored)
+            bold[task] = best if len(best) < models else []
         return bold
 
     def run_index(self, run: dict[str, Any]) -> int:
@@ -201,6 +209,20 @@ class Results:
         }
         with replacing_file(path) as partial:
             partial.write_bytes(_json(content, indent=1))
+
+
+def near_best(records: Sequence[Record]) -> list[str]:
+    """The model with the best score, and each model whose interval holds that score. records: of one task."""
+    scores = [record.score for record in records if record.score is not None]
+    if not scores:
+        return []
+    best = min(scores) if records[0].lower_is_better else max(scores)
+    names = []
+    for record in records:
+        holds_best = record.low is not None and record.high is not None and record.low <= best <= record.high
+        if record.score == best or holds_best:
+            names.append(record.model)
+    return names
 
 
 def read_results(path: Path, suite: str | None = None) -> Results:

@@ -24,8 +24,7 @@ BOLD = (
     "Bold: not significantly worse than the best (paired bootstrap, Holm's correction over the differences to the "
     "best). A row without bold shows no significant difference."
 )
-BOLD_BY_RANK = "Bold: no model in the whole result is significantly better."
-"""For files of results from before `Results.best`."""
+BOLD_BY_INTERVAL = "Bold: the best score of the row, and each score whose interval holds it. No bold: all intervals do."
 
 _FEW_GROUPS = 5  # with fewer groups, the bootstrap underestimates the variation between groups
 
@@ -43,7 +42,7 @@ def markdown(results: Results, intro: Sequence[str] = ()) -> str:
         *computed_by(results, records),
     ]
     tasks, models = (list(dict.fromkeys(names)) for names in ([r.task for r in records], [r.model for r in records]))
-    lines += ["", *grid(records, results.bold(), tasks, models, cell), "", FOOTNOTE, BOLD]
+    lines += ["", *grid(records, results.bold(records), tasks, models, cell), "", FOOTNOTE, legend(results)]
     remarks = notes(records)
     if outdated := len(results.records) - len(records):
         remarks.append(f"{outdated} results with older data or settings are in the file but not shown")
@@ -51,6 +50,11 @@ def markdown(results: Results, intro: Sequence[str] = ()) -> str:
         if items:
             lines += ["", f"{title}:", "", *(f"- {block(item)}" for item in items)]
     return "\n".join([*lines, *details.lines(records)]) + "\n"
+
+
+def legend(results: Results, tested: str = BOLD) -> str:
+    """What bold means in tables of these results. tested: the sentence for results with tests against the best."""
+    return BOLD_BY_INTERVAL if results.ranks and not results.best else tested
 
 
 def latest(records: Iterable[Record]) -> list[Record]:

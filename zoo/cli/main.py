@@ -64,14 +64,15 @@ def _options(
 
 @app.command("list")
 def list_models(
-    pattern: Annotated[str, typer.Argument(help="Pattern for the names, e.g. 'hubert*'")] = "*",
+    pattern: Annotated[str, typer.Argument(help="Part of the names, or a pattern such as 'hubert*'")] = "*",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of a table")] = False,
 ) -> None:
     """List the registered models."""
     names = registry.list_models(pattern)
     if not names:
-        hint = "`zoo list` shows all names" if "*" in pattern else f"use a pattern such as '{pattern}*'"
-        raise UnknownModelError(f"no registered name matches {pattern!r}; {hint}")
+        names = registry.list_models(f"*{pattern.lower()}*")
+    if not names:
+        raise UnknownModelError(f"no registered name matches {pattern!r}; `zoo list` shows all names")
     cards = [registry.info(name) for name in names]
     if as_json:
         console.print_json(data=[asdict(card) for card in cards])

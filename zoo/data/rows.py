@@ -22,6 +22,8 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 BATCH = 64  # rows of a .parquet in memory at once
 _SEPARATORS = (",", ";", "\t")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")  # fits into int64; "007" stays text, because it may be a name
+_FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 
 
 def read(path: Path, audio: Collection[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -45,6 +47,27 @@ def read(path: Path, audio: Collection[str]) -> Iterator[tuple[int, dict[str, An
                 folder = folder or _cache(path)
                 row[column] = as_file(value, folder / column / f"{index:08d}")
         yield index + (1 if path.suffix.lower() == ".parquet" else 2), row
+
+
+def with_numbers(
+    numbered: Sequence[tuple[int, dict[str, Any]]], columns: Collection[str]
+) -> list[tuple[int, dict[str, Any]]]:
+    """The rows of a .csv or .tsv; each of `columns` becomes integers, or else floats, if all its cells can.
+
+    Empty cells do not count. A column with any other cell stays text.
+    """
+    converters: dict[str, type[int] | type[float]] = {}
+    for column in columns:
+        cells = [row[column] for _, row in numbered if row.get(column)]
+        if all(_INTEGER.fullmatch(cell) for cell in cells):
+            converters[column] = int
+        elif all(_FLOAT.fullmatch(cell) for cell in cells):
+            converters[column] = float
+    converted = []
+    for number, row in numbered:
+        numbers = {column: convert(row[column]) for column, convert in converters.items() if row.get(column)}
+        converted.append((number, row | numbers))
+    return converted
 
 
 def require_audio_column(columns: Collection[str], audio: Collection[str], where: object) -> None:

@@ -29,6 +29,7 @@ from zoo.jobs.lists import Item
 from zoo.jobs.on_ray import choose_engine
 from zoo.jobs.workers import parse_worker
 from zoo.loading import open_encoder
+from zoo.nn.precision import in_words
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def run(
     address: str | None = None,
     fail_on_error: bool = False,
     progress: bool | Console = True,
+    print_summary: bool = True,
 ) -> EmbedSummary:
     """Embed any amount of audio into a folder of Parquet files; `zoo.embed.writer` documents their columns.
 
@@ -86,6 +88,7 @@ def run(
         on other machines. Every process returns when the whole folder is finished.
     engine: "ray" computes in actors of Ray (`zoo.jobs.on_ray`); address: of a running cluster.
     progress: whether to show progress on stderr, or the console to show it on.
+    print_summary: whether to end with a line of counts.
 
     A killed run can be started again: finished shards are kept, the others are computed. The files are then
     byte-identical to those of an uninterrupted run. On a finished folder, a run only compares the sizes and
@@ -114,7 +117,7 @@ def run(
         shard_items=shard_items,
         columns=column_types(names, items),
     )
-    print_plain(console, f"{settings.model} on {settings.device}, {dtype}: {why}")
+    print_plain(console, f"{settings.model} on {in_words(settings.device, dtype, why)}")
     task = EmbedTask(encoder, settings, out)
     make_task = partial(load_task, device=device, dtype=dtype, settings=settings, out=out)
     run_shards = choose_engine(engine, address, model, make_task)
@@ -129,7 +132,8 @@ def run(
         real_time_factor=result.meter.real_time_factor,
         wall_seconds=time.monotonic() - started,
     )
-    _report(console, out, summary)
+    if print_summary:
+        _report(console, out, summary)
     if fail_on_error:
         raise_for_failures(summary.embedded + summary.skipped, summary.failed, out / ERRORS_NAME, fail_on_error)
     return summary

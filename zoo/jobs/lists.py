@@ -56,6 +56,7 @@ def read(path: str, keep_columns: Sequence[str] = ()) -> Iterator[Item]:
     """The items of a list. Rows without audio are skipped with a warning, as when recipes read the table.
 
     keep_columns: names of columns or JSON fields; their values are the `labels` of the items, None where missing.
+    A column of a .csv or .tsv becomes numbers if all its values are.
     Raises ManifestError or ConfigError, with the line or row, if it cannot be read.
     """
     file = Path(path).absolute()
@@ -63,7 +64,10 @@ def read(path: str, keep_columns: Sequence[str] = ()) -> Iterator[Item]:
     if suffix == TEXT_SUFFIX:
         yield from (Item(str(file.parent / line)) for line in split_paths(_content(file)))
     elif suffix in TABLE_SUFFIXES:
-        yield from _items(rows.read(file, tables.ALIASES["audio"]), file, keep_columns)
+        numbered: Iterable[tuple[int, dict[str, Any]]] = rows.read(file, tables.ALIASES["audio"])
+        if keep_columns and suffix != ".parquet":
+            numbered = rows.with_numbers(list(numbered), keep_columns)
+        yield from _items(numbered, file, keep_columns)
     else:
         yield from _items(_objects(file), file, keep_columns)
 

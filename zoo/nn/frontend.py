@@ -151,6 +151,9 @@ class WhisperMel(nn.Module):
         return (torch.maximum(x, peak - self.depth) + 4) / 4
 
 
+MFCC_MELS = 23  # mel bands under the cepstra, Kaldi's default; there are at most as many cepstra
+
+
 def mfcc(clips: Sequence[Tensor], sample_rate: int, coefficients: int = 13) -> list[Tensor]:
     """Kaldi MFCC of each clip with first and second differences, the first targets of HuBERT: (S,) -> (T, 3 N).
 
@@ -166,7 +169,9 @@ def mfcc(clips: Sequence[Tensor], sample_rate: int, coefficients: int = 13) -> l
     row = clips[0].new_zeros(starts[-1] * hop + window)
     for clip, start in zip(clips, starts, strict=False):
         row[start * hop : start * hop + len(clip)] = clip
-    frames = kaldi.mfcc(row[None], sample_frequency=sample_rate, use_energy=False, num_ceps=coefficients)  # (T, N)
+    frames = kaldi.mfcc(
+        row[None], sample_frequency=sample_rate, use_energy=False, num_mel_bins=MFCC_MELS, num_ceps=coefficients
+    )  # (T, N)
     by_clip = [frames[start : start + (len(c) - window) // hop + 1] for c, start in zip(clips, starts, strict=False)]
     return [_with_differences(frames) for frames in by_clip]
 

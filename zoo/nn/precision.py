@@ -54,7 +54,7 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> tuple[str, str]:
-    """The number format to compute in, and the reason: ("bfloat16", "native on this CPU").
+    """The number format to compute in, and the reason: ("bfloat16", "native on this CPU"). A user's choice has none.
 
     dtype: one of DTYPES, torch's own such as torch.bfloat16, or a short name such as "bf16".
     Raises ConfigError for a format that is unknown or that the device does not support.
@@ -72,8 +72,13 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> tuple[str, 
     if dtype == "auto":
         return "float32", f"this {kind} has no bfloat16"
     if dtype == "float32" and native:
-        return "float32", "bfloat16 is faster here: dtype auto"
-    return dtype, "as requested"
+        return "float32", f"bfloat16 is faster on this {kind}: add --dtype auto"
+    return dtype, ""
+
+
+def in_words(device: object, dtype: str, reason: str) -> str:
+    """Where and how a model computes: "cpu in bfloat16 (native on this CPU)"."""
+    return f"{device} in {dtype} ({reason})" if reason else f"{device} in {dtype}"
 
 
 def dtype_of(model: nn.Module) -> str:

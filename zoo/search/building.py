@@ -24,6 +24,7 @@ from zoo.io import messages
 from zoo.io.locks import lock_folder
 from zoo.io.paths import expand_path
 from zoo.io.terminal import print_plain
+from zoo.io.text import clock
 from zoo.jobs.failures import ERRORS_NAME
 from zoo.jobs.inputs import collect
 from zoo.jobs.lists import Item
@@ -94,7 +95,14 @@ def build(
             current = space, store.empty(space)
         _check(out, *current, space, items)
         space = replace(space, model=space.model or current[0].model)
-        run_embed = partial(embed.run, model=encoder, batch_seconds=batch_seconds, workers=workers, progress=console)
+        run_embed = partial(
+            embed.run,
+            model=encoder,
+            batch_seconds=batch_seconds,
+            workers=workers,
+            progress=console,
+            print_summary=False,
+        )
         updated, run = _update(out, space, current, items, run_embed)
     summary = _summary(current[1], updated, run, time.monotonic() - started)
     _report(console, out, summary)
@@ -184,6 +192,8 @@ def _check(out: Path, old: Space, table: IndexTable, new: Space, items: Sequence
 def _report(console: Console, out: Path, summary: IndexSummary) -> None:
     parts = [f"{n} {what}" for what in ("added", "changed", "removed", "failed") if (n := getattr(summary, what))]
     line = f"{out}: {summary.items} items in the index; {', '.join(parts) or 'no changes'}"
+    if summary.embedded:
+        line += f"; {summary.audio_hours:.2f} h of audio in {clock(summary.wall_seconds)}"
     if summary.failed:
         line += f" (the reasons are in {out / increment.FOLDER / ERRORS_NAME})"
     print_plain(console, line)

@@ -28,6 +28,7 @@ from zoo.jobs.on_ray import choose_engine
 from zoo.jobs.shards import append_errors, read_errors
 from zoo.jobs.workers import parse_worker
 from zoo.loading import open_encoder
+from zoo.nn.precision import in_words
 from zoo.text.formats import SubtitleStyle, parse_formats
 from zoo.transcribe.disk import writing
 from zoo.transcribe.settings import check_options, complete_options, describe, note_on_words, settings_of
@@ -96,7 +97,7 @@ def run(
     items, out = collect(paths), Path(out)
     transcriber, dtype_name, reason = open_encoder(model, device, dtype)
     check_options(transcriber, options)
-    print_plain(console, f"{describe(transcriber, model)} on {transcriber.device}, {dtype_name}: {reason}")
+    print_plain(console, f"{describe(transcriber, model)} on {in_words(transcriber.device, dtype_name, reason)}")
     note = note_on_words(options, names, style)
     if note:
         print_plain(console, note)
@@ -141,7 +142,7 @@ def _report(
 ) -> None:
     before = f"; {summary.skipped} were already there" if summary.skipped else ""
     if summary.rendered:
-        rendered = f"formats of {summary.rendered} written from their JSON, without transcribing again"
+        rendered = f"formats of {summary.rendered} recordings made from their JSON, without transcribing again"
         before = f"; {rendered}{before}"
     if summary.written:
         speed = 3600 * summary.audio_hours / max(summary.wall_seconds, 1e-9)

@@ -19,6 +19,7 @@ from zoo.models.ast.fbank import KaldiFbank
 from zoo.models.mulan.audio import LEVEL, SPREAD, ASTTower
 from zoo.models.windows import cut_windows, put_back
 from zoo.nn.masking import padding_mask, zero_padding
+from zoo.validation import check_range, check_structure
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class AstConfig:
     ffn_dim: int = 3072
 
     def __post_init__(self) -> None:
-        if self.sample_rate < 1000:
-            raise ConfigError(f"sample_rate {self.sample_rate}: must be at least 1000 Hz")
+        check_structure(self)
+        check_range("sample_rate", self.sample_rate, 1000)
+        check_range("spread", self.spread, 0, above=True)
         if self.dim % self.heads:
             raise ConfigError(f"dim {self.dim} is not a multiple of heads {self.heads}")
 

@@ -32,13 +32,9 @@ from zoo.models.windows import cut_windows, put_back
 from zoo.nn.bert import TextTower
 from zoo.nn.linear import Linear
 from zoo.nn.losses import Temperature
-from zoo.validation import check_range
+from zoo.validation import check_range, check_structure
 
-_COUNTS = (
-    *("sample_rate", "dim", "mels", "fft", "mel_hop", "image", "patch"),
-    *("audio_dim", "attention_window", "fusion_reduction"),
-    *("vocab_size", "text_dim", "text_layers", "text_heads", "text_ffn_dim", "text_positions"),
-)
+LONGEST_WINDOW = 3600.0  # s; every clip is filled up to a window
 
 
 @dataclass(frozen=True)
@@ -80,10 +76,13 @@ class ClapConfig:
     temperature: float = 0.07
 
     def __post_init__(self) -> None:
+        check_structure(self)
+        check_range("fused_seconds", self.fused_seconds, 0, LONGEST_WINDOW, above=True)
+        check_range("low_hz", self.low_hz, 0)
+        check_range("high_hz", self.high_hz, self.low_hz, above=True)
+        check_range("text_eps", self.text_eps, 0)
         object.__setattr__(self, "audio_depths", tuple(self.audio_depths))
         object.__setattr__(self, "audio_heads", tuple(self.audio_heads))
-        for name in _COUNTS:
-            check_range(name, getattr(self, name), 1)
         check_range("text_length", self.text_length, 2)  # <s> and </s>
         if self.text_length > self.text_positions:
             raise ConfigError(f"text_length {self.text_length} exceeds text_positions {self.text_positions}; lower it")

@@ -27,6 +27,7 @@ from zoo.nn.conv import ConvPosition, FeatureProjection, LogMelFrontend, Wavefor
 from zoo.nn.linear import Linear
 from zoo.nn.masking import padding_mask, zero_padding
 from zoo.nn.transformer import Transformer
+from zoo.validation import check_range, check_structure
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -79,6 +80,8 @@ class HubertConfig:
     speaker_layers: str = field(default="weighted", metadata=LATER)
 
     def __post_init__(self) -> None:
+        check_structure(self)
+        check_range("temperature", self.temperature, 0, above=True)
         object.__setattr__(self, "units", tuple(self.units))
         object.__setattr__(self, "speaker_widths", tuple(self.speaker_widths))
         object.__setattr__(self, "vocabulary", tuple(self.vocabulary))

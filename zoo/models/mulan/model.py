@@ -24,14 +24,10 @@ from zoo.nn.bert import TextTower
 from zoo.nn.frontend import LogMel
 from zoo.nn.linear import Linear
 from zoo.nn.losses import Temperature
-from zoo.validation import check_range
+from zoo.validation import check_range, check_structure
 
 SHORTEST_WINDOW = 0.1  # s
-_COUNTS = (
-    *("dim", "mels", "vocab_size", "resnet_width", "resnet_stem_stride", "patch", "patch_stride"),
-    *("audio_dim", "audio_layers", "audio_heads", "audio_ffn_dim"),
-    *("text_dim", "text_layers", "text_heads", "text_ffn_dim"),
-)
+LONGEST_WINDOW = 3600.0  # s; the last window of a clip is filled up with silence
 
 
 @dataclass(frozen=True)
@@ -65,19 +61,17 @@ class MulanConfig:
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
+        check_structure(self)
         object.__setattr__(self, "resnet_blocks", tuple(self.resnet_blocks))
         if self.tower not in ("resnet", "ast"):
             raise ConfigError(f'tower {self.tower!r}: choose "resnet" or "ast"')
         if not 0 < self.temperature <= 1:
             raise ConfigError(f"temperature {self.temperature}: give a value above 0 and at most 1")
-        check_range("window_seconds", self.window_seconds, SHORTEST_WINDOW)
+        check_range("window_seconds", self.window_seconds, SHORTEST_WINDOW, LONGEST_WINDOW)
         check_range("text_length", self.text_length, 2)  # [CLS] and [SEP]
-        for name in _COUNTS:
-            check_range(name, getattr(self, name), 1)
-        if not self.resnet_blocks or min(self.resnet_blocks) < 1:
-            raise ConfigError(
-                f"resnet_blocks {self.resnet_blocks}: give at least one stage, and at least one block for each"
-            )
+        check_range("resnet_stem_stride", self.resnet_stem_stride, 1, self.mels)
+        if not self.resnet_blocks:
+            raise ConfigError("resnet_blocks (): give at least one stage")
         if self.text_length > self.text_positions:
             raise ConfigError(f"text_length {self.text_length} exceeds text_positions {self.text_positions}; lower it")
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from zoo.encoder import Encoder, Frames, Layer
 from zoo.errors import ConfigError
-from zoo.nn.frontend import LogMel, mfcc
+from zoo.nn.frontend import MFCC_MELS, LogMel, mfcc
+from zoo.validation import check_range, check_structure
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,11 @@ class SpectralConfig:
     bands: int = 80
 
     def __post_init__(self) -> None:
+        check_structure(self)
         if self.kind not in ("logmel", "mfcc"):
             raise ConfigError(f'kind {self.kind!r}: choose "logmel" or "mfcc"')
+        if self.kind == "mfcc":
+            check_range("bands", self.bands, 1, MFCC_MELS)
 
 
 class Spectral(Encoder):

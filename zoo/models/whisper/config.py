@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zoo.errors import ConfigError
+from zoo.validation import check_structure
 
 PADDINGS = ("30s", "none")
 PAD_POSITIONS = 200  # positions of silence after a clip with padding "none"; with fewer the decoder repeats itself
@@ -46,6 +47,7 @@ class WhisperConfig:
     alignment_heads: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
+        check_structure(self, may_be_zero=("pad_positions", "min_positions"))
         heads = tuple((int(layer), int(head)) for layer, head in self.alignment_heads)
         object.__setattr__(self, "alignment_heads", heads)
         check_padding(self.padding)

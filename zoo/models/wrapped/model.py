@@ -26,7 +26,7 @@ from zoo.models.wrapped.limits import MOST, check_extractor, check_model
 from zoo.models.wrapped.timing import Timing, measure
 from zoo.nn.conv import EPS_WAVE, blocks
 from zoo.nn.eval_mode import eval_mode
-from zoo.validation import check_range
+from zoo.validation import check_range, check_types
 
 _VOLATILE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype")
 _OF_CODE = ("attn_implementation", "experts_implementation", "auto_map")
@@ -49,6 +49,12 @@ class WrappedConfig:
     min_samples: int
     dim: int
     layers: int
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name in ("sample_rate", "hop", "min_samples", "dim"):
+            check_range(name, getattr(self, name), 1)
+        check_range("layers", self.layers, 0)
 
 
 class Wrapped(Encoder):

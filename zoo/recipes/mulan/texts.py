@@ -64,7 +64,8 @@ class Texts:
                 f"captions, text, or some of the columns {columns}"
             )
         found = [kind for kind in self.weights if any(kind in texts for _, texts in texts_of)]
-        missing = [kind for kind in self.weights if kind not in found]
+        named = dict.fromkeys(name for kind in self.weights for name in kind.split("+"))
+        missing = [name for name in named if not any(_column(entry, name) for entry in entries)]
         if missing:
             say(
                 f"the texts of {source} are {', '.join(found)}; no clip has {', '.join(missing)}, which data.text "
