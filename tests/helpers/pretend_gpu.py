@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from zoo.models.ast import fbank
+from zoo.models.clap import audio as clap_audio
 from zoo.nn import frontend
 
 META = torch.device("meta")
@@ -124,7 +125,8 @@ class PretendGPU(TorchDispatchMode):
 
 def _forget_filters() -> None:
     """Filters are kept for each device; those of the stand-in are nothing for others on "meta"."""
-    for filters in (frontend._mel_filters, frontend._slaney_filters, fbank._kaldi_filters):
+    caches = (frontend._mel_filters, frontend._slaney_filters, fbank._kaldi_filters, clap_audio._mel_filters)
+    for filters in caches:
         filters.cache_clear()
 
 
