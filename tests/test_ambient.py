@@ -12,10 +12,13 @@ from small import noise, small, structures
 import zoo
 from zoo.audio.resampling import _resampler
 from zoo.encoder import Encoder
-from zoo.nn.frontend import mel_filters, slaney_filters
+from zoo.errors import AudioError
+from zoo.models.ast.fbank import _kaldi_filters
+from zoo.models.clap.audio import _mel_filters as _clap_filters
+from zoo.nn.frontend import _mel_filters, _slaney_filters
 from zoo.testing import TOLERANCE, difference
 
-CACHES = (mel_filters, slaney_filters, _resampler)
+CACHES = (_mel_filters, _slaney_filters, _kaldi_filters, _clap_filters, _resampler)
 
 
 @contextmanager
@@ -68,6 +71,30 @@ def test_the_default_dtype_changes_nothing(name: str) -> None:
     assert difference(model.encode(wave, 22_050).x, frames.x) <= TOLERANCE
     assert name == "mfcc" or torch.equal(model.encode(wave, 22_050).x, frames.x)
     assert_differentiable(model)
+
+
+@pytest.mark.parametrize("name", structures())
+def test_the_default_device_changes_nothing(name: str) -> None:
+    model = small(name)
+    wave = noise(1.0)
+    with torch.device("meta"):
+        first = model.embed([wave, wave[:9_000]], 22_050, pooling="stats")
+        frames = model.encode(wave, 22_050)
+        streamed = list(model.stream(wave, 22_050))
+        assert torch.empty(0).is_meta, "the default of the caller is kept"
+    assert frames.lengths.device.type == first.device.type == "cpu"
+    for cache in CACHES:
+        cache.cache_clear()
+    assert torch.equal(model.embed([wave, wave[:9_000]], 22_050, pooling="stats"), first)
+    assert torch.equal(model.encode(wave, 22_050).x, frames.x)
+    assert all(torch.equal(*pair) for pair in zip(model.stream(wave, 22_050), streamed, strict=True))
+
+
+@pytest.mark.parametrize("wave", [torch.empty(16_000, device="meta"), torch.zeros(16_000).to_sparse()])
+def test_tensors_without_dense_values_are_refused(wave: torch.Tensor) -> None:
+    for waves in (wave, [wave]):
+        with pytest.raises(AudioError, match=r"waveform.*(meta device|sparse)"):
+            small("mfcc").embed(waves, 16_000)
 
 
 @pytest.mark.parametrize("rates", [(22_050, 16_000), (22_254, 16_000)])  # torchaudio's filter and the sparse one

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo import audio, checkpoint
+from zoo.ambient import on_host
 from zoo.audio import Clip
 from zoo.audio.batching import Chunk, batches, chunks_of
 from zoo.errors import AudioError, ConfigError
@@ -173,6 +174,7 @@ class Encoder(nn.Module):
         """Last step of `embed` on pooled vectors (..., D); joint embedding models scale to unit length here."""
         return pooled
 
+    @on_host
     def encode(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1) -> Frames:
         """Encode clips of any number and length into frames.
 
@@ -195,6 +197,7 @@ class Encoder(nn.Module):
                 out[:, chunk.clip, chunk.keep] = x[:, chunk.real]
         return Frames(out[0] if isinstance(layer, int) else out, torch.tensor(counts), self.frame_rate, self.first_time)
 
+    @on_host
     def embed(self, waves: Any, sample_rate: int | None = None, *, layer: Layer = -1, pooling: str = "mean") -> Tensor:
         """One vector per clip, pooled over its real frames. Memory does not grow with the length of a clip.
 
@@ -217,6 +220,7 @@ class Encoder(nn.Module):
         pooled = pooled[0] if isinstance(layer, int) else pooled
         return pooled[..., 0, :] if single else pooled
 
+    @on_host
     def stream(self, wave: Any, sample_rate: int | None = None, *, layer: Layer = -1) -> Iterator[Tensor]:
         """Consecutive frames (T_i, D) or (L, T_i, D) of one recording, window by window.
 
@@ -234,8 +238,15 @@ class Encoder(nn.Module):
         chunks = self._chunks([clip])
         norm_stats = self._norm_stats([clip], chunks)  # once per clip: it takes a pass over the whole clip
         for chunk in chunks:
-            for _, frames in self._forward_batches([clip], layers, [chunk], norm_stats):
-                yield frames.x[:, 0, chunk.real].cpu()  # (L, T_i, D)
+            yield self._window(clip, layers, chunk, norm_stats)
+
+    @on_host
+    def _window(
+        self, clip: Clip, layers: list[int], chunk: Chunk, norm_stats: dict[int, Tensor | None] | None
+    ) -> Tensor:
+        """The kept frames (L, T_i, D) of one window."""
+        ((_, frames),) = self._forward_batches([clip], layers, [chunk], norm_stats)
+        return frames.x[:, 0, chunk.real].cpu()
 
     def _count_all(self, clips: Sequence[Clip], waves: Any = None) -> list[int]:
         """Number of frames of each clip. Raises AudioError, naming the item, if a clip is too short for one frame."""
@@ -278,6 +289,7 @@ class Encoder(nn.Module):
                 )
             yield batch, Frames(frames.x.float(), frames.lengths, frames.frame_rate)
 
+    @on_host
     def _norm_stats(self, clips: Sequence[Clip], chunks: list[Chunk]) -> dict[int, Tensor | None]:
         """Clip index -> `norm_stats`, for every clip that is cut into windows."""
         with eval_mode(self):

@@ -34,8 +34,12 @@ def to_float(item: str, samples: Tensor) -> Tensor:
 
     Accepted: float16, bfloat16, float32, float64, uint8, int8, int16, int32. 24-bit samples in an int32 must be
     left-justified, as soundfile and ffmpeg return them.
-    Raises AudioError for any other type, also for int64: its range is not known.
+    Raises AudioError for any other type, also for int64 (its range is not known), sparse and meta tensors.
     """
+    if samples.is_meta:
+        raise AudioError(item, "is on the meta device, where tensors have no values; make it on the CPU or a GPU")
+    if samples.layout != torch.strided:
+        raise AudioError(item, f"is a tensor of layout {samples.layout}; pass a dense one, such as x.to_dense()")
     samples = samples.detach().cpu()
     if samples.dtype in INTEGER_SCALE:
         silence, scale = INTEGER_SCALE[samples.dtype]

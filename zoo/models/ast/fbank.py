@@ -28,7 +28,7 @@ kaldi_filters._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as
 
 @lru_cache(maxsize=4)
 def _kaldi_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
-    with ordinary_tensors():  # the filters serve all later calls
+    with ordinary_tensors(), torch.device("cpu"):  # the filters serve all later calls
         filters, _ = kaldi.get_mel_banks(mels, fft, float(sample_rate), LOWEST, 0.0, 100.0, -500.0, 1.0)  # (N, Q - 1)
         return F.pad(filters, (0, 1)).T.to(device)
 
