@@ -13,12 +13,12 @@ import zoo
 from zoo.audio.resampling import _resampler
 from zoo.encoder import Encoder
 from zoo.errors import AudioError
-from zoo.models.ast.fbank import _kaldi_filters
-from zoo.models.clap.audio import _mel_filters as _clap_filters
-from zoo.nn.frontend import _mel_filters, _slaney_filters
+from zoo.models.ast.fbank import kaldi_filters
+from zoo.models.clap.audio import mel_filters as clap_filters
+from zoo.nn.frontend import mel_filters, slaney_filters
 from zoo.testing import TOLERANCE, difference
 
-CACHES = (_mel_filters, _slaney_filters, _kaldi_filters, _clap_filters, _resampler)
+CACHES = (mel_filters, slaney_filters, kaldi_filters, clap_filters, _resampler)
 
 
 @contextmanager

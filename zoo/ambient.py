@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
-from typing import ParamSpec, TypeVar
+from functools import lru_cache, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -26,6 +26,27 @@ def ordinary_tensors() -> Iterator[None]:
             yield
         finally:
             torch.set_default_dtype(default)
+
+
+def kept(make: Callable[P, R]) -> Callable[P, R]:
+    """The function, whose tensors are kept for later calls with the same arguments.
+
+    They are ordinary tensors, made on the CPU; a compiled graph takes them as they are. `cache_clear` forgets them.
+    """
+
+    @lru_cache(maxsize=16)
+    def make_once(*args: Any, **kwargs: Any) -> R:
+        with ordinary_tensors(), torch.device("cpu"):
+            return make(*args, **kwargs)
+
+    @wraps(make)
+    def get(*args: P.args, **kwargs: P.kwargs) -> R:
+        return make_once(*args, **kwargs)  # type: ignore[arg-type]
+
+    # What torch.compiler.assume_constant_result does, which would load dynamo.
+    get._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    get.cache_clear = make_once.cache_clear  # type: ignore[attr-defined]
+    return get
 
 
 def on_host(function: Callable[P, R]) -> Callable[P, R]:

@@ -125,7 +125,7 @@ class PretendGPU(TorchDispatchMode):
 
 def _forget_filters() -> None:
     """Filters are kept for each device; those of the stand-in are nothing for others on "meta"."""
-    caches = (frontend._mel_filters, frontend._slaney_filters, fbank._kaldi_filters, clap_audio._mel_filters)
+    caches = (frontend.mel_filters, frontend.slaney_filters, fbank.kaldi_filters, clap_audio.mel_filters)
     for filters in caches:
         filters.cache_clear()
 

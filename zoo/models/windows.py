@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.nn.masking import lengths_to_mask, select_frames
+from zoo.nn.masking import index_of, lengths_to_mask, select_frames
 
 
 def cut_windows(x: Tensor, lengths: Tensor, counts: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -29,6 +29,5 @@ def cut_windows(x: Tensor, lengths: Tensor, counts: Tensor, size: int) -> tuple[
 
 def put_back(x: Tensor, places: Tensor) -> Tensor:
     """Vectors x (W, D) of the windows of `cut_windows`, at their places -> (B, T, D), zero in padding."""
-    index = places.flatten().nonzero()[:, 0].to(x.device, non_blocking=True)  # (W,)
-    out = x.new_zeros(places.numel(), x.shape[1]).index_copy(0, index, x)
+    out = x.new_zeros(places.numel(), x.shape[1]).index_copy(0, index_of(places, x.device), x)
     return out.unflatten(0, tuple(places.shape))

@@ -7,7 +7,6 @@ Legend: B batch, S samples, T frames, N mels or coefficients, Q frequency bins.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -16,7 +15,7 @@ import torchaudio
 from torch import Tensor, nn
 from torchaudio.compliance import kaldi
 
-from zoo.ambient import ordinary_tensors
+from zoo.ambient import kept
 from zoo.errors import ConfigError
 
 
@@ -27,19 +26,11 @@ class Samples(Protocol):
     def __getitem__(self, span: slice, /) -> Tensor: ...
 
 
+@kept
 def mel_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
     """Triangular filters on the HTK mel scale from 0 to half the sample rate: (Q, N) float32."""
-    return _mel_filters(fft, sample_rate, mels, device)
-
-
-mel_filters._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as assume_constant_result does, without loading dynamo
-
-
-@lru_cache(maxsize=16)
-def _mel_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
-    with ordinary_tensors(), torch.device("cpu"):  # the filters serve all later calls
-        filters = torchaudio.functional.melscale_fbanks(fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate)
-        return filters.to(device)
+    filters = torchaudio.functional.melscale_fbanks(fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate)
+    return filters.to(device)
 
 
 class LogMel(nn.Module):
@@ -76,21 +67,13 @@ class LogMel(nn.Module):
             return (power @ filters).clamp(min=self.floor).log()
 
 
+@kept
 def slaney_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
     """Triangular filters of equal area on Slaney's mel scale from 0 to half the sample rate: (Q, N) float32."""
-    return _slaney_filters(fft, sample_rate, mels, device)
-
-
-slaney_filters._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as assume_constant_result does, without loading dynamo
-
-
-@lru_cache(maxsize=4)
-def _slaney_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
-    with ordinary_tensors(), torch.device("cpu"):  # the filters serve all later calls
-        filters = torchaudio.functional.melscale_fbanks(
-            fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate, norm="slaney", mel_scale="slaney"
-        )
-        return filters.to(device)
+    filters = torchaudio.functional.melscale_fbanks(
+        fft // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate, norm="slaney", mel_scale="slaney"
+    )
+    return filters.to(device)
 
 
 class WhisperMel(nn.Module):

@@ -34,8 +34,13 @@ def padding_mask(lengths: Tensor, x: Tensor) -> Tensor | None:
 
 def select_frames(x: Tensor, selected: Tensor) -> Tensor:
     """x (B, T, ...) -> (N, ...), the frames where selected (B, T), on the CPU, is True."""
-    index = selected.flatten().nonzero()[:, 0]  # (N,)
-    return x.flatten(0, 1)[index.to(x.device, non_blocking=True)]
+    return x.flatten(0, 1)[index_of(selected, x.device)]
+
+
+def index_of(selected: Tensor, device: torch.device) -> Tensor:
+    """Where selected (B, T), on the CPU, is True: (N,) indices into its flattened positions, on `device`."""
+    index = selected.flatten().nonzero()[:, 0]
+    return index.to(device, non_blocking=True)
 
 
 def zero_padding(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -5,32 +5,22 @@ Legend: B batch, S samples, T frames, N mels, Q frequency bins.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchaudio.compliance import kaldi
 
-from zoo.ambient import ordinary_tensors
+from zoo.ambient import kept
 
 LOWEST = 20.0  # Hz
 PREEMPHASIS = 0.97
 
 
+@kept
 def kaldi_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
     """Triangular filters on Kaldi's mel scale from 20 Hz to half the sample rate: (Q, N) float32."""
-    return _kaldi_filters(fft, sample_rate, mels, device)
-
-
-kaldi_filters._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as those of zoo.nn.frontend
-
-
-@lru_cache(maxsize=4)
-def _kaldi_filters(fft: int, sample_rate: int, mels: int, device: torch.device) -> Tensor:
-    with ordinary_tensors(), torch.device("cpu"):  # the filters serve all later calls
-        filters, _ = kaldi.get_mel_banks(mels, fft, float(sample_rate), LOWEST, 0.0, 100.0, -500.0, 1.0)  # (N, Q - 1)
-        return F.pad(filters, (0, 1)).T.to(device)
+    filters, _ = kaldi.get_mel_banks(mels, fft, float(sample_rate), LOWEST, 0.0, 100.0, -500.0, 1.0)  # (N, Q - 1)
+    return F.pad(filters, (0, 1)).T.to(device)
 
 
 class KaldiFbank(nn.Module):

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 import torchaudio
 from torch import Tensor, nn
 
-from zoo.ambient import ordinary_tensors
+from zoo.ambient import kept
 from zoo.models.clap.swin import Swin
 from zoo.nn.linear import Linear
 
@@ -29,6 +28,7 @@ LEVEL, SPREAD = -40.0, 20.0
 CROPS = 3  # local views of a long window
 
 
+@kept
 def mel_filters(
     fft: int, sample_rate: int, mels: int, low: float, high: float, slaney: bool, device: torch.device
 ) -> Tensor:
@@ -36,18 +36,8 @@ def mel_filters(
 
     The lowest HTK filters may be narrower than a bin, and stay empty, as in training.
     """
-    return _mel_filters(fft, sample_rate, mels, low, high, slaney, device)
-
-
-mel_filters._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as those of zoo.nn.frontend
-
-
-@lru_cache(maxsize=4)
-def _mel_filters(
-    fft: int, sample_rate: int, mels: int, low: float, high: float, slaney: bool, device: torch.device
-) -> Tensor:
     scale, norm = ("slaney", "slaney") if slaney else ("htk", None)
-    with warnings.catch_warnings(), ordinary_tensors(), torch.device("cpu"):  # the filters serve all later calls
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about empty filters
         filters = torchaudio.functional.melscale_fbanks(
             fft // 2 + 1, low, high, mels, sample_rate, norm=norm, mel_scale=scale
